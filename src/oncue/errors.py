@@ -1,0 +1,35 @@
+"""Errors a user can mend. Each is a standard-library error that says what was given, what was expected, what to do.
+
+The command line prints their text alone and exits with 2; any other exception is a defect of ours and keeps its
+traceback.
+"""
+
+from __future__ import annotations
+
+
+class InputError(ValueError):
+    """What the user gave cannot be used."""
+
+
+class VideoError(InputError):
+    """A video cannot be opened or holds nothing that can be shown."""
+
+
+class ModelError(InputError):
+    """A model folder or hub id cannot be used."""
+
+
+class DialogueError(InputError):
+    """A written dialogue breaks the rules of its format."""
+
+
+class DataError(InputError):
+    """A data or annotation file breaks the rules of its format."""
+
+
+class ConfigError(InputError):
+    """A setting is unknown, out of range, or contradicts another."""
+
+
+class CorruptStretchWarning(UserWarning):
+    """A stretch of a video could not be decoded and was skipped."""

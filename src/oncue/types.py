@@ -1,0 +1,252 @@
+"""What happened: the values that cross module borders. Frozen, slotted, free of torch.
+
+Axis letters: F frames, H height, W width.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class TimeSpan:
+    """A stretch of video time in seconds, closed at both ends (a reply at either end is inside)."""
+
+    start_s: float
+    end_s: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.start_s) and math.isfinite(self.end_s)):
+            raise ValueError(f"span times must be finite, got {self.start_s} to {self.end_s}")
+        if self.end_s < self.start_s:
+            raise ValueError(f"span must not end before it starts, got {self.start_s} s to {self.end_s} s")
+
+    @property
+    def duration_s(self) -> float:
+        return self.end_s - self.start_s
+
+    def __contains__(self, time_s: float) -> bool:
+        return self.start_s <= time_s <= self.end_s
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameBatch:
+    """Frames shown together: `pixels` (F, H, W, 3) uint8 RGB and `pts_s` (F,) float64 seconds, both possibly F = 0."""
+
+    pixels: np.ndarray
+    pts_s: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.pixels.ndim != 4 or self.pixels.shape[-1] != 3 or self.pixels.dtype != np.uint8:
+            raise ValueError(f"pixels must be (F, H, W, 3) uint8, got {self.pixels.shape} {self.pixels.dtype}")
+        if self.pts_s.shape != (len(self.pixels),):
+            raise ValueError(f"pts_s must be ({len(self.pixels)},), got {self.pts_s.shape}")
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    @classmethod
+    def empty(cls) -> FrameBatch:
+        """A batch of no frames, for turns that carry text only."""
+        return cls(np.zeros((0, 0, 0, 3), np.uint8), np.zeros(0, np.float64))
+
+
+# What the policy does in a turn. Silence is an action; failure to follow the grammar is a value.
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """The policy watched and chose to say nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The policy spoke. `truncated` when the per-turn token limit closed the turn."""
+
+    text: str
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """Sampled text that is no action of the grammar in use."""
+
+    text: str
+    reason: str
+
+
+Action = Silence | Reply | Malformed
+
+
+class StopReason(enum.StrEnum):
+    """Why an episode ended."""
+
+    SOURCE_ENDED = "source_ended"
+    MAX_TURNS = "max_turns"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class EnvTurn:
+    """What is shown in one turn; an answer to it happens at `clock_s` (video seconds). Frames come before text."""
+
+    frames: FrameBatch
+    clock_s: float
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyTurn:
+    """What the policy answered. `token_ids` end with the turn's closing token.
+
+    `logprobs` has one natural-log probability per id, of the distribution it was drawn from, or is empty where
+    the backend gives none. `sampled=False` marks history: context, never trained. `latency_ms` is the wall time
+    from the turn being submitted to its closing token; 0 for history.
+    """
+
+    action: Action
+    token_ids: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
+    sampled: bool = True
+    latency_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One env turn and the policy turn that answers it."""
+
+    observed: EnvTurn
+    acted: PolicyTurn
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Something a person wants to be told. It is delivered with the first turn whose clock reaches `time_s`."""
+
+    text: str
+    time_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class GoldTurn:
+    """A reply that is due: what to say, to which question, inside which closed span of video time.
+
+    `visible_s` is the moment from which the event can be seen (the start of the span where it is not known better);
+    `related_span` is the span of the event itself, of which `span` is the extended version used for scoring.
+    """
+
+    content: str
+    span: TimeSpan
+    question: str = ""
+    visible_s: float | None = None
+    related_span: TimeSpan | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One dialogue to be held about one video: its name, its questions and the replies that are due (if known)."""
+
+    task_id: str
+    questions: tuple[Question, ...] = ()
+    gold: tuple[GoldTurn, ...] = ()
+    duration_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """A finished dialogue: the task, every exchange in order, and why it ended."""
+
+    task: Task
+    exchanges: tuple[Exchange, ...]
+    stop: StopReason
+
+    @property
+    def replies(self) -> tuple[TimedReply, ...]:
+        """The sampled replies in order, with the clock of their turn. Silent and malformed turns are left out."""
+        return tuple(
+            TimedReply(e.observed.clock_s, e.acted.action.text)
+            for e in self.exchanges
+            if e.acted.sampled and isinstance(e.acted.action, Reply)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TimedReply:
+    """What was said, and when on the video clock."""
+
+    time_s: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class DialogueTurn:
+    """One message of a written dialogue (training data). `num_frames` images precede `text`."""
+
+    role: str
+    text: str
+    num_frames: int = 0
+
+    def __post_init__(self) -> None:
+        if self.role not in ("system", "user", "assistant"):
+            raise ValueError(f"role must be system, user or assistant, got {self.role!r}")
+        if self.num_frames and self.role != "user":
+            raise ValueError(f"only user turns hold frames, got {self.num_frames} in a turn of {self.role!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Dialogue:
+    """A written dialogue. Without a leading system turn the renderer's default system message stands first.
+
+    `trained` has one flag per turn: whether the loss covers it. Only assistant turns may be trained.
+    """
+
+    dialogue_id: str
+    turns: tuple[DialogueTurn, ...]
+    trained: tuple[bool, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        if not self.trained:
+            object.__setattr__(self, "trained", tuple(t.role == "assistant" for t in self.turns))
+        if len(self.trained) != len(self.turns):
+            raise ValueError(f"{len(self.turns)} turns need as many trained flags, got {len(self.trained)}")
+        if any(flag and turn.role != "assistant" for flag, turn in zip(self.trained, self.turns, strict=True)):
+            raise ValueError("only assistant turns can be trained")
+
+    @property
+    def num_frames(self) -> int:
+        return sum(t.num_frames for t in self.turns)
+
+
+class FrameSource(Protocol):
+    """Frames on an exact grid of video time, in order, one at a time; it may never end.
+
+    `frame_interval_s` is the step of the grid. `read` returns the next grid frame as a batch of one, or None when the
+    source has ended. The frame of grid index k (k = 0, 1, ...) is the newest one visible at `Clock.time_of(k + 1)`.
+    """
+
+    frame_interval_s: float
+
+    def read(self) -> FrameBatch | None: ...
+
+    def close(self) -> None: ...
+
+
+class VideoEnv(Protocol):
+    """The world: it shows something, takes the policy's action and shows the next thing, until it stops."""
+
+    async def open(self) -> EnvTurn | StopReason: ...
+
+    async def step(self, action: Action) -> EnvTurn | StopReason: ...
+
+
+class PolicySession(Protocol):
+    """One dialogue of a policy. It holds the growing prefix and its KV cache; `close` frees them."""
+
+    async def respond(self, observed: EnvTurn) -> PolicyTurn: ...
+
+    def close(self) -> None: ...
