@@ -1,0 +1,1 @@
+"""Written dialogues: reading, building and showing them."""

@@ -1,0 +1,39 @@
+"""The grammar of MMDuet2: a turn is a reply in plain words, or exactly `NO REPLY` (paper section 4.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from oncue.types import Action, Malformed, Reply, Silence
+
+
+@dataclass(frozen=True, slots=True)
+class TextFormat:
+    """Plain replies. Silence is decided once, by equality of the stripped text with `silence_text`.
+
+    Text is kept as it is, so `read(write(action), truncated) == action` for every action that can be written.
+    """
+
+    silence_text: str = "NO REPLY"
+
+    def write(self, action: Action) -> str:
+        """The text of `action`. Raises ValueError for a reply that would be read back as something else."""
+        if isinstance(action, Silence):
+            return self.silence_text
+        if isinstance(action, Reply):
+            read_back = self.read(action.text)
+            if not isinstance(read_back, Reply):
+                raise ValueError(
+                    f"a reply needs words of its own, got {action.text!r}, which reads as {type(read_back).__name__}; "
+                    "use Silence() for a turn that says nothing"
+                )
+        return action.text
+
+    def read(self, text: str, truncated: bool = False) -> Action:
+        """The action that `text` states; `truncated` marks a reply that the token limit cut off."""
+        stripped = text.strip()
+        if stripped == self.silence_text:
+            return Silence()
+        if not stripped:
+            return Malformed(text, "the turn is empty")
+        return Reply(text, truncated)

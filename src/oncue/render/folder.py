@@ -1,0 +1,104 @@
+"""Reads the tokenizer and the config of a model folder, or of a model on the Hugging Face hub.
+
+The tokenizer is read with the `tokenizers` library alone: no seconds of import, and its switch that keeps special
+tokens in text from being special is set once for good instead of being shared, mutable state.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from oncue.errors import ModelError
+from oncue.render.markup import STRUCTURAL_MARKS
+
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+_FILES = ["*config.json", "tokenizer.json", "vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json"]
+
+
+def find_folder(name: Path | str) -> Path:
+    """The folder that holds the model's small files; a hub id is looked up (cache first, then the network)."""
+    folder = Path(name)
+    if folder.is_dir():
+        return folder
+    if not _HUB_ID.fullmatch(str(name)):
+        raise ModelError(
+            f"there is no model folder {name}; give a folder in Hugging Face format or a hub id owner/name"
+        )
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(str(name), allow_patterns=_FILES))
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"{name} is no folder here and could not be fetched from the Hugging Face hub "
+            f"({type(error).__name__}: {str(error).splitlines()[0]}); check name and connection, or give a folder"
+        ) from error
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The model's `config.json`, or an empty dict where a folder holds only a tokenizer and an image processor."""
+    path = folder / "config.json"
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text("utf-8")))
+    except (UnicodeDecodeError, ValueError, TypeError) as error:
+        raise ModelError(f"{path} is not a valid JSON object ({error}); download the model folder again") from error
+
+
+def read_tokenizer(folder: Path) -> Tokenizer:
+    """A tokenizer for ordinary text: special tokens written in a text are encoded as the characters they consist of."""
+    path = folder / "tokenizer.json"
+    try:
+        tokenizer = Tokenizer.from_file(str(path)) if path.is_file() else _from_vocabulary(folder)
+    except ModelError:
+        raise
+    except Exception as error:  # the library raises bare Exception for a broken file
+        raise ModelError(f"{path} cannot be read ({error}); download the model folder again") from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    tokenizer.encode_special_tokens = True
+    return tokenizer
+
+
+def _from_vocabulary(folder: Path) -> Tokenizer:
+    if not (folder / "vocab.json").is_file() or not (folder / "merges.txt").is_file():
+        raise ModelError(f"{folder} has no tokenizer: expected tokenizer.json, or vocab.json with merges.txt")
+    from transformers import AutoTokenizer
+
+    loaded = AutoTokenizer.from_pretrained(str(folder))
+    return Tokenizer.from_str(loaded.backend_tokenizer.to_str())
+
+
+def mark_ids(folder: Path, tokenizer: Tokenizer, config: dict[str, Any]) -> dict[str, int]:
+    """The id of each structural mark, by name.
+
+    Raises ModelError where the tokenizer lacks one, where text could be encoded as one, or where `config.json`
+    states another id.
+    """
+    ids: dict[str, int] = {}
+    for mark in STRUCTURAL_MARKS:
+        found = tokenizer.token_to_id(mark)
+        if found is None:
+            raise ModelError(f"the tokenizer of {folder} has no token {mark}; expected a Qwen2.5-VL tokenizer")
+        if found in tokenizer.encode(mark, add_special_tokens=False).ids:
+            raise ModelError(f"the tokenizer of {folder} does not mark {mark} as special, so text could forge it")
+        ids[mark] = found
+    stated = {
+        "image_token_id": "<|image_pad|>",
+        "video_token_id": "<|video_pad|>",
+        "vision_start_token_id": "<|vision_start|>",
+        "vision_end_token_id": "<|vision_end|>",
+    }
+    for key, mark in stated.items():
+        if config.get(key) not in (None, ids[mark]):
+            raise ModelError(
+                f"{folder}: config.json states {key} = {config[key]}, but the tokenizer has {mark} = {ids[mark]}; "
+                "config and tokenizer are of different models"
+            )
+    return ids

@@ -1,0 +1,141 @@
+"""Frames as patches for the Qwen2.5-VL vision encoder, equal bit for bit to transformers' own image processor.
+
+Written in numpy and PIL, because importing transformers' processor takes seconds and walks each image several times in
+float64; a byte has only 256 values, so rescaling and normalising are one table look-up here, computed with the same
+operations in the same precision.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from oncue.errors import ConfigError, InputError, ModelError
+from oncue.render.base import PatchedFrame
+
+MAX_ASPECT_RATIO = 200  # beyond it the reference processor refuses too
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+@dataclass(frozen=True, slots=True)
+class FrameProcessor:
+    """Resizes a frame to whole merge cells within [min_pixels, max_pixels], normalises it and cuts it into patches."""
+
+    patch_size: int = 14
+    merge_size: int = 2
+    temporal_patch_size: int = 2
+    min_pixels: int = 4 * 28 * 28
+    max_pixels: int = 1280 * 28 * 28
+    mean: tuple[float, ...] = CLIP_MEAN
+    std: tuple[float, ...] = CLIP_STD
+    rescale_factor: float = 1 / 255
+    resample: int = 3  # PIL's bicubic
+    table: np.ndarray = field(init=False, repr=False, compare=False)  # (3, 256) float32: channel, byte -> value
+
+    def __post_init__(self) -> None:
+        if not 0 < self.min_pixels <= self.max_pixels:
+            raise ConfigError(
+                f"pixels per frame must satisfy 0 < min_pixels <= max_pixels, got min {self.min_pixels}, "
+                f"max {self.max_pixels}; one vision token covers {self.cell_px * self.cell_px} pixels"
+            )
+        scaled = (np.arange(256, dtype=np.float64) * self.rescale_factor).astype(np.float32)
+        mean, std = np.array(self.mean, np.float32)[:, None], np.array(self.std, np.float32)[:, None]
+        object.__setattr__(self, "table", (scaled[None, :] - mean) / std)
+
+    @property
+    def cell_px(self) -> int:
+        """The side of the square of pixels that becomes one vision token."""
+        return self.patch_size * self.merge_size
+
+    def resized_px(self, height_px: int, width_px: int) -> tuple[int, int]:
+        """Height and width after resizing (spec of the model: multiples of `cell_px`, area within the limits)."""
+        short, long = sorted((height_px, width_px))
+        if short < 1 or long > MAX_ASPECT_RATIO * short:
+            raise InputError(
+                f"a frame of {width_px}x{height_px} pixels cannot be shown: the longer side may be at most "
+                f"{MAX_ASPECT_RATIO} times the shorter one; crop the video"
+            )
+        cell = self.cell_px
+        height, width = round(height_px / cell) * cell, round(width_px / cell) * cell
+        if height * width > self.max_pixels:
+            shrink = math.sqrt(height_px * width_px / self.max_pixels)
+            height = max(cell, math.floor(height_px / shrink / cell) * cell)
+            width = max(cell, math.floor(width_px / shrink / cell) * cell)
+        elif height * width < self.min_pixels:
+            grow = math.sqrt(self.min_pixels / (height_px * width_px))
+            height = math.ceil(height_px * grow / cell) * cell
+            width = math.ceil(width_px * grow / cell) * cell
+        return height, width
+
+    def token_count(self, height_px: int, width_px: int) -> int:
+        """How many vision tokens a frame of this size becomes."""
+        height, width = self.resized_px(height_px, width_px)
+        return (height // self.cell_px) * (width // self.cell_px)
+
+    def __call__(self, frame: np.ndarray) -> PatchedFrame:
+        """`frame` (H, W, 3) uint8 RGB as patches in the order of the vision encoder (merge cell by merge cell)."""
+        if frame.ndim != 3 or frame.shape[-1] != 3 or frame.dtype != np.uint8:
+            raise InputError(f"a frame must be (H, W, 3) uint8 RGB, got {frame.shape} {frame.dtype}")
+        from PIL import Image
+
+        height, width = self.resized_px(frame.shape[0], frame.shape[1])
+        # resized even where the size stays, as the reference does
+        image = Image.fromarray(frame).resize((width, height), resample=Image.Resampling(self.resample))
+        patch, merge = self.patch_size, self.merge_size
+        rows, columns = height // patch, width // patch
+        cells = np.asarray(image).reshape(rows // merge, merge, patch, columns // merge, merge, patch, 3)
+        ordered = cells.transpose(0, 3, 1, 4, 6, 2, 5)  # cell row and column, row and column in the cell, channel, y, x
+        values = np.empty((*ordered.shape[:5], self.temporal_patch_size, patch, patch), np.float32)
+        for channel in range(3):
+            values[:, :, :, :, channel] = self.table[channel][ordered[:, :, :, :, channel]][:, :, :, :, None]
+        return PatchedFrame(values.reshape(rows * columns, -1), (1, rows, columns))
+
+    @classmethod
+    def from_pretrained(cls, folder: Path | str, max_pixels: int | None = None) -> FrameProcessor:
+        """The processor that a model folder describes; `max_pixels` overrides its cap.
+
+        Reads `processor_config.json` or `preprocessor_config.json`, with limits written as `size` or as
+        `min_pixels`/`max_pixels`. Raises ModelError where neither describes a processor this class can stand for.
+        """
+        settings = _read_settings(Path(folder))
+        size = settings.get("size") or {}
+        least = settings.get("min_pixels") or size.get("shortest_edge") or size.get("min_pixels")
+        most = settings.get("max_pixels") or size.get("longest_edge") or size.get("max_pixels")
+        for switch in ("do_resize", "do_rescale", "do_normalize"):
+            if settings.get(switch, True) is not True:
+                raise ModelError(f"{folder}: image processors with {switch} = {settings[switch]} are not supported")
+        return cls(
+            patch_size=int(settings.get("patch_size", 14)),
+            merge_size=int(settings.get("merge_size", 2)),
+            temporal_patch_size=int(settings.get("temporal_patch_size", 2)),
+            min_pixels=int(least or 4 * 28 * 28),
+            max_pixels=int(max_pixels or most or 1280 * 28 * 28),
+            mean=tuple(settings.get("image_mean") or CLIP_MEAN),
+            std=tuple(settings.get("image_std") or CLIP_STD),
+            rescale_factor=float(settings.get("rescale_factor") or 1 / 255),
+            resample=int(settings.get("resample") or 3),
+        )
+
+
+def _read_settings(folder: Path) -> dict[str, Any]:
+    for name, key in (("processor_config.json", "image_processor"), ("preprocessor_config.json", None)):
+        path = folder / name
+        if not path.is_file():
+            continue
+        try:
+            found = json.loads(path.read_text("utf-8"))
+        except (UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise ModelError(f"{path} is not valid JSON ({error}); download the model folder again") from error
+        settings = found.get(key) if key else found
+        if settings:
+            return dict(settings)
+    raise ModelError(
+        f"{folder} does not say how images are prepared: expected preprocessor_config.json, or processor_config.json "
+        "with an image_processor section; download the complete model folder"
+    )
