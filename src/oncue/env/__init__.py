@@ -1,0 +1,1 @@
+"""What is shown: environments that turn a video into the turns of an episode."""

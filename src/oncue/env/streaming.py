@@ -1,0 +1,196 @@
+"""The world that pushes frames: the video runs on whatever the policy says (paper section 4.1).
+
+Each turn shows the next `frames_per_turn` frames of a source, and with them the questions that have come due.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from oncue.clock import Clock
+from oncue.errors import ConfigError, InputError, VideoError
+from oncue.types import Action, EnvTurn, FrameBatch, FrameSource, Question, StopReason
+
+CLOSE_WAIT_S = 1.0  # how long `close` lets a read in flight finish before it closes the source under it
+
+
+class StreamingEnv:
+    """A VideoEnv over one FrameSource. Cheap to make; reads nothing before `open`.
+
+    The clock is the number of frames shown times the source's frame interval, so a turn without frames would not move
+    it. A question comes with the first turn whose clock reaches its time; several due at once are joined by a newline.
+    The last turn of a video may hold fewer than `frames_per_turn` frames.
+
+    Frames are read in a thread of this environment's own (a camera may block for long, and must not hold up the event
+    loop or another stream). With `read_ahead` the next turn is decoded while the policy thinks about this one: never
+    more than one turn ahead, and never shown early.
+
+    `undelivered` holds the questions not shown yet; non-empty at the end only where the source had no known duration
+    or ended before it.
+
+    Raises ConfigError for numbers out of range; InputError for a question that is empty, has no valid time, or lies
+    past the end of a source of known duration (its `duration_s`).
+    """
+
+    def __init__(
+        self,
+        source: FrameSource,
+        questions: Sequence[Question] = (),
+        frames_per_turn: int = 1,
+        max_turns: int | None = None,
+        *,
+        read_ahead: bool = True,
+    ) -> None:
+        if frames_per_turn < 1:
+            raise ConfigError(f"frames_per_turn must be at least 1, got {frames_per_turn}")
+        if max_turns is not None and max_turns < 1:
+            raise ConfigError(f"max_turns must be at least 1, or None for no limit, got {max_turns}")
+        check_questions(questions, getattr(source, "duration_s", None))
+        self.clock = Clock(source.frame_interval_s)
+        self.undelivered = tuple(sorted(questions, key=lambda q: q.time_s))
+        self._source = source
+        self._frames_per_turn = frames_per_turn
+        self._max_turns = max_turns
+        self._read_ahead = read_ahead
+        self._num_frames = 0
+        self._num_turns = 0
+        self._reading: asyncio.Future[list[FrameBatch]] | None = None
+        self._cancelled: asyncio.Event = asyncio.Event()
+
+    async def open(self) -> EnvTurn | StopReason:
+        """The first turn; SOURCE_ENDED for a source without a single frame."""
+        if self._num_turns or self._reading is not None:
+            raise RuntimeError("the environment is already open; make a new one for another episode")
+        return await self._next_turn()
+
+    async def step(self, action: Action) -> EnvTurn | StopReason:  # noqa: ARG002 - the video runs on whatever is said
+        """The next turn, or why there is none. What the source raises comes out here."""
+        if not self._num_turns:
+            raise RuntimeError("step before open: await env.open() for the first turn")
+        return await self._next_turn()
+
+    def cancel(self) -> None:
+        """End the episode: the turn being waited for, or the next one asked for, is StopReason.CANCELLED.
+
+        Call it in the event loop's thread (from elsewhere: `loop.call_soon_threadsafe(env.cancel)`).
+        """
+        self._cancelled.set()
+
+    async def close(self) -> None:
+        """Cancel, and close the source. Lets a read in flight finish first, for a moment."""
+        self.cancel()
+        if self._reading is not None:
+            await asyncio.wait({self._reading}, timeout=CLOSE_WAIT_S)
+        self._source.close()
+
+    async def _next_turn(self) -> EnvTurn | StopReason:
+        if self._cancelled.is_set():
+            return StopReason.CANCELLED
+        if self._num_turns == self._max_turns:
+            return StopReason.MAX_TURNS
+        if self._reading is None:
+            self._reading = _in_thread(self._read_frames)
+        if not self._reading.done() and not await self._finishes_before_cancel(self._reading):
+            return StopReason.CANCELLED
+        batches = self._reading.result()
+        if not batches:
+            return StopReason.SOURCE_ENDED  # the finished read stays: asked again, the answer is the same
+        self._num_turns += 1
+        may_go_on = len(batches) == self._frames_per_turn and self._num_turns != self._max_turns
+        self._reading = _in_thread(self._read_frames) if self._read_ahead and may_go_on else None
+        return self._turn_of(batches)
+
+    async def _finishes_before_cancel(self, reading: asyncio.Future[list[FrameBatch]]) -> bool:
+        cancelled = asyncio.ensure_future(self._cancelled.wait())
+        try:
+            waiting: set[asyncio.Future[Any]] = {reading, cancelled}
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            cancelled.cancel()
+        return not self._cancelled.is_set()
+
+    def _read_frames(self) -> list[FrameBatch]:
+        """The batches of one turn, fewer at the end of the source. Runs in a thread."""
+        batches: list[FrameBatch] = []
+        while len(batches) < self._frames_per_turn:
+            batch = self._source.read()
+            if batch is None:
+                break
+            batches.append(batch)
+        return batches
+
+    def _turn_of(self, batches: list[FrameBatch]) -> EnvTurn:
+        for batch in batches:
+            self._num_frames += len(batch)
+            self._check_not_early(batch)
+        clock_s = self.clock.time_of(self._num_frames)
+        due = [q for q in self.undelivered if self.clock.first_at_or_after(q.time_s) <= self._num_frames]
+        self.undelivered = self.undelivered[len(due) :]
+        return EnvTurn(_join(batches), clock_s, "\n".join(q.text for q in due))
+
+    def _check_not_early(self, batch: FrameBatch) -> None:
+        if len(batch) and self.clock.first_at_or_after(float(batch.pts_s[-1])) > self._num_frames:
+            raise VideoError(
+                f"the source gave the frame of {batch.pts_s[-1]:.3f} s when the clock read "
+                f"{self.clock.time_of(self._num_frames):.3f} s; a source must never show a frame of the future"
+            )
+
+
+def check_questions(questions: Sequence[Question], duration_s: float | None) -> None:
+    """Raise InputError for the first question that could never be asked of a video of `duration_s` (None: unknown)."""
+    for question in questions:
+        if not question.text.strip():
+            raise InputError(f"the question at {question.time_s:g} s is empty; give it some text")
+        if not (math.isfinite(question.time_s) and question.time_s >= 0):
+            raise InputError(f"question {question.text!r} has time {question.time_s}; expected seconds, 0 or more")
+        if duration_s is not None and question.time_s > duration_s:
+            raise InputError(
+                f"question {question.text!r} is at {question.time_s:g} s, but the video ends at {duration_s:g} s; "
+                "give it an earlier time"
+            )
+
+
+def _join(batches: list[FrameBatch]) -> FrameBatch:
+    if len(batches) == 1:
+        return batches[0]
+    sizes = {batch.pixels.shape[1:] for batch in batches}
+    if len(sizes) > 1:
+        raise VideoError(
+            f"the frames of one turn have different sizes {sorted(sizes)} (height, width, channels); "
+            "use one frame per turn, or a source that keeps its size"
+        )
+    return FrameBatch(np.concatenate([b.pixels for b in batches]), np.concatenate([b.pts_s for b in batches]))
+
+
+def _in_thread(read: Callable[[], list[FrameBatch]]) -> asyncio.Future[list[FrameBatch]]:
+    """Run `read` in a daemon thread: unlike a pool's, one that blocks for ever starves nobody and holds up no exit."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[list[FrameBatch]] = loop.create_future()
+
+    def settle(batches: list[FrameBatch], error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is None:
+            future.set_result(batches)
+        else:
+            future.set_exception(error)
+
+    def run() -> None:
+        batches: list[FrameBatch] = []
+        error: BaseException | None = None
+        try:
+            batches = read()
+        except BaseException as raised:  # handed to whoever awaits the future, and raised there
+            error = raised
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits for these frames any more
+            loop.call_soon_threadsafe(settle, batches, error)
+
+    threading.Thread(target=run, name="oncue-frames", daemon=True).start()
+    return future

@@ -1,0 +1,1 @@
+"""What is reported: scores of finished episodes, baselines beside them, tables."""

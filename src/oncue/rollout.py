@@ -1,0 +1,46 @@
+"""The one loop: the environment shows, the policy acts, until someone stops.
+
+Training rollouts, evaluation, `oncue watch` and the web socket all run episodes through here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from oncue.types import EnvTurn, Episode, Exchange, FrameBatch, PolicySession, Task, VideoEnv
+
+
+async def run_episode(
+    env: VideoEnv,
+    session: PolicySession,
+    task: Task,
+    on_exchange: Callable[[Exchange], None] | None = None,
+    *,
+    keep_frames: bool = True,
+) -> Episode:
+    """The finished dialogue of `session` in `env`.
+
+    `on_exchange` is called with each exchange as it happens. With `keep_frames=False` the exchanges of the returned
+    episode hold the number and times of their frames but no pixels, so memory does not grow with the video; what
+    `on_exchange` gets is always whole. The caller owns `env` and `session` and closes them.
+    """
+    exchanges: list[Exchange] = []
+    observed = await env.open()
+    while isinstance(observed, EnvTurn):
+        acted = await session.respond(observed)
+        exchange = Exchange(observed, acted)
+        if on_exchange is not None:
+            on_exchange(exchange)
+        exchanges.append(exchange if keep_frames else without_pixels(exchange))
+        observed = await env.step(acted.action)
+    return Episode(task, tuple(exchanges), observed)
+
+
+def without_pixels(exchange: Exchange) -> Exchange:
+    """The exchange with frames of no size: their number and `pts_s` stay, the picture is gone."""
+    pts_s = exchange.observed.frames.pts_s
+    frames = FrameBatch(np.zeros((len(pts_s), 0, 0, 3), np.uint8), pts_s)
+    return replace(exchange, observed=replace(exchange.observed, frames=frames))
