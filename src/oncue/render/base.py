@@ -52,7 +52,8 @@ class RenderedPart:
 class ActionFormat(Protocol):
     """A grammar of actions: the one place that writes them as text and reads them back."""
 
-    silence_text: str
+    @property
+    def silence_text(self) -> str: ...
 
     def write(self, action: Action) -> str: ...
 

@@ -122,6 +122,22 @@ class FrameProcessor:
             resample=int(settings.get("resample") or 3),
         )
 
+    def save_pretrained(self, folder: Path | str) -> None:
+        """Writes `preprocessor_config.json`, readable by this class and by transformers."""
+        settings = {
+            "image_processor_type": "Qwen2VLImageProcessor",
+            "processor_class": "Qwen2_5_VLProcessor",
+            "size": {"shortest_edge": self.min_pixels, "longest_edge": self.max_pixels},
+            "patch_size": self.patch_size,
+            "merge_size": self.merge_size,
+            "temporal_patch_size": self.temporal_patch_size,
+            "image_mean": list(self.mean),
+            "image_std": list(self.std),
+            "rescale_factor": self.rescale_factor,
+            "resample": self.resample,
+        }
+        (Path(folder) / "preprocessor_config.json").write_text(json.dumps(settings, indent=2) + "\n", "utf-8")
+
 
 def _read_settings(folder: Path) -> dict[str, Any]:
     for name, key in (("processor_config.json", "image_processor"), ("preprocessor_config.json", None)):

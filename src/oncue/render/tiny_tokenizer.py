@@ -6,6 +6,7 @@ same text, so that a stock transformers user can use the folder it is saved to.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from oncue.render.markup import DEFAULT_SYSTEM, END_OF_TEXT, IM_END, STRUCTURAL_
 
 SPECIAL_TOKENS = (END_OF_TEXT, *(mark for mark in STRUCTURAL_MARKS if mark != END_OF_TEXT))
 _NUM_BYTES = 256
-_WHOLE_WORDS = ("NO REPLY", "system\n", "user\n", "assistant\n")  # worth one token a word, however rare in the corpus
+_WHOLE_WORDS = (TextFormat().silence_text, "system", "user", "assistant")  # one token per word, however rare in texts
 _REPEATS = 100_000
 
 # One message per loop: text as it is, each image as its three marks, videos likewise; a default system message.
@@ -80,14 +81,10 @@ def save_tokenizer(texts: Iterable[str], vocab_size: int, folder: Path | str) ->
 
 def _with_whole_words(texts: Iterable[str]) -> Iterable[str]:
     yield from texts
-    for _ in range(_REPEATS // 1000):
-        for words in (*_WHOLE_WORDS, TextFormat().silence_text):
-            yield "\n".join([words] * 1000)
+    yield from ("\n".join([words] * _REPEATS) for words in _WHOLE_WORDS)
 
 
 def _wrap(core: Any) -> Any:
-    import json
-
     from transformers import Qwen2Tokenizer
 
     model = json.loads(core.to_str())["model"]

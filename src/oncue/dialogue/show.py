@@ -1,0 +1,75 @@
+"""Shows a written dialogue as the model sees it: its exact chat text, or its token ids, and what of it is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+
+from oncue.dialogue.rows import read_row
+from oncue.errors import DialogueError
+from oncue.render.markup import chat_text
+from oncue.types import Dialogue
+
+TRAINED_OPENS, TRAINED_CLOSES = "⟦", "⟧"
+
+
+def show_dialogue(
+    path: Path | str,
+    *,
+    model: Path | str | None,
+    mask: bool,
+    ids: bool,
+    out: TextIO,
+    row: int | None = None,
+    frame_size: tuple[int, int] | None = None,
+    max_pixels: int | None = None,
+) -> None:
+    """Writes the dialogue of a row to `out`.
+
+    The chat text as it is, each frame as `<image>`; with `mask`, trained stretches stand in ⟦ ⟧. With `ids`, one token
+    id per line; with `mask` too, a tab and 1 (trained) or 0 follow. Only `ids` needs a `model` (folder or hub id), and
+    the size of the frames: `frame_size` (width, height) in pixels, or else the images of the row. Raises DialogueError
+    for a row that breaks the format or images that are missing, ModelError for the model.
+    """
+    dialogue, images = read_row(path, row)
+    if not ids:
+        out.write(chat_text(dialogue, (TRAINED_OPENS, TRAINED_CLOSES) if mask else None))
+        return
+    if model is None:
+        raise DialogueError("token ids depend on the tokenizer of a model; name one with --model")
+    from oncue.render.qwen_vl import QwenVLRenderer
+
+    renderer = QwenVLRenderer.from_pretrained(model, max_pixels)
+    if frame_size is not None:
+        width_px, height_px = frame_size
+        if min(width_px, height_px) < 1:
+            raise DialogueError(f"a frame size must be positive, got {width_px}x{height_px}")
+        blank = np.zeros((height_px, width_px, 3), np.uint8)
+        frames = [renderer.frame_processor(blank)] * dialogue.num_frames
+    else:
+        frames = [renderer.frame_processor(frame) for frame in _load(dialogue, images)]
+    part = renderer.dialogue(dialogue, frames)
+    for token_id, trained in zip(part.token_ids.tolist(), part.loss_mask.tolist(), strict=True):
+        out.write(f"{token_id}\t{int(trained)}\n" if mask else f"{token_id}\n")
+
+
+def _load(dialogue: Dialogue, paths: Sequence[Path]) -> list[np.ndarray]:
+    """The images as (H, W, 3) uint8 RGB."""
+    from PIL import Image, UnidentifiedImageError
+
+    remedy = "the number of tokens depends on the size of the frames; give it with --frame-size WIDTH HEIGHT"
+    if len(paths) != dialogue.num_frames:
+        raise DialogueError(f"the row shows {dialogue.num_frames} frames but lists no images; {remedy}")
+    frames: list[np.ndarray] = []
+    for path in paths:
+        if not path.is_file():
+            raise DialogueError(f"the image {path} does not exist; {remedy}")
+        try:
+            with Image.open(path) as image:
+                frames.append(np.asarray(image.convert("RGB")))
+        except (OSError, UnidentifiedImageError) as error:
+            raise DialogueError(f"the image {path} cannot be read ({error}); {remedy}") from error
+    return frames
