@@ -1,0 +1,155 @@
+"""The `oncue` command: finds the verb, reads its flags, turns errors a user can mend into one line.
+
+Exit codes: 0 done, 1 failure, 2 bad usage or input, 130 stopped by Ctrl-C or SIGTERM, 141 the reader of stdout is gone.
+Nothing heavy is imported before a verb is known, so that help comes at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import os
+import re
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stderr
+from dataclasses import dataclass
+from typing import Any
+
+from oncue import __version__
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """A command: the words that name it, where its flags and its `run() -> int` are, and one line of help."""
+
+    words: str
+    module: str
+    class_name: str
+    summary: str
+
+
+VERBS = (
+    Verb("watch", "oncue.commands.watch", "Watch", "watch a video and speak on cue"),
+    Verb("render", "oncue.commands.render", "Render", "show the exact text and tokens of a dialogue"),
+    Verb("world make", "oncue.commands.world", "WorldMake", "make videos with exact gold"),
+    Verb("train sft", "oncue.commands.train", "TrainSft", "train a model on written dialogues"),
+    Verb("eval world", "oncue.commands.evaluate", "EvalWorld", "score a model on held-out world clips"),
+    Verb("eval clips", "oncue.commands.evaluate", "EvalClips", "score the timing of replies on annotated real clips"),
+    Verb("doctor", "oncue.commands.doctor", "Doctor", "check that everything works here, and how to mend it"),
+)
+
+_EXIT_INPUT, _EXIT_STOPPED, _EXIT_NO_READER = 2, 130, 141
+
+
+class UsageError(Exception):
+    """The words or flags on the command line are wrong."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv` (default: that of the process) and return its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(words)
+    except UsageError as error:
+        return _complain(str(error), _EXIT_INPUT)
+    except KeyboardInterrupt:
+        return _complain("stopped", _EXIT_STOPPED)
+    except BrokenPipeError:
+        _drop_stdout()
+        return _EXIT_NO_READER
+    except ValueError as error:
+        if not _is_users(error):
+            raise
+        return _complain(str(error), _EXIT_INPUT)
+
+
+def _run(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(help_text())
+        return 0 if words else _EXIT_INPUT
+    if words[0] in ("-V", "--version"):
+        print(f"oncue {__version__}")
+        return 0
+    verb, flags = _find_verb(words)
+    if verb is None:
+        print(help_text(words[0]))
+        return 0
+    command = _parse(verb, flags)
+    return int(command.run())
+
+
+def help_text(group: str = "") -> str:
+    """The verbs (of one group) with a line each."""
+    shown = [verb for verb in VERBS if verb.words.startswith(group)]
+    width = max(len(verb.words) for verb in shown) + 3
+    lines = [f"  {verb.words:<{width}}{verb.summary}" for verb in shown]
+    usage = f"usage: oncue {group + ' ' if group else ''}VERB ... (oncue VERB --help says more)"
+    about = [] if group else ["", "Proactive video models: watch a stream, decide when to speak, say it once."]
+    example = [] if group else ["", 'example: oncue watch clip.mp4 --ask "Tell me whenever something appears."']
+    return "\n".join([usage, *about, "", *lines, *example])
+
+
+def _find_verb(words: list[str]) -> tuple[Verb | None, list[str]]:
+    """The verb named by the first word or two, and the rest; None where help for a group is wanted."""
+    for verb in VERBS:
+        names = verb.words.split()
+        if words[: len(names)] == names:
+            return verb, words[len(names) :]
+    members = [verb.words.split()[1] for verb in VERBS if verb.words.startswith(words[0] + " ")]
+    if not members:
+        known = ", ".join(dict.fromkeys(verb.words.split()[0] for verb in VERBS))
+        raise UsageError(f"unknown command {words[0]!r}; expected one of: {known} (see oncue --help)")
+    if len(words) > 1 and words[1] in ("-h", "--help"):
+        return None, []
+    given = f"{words[1]!r}" if len(words) > 1 else "nothing"
+    raise UsageError(f"'{words[0]}' must be followed by one of: {', '.join(members)}; got {given}")
+
+
+def _parse(verb: Verb, flags: list[str]) -> Any:
+    """The verb's flags as an instance of its class. Raises UsageError, one line, for flags that are wrong."""
+    import tyro
+
+    command_class = getattr(importlib.import_module(verb.module), verb.class_name)
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            return tyro.cli(command_class, args=flags, prog=f"oncue {verb.words}")
+    except SystemExit as leaving:
+        if not leaving.code:
+            raise
+        raise UsageError(f"{_one_line(said.getvalue())} (see oncue {verb.words} --help)") from None
+
+
+def _one_line(boxed: str) -> str:
+    """What is wrong, from the parser's framed message: the words above its first rule, without the frame."""
+    told: list[str] = []
+    for line in boxed.splitlines():
+        words = line.strip().strip("│").strip()
+        if set(words) <= set("─"):
+            break
+        if words and words[0] not in "╭╰":
+            told.append(words)
+    message = re.sub(r"\s+", " ", " ".join(told))
+    return message or "the flags cannot be read"
+
+
+def _is_users(error: ValueError) -> bool:
+    from oncue.errors import InputError
+
+    return isinstance(error, InputError)
+
+
+def _complain(message: str, code: int) -> int:
+    print("oncue: " + " ".join(message.split()), file=sys.stderr)
+    return code
+
+
+def _drop_stdout() -> None:
+    """Point stdout at nothing, so that the interpreter's last flush does not complain too."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+
+if __name__ == "__main__":
+    sys.exit(main())

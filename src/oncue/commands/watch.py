@@ -1,0 +1,211 @@
+"""`oncue watch`: timed replies as they happen."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from oncue.clock import Clock
+from oncue.errors import ConfigError, DataError
+from oncue.types import FrameSource, GoldTurn, PolicySession
+from oncue.watch.ask import parse_questions
+from oncue.watch.export import prepare_folder, write_exports
+from oncue.watch.live import JsonLines, Lines
+from oncue.watch.page import to_page
+from oncue.watch.record import KeptFrames, Recorder, SpokenReply, Watched
+from oncue.watch.run import Stopper, WatchEvents, watch_source
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Watch a video and speak on cue: replies appear while it is being watched.
+
+    Example: oncue watch clip.mp4 --ask "Tell me whenever someone comes in." --out seen/
+    Exit codes: 0 done, 2 bad usage or input, 130 stopped by Ctrl-C or SIGTERM (what was seen is still written).
+    """
+
+    source: tyro.conf.Positional[str]
+    """The video: a file, or an address such as rtsp://... or https://..."""
+
+    ask: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """What you want to be told; may be given several times. "12.5: TEXT" or "1:30: TEXT" asks at that video time,
+    without a time at the start. A text that itself begins with a number and a colon needs "0: " before it."""
+
+    model: str = "mini"
+    """A model folder, a hub id (owner/name), or mini, which ships with the package."""
+
+    device: str | None = None
+    """cpu, cuda, cuda:1, ... By default a GPU where there is one."""
+
+    dtype: str | None = None
+    """float32, bfloat16 or float16. By default bfloat16 on a GPU, float32 elsewhere."""
+
+    frame_interval_s: float = 1.0
+    """Seconds of video from one frame to the next."""
+
+    frames_per_turn: int = 1
+    """Frames shown before the model decides again."""
+
+    temperature: float = 0.0
+    """0 always takes the likeliest token."""
+
+    seed: int = 0
+    """Seed of the sampling."""
+
+    max_new_tokens: int = 512
+    """Longest reply; a longer one is cut."""
+
+    max_pixels: int | None = None
+    """Largest area of a frame, in pixels, before it is scaled down. By default what the model's folder says."""
+
+    system: str | None = None
+    """System message. By default the proactive one the models are trained with."""
+
+    json: bool = False
+    """One JSON object per line on stdout as things happen, the summary last; everything else goes to stderr."""
+
+    out: Path | None = None
+    """Folder for replies.jsonl, replies.srt, replies.vtt and index.html, a page to look at."""
+
+    gold: Path | None = None
+    """Annotation file (ProactiveVideoQA format) whose spans of this video are shown on the page."""
+
+    realtime: bool = False
+    """Show a file at the speed of life, as if it came from a camera."""
+
+    def run(self) -> int:
+        """Watch, print, export. Returns the exit code."""
+        recorder = Recorder(parse_questions(self.ask), self._clock(), KeptFrames() if self.out is not None else None)
+        gold = gold_turns(self.gold, self.source) if self.gold is not None else ()
+        if self.out is not None:
+            prepare_folder(self.out)
+        screen = Lines(sys.stderr if self.json else sys.stdout)
+        stopper = Stopper()
+        run = _Run(self, recorder, screen, gold)
+        try:
+            with stopper.listening():
+                self._watch(run, stopper)
+        finally:
+            screen.stop()
+        return 130 if stopper.stopped else 0
+
+    def _watch(self, run: _Run, stopper: Stopper) -> None:
+        """The whole of it: open, watch, report. What was seen before an error is written, too."""
+        stop = "cancelled"
+        try:
+            source, session = self._open(run)
+            stop = watch_source(
+                source,
+                session,
+                run.recorder,
+                frames_per_turn=self.frames_per_turn,
+                events=run.events(),
+                stopper=stopper,
+            ).value
+        except KeyboardInterrupt:
+            stopper.stopped = True
+        except BaseException:
+            if run.recorder.num_turns:
+                run.save("failed")
+            raise
+        with stopper.undisturbed():
+            run.report(stop)
+
+    def _open(self, run: _Run) -> tuple[FrameSource, PolicySession]:
+        """The video first: a file that is none should be told of before a model is loaded."""
+        from oncue.env.streaming import check_questions
+        from oncue.video.source import Paced, open_source
+
+        source: FrameSource = open_source(self.source, self.frame_interval_s)
+        run.video_s = getattr(source, "duration_s", None)
+        check_questions(run.recorder.questions, run.video_s)
+        session = self._session()
+        run.load_s = time.perf_counter() - run.started
+        return (Paced(source) if self.realtime else source), session
+
+    def _session(self) -> PolicySession:
+        from oncue.policy.engine import Engine, Sampling
+        from oncue.policy.model import load_model
+        from oncue.render.qwen_vl import PROACTIVE_SYSTEM
+
+        loaded = load_model(self.model, self.device, self.dtype, max_pixels=self.max_pixels)
+        sampling = Sampling(temperature=self.temperature, max_new_tokens=self.max_new_tokens, seed=self.seed)
+        return Engine(loaded, sampling).open(PROACTIVE_SYSTEM if self.system is None else self.system)
+
+    def _clock(self) -> Clock:
+        """The grid of video time. Checks the numbers that would otherwise be found wrong only after loading."""
+        for name, smallest in (("frames_per_turn", 1), ("max_new_tokens", 1), ("temperature", 0), ("seed", 0)):
+            if not getattr(self, name) >= smallest:
+                flag = "--" + name.replace("_", "-")
+                raise ConfigError(f"{flag} must be at least {smallest}, got {getattr(self, name)}")
+        try:
+            return Clock(self.frame_interval_s)
+        except ValueError as error:
+            raise ConfigError(f"--frame-interval-s cannot be used: {error}") from error
+
+
+class _Run:
+    """One run of the command: where its replies go, and what its report needs."""
+
+    def __init__(self, flags: Watch, recorder: Recorder, screen: Lines, gold: tuple[GoldTurn, ...]) -> None:
+        self.flags, self.recorder, self.screen, self.gold = flags, recorder, screen, gold
+        self.stream = JsonLines() if flags.json else None
+        self.started = time.perf_counter()
+        self.load_s = 0.0
+        self.video_s: float | None = None
+
+    def events(self) -> WatchEvents:
+        return WatchEvents(
+            asked=self.screen.asked,
+            replied=self._replied,
+            malformed=self.screen.malformed,
+            turned=self.screen.watched,
+        )
+
+    def _replied(self, reply: SpokenReply) -> None:
+        if self.stream is not None:
+            self.stream.write(reply.as_json())
+        self.screen.replied(reply)
+
+    def report(self, stop: str) -> None:
+        """Write the files, then the summary: whoever reads the last line finds them there."""
+        watched = self.save(stop)
+        if self.stream is not None:
+            self.stream.write(watched.summary.as_json())
+        self.screen.finished(watched.summary)
+        if self.flags.out is not None:
+            self.screen.noted(f"wrote {self.flags.out / 'index.html'} and replies.jsonl, .srt, .vtt beside it")
+
+    def save(self, stop: str) -> Watched:
+        """What was seen, written to the folder of `--out` where one is given."""
+        name = source_name(self.flags.source)
+        watched = self.recorder.finish(
+            source=name, model=self.flags.model, video_s=self.video_s, load_s=self.load_s, stop=stop
+        )
+        if self.flags.out is not None:
+            title = name.rsplit("/", 1)[-1] or name
+            write_exports(self.flags.out, watched, to_page(watched, title=title, gold=self.gold))
+        return watched
+
+
+def source_name(source: str) -> str:
+    """The source as it may be shown: without the password that a camera's address may hold."""
+    return re.sub(r"(?<=://)[^/@\s]+@", "", source)
+
+
+def gold_turns(annotations: Path, source: str) -> tuple[GoldTurn, ...]:
+    """The replies due on the video `source` by an annotation file. Raises DataError where it has none for it."""
+    from oncue.eval.gold import load_gold
+
+    name = Path(source).name
+    samples = load_gold(annotations)
+    mine = [sample for sample in samples if Path(sample.video).name == name or sample.task.task_id == Path(name).stem]
+    if not mine:
+        raise DataError(f"{annotations} says nothing about {name}; it is about {samples[0].video} and the like")
+    return tuple(turn for sample in mine for turn in sample.task.gold)

@@ -1,0 +1,223 @@
+"""What was seen and said while watching, kept small: replies and times grow with the video, frames do not."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from oncue.clock import Clock
+from oncue.types import Exchange, Malformed, Question, Reply
+
+_FILM_WIDTH_PX, _EVIDENCE_WIDTH_PX = 224, 560
+
+
+@dataclass(frozen=True, slots=True)
+class Still:
+    """A kept frame: the video time it was shown at, and a JPEG."""
+
+    time_s: float
+    jpeg: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SpokenReply:
+    """One reply. `question` is the newest one delivered at or before it; `wall_s` counts from the start of watching."""
+
+    time_s: float
+    text: str
+    question: str
+    latency_ms: float
+    turn: int
+    wall_s: float
+    num_tokens: int = 0
+    truncated: bool = False
+
+    def as_json(self) -> dict[str, object]:
+        return {"type": "reply", **_rounded(asdict(self))}
+
+
+@dataclass(frozen=True, slots=True)
+class WatchSummary:
+    """Counts and times of one watching. `wall_s` begins when the first frame is asked for; loading is `load_s`."""
+
+    source: str
+    model: str
+    num_turns: int
+    num_silent: int
+    num_replies: int
+    num_malformed: int
+    num_frames: int
+    duration_s: float
+    wall_s: float
+    real_time_factor: float
+    load_s: float
+    latency_ms_p50: float
+    latency_ms_p95: float
+    stop: str
+
+    def as_json(self) -> dict[str, object]:
+        return {"type": "summary", **_rounded(asdict(self))}
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A finished (or interrupted) watching: all that the exports and the page need."""
+
+    questions: tuple[Question, ...]
+    replies: tuple[SpokenReply, ...]
+    silent_s: tuple[float, ...]
+    malformed: tuple[tuple[float, str], ...]
+    summary: WatchSummary
+    film: tuple[Still, ...] = ()
+    evidence: tuple[Still | None, ...] = ()
+
+
+class KeptFrames:
+    """Stills of a video of any length: an even film strip, and the frame behind each of the first replies.
+
+    The strip keeps every n-th frame; n doubles whenever `max_film` is exceeded, so at most that many are held.
+    """
+
+    def __init__(self, max_film: int = 72, max_evidence: int = 200) -> None:
+        self.max_film, self.max_evidence = max_film, max_evidence
+        self.film: list[Still] = []
+        self.evidence: list[Still | None] = []
+        self._stride = 1
+        self._seen = 0
+        self._newest: tuple[np.ndarray, float] | None = None
+
+    def see(self, frame: np.ndarray, time_s: float) -> None:
+        """Offer a frame (H, W, 3) uint8 shown at video time `time_s`."""
+        self._newest = (frame, time_s)
+        if self._seen % self._stride == 0:
+            self.film.append(Still(time_s, encode_jpeg(frame, _FILM_WIDTH_PX)))
+            if len(self.film) > self.max_film:
+                self.film = self.film[::2]
+                self._stride *= 2
+        self._seen += 1
+
+    def keep_evidence(self) -> None:
+        """Keep the newest frame, large, for the reply just made; None once `max_evidence` are held."""
+        keep = self._newest is not None and len(self.evidence) < self.max_evidence
+        frame, time_s = self._newest if self._newest is not None else (np.zeros((1, 1, 3), np.uint8), 0.0)
+        self.evidence.append(Still(time_s, encode_jpeg(frame, _EVIDENCE_WIDTH_PX, quality=80)) if keep else None)
+
+
+def encode_jpeg(frame: np.ndarray, max_width_px: int, quality: int = 72) -> bytes:
+    """The frame (H, W, 3) uint8 as JPEG, scaled down to fit a box of `max_width_px` by the same height."""
+    from PIL import Image
+
+    image = Image.fromarray(np.ascontiguousarray(frame))
+    scale = min(1.0, max_width_px / max(image.width, image.height))
+    if scale < 1.0:
+        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    held = io.BytesIO()
+    image.save(held, "JPEG", quality=quality)
+    return held.getvalue()
+
+
+class Recorder:
+    """Takes exchanges as they happen; `add` returns the reply just made, if one was."""
+
+    def __init__(self, questions: Sequence[Question], clock: Clock, frames: KeptFrames | None = None) -> None:
+        self.clock = clock
+        self.questions = tuple(sorted(questions, key=lambda q: q.time_s))
+        self.frames = frames
+        self.replies: list[SpokenReply] = []
+        self.silent_s: list[float] = []
+        self.malformed: list[tuple[float, str]] = []
+        self.clock_s = 0.0
+        self.num_turns = 0
+        self.num_frames = 0
+        self._latencies_ms: list[float] = []
+        self._started = time.perf_counter()
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds since watching began."""
+        return time.perf_counter() - self._started
+
+    def start(self) -> None:
+        """Begin to count wall time."""
+        self._started = time.perf_counter()
+
+    def newest_question(self, clock_s: float) -> Question | None:
+        """The last question due at or before `clock_s`."""
+        due = [q for q in self.questions if self.is_due(q, clock_s)]
+        return due[-1] if due else None
+
+    def is_due(self, question: Question, clock_s: float) -> bool:
+        """Whether the question has been delivered when the clock reads `clock_s`."""
+        return self.clock.first_at_or_after(question.time_s) <= self.clock.frames_until(clock_s)
+
+    def add(self, exchange: Exchange) -> SpokenReply | None:
+        """Record one exchange."""
+        observed, acted = exchange.observed, exchange.acted
+        self.clock_s = observed.clock_s
+        self.num_turns += 1
+        self.num_frames += len(observed.frames)
+        self._latencies_ms.append(acted.latency_ms)
+        if self.frames is not None and len(observed.frames):
+            self.frames.see(observed.frames.pixels[-1], observed.clock_s)
+        action = acted.action
+        if isinstance(action, Malformed):
+            self.malformed.append((observed.clock_s, action.text))
+            return None
+        if not isinstance(action, Reply):
+            self.silent_s.append(observed.clock_s)
+            return None
+        question = self.newest_question(observed.clock_s)
+        reply = SpokenReply(
+            time_s=observed.clock_s,
+            text=action.text,
+            question=question.text if question else "",
+            latency_ms=acted.latency_ms,
+            turn=self.num_turns - 1,
+            wall_s=self.wall_s,
+            num_tokens=len(acted.token_ids),
+            truncated=action.truncated,
+        )
+        self.replies.append(reply)
+        if self.frames is not None:
+            self.frames.keep_evidence()
+        return reply
+
+    def finish(self, *, source: str, model: str, video_s: float | None, load_s: float, stop: str) -> Watched:
+        """What was watched so far. `video_s` is the video's own length, where known: the last turn may reach past it."""
+        duration_s = self.clock_s if video_s is None else min(self.clock_s, video_s)
+        wall_s = self.wall_s
+        p50, p95 = np.percentile(self._latencies_ms, (50, 95)) if self._latencies_ms else (0.0, 0.0)
+        summary = WatchSummary(
+            source=source,
+            model=model,
+            num_turns=self.num_turns,
+            num_silent=len(self.silent_s),
+            num_replies=len(self.replies),
+            num_malformed=len(self.malformed),
+            num_frames=self.num_frames,
+            duration_s=duration_s,
+            wall_s=wall_s,
+            real_time_factor=duration_s / wall_s if wall_s > 0 else 0.0,
+            load_s=load_s,
+            latency_ms_p50=float(p50),
+            latency_ms_p95=float(p95),
+            stop=stop,
+        )
+        return Watched(
+            questions=self.questions,
+            replies=tuple(self.replies),
+            silent_s=tuple(self.silent_s),
+            malformed=tuple(self.malformed),
+            summary=summary,
+            film=tuple(self.frames.film) if self.frames else (),
+            evidence=tuple(self.frames.evidence) if self.frames else (),
+        )
+
+
+def _rounded(fields: dict[str, object]) -> dict[str, object]:
+    return {k: round(v, 3) if isinstance(v, float) else v for k, v in fields.items()}

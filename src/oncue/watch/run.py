@@ -1,0 +1,114 @@
+"""Watching one source from start to end, or until someone stops it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+from oncue.env.streaming import StreamingEnv
+from oncue.rollout import run_episode
+from oncue.types import Exchange, FrameSource, PolicySession, Question, StopReason, Task
+from oncue.watch.record import Recorder, SpokenReply
+
+
+class Stopper:
+    """Turns Ctrl-C and SIGTERM into a KeyboardInterrupt that never lands in the middle of a line or a record.
+
+    Inside `undisturbed` a signal waits for the end of the block; elsewhere, a blocking read included, it acts at once.
+    """
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self._held = 0
+        self._waiting = False
+
+    @contextmanager
+    def listening(self) -> Iterator[Stopper]:
+        """Take both signals over for the length of the block. Outside the main thread, signals are left alone."""
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
+        previous = {number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield self
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        self._held += 1
+        try:
+            yield
+        finally:
+            self._held -= 1
+        if self._waiting and not self._held:
+            self._waiting = False
+            raise KeyboardInterrupt
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self.stopped = True
+        if self._held:
+            self._waiting = True
+        else:
+            raise KeyboardInterrupt
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEvents:
+    """Who is told what while it happens."""
+
+    asked: Callable[[Question], None] = lambda _: None
+    replied: Callable[[SpokenReply], None] = lambda _: None
+    malformed: Callable[[float, str], None] = lambda _time_s, _text: None
+    turned: Callable[[Recorder], None] = lambda _: None
+
+
+def watch_source(
+    source: FrameSource,
+    session: PolicySession,
+    recorder: Recorder,
+    *,
+    frames_per_turn: int = 1,
+    events: WatchEvents | None = None,
+    stopper: Stopper | None = None,
+) -> StopReason:
+    """Run the episode, fill `recorder` as it goes, and close `source` and `session`.
+
+    A stop by signal is a StopReason, not an exception.
+
+    Raises:
+        InputError: a question lies past the end of the video, or the source cannot be read.
+    """
+    events, stopper = events or WatchEvents(), stopper or Stopper()
+    waiting = list(recorder.questions)
+
+    def on_exchange(exchange: Exchange) -> None:
+        with stopper.undisturbed():
+            reply = recorder.add(exchange)
+            while waiting and recorder.is_due(waiting[0], exchange.observed.clock_s):
+                events.asked(waiting.pop(0))
+            if reply is not None:
+                events.replied(reply)
+            elif recorder.malformed and recorder.malformed[-1][0] == exchange.observed.clock_s:
+                events.malformed(*recorder.malformed[-1])
+            events.turned(recorder)
+
+    recorder.start()
+    try:
+        env = StreamingEnv(source, recorder.questions, frames_per_turn=frames_per_turn)
+        task = Task("watch", recorder.questions)
+        episode = asyncio.run(run_episode(env, session, task, on_exchange, keep_frames=False))
+    except KeyboardInterrupt:
+        stopper.stopped = True
+        return StopReason.CANCELLED
+    finally:
+        session.close()
+        source.close()
+    return episode.stop
