@@ -28,7 +28,7 @@ class ChangeMeter:
         self._previous: np.ndarray | None = None
 
     def change(self, frames: FrameBatch) -> float:
-        """The largest change from frame to frame, the last one of before included; 0 without frames, and for the first."""
+        """The largest change from frame to frame since the last call; 0 without frames, and for the very first frame."""
         largest = 0.0
         for pixels in frames.pixels:
             small = Image.fromarray(pixels).convert("L").resize(GREY_SIZE_PX, Image.Resampling.BOX)
