@@ -40,14 +40,12 @@ def read_row(source: Path | str | Mapping[str, Any], row: int | None = None) -> 
             if row is not None:
                 break
     if chosen is None:
-        raise DialogueError(
-            f"{path} has no row {row}" if row is not None else f"{path} holds no row; expected one object"
-        )
+        raise DialogueError(f"{path} has no row {row or 1}; expected an object with messages there")
     return _located(_parse(chosen[1], f"row {chosen[0]} of {path}"), path)
 
 
 def read_rows(path: Path | str) -> Iterator[Row]:
-    """All rows of a file, in order, read one by one. Raises DialogueError like `read_row`; a file without rows is one."""
+    """All rows of a file, in order, read one by one. DialogueError as for `read_row`, and for a file without rows."""
     path = Path(path)
     empty = True
     for number, value in _values(path):

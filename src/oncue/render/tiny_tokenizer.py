@@ -18,7 +18,7 @@ from oncue.render.markup import DEFAULT_SYSTEM, END_OF_TEXT, IM_END, STRUCTURAL_
 SPECIAL_TOKENS = (END_OF_TEXT, *(mark for mark in STRUCTURAL_MARKS if mark != END_OF_TEXT))
 _NUM_BYTES = 256
 _WHOLE_WORDS = (TextFormat().silence_text, "system", "user", "assistant")  # one token per word, however rare in texts
-_REPEATS = 100_000
+_REPEATS = 20_000
 
 # One message per loop: text as it is, each image as its three marks, videos likewise; a default system message.
 CHAT_TEMPLATE = (
@@ -69,7 +69,10 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Any:
         vocab_size=num_merged, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
     )
     core.train_from_iterator(_with_whole_words(texts), trainer)
-    return _wrap(core)
+    tokenizer = _wrap(core)
+    if (num_silent := len(tokenizer.tokenize(TextFormat().silence_text))) != 2:
+        raise ConfigError(f"the silent reply became {num_silent} tokens instead of 2; ask for a larger vocab_size")
+    return tokenizer
 
 
 def save_tokenizer(texts: Iterable[str], vocab_size: int, folder: Path | str) -> Any:

@@ -1,0 +1,46 @@
+"""Law 4: reading what was written gives the same action."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oncue.render.actions import TextFormat
+from oncue.types import Malformed, Reply, Silence
+
+FORMAT = TextFormat()
+
+
+@given(text=st.text(), truncated=st.booleans())
+def test_reading_a_written_reply_gives_it_back(text: str, truncated: bool) -> None:
+    action = Reply(text, truncated)
+    if isinstance(FORMAT.read(text, truncated), Reply):
+        assert FORMAT.read(FORMAT.write(action), truncated) == action
+    else:
+        with pytest.raises(ValueError, match="words of its own"):
+            FORMAT.write(action)
+
+
+def test_reading_written_silence_gives_silence() -> None:
+    assert FORMAT.write(Silence()) == "NO REPLY"
+    assert FORMAT.read(FORMAT.write(Silence())) == Silence()
+
+
+@pytest.mark.parametrize("text", ["NO REPLY", " NO REPLY\n", "\tNO REPLY"])
+def test_silence_is_equality_of_the_stripped_text(text: str) -> None:
+    assert FORMAT.read(text) == Silence()
+
+
+@pytest.mark.parametrize("text", ["NO", "No reply", "NO REPLY.", "NOTE the door", "NO one is here", "NO  REPLY"])
+def test_silence_is_no_prefix_and_no_likeness(text: str) -> None:
+    assert FORMAT.read(text) == Reply(text)
+
+
+@pytest.mark.parametrize("text", ["", "  ", "\n"])
+def test_an_empty_turn_is_malformed_not_silent(text: str) -> None:
+    assert FORMAT.read(text) == Malformed(text, "the turn is empty")
+
+
+def test_a_malformed_turn_is_written_as_it_was_sampled() -> None:
+    assert FORMAT.write(Malformed(" ", "the turn is empty")) == " "
