@@ -28,7 +28,7 @@ class ChangeMeter:
         self._previous: np.ndarray | None = None
 
     def change(self, frames: FrameBatch) -> float:
-        """The largest change from frame to frame since the last call; 0 without frames, and for the very first frame."""
+        """The largest change from frame to frame since the last call; 0 without frames, and for the first ever."""
         largest = 0.0
         for pixels in frames.pixels:
             small = Image.fromarray(pixels).convert("L").resize(GREY_SIZE_PX, Image.Resampling.BOX)
@@ -132,7 +132,7 @@ def oracle_replies(
         num_frames = max(1, clock.first_at_or_after(task.duration_s))
     replies: dict[float, list[str]] = {}
     for gold in task.gold:
-        due_s = max(gold.span.start_s, gold.span.start_s if gold.visible_s is None else gold.visible_s)
+        due_s = gold.span.start_s if gold.visible_s is None else max(gold.span.start_s, gold.visible_s)
         turn = max(1, math.ceil(clock.first_at_or_after(due_s) / frames_per_turn))
         shown = turn * frames_per_turn
         if num_frames is not None and shown > num_frames:
