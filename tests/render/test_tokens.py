@@ -48,7 +48,7 @@ def as_dialogue(renderer: QwenVLRenderer, system: str, turns: list[tuple[int, st
 def test_training_tokens_are_the_rollout_tokens(
     renderer: QwenVLRenderer, system: str, turns: list[tuple[int, str, Action]]
 ) -> None:
-    """Laws 1, 2, 3: every prompt is a prefix of the training sample; trained are the answers with their closing token."""
+    """Laws 1, 2, 3: each prompt is a prefix of the training sample; trained are the answers and their closing token."""
     rollout = RenderedPart.join(as_parts(renderer, system, turns))
     dialogue = as_dialogue(renderer, system, turns)
     sample = renderer.dialogue(dialogue, [f for n, _, _ in turns for f in batch(n).pixels])
