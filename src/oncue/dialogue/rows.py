@@ -40,7 +40,7 @@ def read_row(source: Path | str | Mapping[str, Any], row: int | None = None) -> 
             if row is not None:
                 break
     if chosen is None:
-        raise DialogueError(f"{path} has no row {row or 1}; expected an object with messages there")
+        raise DialogueError(f"{path} has no row {1 if row is None else row}; rows are numbered from 1")
     return _located(_parse(chosen[1], f"row {chosen[0]} of {path}"), path)
 
 
