@@ -1,0 +1,193 @@
+"""Frames of a video in order of time, damage skipped. Only a few frames are held, however long the video.
+
+Time 0 is the first picture of the track (where the beginning is damaged: the start its container declares). Times never
+go back: where a container gives frames no or senseless times, decoding times and the frame rate stand in.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from oncue.errors import CorruptStretchWarning, VideoError
+from oncue.video.damage import Damage, LostBytes
+from oncue.video.opening import is_url, open_video
+from oncue.video.timeline import Timeline
+
+if TYPE_CHECKING:
+    from av import Packet, VideoFrame
+
+MAX_READ_FAILURES = 8  # in a row, before what remains of a damaged file is given up
+TRUNCATED_S = 1.0  # data that ends so much earlier than the header says is a file cut off
+
+
+def decode(path: str | Path) -> Iterator[tuple[float, VideoFrame]]:
+    """Seconds from the start and frame, for every frame that can be decoded, times never going back.
+
+    `frame_to_rgb` gives the upright picture of a frame. What cannot be decoded, and what follows it up to the next
+    frame that stands alone, is skipped with a CorruptStretchWarning that says where.
+    Raises VideoError for what is no video or holds no frame that can be decoded.
+    """
+    decoder = Decoder(path)
+    try:
+        yield from decoder.frames()
+    finally:
+        decoder.close()
+
+
+class Decoder:
+    """One open video. `frames` may be run once; after it `end_s` is the end of the video.
+
+    `declared_s` is the duration its container promises, None where it promises none.
+    """
+
+    def __init__(self, spec: str | Path) -> None:
+        self.spec = spec
+        self.container, self.stream = open_video(spec)
+        self.declared_s = _declared_s(self.container, self.stream)
+        self.num_frames = 0
+        self.end_s = 0.0
+        self._timeline = Timeline(self.stream, self.declared_s)
+        self._damage = Damage(frames_in_flight=2)
+        self._data_end_s = 0.0  # on the container's clock: where the data of any track ends
+        self._last_error = ""
+
+    def close(self) -> None:
+        self.container.close()
+
+    def frames(self) -> Iterator[tuple[float, VideoFrame]]:
+        """See `decode`."""
+        for packet, lost_bytes in self._packets():
+            if lost_bytes:
+                self._damage.begin(None)
+            for frame in self._decode(packet):
+                if self._damage.hides(frame, self._timeline.next_s):
+                    continue
+                time_s = self._timeline.place(frame, damaged_start=self._damage.open)
+                if self._damage.open:
+                    self._warn(self._damage.end(), time_s)
+                self._damage.shown_until_s = self._timeline.next_s
+                self.num_frames += 1
+                yield time_s, frame
+        if not self.num_frames:
+            why = f" ({self._last_error})" if self._last_error else ""
+            raise VideoError(f"{self.spec} holds no frame that can be decoded{why}; expected a video that FFmpeg plays")
+        self._finish()
+
+    def _finish(self) -> None:
+        """Settle `end_s`. Damaged time still passes; time of which the file holds no data does not."""
+        shown_s = self._timeline.next_s
+        self.end_s = shown_s if self.declared_s is None else self.declared_s
+        if self.declared_s is not None and self.declared_s - self._data_seconds() > TRUNCATED_S:
+            self.end_s = max(shown_s, self._data_seconds()) if self._damage.open else shown_s
+            self._warn(shown_s, self.declared_s, "has no data (the file is cut off)")
+        elif self._damage.open:
+            self._warn(self._damage.end(), max(self.end_s, shown_s))
+
+    def _data_seconds(self) -> float:
+        return self._data_end_s - (self._timeline.zero_s or 0.0)
+
+    def _packets(self) -> Iterator[tuple[Packet | None, bool]]:
+        """The packets of the track, and None to flush it; with each, whether bytes before it were lost.
+
+        One packet is held back: the one before lost bytes is damaged itself and left out.
+        """
+        lost_bytes = LostBytes(self.container.format.name)
+        held: Packet | None = None
+        lost = False
+        for packet in self._read():
+            if packet.dts is None and packet.pts is None and not packet.size:
+                continue  # PyAV's own flush mark, one per track
+            if lost_bytes.before(packet):
+                held, lost = None, True
+            self._note_end(packet)
+            if packet.stream_index != self.stream.index:
+                continue
+            if held is not None:
+                yield held, lost
+                lost = False
+            held = packet
+        if held is not None:
+            yield held, lost
+        yield None, False
+
+    def _read(self) -> Iterator[Packet]:
+        """All packets of all tracks; goes on after a read error where the container can."""
+        import av
+
+        num_failures = 0
+        while True:
+            try:
+                for packet in self.container.demux():
+                    num_failures = 0
+                    yield packet
+                return
+            except av.FFmpegError as error:
+                num_failures += 1
+                self._last_error = error.strerror
+                self._damage.begin(None)
+                if num_failures == MAX_READ_FAILURES or is_url(self.spec):
+                    return
+
+    def _note_end(self, packet: Packet) -> None:
+        start = packet.pts if packet.pts is not None else packet.dts
+        if start is not None and packet.time_base is not None:
+            end_s = float((start + (packet.duration or 0)) * packet.time_base)
+            self._data_end_s = max(self._data_end_s, end_s)
+
+    def _decode(self, packet: Packet | None) -> list[VideoFrame]:
+        import av
+
+        try:
+            return self.stream.codec_context.decode(packet)
+        except av.FFmpegError as error:
+            self._last_error = error.strerror
+            self._damage.begin(packet.pts if packet is not None else None)
+            return []
+        finally:
+            self._damage.note_sent(packet)
+
+    def _warn(self, start_s: float, end_s: float, what: str = "cannot be decoded and was skipped") -> None:
+        text = f"{self.spec}: the stretch from {min(start_s, end_s):.2f} s to {end_s:.2f} s {what}"
+        warnings.warn(text, CorruptStretchWarning, stacklevel=2)
+
+
+def _declared_s(container: Any, stream: Any) -> float | None:
+    """The duration the track declares, else the container; None for neither (live, cut recordings)."""
+    if stream.duration is not None and stream.time_base is not None and stream.duration > 0:
+        return float(stream.duration * stream.time_base)
+    if container.duration is not None and container.duration > 0:
+        return float(container.duration / 1_000_000)  # AV_TIME_BASE
+    return None
+
+
+def frame_to_rgb(frame: VideoFrame, height_px: int | None = None, width_px: int | None = None) -> np.ndarray:
+    """The upright picture, (H, W, 3) uint8 RGB: rotation and mirroring of the display matrix applied.
+
+    `height_px` and `width_px` are those of the upright picture; without them its own.
+    """
+    matrix = display_matrix(frame)
+    turned = matrix is not None and abs(matrix[0]) < abs(matrix[1])
+    height_px, width_px = (width_px, height_px) if turned else (height_px, width_px)
+    pixels = frame.to_ndarray(format="rgb24", width=width_px, height=height_px)
+    if matrix is None:
+        return pixels
+    a, b, c, d = matrix  # a stored point (x, y) is shown at (a x + c y, b x + d y), y down
+    if turned:
+        pixels = pixels.transpose(1, 0, 2)
+        a, d = c, b
+    return np.ascontiguousarray(pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
+
+
+def display_matrix(frame: VideoFrame) -> tuple[int, int, int, int] | None:
+    """The turning part (a, b, c, d) of a frame's display matrix, or None without one or where it changes nothing."""
+    side = frame.side_data.get("DISPLAYMATRIX")
+    if side is None:
+        return None
+    values = np.frombuffer(bytes(side), dtype="=i4")
+    a, b, c, d = (int(values[i]) for i in (0, 1, 3, 4))
+    return None if a > abs(b) and d > abs(c) else (a, b, c, d)

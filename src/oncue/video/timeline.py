@@ -1,0 +1,63 @@
+"""Sound times for frames: containers leave times out, give decoding order for showing order, and jump."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+    from av.video.stream import VideoStream
+
+DEFAULT_STEP_S = 1 / 25
+BACK_JUMP_S = 1.0  # further back is a new count (joined recordings), not disorder
+AHEAD_JUMP_S = 3600.0  # further ahead of all that is declared is a broken time stamp
+
+
+class Timeline:
+    """Places frames in seconds from the first one, never going back.
+
+    `zero_s` is the container time of second 0, None before the first frame; `next_s` is where the next frame is due.
+    """
+
+    def __init__(self, stream: VideoStream, declared_s: float | None) -> None:
+        rate = stream.average_rate or stream.guessed_rate
+        self.zero_s: float | None = None
+        self.next_s = 0.0
+        self._stream = stream
+        self._step_s = 1 / float(rate) if rate else DEFAULT_STEP_S
+        self._declared_s = declared_s or 0.0
+        self._last_s = 0.0
+        self._num_faulty = {"pts": 0, "dts": 0}
+        self._last_stamp: dict[str, int] = {}
+
+    def place(self, frame: VideoFrame, damaged_start: bool) -> float:
+        """Seconds of `frame`. With `damaged_start` a first frame does not become second 0 where another start is known."""
+        stamp = self._stamp(frame)
+        base = frame.time_base or self._stream.time_base
+        raw_s = float(stamp * base) if stamp is not None and base is not None else None
+        if self.zero_s is None:
+            self.zero_s = self._first_zero(raw_s or 0.0, damaged_start)
+        time_s = self.next_s if raw_s is None else raw_s - self.zero_s
+        horizon_s = max(self._last_s, self._declared_s) + AHEAD_JUMP_S
+        if not self._last_s - BACK_JUMP_S <= time_s <= horizon_s:
+            self.zero_s += time_s - self.next_s
+            time_s = self.next_s
+        self._last_s = max(time_s, self._last_s)
+        shown_s = float(frame.duration * base) if frame.duration and base is not None else self._step_s
+        self.next_s = self._last_s + shown_s
+        return self._last_s
+
+    def _first_zero(self, raw_s: float, damaged_start: bool) -> float:
+        stream = self._stream
+        if not damaged_start or stream.start_time is None or stream.time_base is None:
+            return raw_s
+        return min(raw_s, float(stream.start_time * stream.time_base))
+
+    def _stamp(self, frame: VideoFrame) -> int | None:
+        """The frame's pts; its dts where the pts went back more often (AVI with reordered frames)."""
+        stamps = {kind: stamp for kind, stamp in (("pts", frame.pts), ("dts", frame.dts)) if stamp is not None}
+        for kind, stamp in stamps.items():
+            self._num_faulty[kind] += stamp <= self._last_stamp.get(kind, stamp - 1)
+            self._last_stamp[kind] = stamp
+        best = "pts" if "pts" in stamps and self._num_faulty["pts"] <= self._num_faulty["dts"] else "dts"
+        return stamps.get(best, stamps.get("pts"))
