@@ -19,6 +19,10 @@ class ModelError(InputError):
     """A model folder or hub id cannot be used."""
 
 
+class ContextFullError(ModelError):
+    """A dialogue has grown beyond the positions the model was made for."""
+
+
 class DialogueError(InputError):
     """A written dialogue breaks the rules of its format."""
 

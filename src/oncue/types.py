@@ -106,7 +106,8 @@ class PolicyTurn:
 
     `logprobs` has one natural-log probability per id, of the distribution it was drawn from, or is empty where
     the backend gives none. `sampled=False` marks history: context, never trained. `latency_ms` is the wall time
-    from the turn being submitted to its closing token; 0 for history.
+    from the turn being submitted to its closing token; 0 for history. `forced_close`: the token limit closed the turn,
+    so the last id was appended, not drawn (log-probability 0.0), and must not be trained.
     """
 
     action: Action
@@ -114,6 +115,7 @@ class PolicyTurn:
     logprobs: tuple[float, ...] = ()
     sampled: bool = True
     latency_ms: float = 0.0
+    forced_close: bool = False
 
 
 @dataclass(frozen=True, slots=True)

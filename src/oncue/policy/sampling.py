@@ -1,0 +1,83 @@
+"""From logits to the next token: one distribution, shared by whoever draws from it and whoever trains on it.
+
+Axis letters: V vocabulary, ... any leading axes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from oncue.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the tokens of a policy turn are chosen.
+
+    `temperature` 0 takes the likeliest token; above 0 draws from softmax(logits / temperature), cut to the `top_k`
+    likeliest tokens (0: no cut) and then to the smallest set that holds `top_p` of the mass (1: no cut). At most
+    `max_new_tokens` tokens are chosen per turn; a turn that has not closed itself by then is closed by the engine.
+    `seed` starts the random numbers of the sessions (see `Engine.open`).
+    """
+
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    max_new_tokens: int = 512
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.temperature) and self.temperature >= 0):
+            raise ConfigError(f"temperature must be 0 (greedy) or a positive number, got {self.temperature}")
+        if self.top_k < 0:
+            raise ConfigError(f"top_k must be 0 (no cut) or a positive number of tokens, got {self.top_k}")
+        if not 0 < self.top_p <= 1:
+            raise ConfigError(f"top_p must lie in (0, 1], got {self.top_p}")
+        if self.max_new_tokens < 1:
+            raise ConfigError(f"max_new_tokens must be at least 1, got {self.max_new_tokens}")
+        if self.seed < 0:
+            raise ConfigError(f"seed must not be negative, got {self.seed}")
+
+
+def token_logprobs(logits: torch.Tensor, sampling: Sampling, banned_V: torch.Tensor) -> torch.Tensor:
+    """Natural-log probabilities (..., V) float32 of the very distribution the next token is drawn from.
+
+    Banned tokens (`banned_V`, bool) are out before anything else, then come temperature, `top_k` and `top_p`, and the
+    rest is renormalised; tokens that are cut have -inf. A trainer that wants the ratio 1 at step 0 calls this function
+    on its own logits. Greedy decoding (temperature 0) reports the model's distribution at temperature 1, uncut.
+    """
+    scores = logits.float().masked_fill(banned_V, -math.inf)
+    if sampling.temperature > 0:
+        scores = scores / sampling.temperature
+        if 0 < sampling.top_k < scores.shape[-1]:
+            threshold = scores.topk(sampling.top_k, dim=-1).values[..., -1:]
+            scores = scores.masked_fill(scores < threshold, -math.inf)
+        if sampling.top_p < 1:
+            scores = _cut_to_mass(scores, sampling.top_p)
+    return scores.log_softmax(-1)
+
+
+def choose_token(logprobs_V: torch.Tensor, sampling: Sampling, generator: torch.Generator) -> int:
+    """The next token from `token_logprobs`: the likeliest when greedy, else drawn with one number of `generator` (CPU).
+
+    The draw inverts the cumulative distribution in float64 on the CPU: one uniform number per token, so the random
+    stream of a session does not depend on the device or on who else is decoding.
+    """
+    if sampling.temperature == 0:
+        return int(logprobs_V.argmax())
+    cumulative_V = logprobs_V.cpu().double().exp().cumsum(0)
+    uniform = torch.rand((), dtype=torch.float64, generator=generator)
+    total = cumulative_V[-1]
+    target = torch.minimum(uniform * total, torch.nextafter(total, torch.zeros_like(total)))
+    return int(torch.searchsorted(cumulative_V, target, right=True))
+
+
+def _cut_to_mass(scores: torch.Tensor, top_p: float) -> torch.Tensor:
+    """`scores` with -inf outside the smallest set of likeliest tokens whose mass reaches `top_p`."""
+    ordered, order = scores.sort(dim=-1, descending=True)
+    mass = ordered.softmax(-1)
+    beyond = mass.cumsum(-1) - mass >= top_p  # the mass before the token already suffices
+    return scores.masked_fill(torch.zeros_like(beyond).scatter(-1, order, beyond), -math.inf)

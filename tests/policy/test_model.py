@@ -1,0 +1,227 @@
+"""What a name can lead to: a loaded model, or one clear line that says what is wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import oncue.policy.model as model_module
+from oncue.errors import ConfigError, InputError, ModelError
+from oncue.policy.model import load_model, resolve_model
+from tiny_model import build_tiny_model
+
+
+def test_a_folder_is_loaded_as_it_was_saved(tiny_model_folder: Path) -> None:
+    from safetensors.torch import load_file
+
+    loaded = load_model(str(tiny_model_folder), device="cpu")
+    assert (loaded.device.type, loaded.dtype, loaded.name) == ("cpu", torch.float32, str(tiny_model_folder))
+    assert not loaded.model.training
+    assert loaded.max_positions == 8192
+    saved = load_file(tiny_model_folder / "model.safetensors")
+    ours = loaded.model.state_dict()
+    assert torch.equal(saved["lm_head.weight"], ours["lm_head.weight"])
+    assert sum(tensor.numel() for tensor in saved.values()) == sum(p.numel() for p in loaded.model.parameters())
+
+
+def test_the_number_format_is_chosen_or_given(tiny_model_folder: Path, tmp_path: Path) -> None:
+    stored = shutil.copytree(tiny_model_folder, tmp_path / "bf16")
+    load_model(stored, dtype="bfloat16", device="cpu").model.save_pretrained(stored)
+    assert json.loads((stored / "config.json").read_text())["dtype"] == "bfloat16"
+    loaded = load_model(stored, device="cpu")  # stored in bfloat16, run in float32
+    assert {p.dtype for p in loaded.model.parameters()} == {torch.float32}
+    given = load_model(stored, device="cpu", dtype=torch.bfloat16)
+    assert {p.dtype for p in given.model.parameters()} == {torch.bfloat16}
+    if not torch.cuda.is_available():
+        assert load_model(stored).device.type == "cpu"
+
+
+def test_a_frame_can_be_capped(tiny_model_folder: Path) -> None:
+    assert load_model(tiny_model_folder, device="cpu").renderer.frame_processor.token_count(480, 640) == 12
+    capped = load_model(tiny_model_folder, device="cpu", max_pixels=6 * 28 * 28)
+    assert capped.renderer.frame_processor.token_count(480, 640) <= 6
+
+
+@pytest.mark.parametrize("settings", [{"device": "tpu9"}, {"dtype": "int3"}, {"device": "meta"}])
+def test_a_device_or_format_that_cannot_be(tiny_model_folder: Path, settings: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(settings.values()))):
+        load_model(tiny_model_folder, **settings)
+
+
+def _without(*names: str) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        for name in names:
+            (folder / name).unlink()
+
+    return spoil
+
+
+def _empty(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+def _bert(folder: Path) -> None:
+    (folder / "config.json").write_text('{"model_type": "bert", "hidden_size": 64}')
+
+
+def _broken_config(folder: Path) -> None:
+    (folder / "config.json").write_text('{"model_type": ')
+
+
+def _list_config(folder: Path) -> None:
+    (folder / "config.json").write_text("[]")
+
+
+def _pointer(folder: Path) -> None:
+    (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+
+
+def _lost_shard(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    shards = {"lm_head.weight": "model-00002-of-00002.safetensors"}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}))
+
+
+def _lost_tensor(folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    del tensors["lm_head.weight"]
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+def _other_shape(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"]["intermediate_size"] = 96
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def _small_vocabulary(folder: Path) -> None:
+    build_tiny_model(folder, vocab_size=300, pad_token_id=0, eos_token_id=1)
+
+
+SPOILED = {
+    "empty": (_empty, "no config.json"),
+    "config only": (_without("model.safetensors"), "model.safetensors is missing"),
+    "no tokenizer": (_without("tokenizer.json"), "no tokenizer"),
+    "bert": (_bert, "'bert'"),
+    "broken config": (_broken_config, "cannot be read as JSON"),
+    "config is a list": (_list_config, "JSON object"),
+    "git-lfs pointer": (_pointer, "cannot be loaded"),
+    "lost shard": (_lost_shard, "model-00002-of-00002.safetensors"),
+    "lost tensor": (_lost_tensor, "lm_head.weight"),
+    "other shape": (_other_shape, "checkpoint"),
+    "small vocabulary": (_small_vocabulary, "different models"),
+}
+
+
+@pytest.mark.parametrize("case", SPOILED)
+def test_a_spoiled_folder_is_one_clear_line(tiny_model_folder: Path, tmp_path: Path, case: str) -> None:
+    spoil, expected = SPOILED[case]
+    folder = shutil.copytree(tiny_model_folder, tmp_path / "model")
+    spoil(folder)
+    with pytest.raises(ModelError) as caught:
+        load_model(folder, device="cpu")
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert str(folder) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["no_such_model", "./no/such", "a/b/c", "/nowhere/model", "../mini/x"])
+def test_an_unknown_name_is_one_clear_line(name: str) -> None:
+    with pytest.raises(ModelError, match="there is no model folder"):
+        resolve_model(name)
+
+
+def test_a_missing_folder_beside_others_is_not_looked_up_on_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "runs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(model_module, "_fetch", lambda _: pytest.fail("asked the hub"))
+    with pytest.raises(ModelError, match="there is no model folder 'runs/best'"):
+        resolve_model("runs/best")
+
+
+def test_a_file_is_no_folder(tiny_model_folder: Path) -> None:
+    with pytest.raises(ModelError, match="is a file"):
+        resolve_model(tiny_model_folder / "config.json")
+
+
+def test_mini_is_the_bundled_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_module, "BUNDLED_FOLDER", tmp_path)
+    assert resolve_model("mini") == tmp_path
+    monkeypatch.setattr(model_module, "BUNDLED_FOLDER", tmp_path / "lost")
+    with pytest.raises(ModelError, match="reinstall"):
+        resolve_model("mini")
+
+
+def test_a_hub_id_is_looked_up_in_the_cache_first(tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    asked: list[bool] = []
+
+    def cached(_: str, *, local_files_only: bool = False, **__: object) -> str:
+        asked.append(local_files_only)
+        return str(tiny_model_folder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", cached)
+    assert resolve_model("someone/some-model") == tiny_model_folder
+    assert asked == [True]
+
+
+def test_an_unreachable_hub_is_one_clear_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import huggingface_hub
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    timeouts: list[object] = []
+
+    class Unreachable:
+        def model_info(self, _: str, *, timeout: float) -> None:
+            timeouts.append(timeout)
+            raise ConnectionError("Name or service not known\nTraceback of the library")
+
+    def not_cached(*_: object, local_files_only: bool = False, **__: object) -> str:
+        assert local_files_only, "the download must not start before the bounded look"
+        raise LocalEntryNotFoundError("nothing cached")
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Unreachable)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", not_cached)
+    with pytest.raises(ModelError) as caught:
+        resolve_model("someone/some-model")
+    assert "Name or service not known" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert timeouts == [model_module.HUB_TIMEOUT_S]
+
+
+def test_an_offline_hub_is_told_at_once() -> None:
+    """The real client, switched offline (`tests/conftest.py`)."""
+    from huggingface_hub import constants
+
+    assert constants.HF_HUB_OFFLINE
+    start_s = time.perf_counter()
+    with pytest.raises(ModelError, match="'someone/some-model' is no folder here") as caught:
+        resolve_model("someone/some-model")
+    assert time.perf_counter() - start_s < 5
+    assert "\n" not in str(caught.value)
+
+
+def test_the_errors_are_input_errors() -> None:
+    assert issubclass(ModelError, InputError)
+
+
+def test_importing_the_policies_without_weights_does_not_import_torch() -> None:
+    code = (
+        "import oncue.policy.scripted, oncue.policy.model, sys; assert not {'torch', 'transformers'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
