@@ -11,6 +11,7 @@ import io
 import os
 import re
 import sys
+import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass
@@ -33,9 +34,6 @@ VERBS = (
     Verb("watch", "oncue.commands.watch", "Watch", "watch a video and speak on cue"),
     Verb("render", "oncue.commands.render", "Render", "show the exact text and tokens of a dialogue"),
     Verb("world make", "oncue.commands.world", "WorldMake", "make videos with exact gold"),
-    Verb("train sft", "oncue.commands.train", "TrainSft", "train a model on written dialogues"),
-    Verb("eval world", "oncue.commands.evaluate", "EvalWorld", "score a model on held-out world clips"),
-    Verb("eval clips", "oncue.commands.evaluate", "EvalClips", "score the timing of replies on annotated real clips"),
     Verb("doctor", "oncue.commands.doctor", "Doctor", "check that everything works here, and how to mend it"),
 )
 
@@ -50,7 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (default: that of the process) and return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _run(words)
+        with warnings.catch_warnings():
+            warnings.formatwarning = _one_line_warning
+            return _run(words)
     except UsageError as error:
         return _complain(str(error), _EXIT_INPUT)
     except KeyboardInterrupt:
@@ -114,7 +114,8 @@ def _parse(verb: Verb, flags: list[str]) -> Any:
     said = io.StringIO()
     try:
         with redirect_stderr(said):
-            return tyro.cli(command_class, args=flags, prog=f"oncue {verb.words}")
+            shape = (tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalMetavarFromFieldName)
+            return tyro.cli(command_class, args=flags, prog=f"oncue {verb.words}", config=shape)
     except SystemExit as leaving:
         if not leaving.code:
             raise
@@ -140,6 +141,12 @@ def _is_users(error: ValueError) -> bool:
     return isinstance(error, InputError)
 
 
+def _one_line_warning(message: Warning | str, category: type[Warning], *_: object) -> str:
+    """Warnings for users, such as a corrupt stretch of video, look like our errors; others name their kind."""
+    kind = "" if category.__module__.startswith("oncue") else f"{category.__name__}: "
+    return f"oncue: warning: {kind}{message}\n"
+
+
 def _complain(message: str, code: int) -> int:
     print("oncue: " + " ".join(message.split()), file=sys.stderr)
     return code
@@ -148,7 +155,6 @@ def _complain(message: str, code: int) -> int:
 def _drop_stdout() -> None:
     """Point stdout at nothing, so that the interpreter's last flush does not complain too."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
 
 
 if __name__ == "__main__":

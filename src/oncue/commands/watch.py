@@ -124,8 +124,12 @@ class Watch:
 
         source: FrameSource = open_source(self.source, self.frame_interval_s)
         run.video_s = getattr(source, "duration_s", None)
-        check_questions(run.recorder.questions, run.video_s)
-        session = self._session()
+        try:
+            check_questions(run.recorder.questions, run.video_s)
+            session = self._session()
+        except BaseException:
+            source.close()
+            raise
         run.load_s = time.perf_counter() - run.started
         return (Paced(source) if self.realtime else source), session
 

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from oncue.errors import InputError
 from oncue.types import Question
 
-_TIMED = re.compile(r"\s*(?P<minus>-)?(?P<time>\d+(?::\d{1,2}){0,2}(?:\.\d+)?)\s*s?\s*:(?!\d)\s*(?P<text>.*)", re.DOTALL)
+_TIMED = re.compile(
+    r"\s*(?P<minus>-)?(?P<time>\d+(?::\d{1,2}){0,2}(?:\.\d+)?)\s*s?\s*:(?!\d)\s*(?P<text>.*)", re.DOTALL
+)
 _EXAMPLE = 'for example --ask "Tell me whenever someone comes in." or --ask "12.5: What is on the table?"'
 
 

@@ -74,7 +74,7 @@ def _cues(replies: Sequence[SpokenReply]) -> Iterator[tuple[float, float, str]]:
 
 
 def _inert(text: str) -> str:
-    """SubRip has no escapes: an invisible word joiner keeps tags, override blocks and arrows from being read as such."""
+    """SubRip has no escapes: an invisible word joiner keeps tags, braces and arrows from being read as such."""
     return re.sub(r"([<{])(?=[\w/\\])", "\\1\u2060", text).replace("-->", "--\u2060>")
 
 

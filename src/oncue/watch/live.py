@@ -76,7 +76,7 @@ class JsonLines:
         self._stream.flush()
 
 
-_CONTROLS = {code: None for code in (*range(32), *range(127, 160))}  # a reply must not steer the terminal
+_CONTROLS = dict.fromkeys((*range(32), *range(127, 160)))  # a reply must not steer the terminal
 
 
 def clock_text(time_s: float) -> str:

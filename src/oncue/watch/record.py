@@ -188,7 +188,7 @@ class Recorder:
         return reply
 
     def finish(self, *, source: str, model: str, video_s: float | None, load_s: float, stop: str) -> Watched:
-        """What was watched so far. `video_s` is the video's own length, where known: the last turn may reach past it."""
+        """What was watched so far. `video_s`: the video's own length where known; the last turn may reach past it."""
         duration_s = self.clock_s if video_s is None else min(self.clock_s, video_s)
         wall_s = self.wall_s
         p50, p95 = np.percentile(self._latencies_ms, (50, 95)) if self._latencies_ms else (0.0, 0.0)

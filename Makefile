@@ -1,0 +1,41 @@
+# Needs Python 3.11 or newer with pip and venv, nothing else. Every target sets up .venv by itself, once.
+#   make demo    watch a generated video with the bundled model; writes demo/seen/index.html
+#   make test    all tests             make check   format, lint, types, layers
+# On Linux the plain torch wheel brings CUDA with it (some GB). Without a GPU, take the small one:
+#   make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
+
+PYTHON ?= python3
+TORCH_INDEX ?=
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+TORCH := $(shell grep '^torch==' constraints.txt)
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test check install clean
+.DEFAULT_GOAL := demo
+
+install: $(INSTALLED)
+
+# torch goes in first and alone: once it is there, nothing that follows looks for another build of it.
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing into .venv (once; a minute or two)"
+	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	$(PIP) -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: $(INSTALLED)
+	$(BIN)/oncue world make demo/clips --world footage --split test --count 1
+	$(BIN)/oncue demo demo/clips --out demo/seen
+
+test: $(INSTALLED)
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} $(BIN)/python -m pytest
+
+check: $(INSTALLED)
+	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/laws/test_layers.py
+
+clean:
+	rm -rf .venv demo build dist

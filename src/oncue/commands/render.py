@@ -1,0 +1,59 @@
+"""`oncue render`: what a dialogue is for the model."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+
+@dataclass(frozen=True)
+class Render:
+    """Show the exact chat text of a dialogue, each frame as <image>, or its token ids.
+
+    Example: oncue render dialogue.json --mask
+    """
+
+    dialogue: tyro.conf.Positional[Path]
+    """A row in MMDuet2's SFT format (JSON), or a file of such rows (JSON lines or a list)."""
+
+    row: int | None = None
+    """Which row of a file of several, from 0."""
+
+    mask: bool = False
+    """Show what is trained: in ⟦ ⟧ in the text; as a second column, 1 or 0, beside the ids."""
+
+    ids: bool = False
+    """Print one token id per line instead of the text."""
+
+    model: str = "mini"
+    """The model whose tokenizer gives the ids: a folder, a hub id (owner/name) or mini."""
+
+    frame_size: tuple[int, int] | None = None
+    """Width and height of the frames in pixels, where the row's images are not at hand (only for --ids)."""
+
+    max_pixels: int | None = None
+    """Largest area of a frame in pixels before it is scaled down (only for --ids)."""
+
+    def run(self) -> int:
+        """Write to stdout. Returns the exit code."""
+        from oncue.dialogue.show import show_dialogue
+
+        model: Path | None = None
+        if self.ids:
+            from oncue.policy.model import resolve_model
+
+            model = resolve_model(self.model)
+        show_dialogue(
+            self.dialogue,
+            model=model,
+            mask=self.mask,
+            ids=self.ids,
+            out=sys.stdout,
+            row=self.row,
+            frame_size=self.frame_size,
+            max_pixels=self.max_pixels,
+        )
+        return 0

@@ -1,0 +1,164 @@
+"""Checks of an installation, each a fact about this machine: fine, worth knowing, or broken and how to mend it."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from oncue.errors import InputError
+from oncue.types import EnvTurn, FrameBatch, Malformed, Silence
+
+FINE, NOTED, FAILED = "ok", "warn", "FAIL"
+
+_DISTRIBUTIONS = ("torch", "transformers", "tokenizers", "av", "numpy", "pillow", "huggingface_hub")
+_CODECS = {"h264": "H.264", "hevc": "HEVC", "av1": "AV1", "vp8": "VP8", "vp9": "VP9", "mpeg4": "MPEG-4"}
+_REINSTALL = "reinstall with: pip install --force-reinstall oncue"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check: its status (ok, warn, FAIL), what was found, and what to do about it."""
+
+    name: str
+    status: str
+    found: str
+    mend: str = ""
+
+    def line(self) -> str:
+        return f"{self.status:<5} {self.name:<15} {self.found}" + (f"\n{'':<21} -> {self.mend}" if self.mend else "")
+
+    def as_json(self) -> dict[str, str]:
+        return {"type": "finding", **asdict(self)}
+
+
+def examine(model: str = "mini", device: str | None = None) -> Iterator[Finding]:
+    """The findings, one by one as they are made: the cheap ones first, the model last."""
+    yield from _checked("python", _check_python)
+    for distribution in _DISTRIBUTIONS:
+        yield from _checked(distribution, partial(_check_installed, distribution))
+    yield from _checked("codecs", _check_codecs)
+    yield from _checked("device", partial(_check_device, device))
+    yield from _checked("video", _check_video)
+    loaded: list[Any] = []
+    yield from _checked("model", partial(_check_model, model, device, loaded))
+    if loaded:
+        yield from _checked("turn", partial(_check_turn, loaded[0]))
+
+
+def _checked(name: str, check: Callable[[], Finding]) -> Iterator[Finding]:
+    """The finding of `check`. Whatever it raises is a finding too: examining a broken machine is the point."""
+    try:
+        yield check()
+    except InputError as error:
+        yield Finding(name, FAILED, str(error))
+    except Exception as error:
+        lines = str(error).splitlines() or ["no reason given"]
+        yield Finding(name, FAILED, f"{type(error).__name__}: {lines[0]}", _REINSTALL)
+
+
+def _check_python() -> Finding:
+    found = f"{platform.python_version()} on {platform.system()} {platform.machine()} ({sys.executable})"
+    return Finding("python", FINE, found)
+
+
+def _check_installed(distribution: str) -> Finding:
+    """The version that is installed, against the range that oncue asks for."""
+    from packaging.requirements import Requirement
+
+    wanted = [Requirement(line) for line in importlib.metadata.requires("oncue") or ()]
+    ranges = {requirement.name: requirement for requirement in wanted if requirement.marker is None}
+    requirement = ranges.get(distribution)
+    try:
+        version = importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return Finding(distribution, FAILED, "not installed", f"pip install '{requirement or distribution}'")
+    if requirement is not None and not requirement.specifier.contains(version, prereleases=True):
+        found = f"{version}, expected {requirement.specifier}"
+        return Finding(distribution, FAILED, found, f"pip install '{requirement}'")
+    return Finding(distribution, FINE, version)
+
+
+def _check_codecs() -> Finding:
+    import av
+
+    missing = [title for name, title in _CODECS.items() if not _can_decode(av, name)]
+    if missing:
+        mend = "pip install --force-reinstall --only-binary :all: av (its own wheels decode all of them)"
+        return Finding("codecs", NOTED, f"cannot decode {', '.join(missing)}", mend)
+    return Finding("codecs", FINE, "decodes " + ", ".join(_CODECS.values()))
+
+
+def _can_decode(av: Any, codec: str) -> bool:
+    try:
+        av.Codec(codec, "r")
+    except (ValueError, av.error.FFmpegError):
+        return False
+    return True
+
+
+def _check_device(device: str | None) -> Finding:
+    import torch
+
+    from oncue.policy.model import pick_device
+
+    place = pick_device(device)
+    if place.type == "cuda":
+        memory_gib = torch.cuda.get_device_properties(place).total_memory / 2**30
+        return Finding("device", FINE, f"{torch.cuda.get_device_name(place)}, {memory_gib:.0f} GiB")
+    found = f"{place.type}, {torch.get_num_threads()} threads"
+    if place.type == "cpu" and device is None:
+        return Finding("device", NOTED, f"{found}, no GPU", "fine for the mini model; a 3B model wants a GPU")
+    return Finding("device", FINE, found)
+
+
+def _check_video() -> Finding:
+    """Write a short video and read it back by time."""
+    from oncue.video.source import open_source
+    from oncue.video.writer import write_video
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "doctor.mp4"
+        shades = (40, 120, 200)
+        write_video(path, (np.full((64, 96, 3), shade, np.uint8) for shade in shades for _ in range(5)), 5.0)
+        source = open_source(str(path), 1.0)
+        batch = source.read()
+        source.close()
+    if batch is None or batch.pixels.shape[1:] != (64, 96, 3) or abs(float(batch.pixels.mean()) - shades[0]) > 12:
+        return Finding("video", FAILED, "a video written here does not read back as it was", _REINSTALL)
+    return Finding("video", FINE, "an H.264 video was written and decoded")
+
+
+def _check_model(model: str, device: str | None, loaded: list[Any]) -> Finding:
+    from oncue.policy.model import load_model
+
+    started = time.perf_counter()
+    loaded.append(load_model(model, device))
+    took_s = time.perf_counter() - started
+    num_parameters = sum(parameter.numel() for parameter in loaded[0].model.parameters())
+    return Finding("model", FINE, f"{model}, {num_parameters / 1e6:.1f} M parameters, loaded in {took_s:.1f} s")
+
+
+def _check_turn(loaded: Any) -> Finding:
+    """Show the model one grey frame and a question."""
+    from oncue.policy.engine import Engine, Sampling
+
+    session = Engine(loaded, Sampling(max_new_tokens=32)).open()
+    frames = FrameBatch(np.full((1, 112, 112, 3), 128, np.uint8), np.array([1.0]))
+    turn = asyncio.run(session.respond(EnvTurn(frames, 1.0, "Tell me whenever something appears.")))
+    session.close()
+    if isinstance(turn.action, Malformed):
+        mend = "the model does not follow the grammar of silence and replies; was it trained for proactive dialogues?"
+        return Finding("turn", NOTED, f"it said {turn.action.text!r}, which cannot be read", mend)
+    said = "it stayed silent" if isinstance(turn.action, Silence) else f"it said {turn.action.text!r}"
+    return Finding("turn", FINE, f"{said}, {turn.latency_ms:.0f} ms")

@@ -1,0 +1,193 @@
+"""The command line: verbs, exit codes, one-line errors, and the contract of --json."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from oncue import cli
+from oncue.commands.watch import Watch, source_name
+from oncue.errors import VideoError
+from oncue.policy.scripted import ScriptedPolicy
+from oncue.video.writer import write_video
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six seconds of video, one shade a second."""
+    path = tmp_path_factory.mktemp("clip") / "six seconds.mp4"
+    write_video(path, (np.full((64, 96, 3), 30 * (k // 5), np.uint8) for k in range(30)), 5.0)
+    return path
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`oncue watch` with a policy that speaks at 2 s and 5 s and needs no weights."""
+    monkeypatch.setattr(Watch, "_session", lambda _: ScriptedPolicy({2.0: "It got lighter.", 5.0: "Again [bold]."}))
+
+
+def complaint(capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line on stderr."""
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("oncue: ")
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["bogus"], "unknown command 'bogus'"),
+        (["world"], "must be followed by one of: make"),
+        (["watch"], "SOURCE"),
+        (["watch", "x.mp4", "--bogus", "1"], "--bogus"),
+        (["watch", "x.mp4", "--ask", "hi", "--frame-interval-s", "soon"], "--frame-interval-s"),
+        (["watch", "x.mp4", "--ask", "hi", "--frame-interval-s", "0"], "--frame-interval-s"),
+        (["watch", "x.mp4", "--ask", "hi", "--frames-per-turn", "0"], "--frames-per-turn"),
+        (["watch", "x.mp4"], "--ask"),
+        (["watch", "no such file.mp4", "--ask", "hi"], "no such file.mp4"),
+        (["render", "no-such-row.json"], "no-such-row.json"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_line_and_exit_2(words, told, capsys) -> None:
+    assert cli.main(words) == 2
+    assert told in complaint(capsys)
+
+
+def test_bad_input_is_told_before_a_model_is_loaded(clip, tmp_path, capsys) -> None:
+    (tmp_path / "text.mp4").write_text("not a video")
+    (tmp_path / "empty.mp4").touch()
+    no_model = ["--model", str(tmp_path / "no-model")]
+    for source in (tmp_path / "text.mp4", tmp_path / "empty.mp4", tmp_path):
+        assert cli.main(["watch", str(source), "--ask", "hi", *no_model]) == 2
+        assert "no-model" not in complaint(capsys)
+    assert cli.main(["watch", str(clip), "--ask", "7: too late", *no_model]) == 2
+    assert "too late" in complaint(capsys)
+    assert cli.main(["watch", str(clip), "--ask", "hi", *no_model]) == 2
+    assert "no-model" in complaint(capsys)
+    assert cli.main(["watch", str(clip), "--ask", "hi", "--out", str(clip)]) == 2
+    assert "--out" in complaint(capsys)
+
+
+def test_a_defect_of_ours_keeps_its_traceback(clip, monkeypatch) -> None:
+    def broken(_: Watch) -> ScriptedPolicy:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(Watch, "_session", broken)
+    with pytest.raises(ValueError, match="a bug"):
+        cli.main(["watch", str(clip), "--ask", "hi"])
+
+
+@pytest.mark.usefixtures("scripted")
+def test_json_lines_on_stdout_and_all_else_on_stderr(clip, tmp_path, capsys) -> None:
+    words = ["watch", str(clip), "--ask", "A?", "--ask", "4: B?", "--json", "--out", str(tmp_path / "seen")]
+    assert cli.main(words) == 0
+    captured = capsys.readouterr()
+    lines = [json.loads(line) for line in captured.out.splitlines()]
+    assert [(x["type"], x["time_s"], x["text"], x["question"]) for x in lines[:-1]] == [
+        ("reply", 2.0, "It got lighter.", "A?"),
+        ("reply", 5.0, "Again [bold].", "B?"),
+    ]
+    summary = lines[-1]
+    assert summary["type"] == "summary"
+    assert (summary["num_turns"], summary["num_silent"], summary["num_replies"]) == (6, 4, 2)
+    assert summary["duration_s"] == pytest.approx(6.0, abs=0.1)
+    assert "watched 6 turns" in captured.err
+    assert (tmp_path / "seen" / "replies.jsonl").read_text() == captured.out
+    assert sorted(os.listdir(tmp_path / "seen")) == ["index.html", "replies.jsonl", "replies.srt", "replies.vtt"]
+
+
+@pytest.mark.usefixtures("scripted")
+def test_plain_lines_where_there_is_no_terminal(clip, capsys) -> None:
+    assert cli.main(["watch", str(clip), "--ask", "A?"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert "\x1b" not in captured.out
+    asked, first, second, closing = captured.out.splitlines()
+    assert asked.split() == ["0:00.0", "ask", "A?"]
+    assert first.split()[:5] == ["0:02.0", "reply", "It", "got", "lighter."]
+    assert "Again [bold]." in second
+    assert closing.startswith("watched 6 turns (6.0 s of video), silent 4, replies 2")
+
+
+@pytest.mark.usefixtures("scripted")
+def test_what_was_seen_before_an_error_is_kept(clip, tmp_path, monkeypatch, capsys) -> None:
+    def fail_at_four(self: ScriptedPolicy, observed):
+        if observed.clock_s >= 4:
+            raise VideoError("the cable was cut")
+        return respond(self, observed)
+
+    respond = ScriptedPolicy.respond
+    monkeypatch.setattr(ScriptedPolicy, "respond", fail_at_four)
+    assert cli.main(["watch", str(clip), "--ask", "A?", "--out", str(tmp_path)]) == 2
+    assert "cable" in capsys.readouterr().err
+    lines = [json.loads(line) for line in (tmp_path / "replies.jsonl").read_text().splitlines()]
+    assert (lines[0]["time_s"], lines[-1]["stop"], lines[-1]["num_turns"]) == (2.0, "failed", 3)
+
+
+def test_help_is_quick_and_light() -> None:
+    started = time.perf_counter()
+    code = (
+        "import sys; from oncue.cli import main; main(['--help']); "
+        "print(sorted({'torch', 'transformers', 'av', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert time.perf_counter() - started < 2.0  # 0.1 s on a quiet machine
+    assert "watch a video" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+SCRIPTED_COMMAND = """
+import sys
+from oncue import cli
+from oncue.commands.watch import Watch
+from oncue.policy.scripted import TalkPolicy
+Watch._session = lambda self: TalkPolicy("x" * 200)
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def start(clip: Path, *flags: str) -> subprocess.Popen[str]:
+    words = ["watch", str(clip), "--ask", "A?", "--json", *flags]
+    command = [sys.executable, "-c", SCRIPTED_COMMAND, *words]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_live_watching_streams_its_lines_and_ends_well_on_sigterm(clip, tmp_path) -> None:
+    running = start(clip, "--realtime", "--out", str(tmp_path))
+    assert running.stdout is not None
+    first = json.loads(running.stdout.readline())  # arrives while the video still runs
+    assert first["type"] == "reply"
+    running.send_signal(signal.SIGTERM)
+    rest, told = running.communicate(timeout=10)
+    assert running.returncode == 130, told
+    assert "Traceback" not in told
+    summary = json.loads(rest.splitlines()[-1])
+    assert (summary["type"], summary["stop"]) == ("summary", "cancelled")
+    assert summary["num_turns"] < 6
+    assert (tmp_path / "index.html").is_file()
+
+
+def test_a_reader_that_leaves_early_is_no_error(clip) -> None:
+    running = start(clip, "--frame-interval-s", "0.2")
+    assert running.stdout is not None
+    assert running.stderr is not None
+    running.stdout.close()
+    told = running.stderr.read()
+    assert running.wait(timeout=10) == 141, told
+    assert "Traceback" not in told
+    assert "Exception ignored" not in told
+
+
+def test_a_password_in_an_address_is_not_shown() -> None:
+    assert source_name("rtsp://me:secret@cam.local/live?a=b@c") == "rtsp://cam.local/live?a=b@c"
+    assert source_name("some/file@home.mp4") == "some/file@home.mp4"

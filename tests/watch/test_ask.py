@@ -1,0 +1,41 @@
+"""The grammar of --ask."""
+
+from __future__ import annotations
+
+import pytest
+
+from oncue.errors import InputError
+from oncue.types import Question
+from oncue.watch.ask import parse_question, parse_questions
+
+
+@pytest.mark.parametrize(
+    ("written", "time_s", "text"),
+    [
+        ("Tell me when it boils.", 0.0, "Tell me when it boils."),
+        ("12.5: What is it?", 12.5, "What is it?"),
+        ("12.5:What is it?", 12.5, "What is it?"),
+        ("90s: Now?", 90.0, "Now?"),
+        ("1:30: Now?", 90.0, "Now?"),
+        ("1:02:03.5: Now?", 3723.5, "Now?"),
+        ("3: things", 3.0, "things"),
+        ("0: 3: things", 0.0, "3: things"),
+        ("10:30 is on the clock, tell me when it is 10:31", 0.0, "10:30 is on the clock, tell me when it is 10:31"),
+        ("2 people: who are they?", 0.0, "2 people: who are they?"),
+        ("5: one\ntwo", 5.0, "one\ntwo"),
+    ],
+)
+def test_time_and_text(written: str, time_s: float, text: str) -> None:
+    assert parse_question(written) == Question(text, time_s)
+
+
+@pytest.mark.parametrize("written", ["", "   ", "12:", "12.5:  ", "-3: hello", "1:75: hello"])
+def test_what_cannot_be_asked(written: str) -> None:
+    with pytest.raises(InputError):
+        parse_question(written)
+
+
+def test_questions_come_in_order_of_time_and_at_least_one_is_needed() -> None:
+    assert [q.text for q in parse_questions(["9: c", "a", "3: b", "0: d"])] == ["a", "d", "b", "c"]
+    with pytest.raises(InputError, match=r"--ask"):
+        parse_questions([])

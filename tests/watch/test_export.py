@@ -1,0 +1,92 @@
+"""Captions and JSON lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from oncue.errors import InputError
+from oncue.types import Question
+from oncue.watch.export import prepare_folder, to_jsonl, to_srt, to_vtt, write_exports
+from oncue.watch.record import SpokenReply
+
+NASTY = "a --> b\n\n<i>x</i> & {\\an8} </script>"
+
+
+def reply(time_s: float, text: str = "Hello.") -> SpokenReply:
+    return SpokenReply(time_s, text, "Q", 1.0, 0, 0.1)
+
+
+def srt_cues(text: str) -> list[tuple[float, float, str]]:
+    """A strict reader of SubRip: number, times, text without blank lines, blank line."""
+    found = []
+    for expected, block in enumerate(text.strip("\n").split("\n\n") if text else [], 1):
+        number, times, *lines = block.split("\n")
+        assert int(number) == expected
+        match = re.fullmatch(r"(\d\d+):(\d\d):(\d\d),(\d{3}) --> (\d\d+):(\d\d):(\d\d),(\d{3})", times)
+        assert match
+        assert lines
+        h1, m1, s1, f1, h2, m2, s2, f2 = map(int, match.groups())
+        start, end = h1 * 3600 + m1 * 60 + s1 + f1 / 1000, h2 * 3600 + m2 * 60 + s2 + f2 / 1000
+        found.append((start, end, "\n".join(lines)))
+    return found
+
+
+def test_a_caption_lasts_until_the_next_reply_and_at_most_five_seconds() -> None:
+    cues = srt_cues(to_srt([reply(1.0), reply(3.5), reply(3599.9996)]))
+    assert [(start, end) for start, end, _ in cues] == [(1.0, 3.5), (3.5, 8.5), (3600.0, 3605.0)]
+
+
+def test_captions_are_in_order_and_empty_replies_have_none() -> None:
+    cues = srt_cues(to_srt([reply(9.0, "c"), reply(2.0, "a"), reply(4.0, " \n ")]))
+    assert [text for _, _, text in cues] == ["a", "c"]
+
+
+def test_text_cannot_break_a_caption_file() -> None:
+    srt = srt_cues(to_srt([reply(1.0, NASTY), reply(2.0)]))
+    assert len(srt) == 2
+    assert "-->" not in srt[0][2]
+    assert "<i>" not in srt[0][2]
+    assert srt[0][2].replace("\u2060", "") == NASTY.replace("\n\n", "\n")
+    vtt = to_vtt([reply(1.0, NASTY), reply(2.0)])
+    assert vtt.startswith("WEBVTT\n\n")
+    assert vtt.count("-->") == 2
+    assert "a --&gt; b\n&lt;i&gt;x&lt;/i&gt; &amp; {\\an8} &lt;/script&gt;\n\n2\n00:00:02.000 --> 00:00:07.000" in vtt
+
+
+def test_no_replies_give_valid_empty_files() -> None:
+    assert to_srt([]) == ""
+    assert to_vtt([]) == "WEBVTT\n"
+
+
+def test_json_lines_end_with_the_summary(watch) -> None:
+    watched = watch({3.0: "one", 7.0: "two\nlines"}, [Question("A?"), Question("B?", 5.0)])
+    lines = [json.loads(line) for line in to_jsonl(watched).splitlines()]
+    assert [(x["type"], x.get("time_s"), x.get("text"), x.get("question")) for x in lines[:-1]] == [
+        ("reply", 3.0, "one", "A?"),
+        ("reply", 7.0, "two\nlines", "B?"),
+    ]
+    assert all(isinstance(line["latency_ms"], float) for line in lines[:-1])
+    assert lines[-1]["type"] == "summary"
+    assert {k: lines[-1][k] for k in ("num_turns", "num_silent", "num_replies", "duration_s", "stop")} == {
+        "num_turns": 20,
+        "num_silent": 18,
+        "num_replies": 2,
+        "duration_s": 20.0,
+        "stop": "source_ended",
+    }
+
+
+def test_files_are_written_whole_and_leave_nothing_else(watch, tmp_path: Path) -> None:
+    write_exports(tmp_path / "a" / "b", watch({3.0: "one"}), "<html></html>")
+    assert sorted(os.listdir(tmp_path / "a" / "b")) == ["index.html", "replies.jsonl", "replies.srt", "replies.vtt"]
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_of_first(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match="--out"):
+        prepare_folder(tmp_path / "file")

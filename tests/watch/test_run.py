@@ -1,0 +1,91 @@
+"""Watching: what is recorded, what is kept, and how it is stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import numpy as np
+import pytest
+from watch_support import ShadesSource
+
+from oncue.clock import Clock
+from oncue.errors import VideoError
+from oncue.policy.scripted import ScriptedPolicy
+from oncue.types import EnvTurn, Exchange, FrameBatch, Malformed, PolicyTurn, Question, Reply, Silence, StopReason
+from oncue.watch.record import KeptFrames, Recorder
+from oncue.watch.run import Stopper, WatchEvents, watch_source
+
+
+def exchange(clock_s: float, action=None, latency_ms: float = 1.0) -> Exchange:
+    frames = FrameBatch(np.zeros((1, 8, 8, 3), np.uint8), np.array([clock_s]))
+    return Exchange(EnvTurn(frames, clock_s), PolicyTurn(action or Silence(), latency_ms=latency_ms))
+
+
+def test_the_question_of_a_reply_is_the_newest_one_delivered(watch) -> None:
+    questions = [Question("late", 7.5), Question("early"), Question("middle", 4.0)]
+    watched = watch({3.0: "a", 4.0: "b", 7.0: "c", 8.0: "d"}, questions)
+    assert [r.question for r in watched.replies] == ["early", "middle", "middle", "late"]
+
+
+def test_counts_latencies_and_unreadable_turns() -> None:
+    recorder = Recorder([Question("Q")], Clock(1.0))
+    for turn in (exchange(1.0), exchange(2.0, Reply("r"), 9.0), exchange(3.0, Malformed("??", "no grammar"))):
+        recorder.add(turn)
+    watched = recorder.finish(source="s", model="m", video_s=2.6, load_s=0.0, stop="source_ended")
+    summary = watched.summary
+    assert (summary.num_turns, summary.num_silent, summary.num_replies, summary.num_malformed) == (3, 1, 1, 1)
+    assert summary.duration_s == 2.6  # the last turn reaches past the end of the video; what was watched does not
+    assert summary.latency_ms_p50 == 1.0
+    assert watched.malformed == ((3.0, "??"),)
+
+
+def test_kept_frames_are_bounded_and_spread_over_the_video() -> None:
+    kept = KeptFrames(max_film=8, max_evidence=3)
+    frame = np.zeros((720, 1280, 3), np.uint8)
+    for second in range(1, 101):
+        kept.see(frame, float(second))
+        kept.keep_evidence()
+    assert 4 <= len(kept.film) <= 8
+    assert kept.film[0].time_s == 1.0
+    assert kept.film[-1].time_s > 80
+    assert [still is not None for still in kept.evidence] == [True] * 3 + [False] * 97
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_watching_and_keeps_what_was_seen(number: signal.Signals) -> None:
+    recorder = Recorder([Question("Q")], Clock(1.0))
+    source, stopper = ShadesSource(10**6), Stopper()
+    seen: list[str] = []
+
+    def say_then_signal(reply) -> None:
+        os.kill(os.getpid(), number)
+        seen.append(reply.text)  # the line being written is finished first
+
+    before = signal.getsignal(number)
+    with stopper.listening():
+        stop = watch_source(
+            source,
+            ScriptedPolicy({5.0: "five"}),
+            recorder,
+            events=WatchEvents(replied=say_then_signal),
+            stopper=stopper,
+        )
+    assert signal.getsignal(number) is before
+    assert (stop, stopper.stopped, source.closed) == (StopReason.CANCELLED, True, True)
+    assert seen == ["five"]
+    assert recorder.num_turns == 5
+
+
+def test_an_error_of_the_source_comes_out_and_closes_it() -> None:
+    class Broken(ShadesSource):
+        def read(self) -> FrameBatch | None:
+            if self._shown == 3:
+                raise VideoError("the cable was cut")
+            return super().read()
+
+    source, recorder = Broken(9), Recorder([Question("Q")], Clock(1.0))
+    with pytest.raises(VideoError, match="cable"):
+        watch_source(source, ScriptedPolicy({}), recorder)
+    assert source.closed
+    assert recorder.num_turns == 3
