@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import math
 import weakref
 from pathlib import Path
@@ -255,26 +256,32 @@ def test_one_bad_turn_leaves_others_and_its_own_session_as_they_were(tiny_loaded
     asyncio.run(go())
 
 
-def test_a_failed_forward_is_rolled_back(tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    turns = shown(3)
-    expected = [answer.token_ids for answer in say(Engine(tiny_loaded, SHORT), turns)[0]]
-    engine = Engine(tiny_loaded, SHORT)
+@pytest.mark.parametrize("num_good_calls", [0, 2], ids=["while reading the turn", "while answering"])
+def test_a_failed_forward_is_rolled_back(
+    tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch, num_good_calls: int
+) -> None:
+    turns = shown(4)
+    expected = [answer.token_ids for answer in say(Engine(tiny_loaded, WARM), turns, seed=7)[0]]
+    assert len(expected[1]) > num_good_calls  # so the failing call is made
+    engine = Engine(tiny_loaded, WARM)
     layer = tiny_loaded.model.model.language_model.layers[-1]
+    whole, calls = layer.forward, itertools.count()
+
+    def fails(*args: object, **kwargs: object) -> object:
+        if next(calls) >= num_good_calls:
+            raise MemoryError("no room")
+        return whole(*args, **kwargs)
 
     async def go() -> list[tuple[int, ...]]:
-        with engine.open() as session:
+        with engine.open(seed=7) as session:
             got = [(await session.respond(turns[0])).token_ids]
             with monkeypatch.context() as patch:
-                patch.setattr(layer, "forward", _out_of_memory)
+                patch.setattr(layer, "forward", fails)
                 with pytest.raises(MemoryError):
                     await session.respond(turns[1])
             return got + [answer.token_ids for answer in await hold(session, turns[1:])]
 
     assert asyncio.run(go()) == expected
-
-
-def _out_of_memory(*_: object, **__: object) -> None:
-    raise MemoryError("no room")
 
 
 def test_the_context_limit_is_an_error_that_changes_nothing(tmp_path: Path) -> None:
@@ -349,6 +356,19 @@ def test_a_closed_engine_says_so(tiny_loaded: LoadedModel) -> None:
         session = engine.open()
     with pytest.raises(RuntimeError, match="engine is closed"):
         asyncio.run(session.respond(shown(1)[0]))
+
+
+def test_a_turn_that_waits_when_the_engine_closes_is_not_left_waiting(tiny_loaded: LoadedModel) -> None:
+    engine = Engine(tiny_loaded, SHORT)
+
+    async def go() -> None:
+        task = asyncio.create_task(engine.open().respond(shown(1)[0]))
+        await asyncio.sleep(0)  # submitted, not started
+        engine.close()
+        with pytest.raises(RuntimeError, match="shutdown"):
+            await asyncio.wait_for(task, 5)
+
+    asyncio.run(go())
 
 
 def test_the_system_message(tiny_loaded: LoadedModel) -> None:

@@ -180,7 +180,7 @@ def test_a_hub_id_is_looked_up_in_the_cache_first(tiny_model_folder: Path, monke
     assert asked == [True]
 
 
-def test_an_unreachable_hub_is_one_clear_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_unreachable_hub_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub
     from huggingface_hub.errors import LocalEntryNotFoundError
 

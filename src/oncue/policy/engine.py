@@ -107,7 +107,11 @@ class Engine:
         while self._queue:
             taken = [w for w in self._queue if not w.answered.cancelled()]
             self._queue.clear()
-            outcomes = await loop.run_in_executor(self._thread, self._step, taken)
+            outcomes: Sequence[PolicyTurn | Exception]
+            try:
+                outcomes = await loop.run_in_executor(self._thread, self._step, taken)
+            except RuntimeError as error:  # the engine was closed in the meantime
+                outcomes = [error] * len(taken)
             for waiting, outcome in zip(taken, outcomes, strict=True):
                 if waiting.answered.cancelled():
                     continue
@@ -138,12 +142,13 @@ class Engine:
             ids, grids, self.renderer.image_pad_id, self.renderer.merge_size, state.next_position
         )
         max_new_tokens = self._room(position, waiting)
-        num_cached = state.cache.num_tokens
+        num_cached, random_state = state.cache.num_tokens, state.generator.get_state()
         try:
             logits_V = self._forward(ids, positions, state.cache, frames)
             token_ids, logprobs, forced = self._decode(logits_V, state, position, max_new_tokens)
         except BaseException:
             state.cache.truncate(num_cached)
+            state.generator.set_state(random_state)
             raise
         state.context_ids += [*part.token_ids.tolist(), *token_ids]
         num_answer_cached = state.cache.num_tokens - num_cached - len(ids)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -217,6 +218,7 @@ def _fetch(hub_id: str) -> Path:
         return cached
     except (LocalEntryNotFoundError, ModelError):
         pass  # not in the cache, or only in part
+    unreachable: tuple[type[Exception], ...] = (OSError, ValueError, HfHubHTTPError, *_network_errors())
     try:
         HfApi().model_info(hub_id, timeout=HUB_TIMEOUT_S)  # a bounded look before the download
         return Path(snapshot_download(hub_id, allow_patterns=list(_HUB_FILES)))
@@ -225,7 +227,7 @@ def _fetch(hub_id: str) -> Path:
             f"{hub_id!r} is no folder here, and the Hugging Face hub has no model of that name that you may read; "
             "check the name, or log in for a private or gated one"
         ) from error
-    except (OSError, ValueError, HfHubHTTPError, *_network_errors()) as error:
+    except unreachable as error:
         raise ModelError(
             f"{hub_id!r} is no folder here, and it could not be fetched from the Hugging Face hub "
             f"({type(error).__name__}: {_first_line(error)}); connect to the network, or give a folder"
@@ -237,7 +239,7 @@ def _network_errors() -> tuple[type[Exception], ...]:
     from huggingface_hub.utils import get_session
 
     library = type(get_session()).__module__.split(".")[0]
-    module = __import__(library)
+    module = sys.modules[library]
     return tuple(getattr(module, name) for name in ("HTTPError", "RequestException") if hasattr(module, name))
 
 
