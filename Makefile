@@ -26,7 +26,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 demo: $(INSTALLED)
 	$(BIN)/oncue world make demo/clips --world footage --split test --count 1
-	$(BIN)/oncue demo demo/clips --out demo/seen
+	$(BIN)/oncue watch "$$(ls demo/clips/videos/*.mp4 | head -n 1)" --gold demo/clips/annotations.json --out demo/seen
 
 test: $(INSTALLED)
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} $(BIN)/python -m pytest

@@ -191,3 +191,22 @@ def test_a_reader_that_leaves_early_is_no_error(clip) -> None:
 def test_a_password_in_an_address_is_not_shown() -> None:
     assert source_name("rtsp://me:secret@cam.local/live?a=b@c") == "rtsp://cam.local/live?a=b@c"
     assert source_name("some/file@home.mp4") == "some/file@home.mp4"
+
+
+@pytest.mark.usefixtures("scripted")
+def test_an_annotation_file_gives_the_questions_and_what_is_due(clip, tmp_path, capsys) -> None:
+    row = {
+        "video": clip.name,
+        "question_id": "1",
+        "duration": 6.0,
+        "conversation": [{"role": "user", "content": "Lighter?", "time": 0}],
+        "answer": [{"role": "assistant", "content": "Now.", "reply_timespan": [1.0, 3.0]}],
+    }
+    notes = tmp_path / "notes.json"
+    notes.write_text(json.dumps([row]))
+    assert cli.main(["watch", str(clip), "--gold", str(notes), "--out", str(tmp_path / "seen")]) == 0
+    assert "Lighter?" in capsys.readouterr().out
+    assert '"text":"Now."' in (tmp_path / "seen" / "index.html").read_text()
+    notes.write_text(json.dumps([{**row, "video": "another.mp4"}]))
+    assert cli.main(["watch", str(clip), "--gold", str(notes)]) == 2
+    assert "says nothing about" in complaint(capsys)

@@ -47,10 +47,9 @@ class UsageError(Exception):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (default: that of the process) and return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    stock_format, warnings.formatwarning = warnings.formatwarning, _one_line_warning
     try:
-        with warnings.catch_warnings():
-            warnings.formatwarning = _one_line_warning
-            return _run(words)
+        return _run(words)
     except UsageError as error:
         return _complain(str(error), _EXIT_INPUT)
     except KeyboardInterrupt:
@@ -62,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not _is_users(error):
             raise
         return _complain(str(error), _EXIT_INPUT)
+    finally:
+        warnings.formatwarning = stock_format
 
 
 def _run(words: list[str]) -> int:
@@ -141,8 +142,11 @@ def _is_users(error: ValueError) -> bool:
     return isinstance(error, InputError)
 
 
-def _one_line_warning(message: Warning | str, category: type[Warning], *_: object) -> str:
+def _one_line_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
     """Warnings for users, such as a corrupt stretch of video, look like our errors; others name their kind."""
+    del filename, lineno, line
     kind = "" if category.__module__.startswith("oncue") else f"{category.__name__}: "
     return f"oncue: warning: {kind}{message}\n"
 

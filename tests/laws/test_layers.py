@@ -12,8 +12,9 @@ import oncue
 
 PACKAGE = Path(oncue.__file__).parent
 
-LEVELS = {
-    **dict.fromkeys(("types", "clock", "errors", "files"), 0),
+LEVELS: dict[str, float] = {
+    **dict.fromkeys(("types", "clock", "errors"), 0),
+    **dict.fromkeys(("files", "config"), 0.5),  # reading and writing values, with the errors of level 0
     **dict.fromkeys(("video", "render", "reward"), 1),
     **dict.fromkeys(("env", "policy", "dialogue"), 2),
     **dict.fromkeys(("rollout", "world"), 3),  # the world writes its gold as dialogues

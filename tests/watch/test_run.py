@@ -37,7 +37,7 @@ def test_counts_latencies_and_unreadable_turns() -> None:
     assert (summary.num_turns, summary.num_silent, summary.num_replies, summary.num_malformed) == (3, 1, 1, 1)
     assert summary.duration_s == 2.6  # the last turn reaches past the end of the video; what was watched does not
     assert summary.latency_ms_p50 == 1.0
-    assert watched.malformed == ((3.0, "??"),)
+    assert watched.malformed == ((3.0, "no grammar: '??'"),)
 
 
 def test_kept_frames_are_bounded_and_spread_over_the_video() -> None:

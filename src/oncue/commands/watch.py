@@ -13,7 +13,7 @@ import tyro
 
 from oncue.clock import Clock
 from oncue.errors import ConfigError, DataError
-from oncue.types import FrameSource, GoldTurn, PolicySession
+from oncue.types import FrameSource, GoldTurn, PolicySession, Task
 from oncue.watch.ask import parse_questions
 from oncue.watch.export import prepare_folder, write_exports
 from oncue.watch.live import JsonLines, Lines
@@ -74,20 +74,22 @@ class Watch:
     """Folder for replies.jsonl, replies.srt, replies.vtt and index.html, a page to look at."""
 
     gold: Path | None = None
-    """Annotation file (ProactiveVideoQA format) whose spans of this video are shown on the page."""
+    """Annotation file (ProactiveVideoQA format, as of `oncue world make`): the page shows when replies to this video
+    are due, and without --ask its questions are asked."""
 
     realtime: bool = False
     """Show a file at the speed of life, as if it came from a camera."""
 
     def run(self) -> int:
         """Watch, print, export. Returns the exit code."""
-        recorder = Recorder(parse_questions(self.ask), self._clock(), KeptFrames() if self.out is not None else None)
-        gold = gold_turns(self.gold, self.source) if self.gold is not None else ()
+        task = annotated_task(self.gold, self.source) if self.gold is not None else Task("watch")
+        questions = parse_questions(self.ask) if self.ask or not task.questions else task.questions
+        recorder = Recorder(questions, self._clock(), KeptFrames() if self.out is not None else None)
         if self.out is not None:
             prepare_folder(self.out)
         screen = Lines(sys.stderr if self.json else sys.stdout)
         stopper = Stopper()
-        run = _Run(self, recorder, screen, gold)
+        run = _Run(self, recorder, screen, task.gold)
         try:
             with stopper.listening():
                 self._watch(run, stopper)
@@ -203,8 +205,8 @@ def source_name(source: str) -> str:
     return re.sub(r"(?<=://)[^/@\s]+@", "", source)
 
 
-def gold_turns(annotations: Path, source: str) -> tuple[GoldTurn, ...]:
-    """The replies due on the video `source` by an annotation file. Raises DataError where it has none for it."""
+def annotated_task(annotations: Path, source: str) -> Task:
+    """The first task that an annotation file has for the video `source`. Raises DataError where it has none."""
     from oncue.eval.gold import load_gold
 
     name = Path(source).name
@@ -212,4 +214,4 @@ def gold_turns(annotations: Path, source: str) -> tuple[GoldTurn, ...]:
     mine = [sample for sample in samples if Path(sample.video).name == name or sample.task.task_id == Path(name).stem]
     if not mine:
         raise DataError(f"{annotations} says nothing about {name}; it is about {samples[0].video} and the like")
-    return tuple(turn for sample in mine for turn in sample.task.gold)
+    return mine[0].task

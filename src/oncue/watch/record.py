@@ -166,7 +166,7 @@ class Recorder:
             self.frames.see(observed.frames.pixels[-1], observed.clock_s)
         action = acted.action
         if isinstance(action, Malformed):
-            self.malformed.append((observed.clock_s, action.text))
+            self.malformed.append((observed.clock_s, f"{action.reason}: {action.text!r}"))
             return None
         if not isinstance(action, Reply):
             self.silent_s.append(observed.clock_s)
