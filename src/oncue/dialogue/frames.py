@@ -1,0 +1,60 @@
+"""The pictures a dialogue names: image files, or moments of videos written as media fragments (`clip.mp4#t=12.5`)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from oncue.errors import DataError
+
+_MOMENT = re.compile(r"#t=(\d+(?:\.\d+)?)$")
+
+
+def load_frames(paths: Sequence[Path | str]) -> list[np.ndarray]:
+    """(H, W, 3) uint8 RGB for each path, in order; each video is decoded once.
+
+    A moment shows the newest frame at or before it. Raises DataError for a file that is missing or no picture.
+    """
+    moments: dict[str, list[float]] = {}
+    for path in paths:
+        if match := _MOMENT.search(str(path)):
+            moments.setdefault(str(path)[: match.start()], []).append(float(match[1]))
+    shown = {(video, time_s): frame for video, times_s in moments.items() for time_s, frame in _seek(video, times_s)}
+    frames = []
+    for path in paths:
+        match = _MOMENT.search(str(path))
+        frames.append(shown[str(path)[: match.start()], float(match[1])] if match else _load_image(Path(path)))
+    return frames
+
+
+def _load_image(path: Path) -> np.ndarray:
+    from PIL import Image, UnidentifiedImageError
+
+    if not path.is_file():
+        raise DataError(f"there is no image {path}; check the paths of the row, they are relative to its file")
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (UnidentifiedImageError, OSError) as error:
+        raise DataError(f"{path} is not an image that can be read ({error})") from error
+
+
+def _seek(video: str, times_s: list[float]) -> list[tuple[float, np.ndarray]]:
+    """(time, frame) for each wanted time, in one pass over the video."""
+    from oncue.video.decode import decode, frame_to_rgb
+
+    waiting = sorted(set(times_s))
+    found: list[tuple[float, np.ndarray]] = []
+    newest = None
+    for pts_s, frame in decode(video):
+        while waiting and newest is not None and pts_s > waiting[0] + 1e-6:
+            found.append((waiting.pop(0), frame_to_rgb(newest)))
+        if not waiting:
+            break
+        newest = frame
+    if newest is not None:
+        found += [(time_s, frame_to_rgb(newest)) for time_s in waiting]
+    return found

@@ -1,0 +1,35 @@
+"""Losses over a batch. Axis letters as in `samples`; T: trained tokens of the batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from oncue.train.samples import TrainingBatch
+
+
+def trained_logits(model: Any, batch: TrainingBatch, image_pad_id: int) -> tuple[Tensor, Tensor, Tensor]:
+    """(logits_TV, targets_T, weights_T) of the tokens that carry loss; no other logits are computed.
+
+    Features go in as embeddings and positions are given, so the model's own placement of images is never used.
+    """
+    ids_BL = batch.token_ids_BL
+    embeds = model.get_input_embeddings()(ids_BL)
+    if len(batch.grids_F3):
+        features = model.model.get_image_features(batch.patches_NC.to(model.dtype), batch.grids_F3).pooler_output
+        where = (ids_BL == image_pad_id)[..., None]
+        embeds = embeds.masked_scatter(where, torch.cat(list(features)).to(embeds.dtype))
+    hidden = model.model.language_model(
+        inputs_embeds=embeds, position_ids=batch.positions_3BL, attention_mask=None, use_cache=False
+    ).last_hidden_state
+    targets_BL, weights_BL = ids_BL[:, 1:], batch.weights_BL[:, 1:]
+    chosen = weights_BL > 0
+    return model.lm_head(hidden[:, :-1][chosen]), targets_BL[chosen], weights_BL[chosen]
+
+
+def weighted_cross_entropy(logits_TV: Tensor, targets_T: Tensor, weights_T: Tensor) -> Tensor:
+    """Mean over tokens of weight times negative log-likelihood (nats), normalised by the sum of weights."""
+    losses_T = torch.nn.functional.cross_entropy(logits_TV.float(), targets_T, reduction="none")
+    return (losses_T * weights_T).sum() / weights_T.sum()

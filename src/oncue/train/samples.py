@@ -1,0 +1,129 @@
+"""What a training step reads: token ids, positions, loss weights and image patches; and how they become tensors.
+
+Axis letters: B samples, L tokens of the longest sample, N patches of all frames, C values of a patch, F frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from oncue.errors import DataError
+from oncue.render.base import PatchedFrame
+from oncue.render.positions import mrope_positions
+from oncue.render.qwen_vl import QwenVLRenderer
+from oncue.types import Dialogue, DialogueTurn, Silence
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingSample:
+    """One dialogue ready for the loss. `weights_L[i]` weighs the prediction of token i; 0 for what is not trained."""
+
+    token_ids_L: np.ndarray
+    positions_3L: np.ndarray
+    weights_L: np.ndarray
+    patches_NC: np.ndarray
+    grids_F3: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingBatch:
+    """Right-padded samples. Causal attention never looks to the right, so padding needs no mask."""
+
+    token_ids_BL: torch.Tensor
+    positions_3BL: torch.Tensor
+    weights_BL: torch.Tensor
+    patches_NC: torch.Tensor
+    grids_F3: torch.Tensor
+
+    @property
+    def num_tokens(self) -> int:
+        return self.token_ids_BL.numel()
+
+    def to(self, device: torch.device) -> TrainingBatch:
+        return TrainingBatch(
+            self.token_ids_BL.to(device),
+            self.positions_3BL.to(device),
+            self.weights_BL.to(device),
+            self.patches_NC.to(device),
+            self.grids_F3.to(device),
+        )
+
+
+def to_sample(
+    dialogue: Dialogue,
+    frames: Sequence[np.ndarray | PatchedFrame],
+    renderer: QwenVLRenderer,
+    *,
+    silence_weight: float = 1.0,
+) -> TrainingSample:
+    """Renders a dialogue for the loss. Every trained token of a silent turn weighs `silence_weight`, of a reply 1."""
+    part = renderer.dialogue(dialogue, frames)
+    grids = np.array([f.grid for f in part.frames], np.int64).reshape(-1, 3)
+    positions, _ = mrope_positions(part.token_ids, grids, renderer.image_pad_id, renderer.merge_size, 0)
+    weights = part.loss_mask.astype(np.float32)
+    if silence_weight != 1.0:
+        weights *= _silence_weights(dialogue, part.token_ids, part.loss_mask, renderer, silence_weight)
+    patches = np.concatenate([f.patches for f in part.frames]) if part.frames else np.zeros((0, 0), np.float32)
+    return TrainingSample(part.token_ids, positions, weights, patches, grids)
+
+
+def _silence_weights(
+    dialogue: Dialogue, token_ids: np.ndarray, loss_mask: np.ndarray, renderer: QwenVLRenderer, weight: float
+) -> np.ndarray:
+    """(L,) `weight` on the trained tokens of silent turns, 1 elsewhere."""
+    weights = np.ones(len(token_ids), np.float32)
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], loss_mask.astype(np.int8), [0]])))
+    trained = [t for t, flag in zip(dialogue.turns, dialogue.trained, strict=True) if flag]
+    for turn, start, end in zip(trained, edges[::2], edges[1::2], strict=True):
+        if _is_silent(turn, renderer):
+            weights[start:end] = weight
+    return weights
+
+
+def _is_silent(turn: DialogueTurn, renderer: QwenVLRenderer) -> bool:
+    return isinstance(renderer.format.read(turn.text), Silence)
+
+
+def collate(samples: Sequence[TrainingSample], pad_id: int) -> TrainingBatch:
+    """Stacks samples, padded on the right with `pad_id` to the longest."""
+    size, longest = len(samples), max(len(s.token_ids_L) for s in samples)
+    ids = np.full((size, longest), pad_id, np.int64)
+    positions = np.zeros((3, size, longest), np.int64)
+    weights = np.zeros((size, longest), np.float32)
+    for row, sample in enumerate(samples):
+        length = len(sample.token_ids_L)
+        ids[row, :length] = sample.token_ids_L
+        positions[:, row, :length] = sample.positions_3L
+        weights[row, :length] = sample.weights_L
+    return TrainingBatch(
+        torch.from_numpy(ids),
+        torch.from_numpy(positions),
+        torch.from_numpy(weights),
+        torch.from_numpy(np.concatenate([s.patches_NC for s in samples if len(s.grids_F3)])),
+        torch.from_numpy(np.concatenate([s.grids_F3 for s in samples])),
+    )
+
+
+def fit(dialogue: Dialogue, frames: Sequence[PatchedFrame], renderer: QwenVLRenderer, max_tokens: int) -> Dialogue:
+    """The dialogue, cut after the last whole exchange that fits into `max_tokens`; raises DataError if none does."""
+    kept, num_frames = len(dialogue.turns), dialogue.num_frames
+    while (
+        len(
+            renderer.dialogue(
+                replace(dialogue, turns=dialogue.turns[:kept], trained=dialogue.trained[:kept]), frames[:num_frames]
+            ).token_ids
+        )
+        > max_tokens
+    ):
+        kept -= 1
+        num_frames -= dialogue.turns[kept].num_frames
+        while kept and dialogue.turns[kept - 1].role != "assistant":
+            kept -= 1
+            num_frames -= dialogue.turns[kept].num_frames
+        if kept == 0:
+            raise DataError(f"no exchange of dialogue {dialogue.dialogue_id!r} fits into max_tokens = {max_tokens}")
+    return replace(dialogue, turns=dialogue.turns[:kept], trained=dialogue.trained[:kept])

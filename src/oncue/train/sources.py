@@ -1,0 +1,115 @@
+"""Where training dialogues come from. Every source is addressed by index, so a resumed run reads on where it stopped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from oncue.clock import Clock
+from oncue.dialogue.frames import load_frames
+from oncue.dialogue.rows import read_row
+from oncue.dialogue.write import Placement, write_dialogue
+from oncue.errors import ConfigError, DialogueError
+from oncue.render.actions import TextFormat
+from oncue.render.qwen_vl import PROACTIVE_SYSTEM
+from oncue.types import Dialogue
+from oncue.world.clip import make_clip
+
+Item = tuple[Dialogue, Sequence[np.ndarray]]
+
+
+@dataclass(frozen=True, slots=True)
+class WorldSource:
+    """An endless supply of made-up clips with their gold dialogues, painted on the fly.
+
+    `worlds`: odds of each world. `num_turns`: smallest and largest number of turns of a sample. `mean_gap_s`: mean
+    time between events; None takes the world's own. `empty_share`: share of clips in which nothing happens.
+    """
+
+    worlds: dict[str, float] = field(default_factory=lambda: {"shapes": 1.0, "footage": 1.0})
+    num_turns: tuple[int, int] = (16, 32)
+    mean_gap_s: float | None = None
+    empty_share: float | None = None
+    placement: Placement = Placement.END
+    system: str = PROACTIVE_SYSTEM
+    split: str = "train"
+
+    def item(self, index: int, seed: int, clock: Clock, frames_per_turn: int) -> Item:
+        """The dialogue number `index` and its frames."""
+        rng = np.random.default_rng((seed, index, 7))
+        names = list(self.worlds)
+        odds = np.array([self.worlds[name] for name in names])
+        world = str(rng.choice(names, p=odds / odds.sum()))
+        num_turns = int(rng.integers(self.num_turns[0], self.num_turns[1] + 1))
+        length_s = clock.time_of(num_turns * frames_per_turn)
+        clip = make_clip(
+            world,
+            self.split,
+            index,
+            seed=seed,
+            duration_s=(length_s, length_s),
+            mean_gap_s=self.mean_gap_s,
+            empty_share=self.empty_share,
+        )
+        frames = clip.grid_frames(clock)
+        dialogue = write_dialogue(
+            clip.task,
+            len(frames),
+            clock,
+            system=self.system,
+            silence=TextFormat().silence_text,
+            frames_per_turn=frames_per_turn,
+            placement=self.placement,
+            rng=rng,
+        )
+        return dialogue, frames
+
+
+@dataclass(frozen=True, slots=True)
+class RowSource:
+    """Dialogues of one or more JSONL files in MMDuet2's SFT row format, shuffled anew in every epoch.
+
+    Image paths are relative to the file they stand in.
+    """
+
+    paths: tuple[Path, ...]
+
+    def item(self, index: int, seed: int, clock: Clock, frames_per_turn: int) -> Item:  # noqa: ARG002
+        """Row `index` of the shuffled epochs, with its images."""
+        lines = _lines(self.paths)
+        epoch, place = divmod(index, len(lines))
+        order = np.random.default_rng((seed, epoch)).permutation(len(lines))
+        path, number, line = lines[int(order[place])]
+        try:
+            dialogue, images = read_row(json.loads(line))
+        except (DialogueError, json.JSONDecodeError) as error:
+            raise DialogueError(f"row {number} of {path}: {error}") from error
+        return dialogue, load_frames([path.parent / image for image in images])
+
+    def __len__(self) -> int:
+        return len(_lines(self.paths))
+
+
+@lru_cache(maxsize=4)
+def _lines(paths: tuple[Path, ...]) -> list[tuple[Path, int, str]]:
+    """(file, row number, text) of every row; a row is parsed when it is needed."""
+    for path in paths:
+        if not Path(path).is_file():
+            raise ConfigError(f"there is no training file {path}; give JSONL files in the SFT row format")
+    lines = [
+        (Path(path), number, line)
+        for path in paths
+        for number, line in enumerate(Path(path).read_text("utf-8").splitlines(), start=1)
+        if line.strip()
+    ]
+    if not lines:
+        raise ConfigError(f"no rows in {', '.join(map(str, paths))}")
+    return lines
+
+
+Source = WorldSource | RowSource

@@ -1,0 +1,109 @@
+"""One made-up clip: a scene, how it is painted, and the dialogue that is due. Everything follows from a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+from oncue.clock import Clock
+from oncue.errors import ConfigError
+from oncue.types import Task
+from oncue.world import footage, shapes
+from oncue.world.questions import draw_task
+from oncue.world.scene import Scene, compose, frozen
+
+WORLDS = ("shapes", "footage")
+SPLITS = ("train", "val", "test")
+FRAME_RATE = 4.0
+SIZES_PX = ((126, 224), (126, 224), (144, 192), (160, 160), (224, 126))  # (height, width)
+
+
+class Painter(Protocol):
+    def frame_at(self, time_s: float) -> np.ndarray: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A clip of a world. `task` holds the questions and the gold replies."""
+
+    clip_id: str
+    world: str
+    split: str
+    index: int
+    seed: int
+    height_px: int
+    width_px: int
+    scene: Scene
+    task: Task
+
+    def painter(self) -> Painter:
+        """Paints frames of this clip; drawing its looks takes some milliseconds, a frame much less."""
+        rng = np.random.default_rng((*_key(self.world, self.split, self.index, self.seed), 1))
+        cls = shapes.ShapesPainter if self.world == "shapes" else footage.FootagePainter
+        return cls(self.scene, rng, self.height_px, self.width_px)
+
+    def video_frames(self) -> Iterator[np.ndarray]:
+        """Every frame of the video file, at `scene.frame_rate`."""
+        painter = self.painter()
+        for i in range(round(self.scene.duration_s * self.scene.frame_rate)):
+            yield painter.frame_at(i / self.scene.frame_rate)
+
+    def grid_frames(self, clock: Clock) -> list[np.ndarray]:
+        """What a watcher of the uncompressed video sees: the frame of each grid time, the last one at the clip's end.
+
+        Equals reading the video file through a `FileSource`, apart from compression.
+        """
+        painter, last_s = self.painter(), self.scene.duration_s - 1 / self.scene.frame_rate
+        count = clock.first_at_or_after(self.scene.duration_s)
+        return [painter.frame_at(self._shown_at(min(clock.time_of(k + 1), last_s))) for k in range(count)]
+
+    def _shown_at(self, time_s: float) -> float:
+        """The pts of the newest frame at or before `time_s`."""
+        return Clock(1 / self.scene.frame_rate).frames_until(time_s) / self.scene.frame_rate
+
+    def standing_still(self) -> Clip:
+        """The same clip stopped at its middle: nothing happens, nothing is due."""
+        still = frozen(self.scene, self.scene.duration_s / 2)
+        return replace(self, clip_id=f"{self.clip_id}-frozen", scene=still, task=replace(self.task, gold=()))
+
+
+def _key(world: str, split: str, index: int, seed: int) -> tuple[int, int, int, int]:
+    return (seed, WORLDS.index(world), SPLITS.index(split), index)
+
+
+def make_clip(
+    world: str,
+    split: str,
+    index: int,
+    *,
+    seed: int = 0,
+    duration_s: tuple[float, float] = (16.0, 32.0),
+    mean_gap_s: float | None = None,
+    empty_share: float | None = None,
+) -> Clip:
+    """The clip number `index` of a split; the same arguments always give the same clip.
+
+    `mean_gap_s` and `empty_share` replace the world's own rate of events and share of clips without any.
+    Raises ConfigError for an unknown world or split.
+    """
+    if world not in WORLDS:
+        raise ConfigError(f"unknown world {world!r}; expected one of {', '.join(WORLDS)}")
+    if split not in SPLITS:
+        raise ConfigError(f"unknown split {split!r}; expected one of {', '.join(SPLITS)}")
+    rng = np.random.default_rng(_key(world, split, index, seed))
+    module = shapes if world == "shapes" else footage
+    style = replace(
+        module.STYLE,
+        mean_gap_s=module.STYLE.mean_gap_s if mean_gap_s is None else mean_gap_s,
+        empty_share=module.STYLE.empty_share if empty_share is None else empty_share,
+    )
+    length_s = float(np.round(rng.uniform(*duration_s)))
+    scene = compose(style, rng, length_s, FRAME_RATE)
+    height_px, width_px = SIZES_PX[int(rng.integers(len(SIZES_PX)))]
+    clip_id = f"{world}-{split}-{seed}-{index:05d}"
+    looks = tuple(shapes.COLOURS) if world == "shapes" else ()
+    task = draw_task(scene, clip_id, module.QUESTION_KINDS, looks, rng)
+    return Clip(clip_id, world, split, index, seed, height_px, width_px, scene, task)
