@@ -34,6 +34,7 @@ VERBS = (
     Verb("watch", "oncue.commands.watch", "Watch", "watch a video and speak on cue"),
     Verb("render", "oncue.commands.render", "Render", "show the exact text and tokens of a dialogue"),
     Verb("world make", "oncue.commands.world", "WorldMake", "make videos with exact gold"),
+    Verb("train sft", "oncue.commands.train", "TrainSft", "teach a model from written dialogues"),
     Verb("doctor", "oncue.commands.doctor", "Doctor", "check that everything works here, and how to mend it"),
 )
 
@@ -115,6 +116,8 @@ def _parse(verb: Verb, flags: list[str]) -> Any:
     said = io.StringIO()
     try:
         with redirect_stderr(said):
+            if hasattr(command_class, "from_flags"):
+                return command_class.from_flags(flags, prog=f"oncue {verb.words}")
             shape = (tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalMetavarFromFieldName)
             return tyro.cli(command_class, args=flags, prog=f"oncue {verb.words}", config=shape)
     except SystemExit as leaving:

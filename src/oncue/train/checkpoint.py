@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,9 +76,23 @@ def save_model(loaded: LoadedModel, folder: Path, dtype: torch.dtype | None = No
         state = {name: t.to(dtype) if t.is_floating_point() else t for name, t in state.items()}
     kind = loaded.model.config.dtype
     loaded.model.config.dtype = dtype or loaded.dtype
-    loaded.model.save_pretrained(folder, state_dict=state)
+    with _no_progress_bar():
+        loaded.model.save_pretrained(folder, state_dict=state)
     loaded.model.config.dtype = kind
     source = resolve_model(loaded.name)
     for pattern in _COPIED:
         for path in source.glob(pattern):
             shutil.copy2(path, folder / path.name)
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

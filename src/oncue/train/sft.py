@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,15 +135,18 @@ def freeze(model: Any, config: SftConfig) -> None:
         parameter.requires_grad_(not frozen)
 
 
-def train_sft(config: SftConfig, out: Path, *, resume: bool, report: Any) -> Path:
+def train_sft(
+    config: SftConfig, out: Path, *, resume: bool, report: Callable[[dict[str, Any]], None], start: str | None = None
+) -> Path:
     """Runs or resumes training in the run directory `out`; returns the folder of the final model.
 
-    `report(metrics)` is called at every logged step. Raises ConfigError for a config that contradicts the run it
+    `report(metrics)` is called at every logged step; `start` is the model to begin from where it is not `config.model`. Raises ConfigError for a config that contradicts the run it
     would resume, RuntimeError when the loss is not finite (the last checkpoint stays usable).
     """
     run = RunDirectory.open(out, config, resume=resume)
     previous = latest_checkpoint(run.checkpoints) if resume else None
-    loaded = load_model(str(previous or config.model), config.device, config.param_dtype, max_pixels=config.max_pixels)
+    name = str(previous or start or config.model)
+    loaded = load_model(name, config.device, config.param_dtype, max_pixels=config.max_pixels)
     model, renderer = loaded.model, loaded.renderer
     freeze(model, config)
     model.train()
@@ -154,6 +157,7 @@ def train_sft(config: SftConfig, out: Path, *, resume: bool, report: Any) -> Pat
         trained, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay, fused=True
     )
     progress = load_progress(previous, optimizer) if previous else Progress(0)
+    run.trim(progress.step)
     total = sum(stage_steps(stage) for stage in config.stages)
     torch.manual_seed(config.seed)
     meter = _Meter(run, report, config.log_every_steps, total)
@@ -177,7 +181,7 @@ def train_sft(config: SftConfig, out: Path, *, resume: bool, report: Any) -> Pat
             save_checkpoint(run.checkpoints, loaded, optimizer, Progress(step), keep=config.keep_checkpoints)
     meter.flush(step)
     final = save_checkpoint(run.checkpoints, loaded, optimizer, Progress(step), keep=config.keep_checkpoints)
-    run.write_card(config, final, step)
+    run.finish(config, final, step)
     return final
 
 
@@ -217,10 +221,11 @@ def _accumulate(
 class _Meter:
     """Averages what is logged between two lines of `metrics.jsonl`."""
 
-    def __init__(self, run: RunDirectory, report: Any, every: int, total: int) -> None:
+    def __init__(self, run: RunDirectory, report: Callable[[dict[str, Any]], None], every: int, total: int) -> None:
         self.run, self.report, self.every, self.total = run, report, every, total
         self.losses: list[float] = []
-        self.tokens, self.cut, self.started, self.last = 0, 0, time.monotonic(), {}
+        self.tokens, self.cut, self.started = 0, 0, time.monotonic()
+        self.last: dict[str, Any] = {}
 
     def step(self, step: int, stage: str, loss: float, grad_norm: float, rate: float, tokens: int, cut: int) -> None:
         self.losses.append(loss)

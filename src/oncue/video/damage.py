@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
+    from av.video.stream import VideoStream
 
 RESYNC_LIMIT_S = 10.0  # a stream without key frames heals by itself in this time, or never
-MAX_UNSEEN_BYTES = 2048  # between two blocks: element heads and small indexes are less
+MAX_UNSEEN_BYTES = 512  # between two blocks of a sound file: the heads of a block and a cluster, less than 50
+AVI_CHUNK_HEAD_BYTES = 8
 
 
 class Damage:
@@ -24,7 +25,6 @@ class Damage:
         self.open = False
         self.shown_until_s = 0.0
         self._resume_pts: int | None = None
-        self._hidden_since_s: float | None = None
         self._sent: deque[int] = deque(maxlen=frames_in_flight)
 
     def note_sent(self, packet: Packet | None) -> None:
@@ -36,10 +36,10 @@ class Damage:
         self.open = True
         known = [*self._sent, *(() if pts is None else (pts,))]
         if known:
-            self._resume_pts = max(min(known), -math.inf if self._resume_pts is None else self._resume_pts)
+            self._resume_pts = min(known) if self._resume_pts is None else max(min(known), self._resume_pts)
 
-    def hides(self, frame: VideoFrame, now_s: float) -> bool:
-        """Whether `frame` must not be shown. Notices by itself a frame that the decoder marks as damaged."""
+    def hides(self, frame: VideoFrame, time_s: float | None) -> bool:
+        """Whether `frame` (at `time_s`, if known) must not be shown. Notices by itself one that is marked damaged."""
         if frame.is_corrupt:
             self.open = True
             self._resume_pts = frame.pts
@@ -48,8 +48,7 @@ class Damage:
             return False
         if frame.key_frame and (self._resume_pts is None or frame.pts is None or frame.pts >= self._resume_pts):
             return False
-        hidden_s = frame.time - self.shown_until_s if frame.time is not None else 0.0
-        return hidden_s < RESYNC_LIMIT_S
+        return time_s is None or time_s - self.shown_until_s < RESYNC_LIMIT_S
 
     def end(self) -> float:
         """Close the stretch; gives the second at which it began."""
@@ -59,16 +58,38 @@ class Damage:
 
 
 class LostBytes:
-    """Finds stretches of a Matroska file that its reader skipped without a word, by the positions of the blocks."""
+    """Finds stretches of a file that its reader skipped without a word, by the positions of the packets.
 
-    def __init__(self, container_name: str) -> None:
-        self._watches = "matroska" in container_name
+    Matroska: bytes between two blocks belong to no packet. AVI: a packet does not come when the index of the file says;
+    AVI packets are timed by counting, so all that follow are set to the time of the index.
+    """
+
+    def __init__(self, container_name: str, stream: VideoStream) -> None:
+        self._matroska = "matroska" in container_name
+        self._index = stream.index_entries if container_name == "avi" else ()
+        self._stream_index = stream.index
         self._end: int | None = None
+        self._num_passed = 0
+        self._shift = 0
 
     def before(self, packet: Packet) -> bool:
-        """Whether bytes between the packets before and this one belong to no packet."""
-        if not self._watches or packet.pos is None or packet.pos < 0:
+        """Whether something was skipped between the packets before and this one, whose times are set right."""
+        if packet.pos is None or packet.pos < 0:
             return False
-        lost = self._end is not None and packet.pos - self._end > MAX_UNSEEN_BYTES
-        self._end = max(self._end or 0, packet.pos + packet.size)
+        if self._matroska:
+            lost = self._end is not None and packet.pos - self._end > MAX_UNSEEN_BYTES
+            self._end = max(self._end or 0, packet.pos + packet.size)
+            return lost
+        return packet.stream_index == self._stream_index and self._behind_index(packet)
+
+    def _behind_index(self, packet: Packet) -> bool:
+        index, chunk = self._index, packet.pos - AVI_CHUNK_HEAD_BYTES
+        while self._num_passed < len(index) and index[self._num_passed].pos < chunk:
+            self._num_passed += 1
+        shift = self._shift
+        if packet.dts is not None and self._num_passed < len(index) and index[self._num_passed].pos == chunk:
+            shift = index[self._num_passed].timestamp - packet.dts
+        lost, self._shift = shift > self._shift, max(shift, self._shift)
+        packet.dts = None if packet.dts is None else packet.dts + self._shift
+        packet.pts = None if packet.pts is None else packet.pts + self._shift
         return lost

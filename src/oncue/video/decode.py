@@ -7,7 +7,7 @@ go back: where a container gives frames no or senseless times, decoding times an
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,13 +59,13 @@ class Decoder:
     def close(self) -> None:
         self.container.close()
 
-    def frames(self) -> Iterator[tuple[float, VideoFrame]]:
+    def frames(self) -> Generator[tuple[float, VideoFrame], None, None]:
         """See `decode`."""
         for packet, lost_bytes in self._packets():
             if lost_bytes:
                 self._damage.begin(None)
             for frame in self._decode(packet):
-                if self._damage.hides(frame, self._timeline.next_s):
+                if self._damage.hides(frame, self._timeline.seconds_of(frame)):
                     continue
                 time_s = self._timeline.place(frame, damaged_start=self._damage.open)
                 if self._damage.open:
@@ -96,7 +96,7 @@ class Decoder:
 
         One packet is held back: the one before lost bytes is damaged itself and left out.
         """
-        lost_bytes = LostBytes(self.container.format.name)
+        lost_bytes = LostBytes(self.container.format.name, self.stream)
         held: Packet | None = None
         lost = False
         for packet in self._read():
@@ -160,9 +160,12 @@ def _declared_s(container: Any, stream: Any) -> float | None:
     """The duration the track declares, else the container; None for neither (live, cut recordings)."""
     if stream.duration is not None and stream.time_base is not None and stream.duration > 0:
         return float(stream.duration * stream.time_base)
-    if container.duration is not None and container.duration > 0:
-        return float(container.duration / 1_000_000)  # AV_TIME_BASE
-    return None
+    if container.duration is None or container.duration <= 0:
+        return None
+    duration_s = float(container.duration / 1_000_000)  # AV_TIME_BASE
+    counts_from_0 = "matroska" in container.format.name and stream.start_time is not None
+    start_s = float(stream.start_time * stream.time_base) if counts_from_0 else 0.0
+    return duration_s - start_s if 0 < start_s < duration_s else duration_s
 
 
 def frame_to_rgb(frame: VideoFrame, height_px: int | None = None, width_px: int | None = None) -> np.ndarray:

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Run(Generic[T]):
-    """`num_frames` grid frames in a row that all show `item`, whose own time is `pts_s`. None: nothing was to be seen yet."""
+    """`num_frames` grid frames in a row that all show `item` of time `pts_s`; None: nothing could be seen yet."""
 
     item: T | None
     pts_s: float
@@ -39,7 +39,7 @@ class Grid(Generic[T]):
         return run
 
     def finish(self, end_s: float) -> Run[T] | None:
-        """The grid frames still open when the source ends at `end_s`: up to the end, and enough to show the last item."""
+        """The grid frames still open when the source ends at `end_s`: up to the end, and the last item."""
         last = max(self._clock.first_at_or_after(t) for t in (end_s, self._pts_s))
         return self._decide(max(last, 1))
 

@@ -148,8 +148,8 @@ class PushSource:
             self._check(pixels, pts_s)
             if not self._changed.wait_for(lambda: self._closed or len(self._runs) < self._max_pending, timeout_s):
                 raise VideoError(
-                    f"{self._max_pending} pushed pictures wait and nobody has read for {timeout_s:g} s; read in another "
-                    "thread, or give a larger max_pending"
+                    f"{self._max_pending} pushed pictures wait and nobody has read for {timeout_s:g} s; read in "
+                    "another thread, or give a larger max_pending"
                 )
             if self._closed:
                 return

@@ -31,10 +31,8 @@ class Timeline:
         self._last_stamp: dict[str, int] = {}
 
     def place(self, frame: VideoFrame, damaged_start: bool) -> float:
-        """Seconds of `frame`. With `damaged_start` a first frame does not become second 0 where another start is known."""
-        stamp = self._stamp(frame)
-        base = frame.time_base or self._stream.time_base
-        raw_s = float(stamp * base) if stamp is not None and base is not None else None
+        """Seconds of `frame`. After a `damaged_start` second 0 is the declared start, where known."""
+        raw_s = self._in_seconds(frame, self._stamp(frame))
         if self.zero_s is None:
             self.zero_s = self._first_zero(raw_s or 0.0, damaged_start)
         time_s = self.next_s if raw_s is None else raw_s - self.zero_s
@@ -43,9 +41,17 @@ class Timeline:
             self.zero_s += time_s - self.next_s
             time_s = self.next_s
         self._last_s = max(time_s, self._last_s)
-        shown_s = float(frame.duration * base) if frame.duration and base is not None else self._step_s
-        self.next_s = self._last_s + shown_s
+        self.next_s = self._last_s + (self._in_seconds(frame, frame.duration) or self._step_s)
         return self._last_s
+
+    def seconds_of(self, frame: VideoFrame) -> float | None:
+        """Where `frame` would stand by its own pts; None where that is not known."""
+        raw_s = self._in_seconds(frame, frame.pts)
+        return None if raw_s is None or self.zero_s is None else raw_s - self.zero_s
+
+    def _in_seconds(self, frame: VideoFrame, stamp: int | None) -> float | None:
+        base = frame.time_base or self._stream.time_base
+        return None if stamp is None or base is None else float(stamp * base)
 
     def _first_zero(self, raw_s: float, damaged_start: bool) -> float:
         stream = self._stream

@@ -19,10 +19,11 @@ KEY_FRAME_EVERY_S = 2.0  # what a corrupt byte can spoil, and how far a browser 
 
 
 def write_video(path: str | Path, frames: Iterable[np.ndarray], frame_rate: float, crf: int = 20) -> None:
-    """Writes `frames`, each (H, W, 3) uint8 RGB of one size, as H.264 in an MP4 file, frame i at i / frame_rate seconds.
+    """Writes `frames`, each (H, W, 3) uint8 RGB of one size, as H.264 in an MP4 file.
 
-    Nobody ever sees half a file: it takes its place when complete. Frames are taken one by one. `crf` 0 (lossless) to
-    51; odd sizes are kept (4:4:4 colour, which some browsers do not play).
+    Frame i is at i / frame_rate seconds. Frames are taken one by one; the file takes its place when complete, so nobody
+    ever sees half of one. `crf` is 0 (lossless) to 51. Odd sizes are kept (in 4:4:4 colour, which some
+    browsers do not play).
     Raises VideoError without frames, for frames of different sizes, or for a rate that is not positive.
     """
     import av
@@ -30,18 +31,20 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], frame_rate: floa
     if not 0 < frame_rate <= 1000:
         raise VideoError(f"frame_rate must be in (0, 1000] frames per second, got {frame_rate}")
     rate = Fraction(frame_rate).limit_denominator(10_000)
-    with replacing(Path(path)) as temporary:
-        with av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"}) as container:
-            stream: Any = None
-            for index, pixels in enumerate(frames):
-                stream = stream or _add_stream(container, rate, pixels, crf)
-                _check(pixels, stream, index)
-                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
-                frame.pts, frame.time_base = index, 1 / rate
-                container.mux(stream.encode(frame))
-            if stream is None:
-                raise VideoError(f"there are no frames to write to {path}; expected at least one")
-            container.mux(stream.encode(None))
+    with (
+        replacing(Path(path)) as temporary,
+        av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"}) as container,
+    ):
+        stream: Any = None
+        for index, pixels in enumerate(frames):
+            stream = stream or _add_stream(container, rate, pixels, crf)
+            _check(pixels, stream, index)
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+            frame.pts, frame.time_base = index, 1 / rate
+            container.mux(stream.encode(frame))
+        if stream is None:
+            raise VideoError(f"there are no frames to write to {path}; expected at least one")
+        container.mux(stream.encode(None))
 
 
 def _add_stream(container: OutputContainer, rate: Fraction, pixels: np.ndarray, crf: int) -> Any:

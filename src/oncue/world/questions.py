@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from oncue.types import GoldTurn, Question, Task, TimeSpan
-from oncue.world.scene import Event, Scene
+from oncue.world.scene import SIDES, Event, Scene
+from oncue.world.shapes import COLOURS, FORMS
 
 VERBS = {"appears": "appears", "leaves": "leaves", "moves": "moves here"}
 
@@ -73,6 +74,20 @@ def describe(event: Event) -> str:
     return f"{event.side.capitalize()}: {event.name} {verb}."
 
 
+def vocabulary() -> list[str]:
+    """Every kind of sentence of this world, often enough that a small tokenizer learns its words."""
+    colours, forms = list(COLOURS), list(FORMS)
+    asked = [w.format(x=x) for wordings in WORDINGS.values() for w in wordings for x in (*colours, *SIDES)]
+    names = [f"{colour} {form}" for colour in colours for form in forms] + ["something"]
+    told = [
+        describe(Event(kind, 0.0, side, name, detail))
+        for side in SIDES
+        for name in names
+        for kind, detail in [(verb, "") for verb in VERBS] + [("changes", colour) for colour in colours]
+    ]
+    return [*asked, *told, *[f"Now {count}." for count in range(10)] * 20]
+
+
 def gold_turns(scene: Scene, wish: Wish, from_s: float, until_s: float, spans_s: np.ndarray) -> list[GoldTurn]:
     """The replies due to `wish` while it is the open question, from `from_s` up to `until_s`.
 
@@ -116,9 +131,9 @@ def draw_task(
 
 
 def exact_level(gold: str, reply: str) -> int:
-    """How well a reply covers the gold reply: 2 the same sentence, 1 the same event but one detail wrong, 0 anything else.
+    """How well a reply covers the gold reply: 2 the same sentence, 1 the same event with a wrong detail, 0 anything else.
 
-    A detail is the side or the name; the verb (with the new colour) must be right for level 1, and so must one of the two.
+    A detail is the side or the name. For level 1 the verb (with the new colour) must be right, and one of the two.
     """
     if reply.strip() == gold.strip():
         return 2

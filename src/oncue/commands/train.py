@@ -1,0 +1,125 @@
+"""`oncue train sft`: a recipe, a file of settings and flags become one complete config, and the config becomes a run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from oncue.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What is not a setting of the training itself."""
+
+    recipe: str
+    """mini (the bundled model, from nothing) or mmduet2-3b (published settings)."""
+
+    out: Path
+    """The run directory."""
+
+    config: Path | None = None
+    """YAML file of settings, such as the config.yaml of another run; it replaces those of the recipe."""
+
+    data: tuple[Path, ...] = ()
+    """Training files (JSONL, SFT row format); they replace the data of the recipe's last stage."""
+
+    resume: Literal["auto", "never"] = "never"
+    """auto: go on where the run in --out stopped, or start it."""
+
+    dry_run: bool = False
+    """Print the resolved settings and what they cost, and stop."""
+
+    json: bool = False
+    """One JSON object per logged step on stdout; everything else goes to stderr."""
+
+
+class TrainSft:
+    """Supervised fine-tuning. Flags of the run first; every setting of the recipe is a flag too.
+
+    Example: oncue train sft --recipe mini --out runs/mini
+    """
+
+    def __init__(self, run: _Run, config: Any) -> None:
+        self.options, self.config = run, config
+
+    @classmethod
+    def from_flags(cls, flags: Sequence[str], prog: str) -> TrainSft:
+        """Reads the flags of the run, then the rest as settings over the recipe's."""
+        from oncue.config import load_config
+        from oncue.recipes import sft_recipe
+        from oncue.train.sft import SftConfig
+
+        if not set(flags).isdisjoint({"-h", "--help"}) and not any(f.startswith("--recipe") for f in flags):
+            flags = ["--recipe", "mini", "--out", "RUN", *flags]
+        shape = (tyro.conf.FlagCreatePairsOff,)
+        wants_help = [f for f in flags if f in ("-h", "--help")]
+        run, rest = tyro.cli(
+            _Run, args=[f for f in flags if f not in wants_help], prog=prog, config=shape, return_unknown_args=True
+        )
+        config = sft_recipe(run.recipe)
+        if run.config is not None:
+            config = load_config(SftConfig, run.config, config)
+        both = Annotated[SftConfig, tyro.conf.arg(name="")]
+        if wants_help:
+            tyro.cli(_Run, args=["--help"], prog=prog, config=shape, default=run)
+        config = tyro.cli(both, args=rest, prog=prog, config=shape, default=config)
+        return cls(run, _with_data(config, run.data))
+
+    def run(self) -> int:
+        """Train, or say what would be trained. Returns the exit code."""
+        from oncue.recipes.mini import build_mini
+        from oncue.train.sft import train_sft
+
+        if self.options.dry_run:
+            return self._describe()
+        config, out = self.config, self.options.out
+        resume = self.options.resume == "auto"
+        start = Path(config.model)
+        if config.model == "new":
+            start = out / "new_model"
+            if not (start / "config.json").is_file():
+                build_mini(start, config.seed)
+        final = train_sft(config, out, resume=resume, report=self._report, start=str(start))
+        print(f"trained: {final}", file=sys.stderr)
+        return 0
+
+    def _report(self, metrics: dict[str, Any]) -> None:
+        if self.options.json:
+            print(json.dumps({"type": "step", **metrics}), flush=True)
+            return
+        print(
+            f"{metrics['step']:>6} / {metrics['total_steps']}  {metrics['stage']:<10} loss {metrics['loss']:.4f}  "
+            f"grad {metrics['grad_norm']:.2f}  {metrics['tokens_per_s']:,.0f} tokens/s",
+            flush=True,
+        )
+
+    def _describe(self) -> int:
+        """Prints the resolved settings, and the tokens of the first dialogues of every stage."""
+        import yaml
+
+        from oncue.config import to_plain
+        from oncue.train.plan import plan_stages
+
+        print(yaml.safe_dump(to_plain(self.config), sort_keys=False, allow_unicode=True), end="")
+        for line in plan_stages(self.config):
+            print(line, file=sys.stderr)
+        return 0
+
+
+def _with_data(config: Any, paths: tuple[Path, ...]) -> Any:
+    from oncue.train.sources import RowSource
+
+    if not paths:
+        return config
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        raise ConfigError(f"there is no training file {missing[0]}; give JSONL files in the SFT row format")
+    last = replace(config.stages[-1], source=RowSource(paths=paths))
+    return replace(config, stages=(*config.stages[:-1], last))
