@@ -33,6 +33,10 @@ class Verb:
 VERBS = (
     Verb("watch", "oncue.commands.watch", "Watch", "watch a video and speak on cue"),
     Verb("render", "oncue.commands.render", "Render", "show the exact text and tokens of a dialogue"),
+    Verb("eval world", "oncue.commands.eval_world", "EvalWorld", "score a model on held-out clips with exact gold"),
+    Verb(
+        "eval clips", "oncue.commands.eval_clips", "EvalClips", "score when a model speaks on clips with hand-made gold"
+    ),
     Verb("world make", "oncue.commands.world", "WorldMake", "make videos with exact gold"),
     Verb("train sft", "oncue.commands.train", "TrainSft", "teach a model from written dialogues"),
     Verb("doctor", "oncue.commands.doctor", "Doctor", "check that everything works here, and how to mend it"),

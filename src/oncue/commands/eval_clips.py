@@ -1,0 +1,113 @@
+"""`oncue eval clips`: does a model speak when something is due, on real clips with hand-made gold."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import tyro
+
+from oncue.commands.progress import Progress
+from oncue.errors import ConfigError
+from oncue.files import write_json
+
+if TYPE_CHECKING:
+    from oncue.eval.clips import ClipScores, Item, WatchedItem
+    from oncue.types import PolicySession
+
+MAX_NEW_TOKENS = 32
+
+
+@dataclass(frozen=True)
+class EvalClips:
+    """Score only when a model speaks: a gold span with a reply is a hit, a reply in no span is false. Beside it stand
+    silence, talk at every turn, and a frame-difference threshold tuned on generated training clips.
+
+    Example: oncue eval clips gold.json --videos clips/ --ask "Tell me everything that happens."
+    """
+
+    gold: tyro.conf.Positional[Path]
+    """Gold file in the format of ProactiveVideoQA."""
+
+    videos: Path
+    """The folder of its videos."""
+
+    model: str = "mini"
+    """A model folder, a hub id (owner/name), or mini, which ships with the package."""
+
+    ask: str | None = None
+    """A question in the model's own words, in place of those of the gold file."""
+
+    asks: Path | None = None
+    """JSON object from question_id to such a question; ids that it leaves out get --ask, else their own question."""
+
+    tune_world: Literal["shapes", "footage"] = "footage"
+    """The world whose training clips the frame-difference threshold is tuned on."""
+
+    tune_clips: int = 60
+    """Number of those clips."""
+
+    device: str | None = None
+    """cpu, cuda, cuda:1, ... By default a GPU where there is one."""
+
+    json: bool = False
+    """One JSON object as the last line on stdout; everything else goes to stderr."""
+
+    out: Path | None = None
+    """Folder for scores.json, which holds every reply."""
+
+    def run(self) -> int:
+        """Watch, count, show where it fails. Returns the exit code."""
+        from oncue.eval.clips import ClipScores, find_items, read_asks, time_item, tune_on_world
+        from oncue.eval.gold import load_gold
+
+        if self.ask is not None and not self.ask.strip():
+            raise ConfigError("--ask is empty; give it a question, or leave it out to ask those of the gold file")
+        asks = read_asks(self.asks) if self.asks is not None else None
+        items = find_items(load_gold(self.gold), self.videos, self.ask, asks)
+        open_session = self._sessions()
+        with Progress(f"tuning on {self.tune_world}", self.tune_clips) as progress:
+            tuned = tune_on_world(self.tune_world, self.tune_clips, progress.step)
+        with Progress("watching clips", len(items)) as progress:
+            watched = asyncio.run(_watch(items, open_session, progress.step))
+        timed = tuple(time_item(item, tuned) for item in watched)
+        self._report(ClipScores(self.model, tuned, self.tune_world, self.tune_clips, timed))
+        return 0
+
+    def _sessions(self) -> Callable[[Item], PolicySession]:
+        from oncue.policy.engine import Engine, Sampling
+        from oncue.policy.model import load_model
+
+        engine = Engine(load_model(self.model, self.device), Sampling(max_new_tokens=MAX_NEW_TOKENS))
+        return lambda _: engine.open()
+
+    def _report(self, scores: ClipScores) -> None:
+        from rich.console import Console
+
+        if self.out is not None:
+            write_json(self.out / "scores.json", scores.as_json())
+        console = Console(file=sys.stderr if self.json else sys.stdout, highlight=False)
+        for table in (scores.table(), scores.item_table()):
+            console.print(table.rich() if console.is_terminal else table.plain(), markup=False, soft_wrap=True)
+        lines = [*scores.failures(), *scores.tuning()]
+        console.print("\n".join(lines), markup=False, soft_wrap=True)
+        if self.json:
+            print(json.dumps(scores.as_json(), ensure_ascii=False), flush=True)
+
+
+async def _watch(
+    items: Sequence[Item], open_session: Callable[[Item], PolicySession], on_item: Callable[[], None]
+) -> list[WatchedItem]:
+    from oncue.eval.clips import FRAME_INTERVAL_S, watch_item
+    from oncue.video.source import FileSource
+
+    watched = []
+    for item in items:
+        watched.append(await watch_item(item, FileSource(item.path, FRAME_INTERVAL_S), open_session(item)))
+        on_item()
+    return watched

@@ -1,0 +1,101 @@
+"""`oncue eval world`: a model on held-out clips with exact gold."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from oncue.commands.progress import Progress
+from oncue.files import write_json, write_text
+
+if TYPE_CHECKING:
+    from oncue.eval.world import WorldScores
+    from oncue.types import PolicySession
+    from oncue.world.clip import Clip
+
+MAX_NEW_TOKENS = 32  # no reply of a world is longer
+
+
+@dataclass(frozen=True)
+class EvalWorld:
+    """Score a model on held-out clips of a world: timing and content, beside silence, talk at every turn (one fixed
+    sentence that is often due) and the earliest perfect replies.
+
+    Example: oncue eval world --world shapes --split test --limit 200 --json
+    """
+
+    world: Literal["shapes", "footage"] = "shapes"
+    """Which world the clips come from."""
+
+    split: Literal["train", "val", "test"] = "test"
+    """Splits share no seed."""
+
+    limit: int = 200
+    """Number of clips."""
+
+    model: str = "mini"
+    """A model folder, a hub id (owner/name), or mini, which ships with the package."""
+
+    seed: int = 0
+    """Picks the clips of the split, the random numbers of sampling, and the order of shuffled frames."""
+
+    control: Literal["none", "frozen", "shuffled"] = "none"
+    """frozen: every clip stands still, so any reply is false. shuffled: its frames come in a random order, so the score
+    should fall to that of silence."""
+
+    cache: Path | None = None
+    """Folder to keep the clips in. By default oncue/world in the user's cache folder."""
+
+    device: str | None = None
+    """cpu, cuda, cuda:1, ... By default a GPU where there is one."""
+
+    temperature: float = 0.0
+    """0 always takes the likeliest token."""
+
+    json: bool = False
+    """One JSON object as the last line on stdout; everything else goes to stderr."""
+
+    out: Path | None = None
+    """Folder for scores.json, table.txt and clips.jsonl, which says per clip what was due and what was said."""
+
+    def run(self) -> int:
+        """Make the clips, watch them, score what was said. Returns the exit code."""
+        from oncue.eval.world import ClipSet, prepare, score_world, user_cache, watch_world
+
+        clips = ClipSet(self.world, self.split, self.limit, self.seed, self.control)
+        open_session = self._sessions()
+        with Progress("making clips", clips.limit) as progress:
+            files = prepare(self.cache or user_cache(), clips, progress.step)
+        with Progress("watching clips", clips.limit) as progress:
+            said = asyncio.run(watch_world(files, open_session, clips.control, lambda _: progress.step()))
+        self._report(asyncio.run(score_world(clips, files, self.model, said)))
+        return 0
+
+    def _sessions(self) -> Callable[[Clip], PolicySession]:
+        from oncue.policy.engine import Engine, Sampling
+        from oncue.policy.model import load_model
+
+        sampling = Sampling(temperature=self.temperature, max_new_tokens=MAX_NEW_TOKENS, seed=self.seed)
+        engine = Engine(load_model(self.model, self.device), sampling)
+        return lambda _: engine.open()
+
+    def _report(self, scores: WorldScores) -> None:
+        from rich.console import Console
+
+        from oncue.eval.world import clip_lines
+
+        table = scores.table()
+        if self.out is not None:
+            lines = [json.dumps(line, ensure_ascii=False) + "\n" for line in clip_lines(scores.results[scores.model])]
+            write_json(self.out / "scores.json", scores.numbers())
+            write_text(self.out / "table.txt", table.plain() + "\n")
+            write_text(self.out / "clips.jsonl", "".join(lines))
+        console = Console(file=sys.stderr if self.json else sys.stdout)
+        console.print(table.rich() if console.is_terminal else table.plain(), markup=False, soft_wrap=True)
+        if self.json:
+            print(json.dumps(scores.headline()), flush=True)

@@ -1,0 +1,32 @@
+"""Holding one dialogue to be scored: a source, a session, the one loop, and everything closed in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from oncue.env.streaming import StreamingEnv
+from oncue.eval.scoring import Transcript
+from oncue.rollout import run_episode
+from oncue.types import Exchange, FrameSource, PolicySession, Task
+
+
+async def watch(
+    source: FrameSource,
+    session: PolicySession,
+    task: Task,
+    on_exchange: Callable[[Exchange], None] | None = None,
+) -> Transcript:
+    """What `session` said about `source`, asked the questions of `task`; one frame per turn, no frame kept.
+
+    Closes both. Raises what the source, the session or a question out of range raises.
+    """
+    try:
+        env = StreamingEnv(source, task.questions)
+        try:
+            episode = await run_episode(env, session, task, on_exchange, keep_frames=False)
+        finally:
+            await env.close()
+    finally:
+        session.close()
+        source.close()
+    return Transcript.of(episode)

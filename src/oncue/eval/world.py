@@ -1,0 +1,267 @@
+"""Scores on held-out clips of a world, beside silence, talk at every turn, and the earliest perfect replies.
+
+The clips are real video files, kept in a cache; a model watches them as it would watch any file. Two controls show
+whether it looks: clips that stand still (any reply is false) and clips whose frames come in a random order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from oncue import __version__
+from oncue.clock import Clock
+from oncue.errors import ConfigError
+from oncue.eval.baselines import oracle_replies
+from oncue.eval.episodes import watch
+from oncue.eval.scoring import ProactiveResult, Transcript, score_proactive
+from oncue.eval.table import TextTable, percent, proactive_json, proactive_table, rounded
+from oncue.reward.base import Unscored
+from oncue.types import FrameBatch, FrameSource, PolicySession, Task, TimedReply
+from oncue.video.source import FileSource, frames_of
+from oncue.video.writer import write_video
+from oncue.world.clip import Clip
+from oncue.world.judge import world_judge
+from oncue.world.make import make_world, video_path
+
+CONTROLS = ("none", "frozen", "shuffled")
+FRAME_INTERVAL_S = 1.0
+OMEGAS = (0.0, 0.5, 1.0)
+HEADLINE_OMEGA = 0.5
+
+# What talk-every-turn says: a sentence that is often due in that world.
+TALK_TEXTS = {"shapes": "Left: red square appears.", "footage": "Left: something appears."}
+
+
+@dataclass(frozen=True, slots=True)
+class ClipSet:
+    """Which clips are watched. `seed` picks the clips of the split and, as a control, the order of shuffled frames."""
+
+    world: str
+    split: str = "test"
+    limit: int = 200
+    seed: int = 0
+    control: str = "none"
+
+    def __post_init__(self) -> None:
+        if self.limit < 1:
+            raise ConfigError(f"the number of clips must be at least 1, got {self.limit}")
+        if self.seed < 0:
+            raise ConfigError(f"seed must not be negative, got {self.seed}")
+        if self.control not in CONTROLS:
+            raise ConfigError(f"unknown control {self.control!r}; expected one of {', '.join(CONTROLS)}")
+
+
+@dataclass(frozen=True, slots=True)
+class ClipFile:
+    """A clip and the video file that shows it."""
+
+    clip: Clip
+    path: Path
+
+
+def user_cache() -> Path:
+    """Where clips are kept unless told otherwise: `oncue/world` in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "oncue" / "world"
+
+
+def cache_folder(root: Path, clips: ClipSet) -> Path:
+    """The folder of these clips below `root`. Its name holds a digest of the code that draws them: a world that was
+    changed never meets the videos of an older one."""
+    code = hashlib.sha256(np.__version__.encode())
+    for path in sorted((Path(__file__).parent.parent / "world").glob("*.py")):
+        code.update(path.read_bytes())
+    return root / f"{__version__}-{code.hexdigest()[:8]}-{clips.world}-{clips.split}-{clips.seed}"
+
+
+def prepare(root: Path, clips: ClipSet, on_clip: Callable[[], None] = lambda: None) -> list[ClipFile]:
+    """The clips as video files; those already there are kept. `on_clip` is called after each.
+
+    Raises ConfigError for an unknown world or split, or a folder that cannot be written.
+    """
+    folder = cache_folder(root, clips)
+    try:
+        made = make_world(
+            folder,
+            world=clips.world,
+            split=clips.split,
+            count=clips.limit,
+            seed=clips.seed,
+            frame_interval_s=FRAME_INTERVAL_S,
+            on_clip=lambda _clip, _path: on_clip() if clips.control != "frozen" else None,
+        )
+        if clips.control != "frozen":
+            return [ClipFile(clip, video_path(folder, clip)) for clip in made]
+        return [_standing_still(folder, clip, on_clip) for clip in made]
+    except OSError as error:
+        raise ConfigError(f"clips cannot be written to {folder}: {error}; give another folder (--cache)") from error
+
+
+def _standing_still(folder: Path, clip: Clip, on_clip: Callable[[], None]) -> ClipFile:
+    still = clip.standing_still()
+    path = folder / "frozen" / f"{still.clip_id}.mp4"
+    if not path.exists():
+        write_video(path, still.video_frames(), still.scene.frame_rate)
+    on_clip()
+    return ClipFile(still, path)
+
+
+class ShuffledSource:
+    """The frames of another source in a random order, which follows from `seed`. Holds all of them: for short clips.
+
+    A frame bears the time of the turn that shows it.
+    """
+
+    def __init__(self, source: FrameSource, seed: Sequence[int]) -> None:
+        self.frame_interval_s = source.frame_interval_s
+        self.duration_s: float | None = getattr(source, "duration_s", None)
+        self._clock = Clock(source.frame_interval_s)
+        frames = list(frames_of(source))
+        order = np.random.default_rng(seed).permutation(len(frames))
+        self._frames = [frames[i] for i in order]
+        self._num_read = 0
+
+    def read(self) -> FrameBatch | None:
+        """The next frame, None after the last."""
+        if self._num_read == len(self._frames):
+            return None
+        self._num_read += 1
+        pixels = self._frames[self._num_read - 1].pixels
+        return FrameBatch(pixels, np.array([self._clock.time_of(self._num_read)]))
+
+    def close(self) -> None:
+        self._frames, self._num_read = [], 0
+
+
+def open_clip(file: ClipFile, control: str = "none") -> FrameSource:
+    """The frames a watcher of this clip is shown."""
+    source = FileSource(file.path, FRAME_INTERVAL_S)
+    return ShuffledSource(source, (file.clip.seed, file.clip.index)) if control == "shuffled" else source
+
+
+async def watch_world(
+    files: Iterable[ClipFile],
+    open_session: Callable[[Clip], PolicySession],
+    control: str = "none",
+    on_clip: Callable[[Transcript], None] = lambda _: None,
+) -> list[Transcript]:
+    """What was said about each clip, one after the other, each in a session of its own."""
+    transcripts = []
+    for file in files:
+        transcripts.append(await watch(open_clip(file, control), open_session(file.clip), file.clip.task))
+        on_clip(transcripts[-1])
+    return transcripts
+
+
+def baselines(clips: Iterable[Clip]) -> dict[str, list[Transcript]]:
+    """Silence, talk at every turn and the oracle on the turns of the clips; no frame is needed.
+
+    Equals holding the dialogues with SilentPolicy, TalkPolicy, and ScriptedPolicy on `oracle_replies`.
+    """
+    said: dict[str, list[Transcript]] = {"silence": [], "talk every turn": [], "oracle": []}
+    clock = Clock(FRAME_INTERVAL_S)
+    for clip in clips:
+        num_turns = clock.first_at_or_after(clip.scene.duration_s)
+        talk = {clock.time_of(k): TALK_TEXTS[clip.world] for k in range(1, num_turns + 1)}
+        oracle = oracle_replies(clip.task, FRAME_INTERVAL_S)
+        for name, replies in (("silence", {}), ("talk every turn", talk), ("oracle", oracle)):
+            said[name].append(_scripted(clip.task, clock.time_of(num_turns), num_turns, replies))
+    return said
+
+
+def _scripted(task: Task, watched_s: float, num_turns: int, replies: Mapping[float, str]) -> Transcript:
+    spoken = tuple(TimedReply(time_s, text) for time_s, text in sorted(replies.items()))
+    return Transcript(task, spoken, watched_s, num_turns, num_turns - len(spoken))
+
+
+@dataclass(frozen=True, slots=True)
+class WorldScores:
+    """The scores of the model and of what stands beside it, on the same clips, by name of the policy."""
+
+    clips: ClipSet
+    model: str
+    results: Mapping[str, ProactiveResult]
+
+    def headline(self) -> dict[str, Any]:
+        """PAUC and duplicates in percent, at omega 0.5; `duplicates` is 0 where no reply had one before it in its span.
+
+        Under a control, also its name and all replies per minute; PAUC is None where nothing is due.
+        """
+        result = self.results[self.model]
+        shown = {
+            "world": self.clips.world,
+            "n_clips": len(result.dialogues),
+            "pauc": self._pauc(self.model),
+            "silence_pauc": self._pauc("silence"),
+            "talk_pauc": self._pauc("talk every turn"),
+            "oracle_pauc": self._pauc("oracle"),
+            "duplicates": percent(result.duplicates.share or 0.0),
+            "first_reply_delay_s": rounded(result.first_reply_delay_s, 3),
+            "false_replies_per_min": rounded(result.false_replies_per_min, 3),
+        }
+        if self.clips.control != "none":
+            shown |= {"control": self.clips.control, "replies_per_min": rounded(result.replies_per_min, 3)}
+        return shown
+
+    def table(self) -> TextTable:
+        """One row per policy."""
+        control = "" if self.clips.control == "none" else f", control {self.clips.control}"
+        return proactive_table(self.results, f"World {self.clips.world}, split {self.clips.split}{control}")
+
+    def numbers(self) -> dict[str, Any]:
+        """Everything measured, for a file: what was watched, the headline, and the numbers of each policy."""
+        clips = {name: getattr(self.clips, name) for name in ("world", "split", "limit", "seed", "control")}
+        policies = {name: proactive_json(result) for name, result in self.results.items()}
+        return {"clips": clips, "model": self.model, "headline": self.headline(), "policies": policies}
+
+    def _pauc(self, name: str) -> float | None:
+        return percent(self.results[name].pauc(HEADLINE_OMEGA))
+
+
+async def score_world(
+    clips: ClipSet, files: Sequence[ClipFile], model: str, transcripts: Sequence[Transcript]
+) -> WorldScores:
+    """The scores of `transcripts`, those of the policy called `model`, and of the baselines, by the exact judge."""
+    judge = world_judge()
+    said = {model: list(transcripts), **baselines(file.clip for file in files)}
+    if len(said) != 4:
+        raise ConfigError(f"a model cannot be called {model!r} here; that is the name of a baseline")
+    return WorldScores(clips, model, {name: await score_proactive(t, judge, 2, OMEGAS) for name, t in said.items()})
+
+
+def clip_lines(result: ProactiveResult) -> list[dict[str, Any]]:
+    """One object per clip: what was asked, what was due and said in each span, and what was said in none."""
+    column = result.omegas.index(HEADLINE_OMEGA)
+    return [
+        {
+            "clip": dialogue.transcript.task.task_id,
+            "duration_s": dialogue.transcript.task.duration_s,
+            "questions": [{"time_s": q.time_s, "text": q.text} for q in dialogue.transcript.task.questions],
+            "gold": [
+                {
+                    "span": [turn.gold.span.start_s, turn.gold.span.end_s],
+                    "text": turn.gold.content,
+                    "visible_s": turn.gold.visible_s,
+                    "pauc": percent(turn.pauc[column]),
+                    "replies": [
+                        _line(r.reply) | {"mark": None if isinstance(r.mark, Unscored) else r.mark}
+                        for r in turn.replies
+                    ],
+                }
+                for turn in dialogue.turns
+            ],
+            "false_replies": [_line(reply) for reply in dialogue.false_replies],
+        }
+        for dialogue in result.dialogues
+    ]
+
+
+def _line(reply: TimedReply) -> dict[str, Any]:
+    return {"time_s": reply.time_s, "text": reply.text}
