@@ -244,7 +244,7 @@ class ClipScores:
         """For people: what the frame difference was tuned to, and where."""
         trigger, f1 = self.tuned.trigger, percent(self.tuned.timing.f1)
         return [
-            f"frame difference: speaks above {trigger.threshold:g} grey levels, at most every {trigger.cooldown_s:g} s;",
+            f"frame difference: above {trigger.threshold:g} grey levels, at most every {trigger.cooldown_s:g} s;",
             f"    tuned on {self.tune_clips} training clips of {self.tune_world}, F1 {_cell(f1)} % there",
             *(f"    the best {edge} lies at the end of its grid" for edge in edges_of(self.tuned)),
         ]

@@ -103,9 +103,7 @@ def _annotation(clip: Clip) -> dict[str, Any]:
 
 def _scenes(clip: Clip) -> dict[str, Any]:
     events = clip.scene.events
-    ends_s = [*(event.visible_s for event in events[1:]), clip.scene.duration_s][
-        : len(events)
-    ]  # none where all is still
+    ends_s = [event.visible_s for event in events[1:]] + [clip.scene.duration_s] * bool(events)
     return {
         "video": f"{clip.clip_id}.mp4",
         "duration": clip.scene.duration_s,
