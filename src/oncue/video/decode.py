@@ -15,7 +15,7 @@ import numpy as np
 
 from oncue.errors import CorruptStretchWarning, VideoError
 from oncue.video.damage import Damage, LostBytes
-from oncue.video.opening import is_url, open_video
+from oncue.video.opening import NUM_THREADS, is_url, open_video
 from oncue.video.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Decoder:
         self.num_frames = 0
         self.end_s = 0.0
         self._timeline = Timeline(self.stream, self.declared_s)
-        self._damage = Damage(frames_in_flight=2)
+        self._damage = Damage(frames_in_flight=NUM_THREADS)
         self._data_end_s = 0.0  # on the container's clock: where the data of any track ends
         self._last_error = ""
 
@@ -140,6 +140,21 @@ class Decoder:
             self._data_end_s = max(self._data_end_s, end_s)
 
     def _decode(self, packet: Packet | None) -> list[VideoFrame]:
+        """The frames that come out as `packet` goes in. After an error the decoder starts afresh at a key frame."""
+        if packet is not None and packet.is_corrupt:
+            self._damage.begin(packet.pts)
+        if self._damage.refuses(packet):
+            return []
+        for _ in range(2):  # an error may come from a packet sent earlier; this one is then the first to go on from
+            frames = self._try_decode(packet)
+            if frames is not None:
+                return frames
+            if packet is None or not packet.is_keyframe:
+                break
+        self._damage.await_key_packet()
+        return []
+
+    def _try_decode(self, packet: Packet | None) -> list[VideoFrame] | None:
         import av
 
         try:
@@ -147,7 +162,9 @@ class Decoder:
         except av.FFmpegError as error:
             self._last_error = error.strerror
             self._damage.begin(packet.pts if packet is not None else None)
-            return []
+            if packet is not None:
+                self.stream.codec_context.flush_buffers()
+            return None
         finally:
             self._damage.note_sent(packet)
 
@@ -188,7 +205,11 @@ def frame_to_rgb(frame: VideoFrame, height_px: int | None = None, width_px: int 
 
 def display_matrix(frame: VideoFrame) -> tuple[int, int, int, int] | None:
     """The turning part (a, b, c, d) of a frame's display matrix, or None without one or where it changes nothing."""
-    side = frame.side_data.get("DISPLAYMATRIX")
+    from av.sidedata.sidedata import SideDataContainer
+
+    # `frame.side_data` would tie the frame into a cycle, and megabytes would wait for the garbage collector
+    container: Any = SideDataContainer
+    side = container(frame).get("DISPLAYMATRIX")
     if side is None:
         return None
     values = np.frombuffer(bytes(side), dtype="=i4")

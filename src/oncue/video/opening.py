@@ -34,7 +34,7 @@ def open_video(spec: str | Path) -> tuple[InputContainer, VideoStream]:
     url = is_url(spec)
     name, options, timeout = (str(spec), _url_options(str(spec)), URL_TIMEOUT_S) if url else (_file(spec), {}, None)
     try:
-        container = av.open(name, options=options, timeout=timeout)
+        container = av.open(name, options=options, timeout=timeout, metadata_errors="replace")
     except av.FFmpegError as error:
         raise VideoError(f"{spec} cannot be opened as a video: {error.strerror}. {_advice(url)}") from error
     try:
