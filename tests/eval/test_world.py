@@ -36,7 +36,7 @@ from oncue.video.source import FileSource, frames_of
 from oncue.world.questions import exact_level
 
 KEYS = """world n_clips pauc silence_pauc talk_pauc oracle_pauc duplicates first_reply_delay_s false_replies_per_min"""
-CLIPS = ClipSet("shapes", limit=6, seed=1)
+CLIPS = ClipSet("shapes", limit=4, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +172,7 @@ def test_shuffled_clips_hold_the_same_frames_in_another_order(files):
 
 
 def test_shuffled_frames_go_through_the_loop_and_mislead_who_looks(files):
-    clips = ClipSet("shapes", limit=6, seed=1, control="shuffled")
+    clips = ClipSet("shapes", limit=4, seed=1, control="shuffled")
     times = {
         control: [t.replies for t in asyncio.run(watch_world(files, lambda _: watcher(), control))]
         for control in ("none", "shuffled")
@@ -214,7 +214,7 @@ def oracle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(EvalWorld, "_sessions", lambda _: lambda clip: ScriptedPolicy(oracle_replies(clip.task, 1.0)))
 
 
-WORDS = ["eval", "world", "--world", "shapes", "--limit", "6", "--seed", "1"]
+WORDS = ["eval", "world", "--world", "shapes", "--limit", "4", "--seed", "1"]
 
 
 @pytest.mark.usefixtures("oracle", "files")
@@ -224,8 +224,8 @@ def test_json_is_one_object_alone_on_stdout(cache, capsys):
     shown = json.loads(captured.out)
     assert captured.out.count("\n") == 1
     assert list(shown) == KEYS.split()
-    assert (shown["world"], shown["n_clips"]) == ("shapes", 6)
-    assert "watching clips: 6 of 6" in captured.err
+    assert (shown["world"], shown["n_clips"]) == ("shapes", 4)
+    assert "watching clips: 4 of 4" in captured.err
     assert "PAUC w=0.5" in captured.err
 
 
@@ -233,11 +233,11 @@ def test_json_is_one_object_alone_on_stdout(cache, capsys):
 def test_for_people_a_table_and_files(cache, tmp_path, capsys):
     assert cli.main([*WORDS, "--cache", str(cache), "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
-    for told in ("6 samples", "judge exact", "PAUC w=0 ", "PAUC w=1", "silence", "talk every turn", "oracle", "mini"):
+    for told in ("4 samples", "judge exact", "PAUC w=0 ", "PAUC w=1", "silence", "talk every turn", "oracle", "mini"):
         assert told in printed
     assert (tmp_path / "table.txt").read_text() == printed
     assert json.loads((tmp_path / "scores.json").read_text())["headline"]["silence_pauc"] == 25
-    assert len((tmp_path / "clips.jsonl").read_text().splitlines()) == 6
+    assert len((tmp_path / "clips.jsonl").read_text().splitlines()) == 4
 
 
 @pytest.mark.usefixtures("oracle")

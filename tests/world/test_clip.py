@@ -99,7 +99,7 @@ def shows(event: Event, before: np.ndarray, after: np.ndarray) -> bool:
 def test_an_event_can_be_seen_from_visible_s_on_and_not_one_frame_earlier():
     """Brute force over every uncompressed frame of shapes."""
     seen = dict.fromkeys(("appears", "leaves", "changes", "moves"), 0)
-    for clip in clips("shapes", 25):
+    for clip in clips("shapes", 16):
         frames, rate = list(clip.video_frames()), clip.scene.frame_rate
         for event in clip.scene.events:
             k = round(event.visible_s * rate)
@@ -142,7 +142,7 @@ def test_a_move_is_due_when_the_middle_is_crossed():
 @pytest.mark.parametrize("world", WORLDS)
 def test_grid_frames_are_what_the_written_file_shows(world, tmp_path):
     worst = []
-    for clip in clips(world, 3, "val"):
+    for clip in clips(world, 2, "val"):
         path = tmp_path / f"{clip.clip_id}.mp4"
         write_video(path, clip.video_frames(), clip.scene.frame_rate)
         source = FileSource(path, 1.0)
