@@ -137,6 +137,6 @@ def _sft_row(clip: Clip, video: Path, clock: Clock, frames_per_turn: int, placem
     dialogue = gold_dialogue(clip, clock, frames_per_turn, placement)
     return {
         "messages": [{"role": t.role, "content": "<image>" * t.num_frames + t.text} for t in dialogue.turns],
-        "images": [{"path": f"{video}#t={clock.time_of(k + 1):g}"} for k in range(dialogue.num_frames)],
+        "images": [{"path": f"{video}#t={round(clock.time_of(k + 1), 6):.10g}"} for k in range(dialogue.num_frames)],
         "metadata": {"question_id": clip.clip_id, "video_id": clip.clip_id},
     }

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from oncue.types import GoldTurn, Question, Task, TimeSpan
-from oncue.world.scene import SIDES, Event, Scene
+from oncue.world.scene import NAMELESS, SIDES, Event, Scene
 from oncue.world.shapes import COLOURS, FORMS
 
 VERBS = {"appears": "appears", "leaves": "leaves", "moves": "moves here"}
@@ -78,7 +78,7 @@ def vocabulary() -> list[str]:
     """Every kind of sentence of this world, often enough that a small tokenizer learns its words."""
     colours, forms = list(COLOURS), list(FORMS)
     asked = [w.format(x=x) for wordings in WORDINGS.values() for w in wordings for x in (*colours, *SIDES)]
-    names = [f"{colour} {form}" for colour in colours for form in forms] + ["something"]
+    names = [f"{colour} {form}" for colour in colours for form in forms] + [NAMELESS]
     told = [
         describe(Event(kind, 0.0, side, name, detail))
         for side in SIDES
@@ -131,16 +131,18 @@ def draw_task(
 
 
 def exact_level(gold: str, reply: str) -> int:
-    """How well a reply covers the gold reply: 2 the same sentence, 1 the same event with a wrong detail, 0 anything else.
+    """How well a reply covers the gold reply, by comparing their parts.
 
-    A detail is the side or the name. For level 1 the verb (with the new colour) must be right, and one of the two.
+    2: the same sentence. 1: the same verb (and new colour), and either the side or a telling name right. "something"
+    names nothing, so a reply about it that has the wrong side is worth nothing. 0: anything else.
     """
     if reply.strip() == gold.strip():
         return 2
     wanted, said = _parts(gold), _parts(reply)
     if wanted is None or said is None or wanted[2] != said[2]:
         return 0
-    return 1 if wanted[0] == said[0] or wanted[1] == said[1] else 0
+    name_counts = wanted[1] != NAMELESS
+    return 1 if wanted[0] == said[0] or (name_counts and wanted[1] == said[1]) else 0
 
 
 def _parts(sentence: str) -> tuple[str, str, str] | None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 SIDES = ("left", "right")
+NAMELESS = "something"
 DEAD_TIME_S = 1.25
 LEAD_IN_S = 1.25  # nothing happens before the first frame of a 1 s grid: no watcher could tell that it happened
 
@@ -120,7 +121,7 @@ class SceneStyle:
     entries: tuple[str, ...] = ("pop",)
     ramps_s: tuple[float, float] = (0.0, 0.0)
     empty_share: float = 0.08
-    names: tuple[tuple[str, ...], tuple[str, ...]] | None = None  # look names, form names; None: all "something"
+    names: tuple[tuple[str, ...], tuple[str, ...]] | None = None  # look names, form names; None: all NAMELESS
 
 
 def side_of(x: float) -> str:
@@ -163,7 +164,7 @@ class _Story:
 
     def name_of(self, track: Track, time_s: float) -> str:
         if self.style.names is None:
-            return "something"
+            return NAMELESS
         looks, forms = self.style.names
         return f"{looks[track.look_at(time_s)]} {forms[track.form]}"
 
