@@ -27,7 +27,7 @@ class Clock:
         return num_frames * self.frame_interval_s
 
     def frames_until(self, time_s: float) -> int:
-        """How many frames have been shown when the clock reads `time_s`: the inverse of `time_of` on the grid, else rounded down."""
+        """How many frames have been shown when the clock reads `time_s`: the inverse of `time_of`, rounded down."""
         return math.floor(time_s / self.frame_interval_s + _EPSILON)
 
     def first_at_or_after(self, time_s: float) -> int:

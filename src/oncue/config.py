@@ -32,11 +32,13 @@ def from_plain(kind: type[T], plain: Any) -> T:
     import pydantic
 
     try:
-        return pydantic.TypeAdapter(kind).validate_python(plain)
+        value = pydantic.TypeAdapter(kind).validate_python(plain)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
         raise ConfigError(f"{where}: {first['msg']}, got {first.get('input')!r:.120}") from error
+    _refuse_unknown(plain, to_plain(value), "")
+    return value
 
 
 def load_config(kind: type[T], path: Path, defaults: T | None = None) -> T:
@@ -53,3 +55,16 @@ def load_config(kind: type[T], path: Path, defaults: T | None = None) -> T:
         raise ConfigError(f"{path}: unknown setting {unknown[0]!r}; expected some of {', '.join(sorted(known))}")
     base = to_plain(defaults) if defaults is not None else {}
     return from_plain(kind, {**base, **plain})
+
+
+def _refuse_unknown(given: Any, understood: Any, where: str) -> None:
+    """Raises ConfigError for a name in `given` that went nowhere: the types ignore what they do not know."""
+    if isinstance(given, dict) and isinstance(understood, dict):
+        for name, value in given.items():
+            if name not in understood:
+                known = ", ".join(sorted(understood))
+                raise ConfigError(f"{where}{name}: unknown setting; expected some of {known}")
+            _refuse_unknown(value, understood[name], f"{where}{name}.")
+    elif isinstance(given, list | tuple) and isinstance(understood, list):
+        for index, (value, other) in enumerate(zip(given, understood, strict=True)):
+            _refuse_unknown(value, other, f"{where}{index}.")

@@ -1,13 +1,15 @@
-"""`oncue train sft`: a recipe, a file of settings and flags become one complete config, and the config becomes a run."""
+"""`oncue train sft`: a recipe, a file of settings and flags become one complete config, and that becomes a run."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import tyro
 
@@ -16,7 +18,10 @@ from oncue.errors import ConfigError
 
 @dataclass(frozen=True)
 class _Run:
-    """What is not a setting of the training itself."""
+    """Supervised fine-tuning: the run itself. Every setting of the recipe is a flag too (listed below).
+
+    Example: oncue train sft --recipe mini --out runs/mini
+    """
 
     recipe: str
     """mini (the bundled model, from nothing) or mmduet2-3b (published settings)."""
@@ -56,20 +61,20 @@ class TrainSft:
         from oncue.recipes import sft_recipe
         from oncue.train.sft import SftConfig
 
-        if not set(flags).isdisjoint({"-h", "--help"}) and not any(f.startswith("--recipe") for f in flags):
+        wants_help = not {"-h", "--help"}.isdisjoint(flags)
+        flags = [flag for flag in flags if flag not in ("-h", "--help")]
+        if wants_help:  # shows the settings of a recipe, so it needs one
             flags = ["--recipe", "mini", "--out", "RUN", *flags]
-        shape = (tyro.conf.FlagCreatePairsOff,)
-        wants_help = [f for f in flags if f in ("-h", "--help")]
-        run, rest = tyro.cli(
-            _Run, args=[f for f in flags if f not in wants_help], prog=prog, config=shape, return_unknown_args=True
-        )
+        shape = (tyro.conf.FlagCreatePairsOff, tyro.conf.AvoidSubcommands, tyro.conf.EnumChoicesFromValues)
+        run, rest = tyro.cli(_Run, args=flags, prog=prog, config=shape, return_unknown_args=True)
         config = sft_recipe(run.recipe)
         if run.config is not None:
             config = load_config(SftConfig, run.config, config)
-        both = Annotated[SftConfig, tyro.conf.arg(name="")]
         if wants_help:
-            tyro.cli(_Run, args=["--help"], prog=prog, config=shape, default=run)
-        config = tyro.cli(both, args=rest, prog=prog, config=shape, default=config)
+            with contextlib.suppress(SystemExit):
+                tyro.cli(_Run, args=["--help"], prog=prog, config=shape, default=run)
+            tyro.cli(SftConfig, args=["--help"], prog=prog, config=shape, default=config)
+        config = tyro.cli(SftConfig, args=rest, prog=prog, config=shape, default=config)
         return cls(run, _with_data(config, run.data))
 
     def run(self) -> int:
@@ -79,14 +84,8 @@ class TrainSft:
 
         if self.options.dry_run:
             return self._describe()
-        config, out = self.config, self.options.out
         resume = self.options.resume == "auto"
-        start = Path(config.model)
-        if config.model == "new":
-            start = out / "new_model"
-            if not (start / "config.json").is_file():
-                build_mini(start, config.seed)
-        final = train_sft(config, out, resume=resume, report=self._report, start=str(start))
+        final = train_sft(self.config, self.options.out, resume=resume, report=self._report, build_model=build_mini)
         print(f"trained: {final}", file=sys.stderr)
         return 0
 
@@ -101,15 +100,21 @@ class TrainSft:
         )
 
     def _describe(self) -> int:
-        """Prints the resolved settings, and the tokens of the first dialogues of every stage."""
+        """Prints the resolved settings, and what every stage costs. Nothing is written."""
         import yaml
 
         from oncue.config import to_plain
+        from oncue.recipes.mini import build_mini
         from oncue.train.plan import plan_stages
+        from oncue.train.sft import NEW_MODEL
 
         print(yaml.safe_dump(to_plain(self.config), sort_keys=False, allow_unicode=True), end="")
-        for line in plan_stages(self.config):
-            print(line, file=sys.stderr)
+        with tempfile.TemporaryDirectory() as folder:
+            model = self.config.model
+            if model == NEW_MODEL:
+                model = str(build_mini(Path(folder), self.config.seed))
+            for line in plan_stages(self.config, model):
+                print(line, file=sys.stderr)
         return 0
 
 

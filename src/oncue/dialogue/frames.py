@@ -13,10 +13,17 @@ from oncue.errors import DataError
 _MOMENT = re.compile(r"#t=(\d+(?:\.\d+)?)$")
 
 
+def locate(path: Path, folder: Path) -> Path:
+    """`path` as it stands beside a file in `folder`, where it exists there; else as it is. A moment keeps its mark."""
+    beside = folder / path
+    return beside if Path(_MOMENT.sub("", str(beside))).is_file() else path
+
+
 def load_frames(paths: Sequence[Path | str]) -> list[np.ndarray]:
     """(H, W, 3) uint8 RGB for each path, in order; each video is decoded once.
 
-    A moment shows the newest frame at or before it. Raises DataError for a file that is missing or no picture.
+    A moment shows the newest frame at or before it (a moment after the end the last one, before the start the first).
+    Raises DataError for an image that is missing or no picture, VideoError for a video that is missing or unreadable.
     """
     moments: dict[str, list[float]] = {}
     for path in paths:

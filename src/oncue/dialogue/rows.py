@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from oncue.dialogue.frames import locate
 from oncue.errors import DialogueError
 from oncue.render.markup import FRAME_TEXT
 from oncue.types import Dialogue, DialogueTurn
@@ -162,4 +163,4 @@ def _images(value: Mapping[str, Any], num_frames: int, where: str) -> tuple[Path
 
 def _located(row: Row, file: Path) -> Row:
     dialogue, paths = row
-    return dialogue, tuple(file.parent / p if (file.parent / p).is_file() else p for p in paths)
+    return dialogue, tuple(locate(path, file.parent) for path in paths)

@@ -23,14 +23,25 @@ class Placement(enum.StrEnum):
     START = "start"
 
 
+def turn_reaching(time_s: float, clock: Clock, frames_per_turn: int, num_frames: int) -> int | None:
+    """The index of the first turn whose clock is at or after `time_s`; None when `num_frames` frames end before it.
+
+    The last turn may hold fewer than `frames_per_turn` frames.
+    """
+    needed = max(1, clock.first_at_or_after(time_s))
+    return None if needed > num_frames else -(-needed // frames_per_turn) - 1
+
+
 def reply_turn(
-    span: TimeSpan, clock: Clock, frames_per_turn: int, num_turns: int, placement: Placement, rng: np.random.Generator
+    span: TimeSpan, clock: Clock, frames_per_turn: int, num_frames: int, placement: Placement, rng: np.random.Generator
 ) -> int | None:
     """The index of the turn that answers `span`, or None when the video ends before it."""
-    first = max(0, -(-clock.first_at_or_after(span.start_s) // frames_per_turn) - 1)
-    last = min(clock.frames_until(span.end_s) // frames_per_turn - 1, num_turns - 1)
-    if first >= num_turns:
+    first = turn_reaching(span.start_s, clock, frames_per_turn, num_frames)
+    if first is None:
         return None
+    shown = clock.frames_until(span.end_s)
+    num_turns = -(-num_frames // frames_per_turn)
+    last = num_turns - 1 if shown >= num_frames else shown // frames_per_turn - 1
     if last <= first or placement is Placement.START:
         return first
     return last if placement is Placement.END else int(rng.integers(first, last + 1))
@@ -55,12 +66,12 @@ def write_dialogue(
     num_turns = -(-num_frames // frames_per_turn)
     questions: list[list[str]] = [[] for _ in range(num_turns)]
     for question in task.questions:
-        turn = max(0, -(-clock.first_at_or_after(question.time_s) // frames_per_turn) - 1)
-        if turn < num_turns:
+        turn = turn_reaching(question.time_s, clock, frames_per_turn, num_frames)
+        if turn is not None:
             questions[turn].append(question.text)
     replies: list[list[str]] = [[] for _ in range(num_turns)]
     for gold in task.gold:
-        due = reply_turn(gold.span, clock, frames_per_turn, num_turns, placement, rng)
+        due = reply_turn(gold.span, clock, frames_per_turn, num_frames, placement, rng)
         if due is not None:
             replies[due].append(gold.content)
     turns = [DialogueTurn("system", system)]

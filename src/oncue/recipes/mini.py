@@ -16,7 +16,8 @@ from oncue.dialogue.write import Placement
 from oncue.render.images import FrameProcessor
 from oncue.render.qwen_vl import DEFAULT_SYSTEM, PROACTIVE_SYSTEM, QwenVLRenderer
 from oncue.render.tiny_tokenizer import save_tokenizer
-from oncue.train.sft import SftConfig, Stage
+from oncue.train.checkpoint import no_progress_bar
+from oncue.train.sft import NEW_MODEL, SftConfig, Stage
 from oncue.train.sources import WorldSource
 from oncue.world.questions import vocabulary
 
@@ -50,7 +51,8 @@ def build_mini(folder: Path, seed: int = 0) -> Path:
     model = Qwen2_5_VLForConditionalGeneration(_config(QwenVLRenderer.from_pretrained(folder))).float()
     with torch.no_grad():
         _start_heads(model.model.language_model)
-    model.save_pretrained(folder)
+    with no_progress_bar():
+        model.save_pretrained(folder)
     return folder
 
 
@@ -132,7 +134,7 @@ def _start_heads(decoder: Any) -> None:
 
 
 def _complete_processor(folder: Path) -> None:
-    """Names the stock processor, so that a transformers user with torchvision can load the folder with AutoProcessor."""
+    """Names the stock processor, so that transformers users with torchvision can load the folder by AutoProcessor."""
     image = json.loads((folder / "preprocessor_config.json").read_text("utf-8"))
     video = {**image, "video_processor_type": "Qwen2VLVideoProcessor"}
     video.pop("image_processor_type", None)
@@ -151,7 +153,7 @@ def mini_sft() -> SftConfig:
         return Stage(name, source, batch_size, num_steps)
 
     return SftConfig(
-        model="new",
+        model=NEW_MODEL,
         stages=(
             stage("changes", (3, 3), 1500, 48, mean_gap_s=0.2, empty_share=0.05, system=DEFAULT_SYSTEM),
             stage("short", (4, 8), 1500, 24, mean_gap_s=1.0),

@@ -23,6 +23,8 @@ def mmduet2_3b_sft() -> SftConfig:
         max_pixels=MMDUET2_MAX_PIXELS,  # section 4.2: at most 128 vision tokens per frame
         learning_rate=1e-5,  # script
         warmup_share=0.05,  # script
+        weight_decay=0.1,  # not in the script: default of its framework (ms-swift)
+        betas=(0.9, 0.95),  # likewise
         max_tokens=10_000,  # script: max_length
         freeze_vision=True,  # script: freeze_vit
         freeze_merger=False,  # script: freeze_aligner

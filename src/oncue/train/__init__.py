@@ -1,0 +1,1 @@
+"""How a model learns: samples, losses, the loop, and the directory of a run."""

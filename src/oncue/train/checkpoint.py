@@ -1,43 +1,51 @@
 """Checkpoints in Hugging Face format, with what it takes to go on from them.
 
-A checkpoint is a folder `step_000300`: the model as anyone can load it, and `trainer.pt` (optimiser state and the step).
-It appears under its name only once it is complete.
+A checkpoint is a folder `step_000300`: the model as anyone can load it, and `trainer.pt` (the state of the optimiser,
+the step, and the numbers not logged yet). It appears under its name only once it is complete.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from oncue.errors import ConfigError
-from oncue.policy.model import LoadedModel, resolve_model
+from oncue.policy.model import LoadedModel
+from oncue.render.images import FrameProcessor
 
-_COPIED = (
+_SIDE_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
-    "chat_template.jinja",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.*",
     "vocab.json",
     "merges.txt",
     "*processor*.json",
 )
+_NAME = re.compile(r"step_(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run has come: the number of optimiser steps done."""
+    """How far a run has come: the optimiser steps done, and what its meter has collected but not logged."""
 
     step: int
+    unlogged: Mapping[str, Any] = field(default_factory=dict)
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
     """The complete checkpoint with the most steps, or None."""
-    found = sorted(p for p in folder.glob("step_*") if p.is_dir())
+    found = _checkpoints(folder)
     return found[-1] if found else None
 
 
@@ -48,45 +56,80 @@ def load_progress(checkpoint: Path, optimizer: torch.optim.Optimizer) -> Progres
         raise ConfigError(f"{checkpoint} cannot be resumed: it has no trainer.pt; start a new run from it as --model")
     state = torch.load(path, map_location="cpu", weights_only=True)
     optimizer.load_state_dict(state["optimizer"])
-    return Progress(int(state["step"]))
+    return Progress(int(state["step"]), state["unlogged"])
 
 
 def save_checkpoint(
-    folder: Path, loaded: LoadedModel, optimizer: torch.optim.Optimizer, progress: Progress, *, keep: int
+    folder: Path,
+    loaded: LoadedModel,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    beside_weights: Mapping[str, bytes],
+    *,
+    keep: int,
 ) -> Path:
-    """Writes `step_NNNNNN` under `folder`, removes all but the newest `keep`, and returns the new one."""
+    """Writes `step_NNNNNN` under `folder`, removes all but the newest `keep` (>= 1), and returns the new one."""
     folder.mkdir(parents=True, exist_ok=True)
+    for left_behind in folder.glob(".partial_*"):
+        shutil.rmtree(left_behind)
     final = folder / f"step_{progress.step:06d}"
     partial = folder / f".partial_{progress.step:06d}"
-    shutil.rmtree(partial, ignore_errors=True)
-    save_model(loaded, partial)
-    torch.save({"optimizer": optimizer.state_dict(), "step": progress.step}, partial / "trainer.pt")
+    save_model(loaded, partial, beside_weights)
+    state = {"optimizer": optimizer.state_dict(), "step": progress.step, "unlogged": dict(progress.unlogged)}
+    torch.save(state, partial / "trainer.pt")
     shutil.rmtree(final, ignore_errors=True)
     os.replace(partial, final)
-    for old in sorted(folder.glob("step_*"))[:-keep]:
+    for old in _checkpoints(folder)[:-keep]:
         shutil.rmtree(old)
     return final
 
 
-def save_model(loaded: LoadedModel, folder: Path, dtype: torch.dtype | None = None) -> None:
-    """Writes weights, config, tokenizer and image processor to `folder`, in `dtype` where given."""
+def save_model(
+    loaded: LoadedModel, folder: Path, beside_weights: Mapping[str, bytes], dtype: torch.dtype | None = None
+) -> None:
+    """Writes weights and config to `folder`, in `dtype` where given, and `beside_weights` (see `side_files`)."""
     folder.mkdir(parents=True, exist_ok=True)
     state = loaded.model.state_dict()
     if dtype is not None:
         state = {name: t.to(dtype) if t.is_floating_point() else t for name, t in state.items()}
     kind = loaded.model.config.dtype
     loaded.model.config.dtype = dtype or loaded.dtype
-    with _no_progress_bar():
+    with no_progress_bar():
         loaded.model.save_pretrained(folder, state_dict=state)
     loaded.model.config.dtype = kind
-    source = resolve_model(loaded.name)
-    for pattern in _COPIED:
-        for path in source.glob(pattern):
-            shutil.copy2(path, folder / path.name)
+    for name, content in beside_weights.items():
+        (folder / name).write_bytes(content)
+
+
+def side_files(source: Path, frames: FrameProcessor) -> dict[str, bytes]:
+    """Tokenizer, chat template and image processor of the model in `source`: what its checkpoints carry unchanged.
+
+    Read once, because `source` may be a checkpoint that is removed later. The image processor gets the limits of
+    `frames`: whoever loads the checkpoint sees frames of the size it was trained on.
+    """
+    found = {path.name: path.read_bytes() for pattern in _SIDE_FILES for path in sorted(source.glob(pattern))}
+    if FrameProcessor.from_pretrained(source) == frames:
+        return found
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        settings = json.loads(found.get(name, b"{}"))
+        image = settings.get("image_processor") if name.startswith("processor") else settings
+        if image:
+            image["size"] = {"shortest_edge": frames.min_pixels, "longest_edge": frames.max_pixels}
+            for key in ("min_pixels", "max_pixels"):
+                image.pop(key, None)
+            found[name] = (json.dumps(settings, indent=2) + "\n").encode()
+    return found
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """The complete checkpoints, by step."""
+    named = [(match, path) for path in folder.glob("step_*") if (match := _NAME.fullmatch(path.name))]
+    return [path for _, path in sorted((int(match[1]), path) for match, path in named if path.is_dir())]
 
 
 @contextmanager
-def _no_progress_bar() -> Iterator[None]:
+def no_progress_bar() -> Iterator[None]:
+    """Writes models without transformers' own bar on stderr."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()

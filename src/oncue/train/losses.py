@@ -1,4 +1,4 @@
-"""Losses over a batch. Axis letters as in `samples`; T: trained tokens of the batch."""
+"""Losses over a batch. Axis letters as in `samples`; T: trained tokens of the batch, V: vocabulary."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def trained_logits(model: Any, batch: TrainingBatch, image_pad_id: int) -> tuple
     return model.lm_head(hidden[:, :-1][chosen]), targets_BL[chosen], weights_BL[chosen]
 
 
-def weighted_cross_entropy(logits_TV: Tensor, targets_T: Tensor, weights_T: Tensor) -> Tensor:
-    """Mean over tokens of weight times negative log-likelihood (nats), normalised by the sum of weights."""
+def weighted_loss_sum(logits_TV: Tensor, targets_T: Tensor, weights_T: Tensor) -> Tensor:
+    """Sum over tokens of weight times negative log-likelihood (nats). Divided by the batch's weight it is the loss."""
     losses_T = torch.nn.functional.cross_entropy(logits_TV.float(), targets_T, reduction="none")
-    return (losses_T * weights_T).sum() / weights_T.sum()
+    return (losses_T * weights_T).sum()

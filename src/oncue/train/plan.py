@@ -4,47 +4,52 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from oncue.clock import Clock
 from oncue.errors import ConfigError, ModelError
 from oncue.render.qwen_vl import QwenVLRenderer
+from oncue.train.batches import draw_dialogue
 from oncue.train.samples import fit
-from oncue.train.sft import SftConfig, stage_steps
+from oncue.train.settings import SftConfig, Stage, stage_steps
+from oncue.train.sources import RowSource
 
 _NUM_LOOKED_AT = 8
 
 
-def plan_stages(config: SftConfig) -> Iterator[str]:
-    """One line per stage: steps, dialogues, and the tokens of its first dialogues against the limit."""
-    renderer = _renderer(config)
-    clock = Clock(config.frame_interval_s)
+def plan_stages(config: SftConfig, model: str) -> Iterator[str]:
+    """One line per stage: steps, dialogues, and the tokens of its first dialogues against the limit.
+
+    `model` has the tokenizer and the image processor; where it cannot be had, a line says so and tokens are not
+    counted. A stage that cannot run says why. Raises DialogueError and DataError for rows that break their format.
+    """
+    renderer = None
+    try:
+        renderer = QwenVLRenderer.from_pretrained(model, config.max_pixels)
+    except ModelError as error:
+        yield f"tokens are not counted: {error}"
     for index, stage in enumerate(config.stages):
         try:
-            steps = stage_steps(stage)
-            items = [
-                stage.source.item(i, config.seed * 1000 + index, clock, config.frames_per_turn)
-                for i in range(_NUM_LOOKED_AT)
-            ]
+            line = f"{stage.name}: {stage_steps(stage):,} steps of {stage.batch_size} dialogues"
+            if renderer is not None:
+                line += _tokens(config, index, renderer)
         except ConfigError as error:
-            yield f"{stage.name}: {error}"
-            continue
-        line = f"{stage.name}: {steps} steps of {stage.batch_size} dialogues"
-        if renderer is not None:
-            patched = [[renderer.frame_processor(frame) for frame in frames] for _, frames in items]
-            lengths = [len(renderer.dialogue(d, f).token_ids) for (d, _), f in zip(items, patched, strict=True)]
-            cut = sum(
-                len(fit(d, f, renderer, config.max_tokens).turns) < len(d.turns)
-                for (d, _), f in zip(items, patched, strict=True)
-            )
-            line += (
-                f"; first {len(lengths)} have {min(lengths)} to {max(lengths)} tokens, limit {config.max_tokens}, "
-                f"{cut} would lose their last exchanges"
-            )
+            line = f"{stage.name}: {error}"
         yield line
 
 
-def _renderer(config: SftConfig) -> QwenVLRenderer | None:
-    """The model's renderer, or None for a model that is yet to be built or is not here."""
-    try:
-        return None if config.model == "new" else QwenVLRenderer.from_pretrained(config.model, config.max_pixels)
-    except ModelError:
-        return None
+def _tokens(config: SftConfig, stage_index: int, renderer: QwenVLRenderer) -> str:
+    stage = config.stages[stage_index]
+    lengths: list[int] = []
+    num_cut = 0
+    for index in range(_num_looked_at(stage)):
+        dialogue, patched = draw_dialogue(config, stage_index, index, renderer)
+        kept = fit(dialogue, patched, renderer, config.max_tokens)
+        lengths.append(len(renderer.dialogue(dialogue, patched)))
+        num_cut += len(kept.turns) < len(dialogue.turns)
+    about = sum(min(n, config.max_tokens) for n in lengths) / len(lengths) * stage.batch_size * stage_steps(stage)
+    return (
+        f", about {about:,.0f} tokens in all; the first {len(lengths)} have {min(lengths):,} to {max(lengths):,} "
+        f"tokens, the limit is {config.max_tokens:,}, {num_cut} would lose their last exchanges"
+    )
+
+
+def _num_looked_at(stage: Stage) -> int:
+    return min(_NUM_LOOKED_AT, len(stage.source)) if isinstance(stage.source, RowSource) else _NUM_LOOKED_AT

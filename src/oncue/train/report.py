@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import html
-import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from oncue.files import write_text
 
@@ -12,17 +13,17 @@ _SHOWN = ("loss", "grad_norm", "learning_rate", "tokens_per_s")
 _WIDTH, _HEIGHT = 640, 200
 
 
-def write_report(folder: Path) -> None:
-    """Draws `metrics.jsonl` of a run directory into its `report.html`."""
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text("utf-8").splitlines()]
+def write_report(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Draws the metrics of a run into its `report.html`."""
     charts = "\n".join(_chart(name, [(r["step"], r[name]) for r in rows if name in r]) for name in _SHOWN)
     stages = ", ".join(f"{html.escape(name)} from step {first}" for name, first in _stage_starts(rows).items())
     write_text(
         folder / "report.html",
         f"""<!doctype html><html lang="en"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>{html.escape(folder.name)}</title>
-<style>:root{{color-scheme:light dark}}body{{font:16px/1.5 system-ui,sans-serif;max-width:44rem;margin:2rem auto;padding:0 1rem}}
-svg{{width:100%;height:auto}}polyline{{fill:none;stroke:#3b74d9;stroke-width:1.5}}text{{font-size:12px;fill:currentColor}}
+<style>:root{{color-scheme:light dark}}body{{font:16px/1.5 system-ui,sans-serif;max-width:44rem;margin:2rem auto;
+padding:0 1rem}}svg{{width:100%;height:auto}}polyline{{fill:none;stroke:#3b74d9;stroke-width:1.5}}
+text{{font-size:12px;fill:currentColor}}
 line{{stroke:currentColor;opacity:.3}}</style>
 <h1>{html.escape(folder.name)}</h1><p>Stages: {stages or "none logged"}.</p>
 {charts}
@@ -31,7 +32,7 @@ line{{stroke:currentColor;opacity:.3}}</style>
     )
 
 
-def _stage_starts(rows: list[dict]) -> dict[str, int]:
+def _stage_starts(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     starts: dict[str, int] = {}
     for row in rows:
         starts.setdefault(row["stage"], row["step"])
@@ -48,9 +49,12 @@ def _chart(name: str, points: list[tuple[float, float]]) -> str:
         f"{40 + (x - min(xs)) / span_x * (_WIDTH - 50):.1f},{_HEIGHT - 20 - (y - low) / span_y * (_HEIGHT - 40):.1f}"
         for x, y in points
     )
-    return f"""<h2>{html.escape(name)}</h2>
-<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{html.escape(name)} over steps, from {ys[0]:.4g} to {ys[-1]:.4g}">
-<line x1="40" x2="{_WIDTH - 10}" y1="{_HEIGHT - 20}" y2="{_HEIGHT - 20}"/><polyline points="{line}"/>
-<text x="2" y="24">{high:.3g}</text><text x="2" y="{_HEIGHT - 22}">{low:.3g}</text>
-<text x="40" y="{_HEIGHT - 4}">{min(xs):g}</text><text x="{_WIDTH - 10}" y="{_HEIGHT - 4}" text-anchor="end">{max(xs):g}</text>
+    title = html.escape(name)
+    right, bottom = _WIDTH - 10, _HEIGHT - 20
+    return f"""<h2>{title}</h2>
+<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{title} over steps, from {ys[0]:.4g} to {ys[-1]:.4g}">
+<line x1="40" x2="{right}" y1="{bottom}" y2="{bottom}"/><polyline points="{line}"/>
+<text x="2" y="24">{high:.3g}</text><text x="2" y="{bottom - 2}">{low:.3g}</text>
+<text x="40" y="{_HEIGHT - 4}">{min(xs):g}</text>
+<text x="{right}" y="{_HEIGHT - 4}" text-anchor="end">{max(xs):g}</text>
 </svg>"""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from oncue import __version__
 from oncue.config import to_plain
 from oncue.errors import ConfigError
 from oncue.files import write_json, write_text
+from oncue.train.checkpoint import latest_checkpoint
 from oncue.train.report import write_report
 
-# What may differ between a run and its resumption: it changes neither data nor arithmetic.
+# What may differ between a run and its resumption: how often it writes, and where it runs.
 _FREE = ("num_workers", "log_every_steps", "save_every_steps", "keep_checkpoints", "device")
 
 
@@ -30,15 +32,18 @@ class RunDirectory:
     def open(cls, folder: Path, config: Any, *, resume: bool) -> RunDirectory:
         """Starts a run directory, or checks that `config` is that of the run to be resumed.
 
-        Raises ConfigError when the folder holds a run and `resume` is false, or when a setting differs.
+        A run that was stopped before its first step leaves nothing to lose and may be started anew. Raises ConfigError
+        when the folder holds a run and `resume` is false, or when a setting differs.
         """
+        if folder.exists() and not folder.is_dir():
+            raise ConfigError(f"{folder} is a file; give a folder for the run with --out")
         run = cls(folder)
         plain = to_plain(config)
         path = folder / "config.yaml"
-        if path.exists():
+        if path.exists() and run.has_started():
             if not resume:
                 raise ConfigError(f"{folder} already holds a run; give --resume auto to go on, or another --out")
-            _check_same(yaml.safe_load(path.read_text("utf-8")), plain, folder)
+            _check_same(_read(path), plain, folder)
         else:
             write_text(path, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
             write_json(folder / "env.json", environment())
@@ -49,27 +54,35 @@ class RunDirectory:
     def checkpoints(self) -> Path:
         return self.folder / "checkpoints"
 
+    def has_started(self) -> bool:
+        """Whether there is anything that starting over would lose."""
+        return bool(self.metrics()) or latest_checkpoint(self.checkpoints) is not None
+
     def log(self, metrics: dict[str, Any]) -> None:
         """Appends one line to `metrics.jsonl`."""
         with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(metrics) + "\n")
+            file.write(json.dumps(metrics, allow_nan=False) + "\n")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Every line of `metrics.jsonl`. A last line that was cut when the run was killed is left out."""
+        path = self.folder / "metrics.jsonl"
+        if not path.exists():
+            return []
+        return [json.loads(line) for line in path.read_text("utf-8").splitlines(keepends=True) if line.endswith("\n")]
 
     def trim(self, step: int) -> None:
         """Drops metrics of steps after `step`: a resumed run writes them again."""
-        path = self.folder / "metrics.jsonl"
-        if path.exists():
-            kept = [line for line in path.read_text("utf-8").splitlines() if json.loads(line)["step"] <= step]
-            write_text(path, "".join(line + "\n" for line in kept))
+        kept = [row for row in self.metrics() if row["step"] <= step]
+        write_text(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in kept))
 
     def finish(self, config: Any, final: Path, step: int) -> None:
         """Writes the model card and the page of curves."""
-        write_report(self.folder)
-        rows = (self.folder / "metrics.jsonl").read_text("utf-8").splitlines()
-        last = json.loads(rows[-1]) if rows else {}
+        rows = self.metrics()
+        write_report(self.folder, rows)
+        last = f"last logged loss {rows[-1]['loss']:.4f}" if rows else "no loss logged"
         write_text(
             self.folder / "README.md",
-            f"# {self.folder.name}\n\nTrained with oncue {__version__} from `{config.model}`: {step} steps, "
-            f"last logged loss {last.get('loss', float('nan')):.4f}.\n\n"
+            f"# {self.folder.name}\n\nTrained with oncue {__version__} from `{config.model}`: {step} steps, {last}.\n\n"
             f"- model: `{final.relative_to(self.folder)}` (Hugging Face format)\n"
             "- settings: `config.yaml`; machine and versions: `env.json`; curves: `report.html`\n\n"
             f'Try it: `oncue watch VIDEO --ask "Tell me whenever something appears." --model {final}`\n',
@@ -91,11 +104,31 @@ def environment() -> dict[str, Any]:
     }
 
 
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        plain = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} cannot be read ({error}); give another --out") from error
+    if not isinstance(plain, dict):
+        raise ConfigError(f"{path} must hold settings as `name: value`; give another --out")
+    return plain
+
+
 def _check_same(before: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
-    changed = [k for k in sorted({*before, *now} - set(_FREE)) if before.get(k) != now.get(k)]
+    old, new = dict(_leaves(before)), dict(_leaves(now))
+    changed = [name for name in dict.fromkeys([*new, *old]) if name not in _FREE and old.get(name) != new.get(name)]
     if changed:
         raise ConfigError(
             f"{folder} was started with other settings: "
-            + "; ".join(f"{k} was {before.get(k)!r:.120}, now {now.get(k)!r:.120}" for k in changed)
+            + "; ".join(f"{name} was {old.get(name)!r:.120}, now {new.get(name)!r:.120}" for name in changed)
             + ". Resume with the same settings, or give another --out"
         )
+
+
+def _leaves(plain: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Every single value under its dotted name, such as `stages.0.batch_size`."""
+    if isinstance(plain, dict | list) and plain:
+        for key, value in plain.items() if isinstance(plain, dict) else enumerate(plain):
+            yield from _leaves(value, f"{name}.{key}" if name else str(key))
+    else:
+        yield name, plain

@@ -41,9 +41,11 @@ class TrainingBatch:
 
     @property
     def num_tokens(self) -> int:
+        """Tokens, padding included."""
         return self.token_ids_BL.numel()
 
     def to(self, device: torch.device) -> TrainingBatch:
+        """The same batch on `device`."""
         return TrainingBatch(
             self.token_ids_BL.to(device),
             self.positions_3BL.to(device),
@@ -62,13 +64,12 @@ def to_sample(
 ) -> TrainingSample:
     """Renders a dialogue for the loss. Every trained token of a silent turn weighs `silence_weight`, of a reply 1."""
     part = renderer.dialogue(dialogue, frames)
-    grids = np.array([f.grid for f in part.frames], np.int64).reshape(-1, 3)
-    positions, _ = mrope_positions(part.token_ids, grids, renderer.image_pad_id, renderer.merge_size, 0)
+    positions, _ = mrope_positions(part.token_ids, part.grids, renderer.image_pad_id, renderer.merge_size, 0)
     weights = part.loss_mask.astype(np.float32)
     if silence_weight != 1.0:
         weights *= _silence_weights(dialogue, part.token_ids, part.loss_mask, renderer, silence_weight)
     patches = np.concatenate([f.patches for f in part.frames]) if part.frames else np.zeros((0, 0), np.float32)
-    return TrainingSample(part.token_ids, positions, weights, patches, grids)
+    return TrainingSample(part.token_ids, positions, weights, patches, part.grids)
 
 
 def _silence_weights(
@@ -89,7 +90,7 @@ def _is_silent(turn: DialogueTurn, renderer: QwenVLRenderer) -> bool:
 
 
 def collate(samples: Sequence[TrainingSample], pad_id: int) -> TrainingBatch:
-    """Stacks samples, padded on the right with `pad_id` to the longest."""
+    """Stacks samples (at least one), padded on the right with `pad_id` to the longest."""
     size, longest = len(samples), max(len(s.token_ids_L) for s in samples)
     ids = np.full((size, longest), pad_id, np.int64)
     positions = np.zeros((3, size, longest), np.int64)
@@ -99,31 +100,28 @@ def collate(samples: Sequence[TrainingSample], pad_id: int) -> TrainingBatch:
         ids[row, :length] = sample.token_ids_L
         positions[:, row, :length] = sample.positions_3L
         weights[row, :length] = sample.weights_L
+    patches = [s.patches_NC for s in samples if len(s.grids_F3)] or [np.zeros((0, 0), np.float32)]
     return TrainingBatch(
         torch.from_numpy(ids),
         torch.from_numpy(positions),
         torch.from_numpy(weights),
-        torch.from_numpy(np.concatenate([s.patches_NC for s in samples if len(s.grids_F3)])),
+        torch.from_numpy(np.concatenate(patches)),
         torch.from_numpy(np.concatenate([s.grids_F3 for s in samples])),
     )
 
 
 def fit(dialogue: Dialogue, frames: Sequence[PatchedFrame], renderer: QwenVLRenderer, max_tokens: int) -> Dialogue:
-    """The dialogue, cut after the last whole exchange that fits into `max_tokens`; raises DataError if none does."""
-    kept, num_frames = len(dialogue.turns), dialogue.num_frames
-    while (
-        len(
-            renderer.dialogue(
-                replace(dialogue, turns=dialogue.turns[:kept], trained=dialogue.trained[:kept]), frames[:num_frames]
-            ).token_ids
-        )
-        > max_tokens
-    ):
-        kept -= 1
-        num_frames -= dialogue.turns[kept].num_frames
-        while kept and dialogue.turns[kept - 1].role != "assistant":
-            kept -= 1
-            num_frames -= dialogue.turns[kept].num_frames
-        if kept == 0:
-            raise DataError(f"no exchange of dialogue {dialogue.dialogue_id!r} fits into max_tokens = {max_tokens}")
-    return replace(dialogue, turns=dialogue.turns[:kept], trained=dialogue.trained[:kept])
+    """The dialogue, cut after the last whole exchange that fits into `max_tokens`; raises DataError if none does.
+
+    `frames` are those of the whole dialogue; the first `num_frames` of the result belong to it.
+    """
+    ends = [len(dialogue.turns)]
+    ends += [i + 1 for i in reversed(range(ends[0] - 1)) if dialogue.turns[i].role == "assistant"]
+    for end in ends:
+        kept = replace(dialogue, turns=dialogue.turns[:end], trained=dialogue.trained[:end])
+        if len(renderer.dialogue(kept, frames[: kept.num_frames])) <= max_tokens:
+            return kept
+    raise DataError(
+        f"no exchange of dialogue {dialogue.dialogue_id!r} fits into max_tokens = {max_tokens}; "
+        "allow more tokens, or show smaller frames (max_pixels)"
+    )

@@ -1,4 +1,4 @@
-"""Where training dialogues come from. Every source is addressed by index, so a resumed run reads on where it stopped."""
+"""Where training dialogues come from. Sources are addressed by index, so a resumed run reads on where it stopped."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from oncue.clock import Clock
-from oncue.dialogue.frames import load_frames
+from oncue.dialogue.frames import load_frames, locate
 from oncue.dialogue.rows import read_row
 from oncue.dialogue.write import Placement, write_dialogue
-from oncue.errors import ConfigError, DialogueError
+from oncue.errors import ConfigError, DataError, DialogueError, VideoError
 from oncue.render.actions import TextFormat
 from oncue.render.qwen_vl import PROACTIVE_SYSTEM
 from oncue.types import Dialogue
-from oncue.world.clip import make_clip
+from oncue.world.clip import SPLITS, WORLDS, make_clip
 
 Item = tuple[Dialogue, Sequence[np.ndarray]]
 
@@ -38,6 +38,14 @@ class WorldSource:
     placement: Placement = Placement.END
     system: str = PROACTIVE_SYSTEM
     split: str = "train"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.num_turns[0] <= self.num_turns[1]:
+            raise ConfigError(f"num_turns must be a smallest and a largest number of turns, got {self.num_turns}")
+        if not set(self.worlds) <= set(WORLDS) or not sum(self.worlds.values()) > 0 or min(self.worlds.values()) < 0:
+            raise ConfigError(f"worlds must give odds to some of {', '.join(WORLDS)}, got {self.worlds}")
+        if self.split not in SPLITS:
+            raise ConfigError(f"unknown split {self.split!r}; expected one of {', '.join(SPLITS)}")
 
     def item(self, index: int, seed: int, clock: Clock, frames_per_turn: int) -> Item:
         """The dialogue number `index` and its frames."""
@@ -74,22 +82,29 @@ class WorldSource:
 class RowSource:
     """Dialogues of one or more JSONL files in MMDuet2's SFT row format, shuffled anew in every epoch.
 
-    Image paths are relative to the file they stand in.
+    Image paths are looked for beside the file they stand in, then in the working directory. Frames per turn are those
+    of the rows.
     """
 
     paths: tuple[Path, ...]
 
     def item(self, index: int, seed: int, clock: Clock, frames_per_turn: int) -> Item:  # noqa: ARG002
-        """Row `index` of the shuffled epochs, with its images."""
+        """Row `index` of the shuffled epochs, with its images. Errors name the row: DialogueError, DataError."""
         lines = _lines(self.paths)
         epoch, place = divmod(index, len(lines))
         order = np.random.default_rng((seed, epoch)).permutation(len(lines))
         path, number, line = lines[int(order[place])]
+        where = f"row {number} of {path}"
         try:
             dialogue, images = read_row(json.loads(line))
         except (DialogueError, json.JSONDecodeError) as error:
-            raise DialogueError(f"row {number} of {path}: {error}") from error
-        return dialogue, load_frames([path.parent / image for image in images])
+            raise DialogueError(f"{where}: {error}") from error
+        if len(images) != dialogue.num_frames:
+            raise DialogueError(f"{where}: it shows {dialogue.num_frames} frames but lists no images; give their paths")
+        try:
+            return dialogue, load_frames([locate(image, path.parent) for image in images])
+        except (DataError, VideoError) as error:
+            raise DataError(f"{where}: {error}") from error
 
     def __len__(self) -> int:
         return len(_lines(self.paths))
@@ -98,17 +113,17 @@ class RowSource:
 @lru_cache(maxsize=4)
 def _lines(paths: tuple[Path, ...]) -> list[tuple[Path, int, str]]:
     """(file, row number, text) of every row; a row is parsed when it is needed."""
+    lines: list[tuple[Path, int, str]] = []
     for path in paths:
-        if not Path(path).is_file():
+        if not path.is_file():
             raise ConfigError(f"there is no training file {path}; give JSONL files in the SFT row format")
-    lines = [
-        (Path(path), number, line)
-        for path in paths
-        for number, line in enumerate(Path(path).read_text("utf-8").splitlines(), start=1)
-        if line.strip()
-    ]
+        try:
+            with path.open(encoding="utf-8-sig") as file:
+                lines += [(path, number, line) for number, line in enumerate(file, start=1) if line.strip()]
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path} is not UTF-8 text ({error}); give JSONL files in the SFT row format") from error
     if not lines:
-        raise ConfigError(f"no rows in {', '.join(map(str, paths))}")
+        raise ConfigError(f"no rows in {', '.join(map(str, paths)) or 'no files'}; give JSONL files with --data")
     return lines
 
 

@@ -1,0 +1,104 @@
+"""The settings of supervised fine-tuning, what they must satisfy, and what follows from them alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from oncue.errors import ConfigError
+from oncue.train.sources import RowSource, Source
+
+AUTOCAST_DTYPES = ("bfloat16", "float16")
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stretch of training on one source. `num_steps` None: one epoch of a source that has an end."""
+
+    name: str
+    source: Source
+    batch_size: int
+    num_steps: int | None = None
+    learning_rate_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        _require(self.batch_size >= 1, f"batch_size of stage {self.name!r}", "at least 1", self.batch_size)
+        if self.num_steps is not None:
+            _require(self.num_steps >= 1, f"num_steps of stage {self.name!r}", "at least 1", self.num_steps)
+
+
+@dataclass(frozen=True, slots=True)
+class SftConfig:
+    """Everything a run depends on. Recipes return complete ones; every field can be set on the command line.
+
+    `silence_weight` weighs the tokens of silent turns in the loss (1: as the paper; 0: silence is not trained).
+    `micro_batch_size` splits a batch for memory without changing the gradient. `max_tokens` cuts a longer dialogue at
+    the last whole exchange. `final_learning_rate_share`: where the cosine schedule ends, relative to its peak.
+    Raises ConfigError for a value out of range.
+    """
+
+    model: str
+    stages: tuple[Stage, ...]
+    frame_interval_s: float = 2.0
+    frames_per_turn: int = 2
+    max_pixels: int | None = None
+    learning_rate: float = 1e-5
+    warmup_share: float = 0.05
+    final_learning_rate_share: float = 0.0
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    max_grad_norm: float = 1.0
+    silence_weight: float = 1.0
+    max_tokens: int = 10_000
+    micro_batch_size: int = 1
+    freeze_vision: bool = True
+    freeze_merger: bool = False
+    gradient_checkpointing: bool = True
+    device: str | None = None
+    param_dtype: str = "float32"
+    autocast_dtype: str | None = None
+    num_workers: int = 1
+    seed: int = 0
+    log_every_steps: int = 20
+    save_every_steps: int = 200
+    keep_checkpoints: int = 2
+
+    def __post_init__(self) -> None:
+        _require(len(self.stages) > 0, "stages", "at least one stage", self.stages)
+        for name in ("frames_per_turn", "max_tokens", "micro_batch_size"):
+            _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        for name in ("log_every_steps", "save_every_steps", "keep_checkpoints"):
+            _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        for name in ("frame_interval_s", "learning_rate", "max_grad_norm"):
+            _require(0 < getattr(self, name) < math.inf, name, "a positive number", getattr(self, name))
+        for name in ("weight_decay", "silence_weight", "num_workers", "seed"):
+            _require(0 <= getattr(self, name) < math.inf, name, "0 or more", getattr(self, name))
+        for name in ("warmup_share", "final_learning_rate_share"):
+            _require(0 <= getattr(self, name) <= 1, name, "between 0 and 1", getattr(self, name))
+        if self.autocast_dtype is not None:
+            known = " or ".join(AUTOCAST_DTYPES)
+            _require(self.autocast_dtype in AUTOCAST_DTYPES, "autocast_dtype", known, self.autocast_dtype)
+
+
+def stage_steps(stage: Stage) -> int:
+    """How many optimiser steps a stage takes. Raises ConfigError for an endless source without `num_steps`."""
+    if stage.num_steps is not None:
+        return stage.num_steps
+    if isinstance(stage.source, RowSource):
+        return max(1, math.ceil(len(stage.source) / stage.batch_size))
+    raise ConfigError(f"stage {stage.name!r} reads an endless source; give it num_steps")
+
+
+def learning_rate_at(config: SftConfig, step: int, total: int, scale: float) -> float:
+    """Linear warm-up, then cosine to `final_learning_rate_share`; `step` counts from 0, of `total`."""
+    warmup = max(1, round(config.warmup_share * total))
+    if step < warmup:
+        return config.learning_rate * scale * (step + 1) / warmup
+    share = config.final_learning_rate_share
+    along = (step - warmup) / max(1, total - warmup)
+    return config.learning_rate * scale * (share + (1 - share) * 0.5 * (1 + math.cos(math.pi * along)))
+
+
+def _require(holds: bool, name: str, rule: str, value: object) -> None:
+    if not holds:
+        raise ConfigError(f"{name} must be {rule}, got {value!r}")
