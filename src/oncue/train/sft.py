@@ -54,7 +54,7 @@ def train_sft(
     freeze(model, config)
     model.train()
     if config.gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        _recompute_activations(model)
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(
         trained, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay, fused=True
@@ -137,6 +137,14 @@ def _start_model(config: SftConfig, out: Path, build_model: BuildModel | None) -
     folder = out / "new_model"
     shutil.rmtree(folder, ignore_errors=True)  # what a killed start left behind may be half a model
     return build_model(folder, config.seed)
+
+
+def _recompute_activations(model: Any) -> None:
+    """Trades time for memory, by the name that this release of transformers has for it."""
+    if hasattr(model, "activation_checkpointing_enable"):
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+    else:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
 
 
 def _not_finite(step: int, loss: float, grad_norm: float, checkpoint: Path | None) -> str:

@@ -1,0 +1,108 @@
+"""The new mini model: small, reproducible, an ordinary folder, and looking where a watcher must look."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from oncue.policy.model import LoadedModel, load_model
+from oncue.recipes import sft_recipe
+from oncue.recipes.mini import build_mini
+from oncue.render.qwen_vl import DEFAULT_SYSTEM
+from oncue.train.samples import collate, to_sample
+from oncue.train.settings import stage_steps
+from oncue.types import Dialogue, DialogueTurn
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Path:
+    torch.set_num_threads(1)
+    return build_mini(tmp_path_factory.mktemp("mini"))
+
+
+@pytest.fixture(scope="module")
+def loaded(built) -> LoadedModel:
+    return load_model(built, device="cpu", dtype="float32")
+
+
+def test_it_is_small_and_its_numbers_fit_together(loaded):
+    text = loaded.model.config.get_text_config()
+    assert sum(p.numel() for p in loaded.model.parameters()) <= 5_000_000
+    head_dim = text.hidden_size // text.num_attention_heads
+    assert head_dim * text.num_attention_heads == text.hidden_size
+    assert sum(text.rope_parameters["mrope_section"]) == head_dim // 2
+    assert text.vocab_size >= loaded.renderer.tokenizer.get_vocab_size(with_added_tokens=True)
+    assert len(loaded.renderer.encode("NO REPLY")) == 2
+    assert loaded.renderer.silence_ids[-1] == loaded.renderer.im_end_id
+
+
+def test_the_same_seed_builds_the_same_model(built, tmp_path):
+    again, other = build_mini(tmp_path / "again"), build_mini(tmp_path / "other", seed=1)
+    names = {path.name for path in built.iterdir()}
+    assert {path.name for path in again.iterdir()} == names
+    assert all((again / name).read_bytes() == (built / name).read_bytes() for name in names)
+    assert (other / "model.safetensors").read_bytes() != (built / "model.safetensors").read_bytes()
+
+
+def test_transformers_reads_the_folder(built, loaded):
+    from transformers import AutoConfig, AutoTokenizer
+
+    assert AutoConfig.from_pretrained(built).model_type == "qwen2_5_vl"
+    tokenizer = AutoTokenizer.from_pretrained(built)
+    text = "Tell me whenever something red appears on the left."
+    assert tokenizer(text)["input_ids"] == loaded.renderer.encode(text)
+    assert tokenizer.convert_tokens_to_ids("<|im_end|>") == loaded.renderer.im_end_id
+
+
+def test_every_stage_of_the_recipe_ends_and_starts_small():
+    config = sft_recipe("mini")
+    turns = [stage.source.num_turns[1] for stage in config.stages]
+    assert turns == sorted(turns)
+    assert all(stage_steps(stage) > 0 for stage in config.stages)
+
+
+@torch.no_grad()
+def look_back(loaded: LoadedModel, height_px: int, width_px: int) -> tuple[float, float]:
+    """Of the best head of the first layer: the share of attention that a frame gives to the frame one silent turn
+    before, and the share of its places that attend most to their own place in that frame.
+    """
+    rng = np.random.default_rng(0)
+    frames = [rng.integers(0, 256, (height_px, width_px, 3), dtype=np.uint8) for _ in range(3)]
+    turns = [DialogueTurn("system", DEFAULT_SYSTEM)]
+    for text in ("Tell me whenever something appears.", "", ""):
+        turns += [DialogueTurn("user", text, 1), DialogueTurn("assistant", "NO REPLY")]
+    sample = to_sample(Dialogue("d", tuple(turns)), frames, loaded.renderer)
+    batch = collate([sample], loaded.renderer.endoftext_id)
+    model = copy.deepcopy(loaded.model)
+    model.set_attn_implementation("eager")
+    embeds = model.get_input_embeddings()(batch.token_ids_BL)
+    where = batch.token_ids_BL == loaded.renderer.image_pad_id
+    embeds[where] = torch.cat(list(model.model.get_image_features(batch.patches_NC, batch.grids_F3).pooler_output))
+    output = model.model.language_model(
+        inputs_embeds=embeds, position_ids=batch.positions_3BL, use_cache=False, output_attentions=True
+    )
+    _, before, newest = np.flatnonzero(where[0].numpy()).reshape(3, -1)
+    shares = []
+    for attention_LL in output.attentions[0][0]:
+        mass = float(attention_LL[newest][:, before].sum(1).mean())
+        shares.append((mass, float((attention_LL[newest].argmax(1).numpy() == before).mean())))
+    return max(shares)
+
+
+@pytest.mark.parametrize(("height_px", "width_px"), [(126, 224), (160, 160), (224, 126)])
+def test_a_new_model_looks_at_the_same_place_of_the_frame_before(loaded, height_px, width_px):
+    mass, same_place = look_back(loaded, height_px, width_px)
+    assert mass > 0.5
+    assert same_place > 0.9
+    blank = copy.deepcopy(loaded.model)
+    attention = blank.model.language_model.layers[0].self_attn
+    for projection in (attention.q_proj, attention.k_proj):
+        torch.nn.init.zeros_(projection.bias)
+    mass, same_place = look_back(replace(loaded, model=blank), height_px, width_px)
+    assert mass < 0.5
+    assert same_place < 0.5

@@ -1,0 +1,56 @@
+"""A reader sees the old file or the new one, never half of one."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+
+import pytest
+
+from oncue.files import replacing, write_json, write_text
+
+
+def test_a_file_is_replaced_as_a_whole(tmp_path):
+    path = tmp_path / "deep" / "notes.txt"
+    write_text(path, "old")
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+        assert temporary.parent == path.parent  # the same disk, so the exchange is one step
+        assert temporary.suffix == path.suffix
+    assert path.read_text() == "new"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "notes.txt"
+    write_text(path, "old")
+
+    def fail() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("half of th")
+            raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError, match="broken"):
+        fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file modes are those of POSIX")
+def test_the_file_has_the_mode_of_any_new_file(tmp_path):
+    write_text(tmp_path / "ours", "x")
+    (tmp_path / "plain").write_text("x")
+    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("ours", "plain")}
+    assert len(modes) == 1
+
+
+def test_json_is_strict_and_readable(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"word": "Größe", "n": [1, 2.5, None]})
+    assert json.loads(path.read_text("utf-8")) == {"word": "Größe", "n": [1, 2.5, None]}
+    assert "Größe" in path.read_text("utf-8")
+    with pytest.raises(ValueError, match="Out of range"):
+        write_json(path, {"bad": float("nan")})
+    assert json.loads(path.read_text("utf-8"))["word"] == "Größe"

@@ -1,0 +1,135 @@
+"""Laws of training samples: they are what the policy sees, and the loss covers what it must say, nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from train_support import drawn, patched, samples
+
+from oncue.clock import Clock
+from oncue.errors import DataError
+from oncue.policy.engine import Engine
+from oncue.render.qwen_vl import PROACTIVE_SYSTEM
+from oncue.train.losses import trained_logits
+from oncue.train.samples import collate, fit, to_sample
+from oncue.types import Dialogue, DialogueTurn, EnvTurn, FrameBatch
+
+CLOCK = Clock(1.0)
+
+
+def env_turn(turn: DialogueTurn, shown: list[np.ndarray], clock_s: float) -> EnvTurn:
+    return EnvTurn(FrameBatch(np.stack(shown), np.full(len(shown), clock_s)), clock_s, turn.text)
+
+
+def rollout_prompts(engine: Engine, dialogue: Dialogue, frames: list[np.ndarray]) -> list[tuple[int, ...]]:
+    """The ids in front of every answer when the dialogue is held with an engine whose answers are given."""
+    prompts, num_shown = [], 0
+    renderer = engine.renderer
+    with engine.open(PROACTIVE_SYSTEM) as session:
+        for user, answer in zip(dialogue.turns[1::2], dialogue.turns[2::2], strict=True):
+            shown = frames[num_shown : num_shown + user.num_frames]
+            num_shown += user.num_frames
+            observed = env_turn(user, shown, CLOCK.time_of(num_shown))
+            part = renderer.user_turn(observed, first=not prompts)
+            prompts.append((*session.context_ids, *part.token_ids.tolist()))
+            session.replay(observed, renderer.format.read(answer.text))
+    return prompts
+
+
+def trained_stretches(sample) -> list[tuple[int, int]]:
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], (sample.weights_L > 0).astype(int), [0]])))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+
+
+@pytest.mark.parametrize("index", range(3))
+def test_the_ids_before_an_answer_are_those_of_the_rollout(tiny_loaded, index):
+    dialogue, frames = drawn(index)
+    sample = to_sample(dialogue, frames, tiny_loaded.renderer)
+    with Engine(tiny_loaded) as engine:
+        prompts = rollout_prompts(engine, dialogue, frames)
+        other = [replace(t, text="It leaves.") if t.role == "assistant" else t for t in dialogue.turns]
+        wrong = rollout_prompts(engine, replace(dialogue, turns=tuple(other)), frames)
+    starts = [start for start, _ in trained_stretches(sample)]
+    assert [tuple(sample.token_ids_L[:start].tolist()) for start in starts] == prompts
+    assert tuple(sample.token_ids_L[: starts[-1]].tolist()) != wrong[-1]  # another answer before makes other ids
+
+
+def test_the_loss_covers_the_answers_and_their_closing_tokens(tiny_loaded):
+    dialogue, frames = drawn(1)
+    renderer = tiny_loaded.renderer
+    sample = to_sample(dialogue, frames, renderer)
+    said = [sample.token_ids_L[start:end].tolist() for start, end in trained_stretches(sample)]
+    wanted = [t.text for t in dialogue.turns if t.role == "assistant"]
+    assert {"NO REPLY"} < set(wanted)
+    assert said == [[*renderer.encode(text), renderer.im_end_id] for text in wanted]
+    assert set(sample.weights_L.tolist()) == {0.0, 1.0}
+
+
+def test_history_is_not_trained(tiny_loaded):
+    dialogue, frames = drawn(1)
+    flags = list(dialogue.trained)
+    flags[2] = False
+    sample = to_sample(replace(dialogue, trained=tuple(flags)), frames, tiny_loaded.renderer)
+    assert len(trained_stretches(sample)) == sum(dialogue.trained) - 1
+
+
+def test_silence_weight_is_that_of_silent_turns_alone(tiny_loaded):
+    dialogue, frames = drawn(1)
+    turns = [t for t in dialogue.turns if t.role == "assistant"]
+    plain = to_sample(dialogue, frames, tiny_loaded.renderer)
+    light = to_sample(dialogue, frames, tiny_loaded.renderer, silence_weight=0.25)
+    for turn, (start, end) in zip(turns, trained_stretches(plain), strict=True):
+        expected = 0.25 if turn.text == "NO REPLY" else 1.0
+        assert set(light.weights_L[start:end].tolist()) == {expected}
+    assert not light.weights_L[plain.weights_L == 0].any()
+
+
+def test_fit_cuts_at_whole_exchanges_and_keeps_frames_in_step(tiny_loaded):
+    dialogue, frames = drawn(2)
+    renderer = tiny_loaded.renderer
+    shown = patched(tiny_loaded, frames)
+    whole = len(renderer.dialogue(dialogue, shown))
+    assert fit(dialogue, shown, renderer, whole) == dialogue
+    for limit in range(whole - 1, whole - 90, -17):
+        kept = fit(dialogue, shown, renderer, limit)
+        sample = to_sample(kept, shown[: kept.num_frames], renderer)
+        assert kept.turns == dialogue.turns[: len(kept.turns)]
+        assert kept.turns[-1].role == "assistant"
+        assert len(sample.token_ids_L) <= limit
+        assert len(sample.grids_F3) == kept.num_frames
+        longer = dialogue.turns[: len(kept.turns) + 2]
+        more = replace(dialogue, turns=longer, trained=dialogue.trained[: len(longer)])
+        assert len(renderer.dialogue(more, shown[: more.num_frames])) > limit  # the next exchange would not have fitted
+    with pytest.raises(DataError, match="max_tokens = 20"):
+        fit(dialogue, shown, renderer, 20)
+
+
+def test_fit_drops_a_turn_that_nobody_answers_first(tiny_loaded):
+    dialogue, frames = drawn(2)
+    asked = Dialogue("x", (*dialogue.turns, DialogueTurn("user", "And now?")))
+    shown = patched(tiny_loaded, frames)
+    room = len(tiny_loaded.renderer.dialogue(dialogue, shown))
+    assert fit(asked, shown, tiny_loaded.renderer, room).turns == dialogue.turns
+    assert fit(asked, shown, tiny_loaded.renderer, room + 50).turns == asked.turns
+
+
+def test_padding_changes_no_logit(tiny_loaded):
+    pad, image_pad = tiny_loaded.renderer.endoftext_id, tiny_loaded.renderer.image_pad_id
+    alone = samples(tiny_loaded, 3)
+    assert len({len(s.token_ids_L) for s in alone}) == 3
+    with torch.no_grad():
+        together = trained_logits(tiny_loaded.model, collate(alone, pad), image_pad)[0]
+        apart = [trained_logits(tiny_loaded.model, collate([s], pad), image_pad)[0] for s in alone]
+        swapped = trained_logits(tiny_loaded.model, collate(alone[::-1], pad), image_pad)[0]
+    assert torch.allclose(together, torch.cat(apart), atol=1e-5)
+    assert not torch.allclose(swapped, torch.cat(apart), atol=1e-2)  # the order of the rows matters
+
+
+def test_text_alone_makes_a_batch(tiny_loaded):
+    talk = Dialogue("t", (DialogueTurn("user", "How many?"), DialogueTurn("assistant", "Two.")))
+    batch = collate([to_sample(talk, [], tiny_loaded.renderer)], tiny_loaded.renderer.endoftext_id)
+    logits, targets, _ = trained_logits(tiny_loaded.model, batch, tiny_loaded.renderer.image_pad_id)
+    assert len(logits) == len(targets) == len(tiny_loaded.renderer.encode("Two.")) + 1

@@ -1,0 +1,78 @@
+"""Settings that cannot be are refused by name; the learning rate rises and falls as it should."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+
+import pytest
+from train_support import SHAPES, small_config
+
+from oncue.errors import ConfigError
+from oncue.train.settings import Stage, learning_rate_at, stage_steps
+from oncue.train.sources import RowSource, WorldSource
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("learning_rate", 0.0),
+        ("learning_rate", math.nan),
+        ("frame_interval_s", -1.0),
+        ("frames_per_turn", 0),
+        ("warmup_share", 1.5),
+        ("final_learning_rate_share", -0.1),
+        ("silence_weight", -1.0),
+        ("micro_batch_size", 0),
+        ("num_workers", -1),
+        ("keep_checkpoints", 0),
+        ("save_every_steps", 0),
+        ("autocast_dtype", "float64"),
+        ("stages", ()),
+    ],
+)
+def test_a_value_out_of_range_is_refused_by_name(name, value):
+    small_config("x")  # the rest is fine
+    with pytest.raises(ConfigError, match=name):
+        small_config("x", **{name: value})
+
+
+@pytest.mark.parametrize(("name", "value"), [("batch_size", 0), ("num_steps", 0)])
+def test_a_stage_that_does_nothing_is_refused(name, value):
+    with pytest.raises(ConfigError, match=name):
+        Stage("s", SHAPES, **{"batch_size": 1, "num_steps": 1, name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("num_turns", (4, 3)), ("num_turns", (0, 3)), ("worlds", {}), ("worlds", {"sea": 1.0}), ("split", "dev")],
+)
+def test_a_world_that_does_not_exist_is_refused(name, value):
+    with pytest.raises(ConfigError, match=name):
+        WorldSource(**{name: value})
+
+
+def test_steps_of_a_stage(tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("{}\n\n{}\n{}\n")
+    assert stage_steps(Stage("s", RowSource((rows,)), 2)) == 2
+    assert stage_steps(Stage("s", RowSource((rows,)), 2, num_steps=9)) == 9
+    with pytest.raises(ConfigError, match="num_steps"):
+        stage_steps(Stage("s", SHAPES, 2))
+    with pytest.raises(ConfigError, match="no training file"):
+        stage_steps(Stage("s", RowSource((Path("missing.jsonl"),)), 2))
+
+
+def test_the_learning_rate_warms_up_then_follows_a_cosine():
+    config = small_config("x", learning_rate=2.0, warmup_share=0.1, final_learning_rate_share=0.25)
+    rates = [learning_rate_at(config, step, 100, 0.5) for step in range(101)]
+    assert rates[:10] == pytest.approx([(k + 1) / 10 for k in range(10)])
+    assert rates[10] == pytest.approx(1.0)
+    assert rates[55] == pytest.approx((1 + 0.25) / 2)  # half of the way down
+    assert rates[100] == pytest.approx(0.25)
+    assert all(a > b for a, b in itertools.pairwise(rates[10:]))
+
+
+def test_without_warm_up_the_first_step_has_the_peak():
+    assert learning_rate_at(small_config("x", learning_rate=3.0, warmup_share=0.0), 0, 10, 1.0) == 3.0

@@ -1,0 +1,114 @@
+"""Training dialogues: from the world on the fly, from rows on disk; the two agree."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+from train_support import SHAPES
+
+from oncue.clock import Clock
+from oncue.dialogue.write import Placement
+from oncue.errors import ConfigError, DataError, DialogueError
+from oncue.train.sources import RowSource
+from oncue.world.make import gold_dialogue, make_world
+
+CLOCK = Clock(1.0)
+
+
+def row(*messages: tuple[str, str], images: tuple[str, ...] = (), name: str = "q") -> str:
+    listed = [{"path": path} for path in images]
+    turns = [{"role": role, "content": content} for role, content in messages]
+    return json.dumps({"messages": turns, "images": listed, "metadata": {"question_id": name}}, ensure_ascii=False)
+
+
+def test_a_world_gives_the_same_dialogue_for_the_same_number():
+    one, frames = SHAPES.item(5, 1, CLOCK, 1)
+    two, again = SHAPES.item(5, 1, CLOCK, 1)
+    assert one == two
+    assert all(np.array_equal(a, b) for a, b in zip(frames, again, strict=True))
+    assert len({SHAPES.item(i, 1, CLOCK, 1)[0] for i in range(8)}) == 8
+    assert SHAPES.item(5, 2, CLOCK, 1)[0] != one
+
+
+def test_a_world_keeps_to_the_turns_asked_for():
+    source = replace(SHAPES, num_turns=(3, 5))
+    for index in range(12):
+        dialogue, frames = source.item(index, 0, CLOCK, 2)
+        num_turns = sum(t.role == "assistant" for t in dialogue.turns)
+        assert 3 <= num_turns <= 5
+        assert len(frames) == dialogue.num_frames == 2 * num_turns
+
+
+def test_rows_of_a_made_world_are_its_gold_dialogues(tmp_path):
+    clips = make_world(tmp_path, world="shapes", split="train", count=2, seed=4)
+    source = RowSource((tmp_path / "dialogues.jsonl",))
+    assert len(source) == 2
+    items = {
+        dialogue.dialogue_id: (dialogue, frames) for dialogue, frames in (source.item(i, 0, CLOCK, 1) for i in (0, 1))
+    }
+    for clip in clips:
+        dialogue, frames = items[clip.clip_id]
+        assert dialogue.turns == gold_dialogue(clip, CLOCK, 1, Placement.END).turns
+        painted = clip.grid_frames(CLOCK)
+        assert len(frames) == len(painted)
+        close = [np.abs(a.astype(int) - b.astype(int)).mean() for a, b in zip(frames, painted, strict=True)]
+        assert max(close) < 6  # what compression leaves
+        assert max(close) < np.abs(painted[0].astype(int) - 255).mean()  # a white frame would be seen
+
+
+def test_every_epoch_holds_every_row_once_in_another_order(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(row(("user", f"{i}?"), ("assistant", "x"), name=str(i)) for i in range(9)))
+    source = RowSource((path,))
+    epochs = [[source.item(9 * e + i, 0, CLOCK, 1)[0].dialogue_id for i in range(9)] for e in range(3)]
+    assert all(sorted(epoch) == [str(i) for i in range(9)] for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+
+
+def test_a_row_is_a_line_whatever_its_text_holds(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    text = "two\u2028lines\x85and more"
+    path.write_text("\ufeff" + row(("user", "?"), ("assistant", text)) + "\n", "utf-8")
+    assert RowSource((path,)).item(0, 0, CLOCK, 1)[0].turns[1].text == text
+
+
+def test_images_are_looked_for_beside_their_file_then_here(tmp_path, monkeypatch):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "here").mkdir()
+    Image.new("RGB", (40, 30), (200, 0, 0)).save(tmp_path / "there" / "a.png")
+    Image.new("RGB", (40, 30), (0, 200, 0)).save(tmp_path / "here" / "b.png")
+    path = tmp_path / "there" / "rows.jsonl"
+    path.write_text(row(("user", "<image><image>?"), ("assistant", "x"), images=("a.png", "b.png")))
+    monkeypatch.chdir(tmp_path / "here")
+    _, frames = RowSource((path,)).item(0, 0, CLOCK, 1)
+    assert [frame[0, 0].tolist() for frame in frames] == [[200, 0, 0], [0, 200, 0]]
+
+
+@pytest.mark.parametrize(
+    ("line", "error", "said"),
+    [
+        ("{not json", DialogueError, "row 2 of"),
+        (row(("user", "<image>?"), ("assistant", "x"), images=("gone.png",)), DataError, "row 2 of .*gone.png"),
+        (row(("user", "<image>?"), ("assistant", "x"), images=("g.mp4#t=1",)), DataError, "row 2 of .*g.mp4"),
+        ('{"messages": [{"role": "user", "content": "<image>"}]}', DialogueError, "lists no images"),
+    ],
+)
+def test_a_bad_row_is_named(tmp_path, line, error, said):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(f"\n{line}\n")
+    with pytest.raises(error, match=said):
+        RowSource((path,)).item(0, 0, CLOCK, 1)
+
+
+def test_files_without_rows_are_refused(tmp_path):
+    empty, binary = tmp_path / "empty.jsonl", tmp_path / "binary.jsonl"
+    empty.write_text("\n\n")
+    binary.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="no rows"):
+        len(RowSource((empty,)))
+    with pytest.raises(DataError, match="not UTF-8"):
+        len(RowSource((binary,)))
