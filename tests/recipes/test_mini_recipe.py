@@ -12,7 +12,7 @@ import torch
 
 from oncue.policy.model import LoadedModel, load_model
 from oncue.recipes import sft_recipe
-from oncue.recipes.mini import build_mini
+from oncue.recipes.mini_model import build_mini
 from oncue.render.qwen_vl import DEFAULT_SYSTEM
 from oncue.train.samples import collate, to_sample
 from oncue.train.settings import stage_steps
@@ -94,7 +94,7 @@ def look_back(loaded: LoadedModel, height_px: int, width_px: int) -> tuple[float
     return max(shares)
 
 
-@pytest.mark.parametrize(("height_px", "width_px"), [(126, 224), (160, 160), (224, 126)])
+@pytest.mark.parametrize(("height_px", "width_px"), [(126, 224), (144, 192), (224, 126), (432, 768)])
 def test_a_new_model_looks_at_the_same_place_of_the_frame_before(loaded, height_px, width_px):
     mass, same_place = look_back(loaded, height_px, width_px)
     assert mass > 0.5

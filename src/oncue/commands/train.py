@@ -79,7 +79,7 @@ class TrainSft:
 
     def run(self) -> int:
         """Train, or say what would be trained. Returns the exit code."""
-        from oncue.recipes.mini import build_mini
+        from oncue.recipes.mini_model import build_mini
         from oncue.train.sft import train_sft
 
         if self.options.dry_run:
@@ -104,7 +104,7 @@ class TrainSft:
         import yaml
 
         from oncue.config import to_plain
-        from oncue.recipes.mini import build_mini
+        from oncue.recipes.mini_model import build_mini
         from oncue.train.plan import plan_stages
         from oncue.train.sft import NEW_MODEL
 

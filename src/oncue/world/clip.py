@@ -18,7 +18,7 @@ from oncue.world.scene import Scene, compose, frozen
 WORLDS = ("shapes", "footage")
 SPLITS = ("train", "val", "test")
 FRAME_RATE = 4.0
-SIZES_PX = ((126, 224), (126, 224), (144, 192), (160, 160), (224, 126))  # (height, width)
+SIZES_PX = ((126, 224), (126, 224), (144, 192), (224, 126))  # (height, width)
 
 
 class Painter(Protocol):

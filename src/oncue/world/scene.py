@@ -17,7 +17,7 @@ import numpy as np
 SIDES = ("left", "right")
 NAMELESS = "something"
 DEAD_TIME_S = 1.25
-LEAD_IN_S = 1.25  # nothing happens before the first frame of a 1 s grid: no watcher could tell that it happened
+LEAD_IN_S = 2.25  # nothing happens before a watcher at one frame per second has seen two frames to compare
 
 
 @dataclass(frozen=True, slots=True)
