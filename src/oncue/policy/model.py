@@ -59,6 +59,8 @@ def load_model(
     `dtype`: "float32", "bfloat16", "float16" or None. `max_pixels` caps the area of a frame (MMDuet2: 128*28*28).
     Raises ModelError where the name leads to no usable model, ConfigError for a device or dtype that cannot be.
     """
+    from oncue.policy.vision_attention import batch_vision_windows
+
     folder = resolve_model(name)
     config = check_folder(folder)
     renderer = QwenVLRenderer.from_pretrained(folder, max_pixels)
@@ -72,6 +74,7 @@ def load_model(
             f"{folder}: the tokenizer has {num_ids} ids, the model embeds {num_embeddings}; "
             "they belong to different models"
         )
+    batch_vision_windows(model)
     return LoadedModel(model.to(place).eval(), renderer, place, kind, str(name))
 
 

@@ -18,26 +18,38 @@ def mini_sft() -> SftConfig:
     """Every setting of the bundled model's training; `model` "new" builds an untrained one first."""
 
     def stage(name: str, num_turns: tuple[int, int], num_steps: int, batch_size: int, **options: Any) -> Stage:
-        source = WorldSource(num_turns=num_turns, placement=Placement.START, **options)
+        source = WorldSource(num_turns=num_turns, placement=Placement.START, pixel_noise=3.0, **options)
         return Stage(name, source, batch_size, num_steps)
 
     return SftConfig(
         model=NEW_MODEL,
         stages=(
-            stage("changes", (3, 3), 1500, 48, mean_gap_s=0.2, empty_share=0.05, system=DEFAULT_SYSTEM),
-            stage("short", (4, 8), 1500, 24, mean_gap_s=1.0),
-            stage("long", (8, 24), 800, 10, mean_gap_s=2.5),
+            stage(
+                "changes",
+                (6, 6),
+                1600,
+                16,
+                mean_gap_s=0.8,
+                empty_share=0.05,
+                question_kinds={"all": 1.0},
+                system=DEFAULT_SYSTEM,
+            ),
+            stage("short", (6, 14), 2400, 10, mean_gap_s=1.5),
+            stage("long", (12, 48), 1400, 4),
         ),
         frame_interval_s=1.0,
         frames_per_turn=1,
-        learning_rate=1.5e-3,
-        warmup_share=0.02,
-        final_learning_rate_share=0.05,
+        learning_rate=2e-3,
+        warmup_share=0.01,
+        final_learning_rate_share=0.03,
         weight_decay=0.01,
         betas=(0.9, 0.98),
+        silence_weight=0.7,
         max_tokens=4096,
         micro_batch_size=64,
         freeze_vision=False,
         gradient_checkpointing=False,
         log_every_steps=50,
+        save_every_steps=400,
+        keep_checkpoints=20,
     )

@@ -8,8 +8,8 @@ rough one by hand. Everything stays trainable, and the result is an ordinary che
                         which that frame lies after a silent turn and after short replies, and writes "now minus before"
                         into scratch channels, one set per distance
     layer 1 MLP         the energy of each set of scratch channels becomes one "changed" channel
-    layer 2 attention   the end of the prompt reads the left and the right columns of the newest frame apart
-    layer 3 attention   the end of the prompt reads the places that changed most
+    layer 2 attention   the end of the prompt reads what changed most on the left and on the right of the newest frame
+    layer 3 attention   the end of the prompt reads what changed most anywhere in the newest frame
 
 Channels of the residual stream: features [0, 76), changed 76..78, spare 79, scratch [80, 128) in three sets of 16.
 """
@@ -43,7 +43,7 @@ STRIDES = (19.0, 22.0, 23.0)
 STRIDE_GAIN = 300.0
 # Positions from the end of a prompt to its frame (time axis), to the frame's left and right columns, to its middle.
 FRAME_DISTANCE, LEFT_DISTANCE, RIGHT_DISTANCE, MIDDLE_DISTANCE = 10.0, 10.5, 5.5, 8.0
-SIDE_GAIN, NEWEST_GAIN, CHANGED_GAIN = 60.0, 40.0, 4.0
+SIDE_GAIN, SIDE_CHANGED_GAIN, NEWEST_GAIN, CHANGED_GAIN = 60.0, 2.0, 40.0, 4.0
 EMBEDDING_STD, WRITE_SCALE, FINAL_NORM = 0.4, 0.4, 0.12
 
 
@@ -203,35 +203,40 @@ class _Start:
             mlp.down_proj.weight[channel, units] = 0.05
 
     def _read_sides(self) -> None:
-        """Layer 2: one head per side of the newest frame."""
-        attention = self.decoder.layers[1].self_attn
-        for head, side in enumerate((LEFT_DISTANCE, RIGHT_DISTANCE)):
-            distances = self.torch.where(self.axis == 0, FRAME_DISTANCE, side)
-            self._aim(1, head, distances, (self.axis != 1).float(), SIDE_GAIN)
-            rows = slice(head * HEAD_DIM, (head + 1) * HEAD_DIM)
-            read = self._directions(HEAD_DIM)
-            for index, channel in enumerate(CHANGED_CHANNELS):
-                read[index] = 0
-                read[index, channel] = 1
-            attention.v_proj.weight[rows] = read
-            attention.o_proj.weight[:, rows] = WRITE_SCALE * self._directions(HEAD_DIM).T
+        """Layer 2: per side of the newest frame, what changed since silence, and what changed since a reply."""
+        left, right = (self.torch.where(self.axis == 0, FRAME_DISTANCE, d) for d in (LEFT_DISTANCE, RIGHT_DISTANCE))
+        used = (self.axis != 1).float()
+        used[-1] = 0
+        for head, (distances, channels) in enumerate(
+            [(d, c) for c in (CHANGED_CHANNELS[:1], CHANGED_CHANNELS[1:]) for d in (left, right)]
+        ):
+            self._aim(1, head, distances, used, SIDE_GAIN)
+            self._prefer_changed(1, head, channels, SIDE_CHANGED_GAIN)
 
     def _read_changed(self) -> None:
-        """Layer 3: in the newest frame, what has most of a "changed" channel; one head per channel."""
-        attention = self.decoder.layers[2].self_attn
+        """Layer 3: what changed most in the newest frame; one head per channel."""
         used = self.torch.zeros(HEAD_DIM // 2)
         used[[0, 1, 4, 5, 6]] = 1
         distances = self.torch.where(self.axis == 0, FRAME_DISTANCE, MIDDLE_DISTANCE)
-        slowest = HEAD_DIM // 2 - 1  # turns so slowly that only the content counts on it
         for head, channel in enumerate(CHANGED_CHANNELS):
             self._aim(2, head, distances, used, NEWEST_GAIN)
-            rows = slice(head * HEAD_DIM, (head + 1) * HEAD_DIM)
-            attention.q_proj.weight[rows] = 0
-            attention.k_proj.weight[rows] = 0
-            attention.q_proj.bias[rows.start + slowest] = CHANGED_GAIN
-            attention.k_proj.weight[rows.start + slowest, channel] = CHANGED_GAIN
-            attention.v_proj.weight[rows] = self._directions(HEAD_DIM)
-            attention.o_proj.weight[:, rows] = WRITE_SCALE * self._directions(HEAD_DIM).T
+            self._prefer_changed(2, head, (channel,), CHANGED_GAIN)
+
+    def _prefer_changed(self, layer: int, head: int, channels: tuple[int, ...], gain: float) -> None:
+        """Adds content to a head's aim: places with much of `channels` draw it, and it passes on what it finds."""
+        attention = self.decoder.layers[layer].self_attn
+        rows = slice(head * HEAD_DIM, (head + 1) * HEAD_DIM)
+        slowest = rows.start + HEAD_DIM // 2 - 1  # turns so slowly with distance that only the content counts on it
+        attention.q_proj.weight[rows] = 0
+        attention.k_proj.weight[rows] = 0
+        attention.q_proj.bias[slowest] = gain
+        attention.k_proj.weight[slowest, list(channels)] = gain
+        read = self._directions(HEAD_DIM)
+        for index, channel in enumerate(CHANGED_CHANNELS):
+            read[index] = 0
+            read[index, channel] = 1
+        attention.v_proj.weight[rows] = read
+        attention.o_proj.weight[:, rows] = WRITE_SCALE * self._directions(HEAD_DIM).T
 
 
 def _complete_processor(folder: Path) -> None:

@@ -29,12 +29,16 @@ class WorldSource:
 
     `worlds`: odds of each world. `num_turns`: smallest and largest number of turns of a sample. `mean_gap_s`: mean
     time between events; None takes the world's own. `empty_share`: share of clips in which nothing happens.
+    `question_kinds`: odds of each kind of question; None takes the world's own. `pixel_noise`: largest standard
+    deviation of the noise put on frames (levels of 255), drawn per clip: what compression does to a video file.
     """
 
     worlds: dict[str, float] = field(default_factory=lambda: {"shapes": 1.0, "footage": 1.0})
     num_turns: tuple[int, int] = (16, 32)
     mean_gap_s: float | None = None
     empty_share: float | None = None
+    question_kinds: dict[str, float] | None = None
+    pixel_noise: float = 0.0
     placement: Placement = Placement.END
     system: str = PROACTIVE_SYSTEM
     split: str = "train"
@@ -63,8 +67,9 @@ class WorldSource:
             duration_s=(length_s, length_s),
             mean_gap_s=self.mean_gap_s,
             empty_share=self.empty_share,
+            question_kinds=self.question_kinds,
         )
-        frames = clip.grid_frames(clock)
+        frames = _noisy(clip.grid_frames(clock), float(rng.uniform(0, self.pixel_noise)), rng)
         dialogue = write_dialogue(
             clip.task,
             len(frames),
@@ -76,6 +81,19 @@ class WorldSource:
             rng=rng,
         )
         return dialogue, frames
+
+
+def _noisy(frames: list[np.ndarray], deviation: float, rng: np.random.Generator) -> list[np.ndarray]:
+    """The frames with grey noise; one field is drawn, and each frame gets another stretch of it."""
+    if deviation < 0.5:
+        return frames
+    height, width = frames[0].shape[:2]
+    field_px = np.rint(rng.normal(0, deviation, (height + 32, width + 32, 1))).astype(np.int16)
+    noisy = []
+    for frame in frames:
+        top, left = rng.integers(0, 32, 2)
+        noisy.append(np.clip(frame + field_px[top : top + height, left : left + width], 0, 255).astype(np.uint8))
+    return noisy
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,10 +83,12 @@ def make_clip(
     duration_s: tuple[float, float] = (16.0, 32.0),
     mean_gap_s: float | None = None,
     empty_share: float | None = None,
+    question_kinds: dict[str, float] | None = None,
 ) -> Clip:
     """The clip number `index` of a split; the same arguments always give the same clip.
 
-    `mean_gap_s` and `empty_share` replace the world's own rate of events and share of clips without any.
+    `mean_gap_s`, `empty_share` and `question_kinds` replace the world's own mean time between events, share of clips
+    without any, and odds of each kind of question.
     Raises ConfigError for an unknown world or split.
     """
     if world not in WORLDS:
@@ -105,5 +107,5 @@ def make_clip(
     height_px, width_px = SIZES_PX[int(rng.integers(len(SIZES_PX)))]
     clip_id = f"{world}-{split}-{seed}-{index:05d}"
     looks = tuple(shapes.COLOURS) if world == "shapes" else ()
-    task = draw_task(scene, clip_id, module.QUESTION_KINDS, looks, rng)
+    task = draw_task(scene, clip_id, question_kinds or module.QUESTION_KINDS, looks, rng)
     return Clip(clip_id, world, split, index, seed, height_px, width_px, scene, task)
