@@ -13,13 +13,18 @@ AUTOCAST_DTYPES = ("bfloat16", "float16")
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A stretch of training on one source. `num_steps` None: one epoch of a source that has an end."""
+    """A stretch of training on one source. `num_steps` None: one epoch of a source that has an end.
+
+    `frozen`: patterns (`*` matches anything) of the names of parameters that stay as they are during this stage, on
+    top of what the whole run freezes.
+    """
 
     name: str
     source: Source
     batch_size: int
     num_steps: int | None = None
     learning_rate_scale: float = 1.0
+    frozen: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _require(self.batch_size >= 1, f"batch_size of stage {self.name!r}", "at least 1", self.batch_size)

@@ -5,6 +5,7 @@ The loop reads top to bottom: build, resume, step, log, save. One process, one d
 
 from __future__ import annotations
 
+import fnmatch
 import math
 import shutil
 from collections.abc import Callable
@@ -64,8 +65,11 @@ def train_sft(
     torch.manual_seed(config.seed)
     meter = Meter(run, report, config.log_every_steps, total, progress.unlogged)
     step = progress.step
+    stage = None
     for batch, stage_index in step_batches(config, renderer, step):
-        stage = config.stages[stage_index]
+        if stage is not config.stages[stage_index]:
+            stage = config.stages[stage_index]
+            freeze(model, config, stage)
         rate = learning_rate_at(config, step, total, stage.learning_rate_scale)
         for group in optimizer.param_groups:
             group["lr"] = rate
@@ -97,10 +101,23 @@ def train_sft(
     return final
 
 
-def freeze(model: Any, config: SftConfig) -> None:
-    """Stops gradients into the vision tower and, separately, its merger."""
-    for name, parameter in model.model.visual.named_parameters():
-        frozen = config.freeze_merger if name.startswith("merger") else config.freeze_vision
+def freeze(model: Any, config: SftConfig, stage: Stage | None = None) -> None:
+    """Stops gradients into the vision tower and, separately, its merger, and into what a stage freezes.
+
+    Raises ConfigError for a pattern of the stage that no parameter matches.
+    """
+    patterns = list(stage.frozen) if stage else []
+    names = [name for name, _ in model.named_parameters()]
+    unknown = [pattern for pattern in patterns if not fnmatch.filter(names, pattern)]
+    if stage and unknown:
+        raise ConfigError(
+            f"stage {stage.name!r} freezes {unknown[0]!r}, but no parameter has such a name; they look like {names[0]}"
+        )
+    for name, parameter in model.named_parameters():
+        frozen = any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+        if name.startswith("model.visual."):
+            in_merger = name.startswith("model.visual.merger.")
+            frozen |= config.freeze_merger if in_merger else config.freeze_vision
         parameter.requires_grad_(not frozen)
 
 

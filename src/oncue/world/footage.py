@@ -21,7 +21,7 @@ STYLE = SceneStyle(
     num_forms=3,
     heights=(0.3, 1.0),
     entries=("pop", "pop", "fade", "slide"),
-    ramps_s=(0.25, 1.0),
+    ramps_s=(0.25, 0.6),
     empty_share=0.12,
 )
 QUESTION_KINDS = {"appears": 4.0, "leaves": 3.0, "all": 3.0, "count": 0.0, "side": 2.0, "moves": 0.7}
@@ -38,10 +38,10 @@ class FootagePainter:
         self._noise = rng.normal(0, float(rng.choice([0.5, 2, 4, 7])), (height_px + 64, width_px + 64, 1)).astype(
             np.float32
         )
-        self._jitter_px = float(rng.choice([0, 0, 0, 0.4, 1.0]))
+        self._jitter_px = float(rng.choice([0, 0, 0, 0, 0.3, 0.6]))
         self._drift = float(rng.choice([0, 0, 6, 15]))
         self._drift_hz = float(rng.uniform(0.01, 0.05))
-        self._sway = float(rng.choice([0, 0.005, 0.015, 0.03]))
+        self._sway = float(rng.choice([0, 0.003, 0.006, 0.015]))
         self._seed = int(rng.integers(2**31))
 
     def frame_at(self, time_s: float) -> np.ndarray:
