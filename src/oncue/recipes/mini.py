@@ -13,7 +13,6 @@ from oncue.render.qwen_vl import DEFAULT_SYSTEM
 from oncue.train.sft import NEW_MODEL, SftConfig, Stage
 from oncue.train.sources import WorldSource
 
-
 # Parameters of the new model's start (`mini_model`) that the first stages leave alone: while the words are still being
 # learned, the gradient would wash it out within two hundred steps.
 SEEING = ("model.visual.*",)
@@ -60,6 +59,5 @@ def mini_sft() -> SftConfig:
         freeze_vision=False,
         gradient_checkpointing=False,
         log_every_steps=50,
-        save_every_steps=200,
-        keep_checkpoints=40,
+        save_every_steps=400,
     )
