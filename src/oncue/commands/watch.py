@@ -122,10 +122,13 @@ class Watch:
     def _open(self, run: _Run) -> tuple[FrameSource, PolicySession]:
         """The video first: a file that is none should be told of before a model is loaded."""
         from oncue.env.streaming import check_questions
+        from oncue.video.ahead import ReadAhead
         from oncue.video.source import Paced, open_source
 
         source: FrameSource = open_source(self.source, self.frame_interval_s)
         run.video_s = getattr(source, "duration_s", None)
+        if Path(self.source).is_file():
+            source = ReadAhead(source)  # decodes while the model is loaded; a camera must not be read ahead
         try:
             check_questions(run.recorder.questions, run.video_s)
             session = self._session()
