@@ -60,6 +60,6 @@ def attend_by_length(
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, length: int, scaling: float | None) -> Tensor:
     """(L, H, D) attention inside consecutive stretches of `length`."""
-    parts = (t.unflatten(0, (-1, length)).transpose(1, 2) for t in (query, key, value))
-    out = torch.nn.functional.scaled_dot_product_attention(*parts, scale=scaling)
+    q, k, v = (t.unflatten(0, (-1, length)).transpose(1, 2) for t in (query, key, value))
+    out = torch.nn.functional.scaled_dot_product_attention(q, k, v, scale=scaling)
     return out.transpose(1, 2).flatten(0, 1)

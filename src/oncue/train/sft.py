@@ -65,11 +65,12 @@ def train_sft(
     torch.manual_seed(config.seed)
     meter = Meter(run, report, config.log_every_steps, total, progress.unlogged)
     step = progress.step
-    stage = None
+    frozen_for = -1
     for batch, stage_index in step_batches(config, renderer, step):
-        if stage is not config.stages[stage_index]:
-            stage = config.stages[stage_index]
+        stage = config.stages[stage_index]
+        if stage_index != frozen_for:
             freeze(model, config, stage)
+            frozen_for = stage_index
         rate = learning_rate_at(config, step, total, stage.learning_rate_scale)
         for group in optimizer.param_groups:
             group["lr"] = rate
