@@ -85,6 +85,17 @@ def test_the_cap_can_be_given(render_folder: Path) -> None:
     assert renderer.frame_processor.token_count(720, 1280) <= 16
 
 
+def test_without_a_cap_a_frame_has_no_more_tokens_than_mmduet2_was_trained_with(copied: Path) -> None:
+    """The folders of Qwen2.5-VL, and what was trained from it, allow 16384 tokens a frame."""
+    limits = {"min_pixels": 3136, "max_pixels": 12845056}
+    (copied / "preprocessor_config.json").write_text(json.dumps(limits))
+    assert QwenVLRenderer.from_pretrained(copied).frame_processor.token_count(360, 640) == 120
+    given = QwenVLRenderer.from_pretrained(copied, max_pixels=12845056)
+    assert given.frame_processor.token_count(360, 640) == 299
+    with pytest.raises(ConfigError, match="max 0"):
+        QwenVLRenderer.from_pretrained(copied, max_pixels=0)
+
+
 def test_a_vocabulary_in_two_files_gives_the_same_ids(copied: Path, renderer: QwenVLRenderer) -> None:
     """Some folders hold vocab.json and merges.txt instead of tokenizer.json."""
     stored = json.loads((copied / "tokenizer.json").read_text("utf-8"))

@@ -56,7 +56,8 @@ def load_model(
 ) -> LoadedModel:
     """The named model. By default on CUDA in bfloat16 where there is one, else on the CPU in float32.
 
-    `dtype`: "float32", "bfloat16", "float16" or None. `max_pixels` caps the area of a frame (MMDuet2: 128*28*28).
+    `dtype`: "float32", "bfloat16", "float16" or None. `max_pixels` caps the area of a frame (default: see
+    `QwenVLRenderer.from_pretrained`).
     Raises ModelError where the name leads to no usable model, ConfigError for a device or dtype that cannot be.
     """
     from oncue.policy.vision_attention import batch_vision_windows

@@ -115,7 +115,7 @@ class FrameProcessor:
             merge_size=int(settings.get("merge_size", 2)),
             temporal_patch_size=int(settings.get("temporal_patch_size", 2)),
             min_pixels=int(least or 4 * 28 * 28),
-            max_pixels=int(max_pixels or most or 1280 * 28 * 28),
+            max_pixels=int(most or 1280 * 28 * 28) if max_pixels is None else max_pixels,
             mean=tuple(settings.get("image_mean") or CLIP_MEAN),
             std=tuple(settings.get("image_std") or CLIP_STD),
             rescale_factor=float(settings.get("rescale_factor") or 1 / 255),

@@ -11,6 +11,7 @@ Axis letters: L tokens.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +79,8 @@ class QwenVLRenderer:
 
     @classmethod
     def from_pretrained(cls, folder_or_hub_id: Path | str, max_pixels: int | None = None) -> QwenVLRenderer:
-        """The renderer of a model. `max_pixels` caps the area of a frame after resizing (MMDuet2: 128*28*28).
+        """The renderer of a model. `max_pixels` caps the area of a frame after resizing. By default that is
+        what the folder says, but no more than MMDuet2 was trained with (128*28*28, 128 vision tokens).
 
         Raises ModelError where the folder is missing or incomplete, or its tokenizer, config and image processor
         contradict each other.
@@ -87,6 +89,8 @@ class QwenVLRenderer:
         config = model_folder.read_config(folder)
         tokenizer = model_folder.read_tokenizer(folder)
         frames = FrameProcessor.from_pretrained(folder, max_pixels)
+        if max_pixels is None and frames.max_pixels > MMDUET2_MAX_PIXELS:  # Qwen's own folders allow 16384 tokens
+            frames = replace(frames, max_pixels=max(MMDUET2_MAX_PIXELS, frames.min_pixels))
         vision = config.get("vision_config") or {}
         for key, ours in (
             ("patch_size", frames.patch_size),
