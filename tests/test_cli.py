@@ -17,6 +17,7 @@ from oncue import cli
 from oncue.commands.watch import Watch, source_name
 from oncue.errors import VideoError
 from oncue.policy.scripted import ScriptedPolicy
+from oncue.video.source import PushSource
 from oncue.video.writer import write_video
 
 
@@ -56,6 +57,8 @@ def complaint(capsys: pytest.CaptureFixture[str]) -> str:
         (["watch", "x.mp4"], "--ask"),
         (["watch", "no such file.mp4", "--ask", "hi"], "no such file.mp4"),
         (["render", "no-such-row.json"], "no-such-row.json"),
+        (["world", "make", "clips", "--frame-interval-s", "0"], "frame_interval_s"),
+        (["world", "make", "clips", "--seed", "-1"], "--seed"),
     ],
 )
 def test_what_a_user_can_mend_is_one_line_and_exit_2(words, told, capsys) -> None:
@@ -76,6 +79,35 @@ def test_bad_input_is_told_before_a_model_is_loaded(clip, tmp_path, capsys) -> N
     assert "no-model" in complaint(capsys)
     assert cli.main(["watch", str(clip), "--ask", "hi", "--out", str(clip)]) == 2
     assert "--out" in complaint(capsys)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["eval", "world", "--limit", "1", "--model", "nothing", "--out"],
+        ["train", "sft", "--recipe", "mini", "--out"],
+        ["world", "make", "--count", "1"],
+    ],
+)
+@pytest.mark.parametrize("below", ["", "sub"])
+def test_an_out_folder_that_cannot_be_is_told_of_before_the_work(words, below, clip, capsys) -> None:
+    assert cli.main([*words, str(clip / below)]) == 2
+    assert f"cannot write to the folder {clip}" in complaint(capsys)
+
+
+@pytest.mark.usefixtures("scripted")
+def test_a_question_after_an_unforeseen_end_is_told_of_once_all_is_written(clip, tmp_path, capsys, monkeypatch) -> None:
+    source = PushSource(1.0)  # its length is not known
+    for second in range(3):
+        source.push(np.zeros((64, 96, 3), np.uint8), float(second))
+    source.end(3.0)
+    monkeypatch.setattr("oncue.video.source.open_source", lambda *_: source)
+    words = ["watch", str(clip), "--ask", "A?", "--ask", "5: late", "--json", "--out", str(tmp_path)]
+    assert cli.main(words) == 2
+    captured = capsys.readouterr()
+    assert json.loads(captured.out.splitlines()[-1])["stop"] == "source_ended"
+    assert "'late' is at 5 s and was never asked" in captured.err.splitlines()[-1]
+    assert (tmp_path / "replies.jsonl").read_text() == captured.out
 
 
 def test_a_defect_of_ours_keeps_its_traceback(clip, monkeypatch) -> None:

@@ -8,7 +8,8 @@ import stat
 
 import pytest
 
-from oncue.files import replacing, write_json, write_text
+from oncue.errors import InputError
+from oncue.files import prepare_folder, replacing, write_json, write_text
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path):
@@ -54,3 +55,9 @@ def test_json_is_strict_and_readable(tmp_path):
     with pytest.raises(ValueError, match="Out of range"):
         write_json(path, {"bad": float("nan")})
     assert json.loads(path.read_text("utf-8"))["word"] == "Größe"
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_of_first(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match="--out"):
+        prepare_folder(tmp_path / "file")

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from oncue.errors import InputError
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -24,6 +26,19 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def prepare_folder(folder: Path, remedy: str = "give another --out") -> None:
+    """Create `folder`, and find out now rather than after an hour of work whether it can be written to.
+
+    Raises InputError where it cannot; `remedy` says what to do instead.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"cannot write to the folder {folder} ({error.strerror}); {remedy}") from error
 
 
 def _umask() -> int:

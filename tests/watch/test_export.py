@@ -7,11 +7,8 @@ import os
 import re
 from pathlib import Path
 
-import pytest
-
-from oncue.errors import InputError
 from oncue.types import Question
-from oncue.watch.export import prepare_folder, to_jsonl, to_srt, to_vtt, write_exports
+from oncue.watch.export import to_jsonl, to_srt, to_vtt, write_exports
 from oncue.watch.record import SpokenReply
 
 NASTY = "a --> b\n\n<i>x</i> & {\\an8} </script>"
@@ -84,9 +81,3 @@ def test_json_lines_end_with_the_summary(watch) -> None:
 def test_files_are_written_whole_and_leave_nothing_else(watch, tmp_path: Path) -> None:
     write_exports(tmp_path / "a" / "b", watch({3.0: "one"}), "<html></html>")
     assert sorted(os.listdir(tmp_path / "a" / "b")) == ["index.html", "replies.jsonl", "replies.srt", "replies.vtt"]
-
-
-def test_a_folder_that_cannot_be_written_to_is_told_of_first(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(InputError, match="--out"):
-        prepare_folder(tmp_path / "file")

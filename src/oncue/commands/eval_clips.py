@@ -14,7 +14,7 @@ import tyro
 
 from oncue.commands.progress import Progress
 from oncue.errors import ConfigError
-from oncue.files import write_json
+from oncue.files import prepare_folder, write_json
 
 if TYPE_CHECKING:
     from oncue.eval.clips import ClipScores, Item, WatchedItem
@@ -70,6 +70,8 @@ class EvalClips:
             raise ConfigError("--ask is empty; give it a question, or leave it out to ask those of the gold file")
         asks = read_asks(self.asks) if self.asks is not None else None
         items = find_items(load_gold(self.gold), self.videos, self.ask, asks)
+        if self.out is not None:
+            prepare_folder(self.out)
         open_session = self._sessions()
         with Progress(f"tuning on {self.tune_world}", self.tune_clips) as progress:
             tuned = tune_on_world(self.tune_world, self.tune_clips, progress.step)

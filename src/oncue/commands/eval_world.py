@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from oncue.commands.progress import Progress
-from oncue.files import write_json, write_text
+from oncue.files import prepare_folder, write_json, write_text
 
 if TYPE_CHECKING:
     from oncue.eval.world import WorldScores
@@ -68,6 +68,8 @@ class EvalWorld:
         from oncue.eval.world import ClipSet, prepare, score_world, user_cache, watch_world
 
         clips = ClipSet(self.world, self.split, self.limit, self.seed, self.control)
+        if self.out is not None:
+            prepare_folder(self.out)
         open_session = self._sessions()
         with Progress("making clips", clips.limit) as progress:
             files = prepare(self.cache or user_cache(), clips, progress.step)

@@ -20,7 +20,7 @@ class Render:
     """A row in MMDuet2's SFT format (JSON), or a file of such rows (JSON lines or a list)."""
 
     row: int | None = None
-    """Which row of a file of several, from 0."""
+    """Which row of a file of several, from 1."""
 
     mask: bool = False
     """Show what is trained: in ⟦ ⟧ in the text; as a second column, 1 or 0, beside the ids."""

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import tyro
 
 from oncue.errors import ConfigError
+from oncue.files import prepare_folder
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ class TrainSft:
 
         if self.options.dry_run:
             return self._describe()
+        prepare_folder(self.options.out)
         resume = self.options.resume == "auto"
         final = train_sft(self.config, self.options.out, resume=resume, report=self._report, build_model=build_mini)
         print(f"trained: {final}", file=sys.stderr)

@@ -12,10 +12,11 @@ from typing import Annotated
 import tyro
 
 from oncue.clock import Clock
-from oncue.errors import ConfigError, DataError
-from oncue.types import FrameSource, GoldTurn, PolicySession, Task
+from oncue.errors import ConfigError, DataError, InputError
+from oncue.files import prepare_folder
+from oncue.types import FrameSource, GoldTurn, PolicySession, StopReason, Task
 from oncue.watch.ask import parse_questions
-from oncue.watch.export import prepare_folder, write_exports
+from oncue.watch.export import write_exports
 from oncue.watch.live import JsonLines, Lines
 from oncue.watch.page import to_page
 from oncue.watch.record import KeptFrames, Recorder, SpokenReply, Watched
@@ -62,7 +63,8 @@ class Watch:
     """Longest reply; a longer one is cut."""
 
     max_pixels: int | None = None
-    """Largest area of a frame, in pixels, before it is scaled down. By default what the model's folder says."""
+    """Largest area of a frame, in pixels, before it is scaled down. By default what the model's folder says, but no
+    more than MMDuet2 was trained with: 100352, or 128 tokens."""
 
     system: str | None = None
     """System message. By default the proactive one the models are trained with."""
@@ -118,6 +120,12 @@ class Watch:
             raise
         with stopper.undisturbed():
             run.report(stop)
+        late = run.recorder.unasked
+        if stop == StopReason.SOURCE_ENDED and late:  # only now: a source of unknown length, or shorter than it says
+            raise InputError(
+                f"question {late[0].text!r} is at {late[0].time_s:g} s and was never asked: the video ended at "
+                f"{run.recorder.clock_s:g} s; give it an earlier time"
+            )
 
     def _open(self, run: _Run) -> tuple[FrameSource, PolicySession]:
         """The video first: a file that is none should be told of before a model is loaded."""

@@ -10,6 +10,9 @@ from typing import Literal
 
 import tyro
 
+from oncue.errors import ConfigError
+from oncue.files import prepare_folder
+
 
 @dataclass(frozen=True)
 class WorldMake:
@@ -41,6 +44,7 @@ class WorldMake:
 
     def run(self) -> int:
         """Make the clips and say what was made. Returns the exit code."""
+        from oncue.clock import Clock
         from oncue.world.clip import Clip
         from oncue.world.make import make_world
 
@@ -51,6 +55,13 @@ class WorldMake:
             else:
                 print(f"{path}  {clip.scene.duration_s:g} s, {len(clip.task.gold)} replies due", flush=True)
 
+        if self.seed < 0:
+            raise ConfigError(f"--seed must not be negative, got {self.seed}")
+        try:
+            Clock(self.frame_interval_s)
+        except ValueError as error:
+            raise ConfigError(f"--frame-interval-s cannot be used: {error}") from error
+        prepare_folder(self.out, "give another folder")
         make_world(
             self.out,
             world=self.world,

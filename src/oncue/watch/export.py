@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 
-from oncue.errors import InputError
-from oncue.files import write_text
+from oncue.files import prepare_folder, write_text
 from oncue.watch.record import SpokenReply, Watched
 
 _MAX_CAPTION_S = 5.0
@@ -52,16 +50,6 @@ def write_exports(folder: Path, watched: Watched, page: str) -> tuple[Path, ...]
     for name, text in texts.items():
         write_text(folder / name, text)
     return tuple(folder / name for name in texts)
-
-
-def prepare_folder(folder: Path) -> None:
-    """Create `folder`, and find out now rather than after an hour of watching whether it can be written to."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise InputError(f"cannot write to the folder {folder} ({error.strerror}); give another --out") from error
 
 
 def _cues(replies: Sequence[SpokenReply]) -> Iterator[tuple[float, float, str]]:

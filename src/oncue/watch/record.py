@@ -151,6 +151,11 @@ class Recorder:
         due = [q for q in self.questions if self.is_due(q, clock_s)]
         return due[-1] if due else None
 
+    @property
+    def unasked(self) -> tuple[Question, ...]:
+        """The questions that have not come due so far."""
+        return tuple(q for q in self.questions if not self.is_due(q, self.clock_s))
+
     def is_due(self, question: Question, clock_s: float) -> bool:
         """Whether the question has been delivered when the clock reads `clock_s`."""
         return self.clock.first_at_or_after(question.time_s) <= self.clock.frames_until(clock_s)

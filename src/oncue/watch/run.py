@@ -84,7 +84,8 @@ def watch_source(
     A stop by signal is a StopReason, not an exception.
 
     Raises:
-        InputError: a question lies past the end of the video, or the source cannot be read.
+        InputError: a question lies past the known end of the video (`recorder.unasked` holds those that an
+            unforeseen end left over), or the source cannot be read.
     """
     events, stopper = events or WatchEvents(), stopper or Stopper()
     waiting = list(recorder.questions)
