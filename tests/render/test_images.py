@@ -164,3 +164,7 @@ def test_a_folder_that_says_nothing_about_images_is_refused(tmp_path: Path) -> N
     (tmp_path / "preprocessor_config.json").write_text('{"do_normalize": false}')
     with pytest.raises(ModelError, match="do_normalize = False"):
         FrameProcessor.from_pretrained(tmp_path)
+    for broken in ('{"image_mean": 3}', '{"max_pixels": "many"}', '{"patch_size": []}'):
+        (tmp_path / "preprocessor_config.json").write_text(broken)
+        with pytest.raises(ModelError, match="cannot be used"):
+            FrameProcessor.from_pretrained(tmp_path)

@@ -110,17 +110,22 @@ class FrameProcessor:
         for switch in ("do_resize", "do_rescale", "do_normalize"):
             if settings.get(switch, True) is not True:
                 raise ModelError(f"{folder}: image processors with {switch} = {settings[switch]} are not supported")
-        return cls(
-            patch_size=int(settings.get("patch_size", 14)),
-            merge_size=int(settings.get("merge_size", 2)),
-            temporal_patch_size=int(settings.get("temporal_patch_size", 2)),
-            min_pixels=int(least or 4 * 28 * 28),
-            max_pixels=int(most or 1280 * 28 * 28) if max_pixels is None else max_pixels,
-            mean=tuple(settings.get("image_mean") or CLIP_MEAN),
-            std=tuple(settings.get("image_std") or CLIP_STD),
-            rescale_factor=float(settings.get("rescale_factor") or 1 / 255),
-            resample=int(settings.get("resample") or 3),
-        )
+        try:
+            return cls(
+                patch_size=int(settings.get("patch_size", 14)),
+                merge_size=int(settings.get("merge_size", 2)),
+                temporal_patch_size=int(settings.get("temporal_patch_size", 2)),
+                min_pixels=int(least or 4 * 28 * 28),
+                max_pixels=int(most or 1280 * 28 * 28) if max_pixels is None else max_pixels,
+                mean=tuple(settings.get("image_mean") or CLIP_MEAN),
+                std=tuple(settings.get("image_std") or CLIP_STD),
+                rescale_factor=float(settings.get("rescale_factor") or 1 / 255),
+                resample=int(settings.get("resample") or 3),
+            )
+        except (TypeError, ValueError) as error:
+            if isinstance(error, ConfigError):  # a cap that cannot be
+                raise
+            raise ModelError(f"{folder}: its image processor cannot be used ({error}); download it again") from error
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Writes `preprocessor_config.json`, readable by this class and by transformers."""
