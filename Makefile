@@ -1,6 +1,7 @@
 # Needs Python 3.11 or newer with pip and venv, nothing else. Every target sets up .venv by itself, once.
 #   make demo    watch a generated video with the bundled model; writes demo/seen/index.html
 #   make test    all tests             make check   format, lint, types, layers
+#   make results score the bundled model on held-out clips and write the table of README.md (ten minutes)
 #   make mini    train the bundled model anew (two cores: about three quarters of an hour) and put it into the package
 # On Linux the plain torch wheel brings CUDA with it (some GB). Without a GPU, take the small one:
 #   make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
@@ -12,7 +13,7 @@ INSTALLED := .venv/.installed
 TORCH := $(shell grep '^torch==' constraints.txt)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check mini install clean
+.PHONY: demo test check mini results install clean
 .DEFAULT_GOAL := demo
 
 install: $(INSTALLED)
@@ -44,6 +45,14 @@ mini: $(INSTALLED)
 	rm -rf src/oncue/assets/mini
 	cp -r "$$(ls -d runs/mini/checkpoints/step_* | tail -n 1)" src/oncue/assets/mini
 	rm src/oncue/assets/mini/trainer.pt
+
+results: $(INSTALLED)
+	for world in shapes footage; do \
+	  $(BIN)/oncue eval world --world $$world --out docs/results/$$world && \
+	  $(BIN)/oncue eval world --world $$world --control frozen --limit 50 --out docs/results/$$world-frozen && \
+	  $(BIN)/oncue eval world --world $$world --control shuffled --limit 100 --out docs/results/$$world-shuffled || exit 1; \
+	done
+	$(BIN)/python docs/results/to_readme.py
 
 clean:
 	rm -rf .venv demo build dist
