@@ -11,6 +11,8 @@ import pytest
 from oncue.errors import DataError
 from oncue.eval.gold import load_gold
 from oncue.types import Question, TimeSpan
+from oncue.world.clip import make_clip
+from oncue.world.make import annotation
 
 ROW = {
     "video": "a=b.mp4",
@@ -42,6 +44,20 @@ def test_a_row_becomes_a_task(tmp_path):
     first, second = task.gold
     assert (first.content, first.span, first.related_span) == ("By the door.", TimeSpan(0, 7.5), TimeSpan(0, 6.5))
     assert (second.question, second.related_span, second.visible_s) == ("Where is she?", None, None)
+
+
+def test_an_answer_may_name_its_question_and_when_its_event_is_visible(tmp_path):
+    row = copy.deepcopy(ROW)
+    row["answer"][1] |= {"question": "And now?", "visible_s": 26.5}
+    second = load_gold(write(tmp_path, [row]))[0].task.gold[1]
+    assert (second.question, second.visible_s) == ("And now?", 26.5)
+
+
+def test_what_world_make_writes_reads_back_as_it_was(tmp_path):
+    clips = [make_clip("shapes", "test", index) for index in range(40)]
+    assert any(len(clip.task.questions) == 2 and clip.task.gold for clip in clips)
+    path = write(tmp_path, [annotation(clip) for clip in clips])
+    assert [sample.task for sample in load_gold(path)] == [clip.task for clip in clips]
 
 
 def changed(path: str, value: object) -> dict:

@@ -114,9 +114,9 @@ class Watch:
             ).value
         except KeyboardInterrupt:
             stopper.stopped = True
-        except BaseException:
+        except BaseException as error:
             if run.recorder.num_turns:
-                run.save("failed")
+                (run.save if isinstance(error, BrokenPipeError) else run.report)("failed")
             raise
         with stopper.undisturbed():
             run.report(stop)

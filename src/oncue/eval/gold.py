@@ -1,7 +1,8 @@
 """Reads gold files in the format of ProactiveVideoQA's `anno.json`.
 
 A list of rows {video, question_id, duration, conversation: [{role, content, time}], answer: [{content,
-reply_timespan: [start, end], related_timespan?: [start, end]}]}; all times in seconds, other keys are ignored.
+reply_timespan: [start, end], related_timespan?: [start, end], question?, visible_s?}]}; all times in seconds, other
+keys are ignored. The last two are ours: which of several questions a reply answers, and when its event can be seen.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class GoldSample:
 def load_gold(path: str | Path) -> list[GoldSample]:
     """The samples of a gold file, in its order.
 
-    Every user turn becomes a Question (subtitles, too); every gold turn belongs to the first of them.
+    Every user turn becomes a Question (subtitles, too); a gold turn that names none belongs to the first of them.
     Raises DataError, with the number of the row (from 1), for what breaks the format: a missing field, a span without
     width or outside the video, a `question_id` given twice.
     """
@@ -80,7 +81,9 @@ def _read_gold(turn: Any, question: str, duration_s: float, where: str) -> GoldT
             f"{where}: reply_timespan {span.start_s} to {span.end_s} s lies outside the video of {duration_s} s"
         )
     related = _span(turn, "related_timespan", where) if "related_timespan" in turn else None
-    return GoldTurn(_text(turn, "content", where), span, question, related_span=related)
+    asked = _text(turn, "question", where) if "question" in turn else question
+    visible_s = _seconds(turn, "visible_s", where) if turn.get("visible_s") is not None else None
+    return GoldTurn(_text(turn, "content", where), span, asked, visible_s, related)
 
 
 def _field(row: Any, name: str, where: str) -> Any:

@@ -8,10 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from oncue.eval.gold import GoldSample, load_gold
 from oncue.types import TimedReply, TimeSpan
 
-__all__ = ["GoldSample", "TimingCount", "count_timing", "load_gold", "mean_f1", "pooled"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ def make_world(
         _sft_row(clip, video_path(folder, clip).relative_to(folder), clock, frames_per_turn, placement)
         for clip in clips
     ]
-    write_json(folder / "annotations.json", [_annotation(clip) for clip in clips])
+    write_json(folder / "annotations.json", [annotation(clip) for clip in clips])
     write_text(folder / "scenes.jsonl", "".join(json.dumps(_scenes(clip)) + "\n" for clip in clips))
     write_text(folder / "dialogues.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     write_json(folder / "world.json", {**made, "count": count})
@@ -76,12 +76,16 @@ def _claim(folder: Path, made: dict[str, Any]) -> None:
         raise ConfigError(f"{folder} is a file; give a folder to write the clips to")
     note = folder / "world.json"
     if note.exists():
-        there = {k: v for k, v in json.loads(note.read_text()).items() if k != "count"}
+        try:
+            there = {k: v for k, v in dict(json.loads(note.read_text("utf-8"))).items() if k != "count"}
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"{note} is broken ({error}); remove {folder} or give another folder") from error
         if there != made:
             raise ConfigError(f"{folder} holds {there}, not {made}; give another folder or remove this one")
 
 
-def _annotation(clip: Clip) -> dict[str, Any]:
+def annotation(clip: Clip) -> dict[str, Any]:
+    """The clip's questions and due replies as `eval.gold.load_gold` reads them."""
     return {
         "video": f"{clip.clip_id}.mp4",
         "question_id": clip.clip_id,
