@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from oncue.types import TimedReply, TimeSpan
 
 
-
 @dataclass(frozen=True, slots=True)
 class TimingCount:
     """Spans hit, replies in no span, spans missed. Ratios are None where they would divide by zero."""
