@@ -2,7 +2,7 @@
 #   make demo    watch a generated video with the bundled model; writes demo/seen/index.html
 #   make test    all tests             make check   format, lint, types, layers
 #   make results score the bundled model on held-out clips and write the table of README.md (ten minutes)
-#   make mini    train the bundled model anew (two cores: about three quarters of an hour) and put it into the package
+#   make mini    train the bundled model anew (two cores: the better part of an hour) and put it into the package
 # On Linux the plain torch wheel brings CUDA with it (some GB). Without a GPU, take the small one:
 #   make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
 

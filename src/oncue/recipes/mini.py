@@ -13,8 +13,8 @@ from oncue.render.qwen_vl import DEFAULT_SYSTEM
 from oncue.train.sft import NEW_MODEL, SftConfig, Stage
 from oncue.train.sources import WorldSource
 
-# Parameters of the new model's start (`mini_model`) that the first stages leave alone: while the words are still being
-# learned, the gradient would wash it out within two hundred steps.
+# Parameters of the new model's start (`mini_model`): while the words are still being learned, the gradient would wash
+# them out within two hundred steps. What compares stays frozen throughout, the rest in the first stage only.
 SEEING = ("model.visual.*",)
 COMPARING = ("model.language_model.layers.0.*",)
 AIMING = ("model.language_model.layers.[12].self_attn.[qk]_proj.*",)
