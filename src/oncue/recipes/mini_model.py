@@ -2,7 +2,8 @@
 
 A pretrained model has circuits that compare what it sees with what it saw; a small new one would need most of its
 training to find them (with a plain start, a thousand steps left it silent or guessing). So the new model is given a
-rough one by hand. These are ordinary weights; the recipe says which it trains. The result is an ordinary checkpoint that nothing treats specially.
+rough one by hand. These are ordinary weights; the recipe says which it trains. The result is an ordinary checkpoint
+that nothing treats specially.
 
     layer 1 attention   each place of the newest frame looks at the same place of the frame before, at the distances at
                         which that frame lies after a silent turn and after short replies, and writes "now minus before"
