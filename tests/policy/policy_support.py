@@ -12,6 +12,7 @@ import torch
 from oncue.policy.engine import Engine, Sampling
 from oncue.policy.model import LoadedModel
 from oncue.policy.session import EngineSession
+from oncue.render.decision import Lead
 from oncue.render.qwen_vl import PROACTIVE_SYSTEM
 from oncue.types import EnvTurn, PolicyTurn
 from tiny_model import random_turn
@@ -78,7 +79,7 @@ def drawn_indices(
     cursor = len(renderer.system_block(PROACTIVE_SYSTEM))
     indices: list[int] = []
     for k, (turn, answer) in enumerate(zip(turns, answers, strict=True)):
-        cursor += len(renderer.user_turn(turn, first=k == 0))
+        cursor += len(renderer.user_turn(turn, Lead.CLOSED if k else Lead.START))
         assert tuple(context_ids[cursor : cursor + len(answer.token_ids)]) == answer.token_ids
         indices += range(cursor, cursor + len(answer.token_ids) - answer.forced_close)
         cursor += len(answer.token_ids)

@@ -19,6 +19,7 @@ from oncue.errors import ContextFullError, InputError
 from oncue.policy.engine import Engine, Sampling, banned_tokens
 from oncue.policy.model import LoadedModel, load_model
 from oncue.policy.sampling import token_logprobs
+from oncue.render.decision import Lead
 from oncue.render.positions import mrope_positions
 from oncue.render.qwen_vl import PROACTIVE_SYSTEM
 from oncue.types import EnvTurn, FrameBatch, PolicyTurn, Reply, Silence
@@ -72,7 +73,7 @@ def test_prompts_are_appended_and_cut_turns_are_closed(tiny_loaded: LoadedModel)
         with engine.open() as session:
             for k, turn in enumerate(turns):
                 answer = await session.respond(turn)
-                prompt = prefix + tuple(renderer.user_turn(turn, first=k == 0).token_ids.tolist())
+                prompt = prefix + tuple(renderer.user_turn(turn, Lead.CLOSED if k else Lead.START).token_ids.tolist())
                 assert session.context_ids == prompt + answer.token_ids
                 assert answer.token_ids.count(renderer.im_end_id) == 1
                 assert answer.token_ids[-1] == renderer.im_end_id

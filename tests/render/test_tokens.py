@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 
 from oncue.errors import DialogueError
 from oncue.render.base import RenderedPart
+from oncue.render.decision import Lead
 from oncue.render.markup import STRUCTURAL_MARKS, chat_text
 from oncue.render.qwen_vl import DEFAULT_SYSTEM, PROACTIVE_SYSTEM, QwenVLRenderer
 from oncue.types import Action, Dialogue, DialogueTurn, EnvTurn, FrameBatch, Malformed, Reply, Silence
@@ -30,7 +31,7 @@ def as_parts(renderer: QwenVLRenderer, system: str, turns: list[tuple[int, str, 
     """What a rollout appends, piece by piece: system, then observation and answer of each turn."""
     parts = [renderer.system_block(system)]
     for k, (num_frames, text, action) in enumerate(turns):
-        parts.append(renderer.user_turn(EnvTurn(batch(num_frames), float(k), text), first=k == 0))
+        parts.append(renderer.user_turn(EnvTurn(batch(num_frames), float(k), text), Lead.CLOSED if k else Lead.START))
         ids = renderer.policy_turn_ids(action)
         parts.append(RenderedPart(np.array(ids), np.ones(len(ids), bool)))
     return parts
@@ -61,7 +62,7 @@ def test_training_tokens_are_the_rollout_tokens(
 def test_leaving_out_the_newline_between_turns_would_break_the_law(renderer: QwenVLRenderer) -> None:
     turns: list[tuple[int, str, Action]] = [(1, "What now?", Silence()), (1, "", Reply("A red square appears."))]
     parts = as_parts(renderer, PROACTIVE_SYSTEM, turns)
-    parts[3] = renderer.user_turn(EnvTurn(batch(1), 1.0), first=True)
+    parts[3] = renderer.user_turn(EnvTurn(batch(1), 1.0), Lead.START)
     rollout = RenderedPart.join(parts)
     sample = renderer.dialogue(as_dialogue(renderer, PROACTIVE_SYSTEM, turns), list(batch(2).pixels))
     assert sample.token_ids.tolist()[: len(rollout)] != rollout.token_ids.tolist()
@@ -153,7 +154,7 @@ def test_the_proactive_system_message_is_the_published_one() -> None:
 
 
 def test_a_silent_frame_costs_fourteen_tokens_beside_its_pads(renderer: QwenVLRenderer) -> None:
-    turn = renderer.user_turn(EnvTurn(batch(1), 1.0), first=False)
+    turn = renderer.user_turn(EnvTurn(batch(1), 1.0), Lead.CLOSED)
     num_pads = int((turn.token_ids == renderer.image_pad_id).sum())
     assert num_pads == renderer.frame_processor.token_count(56, 56) == 4
     assert len(turn) - num_pads + len(renderer.silence_ids) == 14

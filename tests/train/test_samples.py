@@ -12,6 +12,7 @@ from train_support import drawn, patched, samples
 from oncue.clock import Clock
 from oncue.errors import DataError
 from oncue.policy.engine import Engine
+from oncue.render.decision import Lead
 from oncue.render.qwen_vl import PROACTIVE_SYSTEM
 from oncue.train.losses import trained_logits
 from oncue.train.samples import collate, fit, to_sample
@@ -33,7 +34,7 @@ def rollout_prompts(engine: Engine, dialogue: Dialogue, frames: list[np.ndarray]
             shown = frames[num_shown : num_shown + user.num_frames]
             num_shown += user.num_frames
             observed = env_turn(user, shown, CLOCK.time_of(num_shown))
-            part = renderer.user_turn(observed, first=not prompts)
+            part = renderer.user_turn(observed, Lead.CLOSED if prompts else Lead.START)
             prompts.append((*session.context_ids, *part.token_ids.tolist()))
             session.replay(observed, renderer.format.read(answer.text))
     return prompts

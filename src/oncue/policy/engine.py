@@ -27,6 +27,7 @@ from oncue.policy.model import LoadedModel
 from oncue.policy.sampling import Sampling, choose_token, token_logprobs
 from oncue.policy.session import EngineSession, SessionState
 from oncue.render.base import PatchedFrame
+from oncue.render.decision import Lead
 from oncue.render.positions import mrope_positions
 from oncue.render.qwen_vl import DEFAULT_SYSTEM, PROACTIVE_SYSTEM, QwenVLRenderer
 from oncue.types import EnvTurn, PolicyTurn
@@ -134,7 +135,7 @@ class Engine:
     def _answer(self, waiting: _Waiting) -> PolicyTurn:
         """One turn: a forward over what is new, then token by token. On an error the session is as it was before."""
         state = waiting.state
-        part = self.renderer.user_turn(waiting.observed, first=state.num_turns == 0)
+        part = self.renderer.user_turn(waiting.observed, Lead.CLOSED if state.num_turns else Lead.START)
         ids = np.concatenate([np.array(state.pending_ids, np.int64), part.token_ids])
         frames = [*state.pending_frames, *part.frames]
         grids = [frame.grid for frame in frames]

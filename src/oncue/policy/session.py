@@ -15,6 +15,7 @@ import torch
 
 from oncue.policy.cache import SessionCache
 from oncue.render.base import PatchedFrame
+from oncue.render.decision import Lead
 from oncue.types import Action, EnvTurn, PolicyTurn
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class EngineSession:
         state = self._open_state()
         renderer = self._engine.renderer
         answer_ids = renderer.policy_turn_ids(action)
-        part = renderer.user_turn(observed, first=state.num_turns == 0)
+        part = renderer.user_turn(observed, Lead.CLOSED if state.num_turns else Lead.START)
         state.append([*part.token_ids.tolist(), *answer_ids], part.frames)
         state.num_turns += 1
         return PolicyTurn(action, token_ids=tuple(answer_ids), sampled=False)

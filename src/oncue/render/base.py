@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
+from oncue.render.decision import DecisionFormat, Lead
 from oncue.types import Action, EnvTurn
 
 
@@ -64,10 +65,11 @@ class Renderer(Protocol):
     """Turns into tokens and sampled tokens into actions. Every turn is rendered once and only ever appended."""
 
     format: ActionFormat
+    decision: DecisionFormat
 
     def system_block(self, text: str) -> RenderedPart: ...
 
-    def user_turn(self, turn: EnvTurn, *, first: bool) -> RenderedPart: ...
+    def user_turn(self, turn: EnvTurn, lead: Lead) -> RenderedPart: ...
 
     def policy_turn_ids(self, action: Action) -> tuple[int, ...]: ...
 

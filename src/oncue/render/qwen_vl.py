@@ -10,7 +10,7 @@ Axis letters: L tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from oncue.errors import DialogueError, ModelError
 from oncue.render import folder as model_folder
 from oncue.render.actions import TextFormat
 from oncue.render.base import ActionFormat, PatchedFrame, RenderedPart
+from oncue.render.decision import DecisionFormat, Lead, TextDecision
 from oncue.render.images import FrameProcessor
 from oncue.render.markup import (
     ASSISTANT_HEADER,
@@ -76,6 +77,7 @@ class QwenVLRenderer:
         self.structural_ids = frozenset(mark_ids.values())
         self.closing_ids = frozenset((self.im_end_id, self.endoftext_id))
         self.silence_ids = self.policy_turn_ids(Silence())
+        self.decision: DecisionFormat = TextDecision(self.silence_ids, self.im_end_id)
 
     @classmethod
     def from_pretrained(cls, folder_or_hub_id: Path | str, max_pixels: int | None = None) -> QwenVLRenderer:
@@ -114,14 +116,20 @@ class QwenVLRenderer:
         """The system message with the newline that follows it: how every dialogue begins."""
         return self._render((*observed_message("system", text), NEWLINE), ())
 
-    def user_turn(self, turn: EnvTurn, *, first: bool) -> RenderedPart:
-        """What is shown, up to and including the header of the answer.
+    def user_turn(self, turn: EnvTurn, lead: Lead) -> RenderedPart:
+        """What is shown, up to and including the header of the answer. `lead`: how the prefix ends.
 
-        `first=False` starts with the newline that belongs after the closing token of the policy turn before.
+        After a policy turn it starts with the newline that belongs after the closing token.
         """
-        lead = () if first else (NEWLINE,)
-        message = observed_message("user", turn.text, len(turn.frames))
-        return self._render((*lead, *message, NEWLINE, *ASSISTANT_HEADER), turn.frames.pixels)
+        frames = tuple(self.frame_processor(frame) for frame in turn.frames.pixels)
+        ids = self.user_turn_ids(turn.text, [frame.grid for frame in frames], lead)
+        return RenderedPart(ids, np.zeros(len(ids), bool), frames)
+
+    def user_turn_ids(self, text: str, grids: Sequence[tuple[int, int, int]], lead: Lead) -> np.ndarray:
+        """The ids (L,) int64 of a turn that shows frames of these grids, then `text`."""
+        newline = () if lead is Lead.START else (NEWLINE,)
+        message = observed_message("user", text, len(grids))
+        return np.array(self._ids((*newline, *message, NEWLINE, *ASSISTANT_HEADER), grids), np.int64)
 
     def policy_turn_ids(self, action: Action) -> tuple[int, ...]:
         """The ids of a policy turn that was written rather than sampled, closing token included."""
@@ -158,23 +166,29 @@ class QwenVLRenderer:
         return self._render(dialogue_segments(dialogue), () if frames is None else frames)
 
     def _render(self, segments: Iterable[Segment], frames: Sequence[FrameInput] | np.ndarray) -> RenderedPart:
+        patched = tuple(f if isinstance(f, PatchedFrame) else self.frame_processor(f) for f in frames)
         ids: list[int] = []
         mask: list[bool] = []
-        patched: list[PatchedFrame] = []
-        waiting: Iterator[FrameInput] = iter(frames)
+        grids = iter([frame.grid for frame in patched])
         for segment in segments:
-            if segment.kind is SegmentKind.MARK:
-                new = [self._mark_id(segment.text)]
-            elif segment.kind is SegmentKind.TEXT:
-                new = self.encode(segment.text)
-            else:
-                frame = next(waiting)
-                patched.append(frame if isinstance(frame, PatchedFrame) else self.frame_processor(frame))
-                num_tokens = len(patched[-1].patches) // self.merge_size**2
-                new = [self.vision_start_id, *([self.image_pad_id] * num_tokens), self.vision_end_id]
+            new = self._ids((segment,), [next(grids)] if segment.kind is SegmentKind.FRAME else ())
             ids += new
             mask += [segment.trained] * len(new)
-        return RenderedPart(np.array(ids, np.int64), np.array(mask, bool), tuple(patched))
+        return RenderedPart(np.array(ids, np.int64), np.array(mask, bool), patched)
+
+    def _ids(self, segments: Iterable[Segment], grids: Sequence[tuple[int, int, int]]) -> list[int]:
+        ids: list[int] = []
+        waiting = iter(grids)
+        for segment in segments:
+            if segment.kind is SegmentKind.MARK:
+                ids.append(self._mark_id(segment.text))
+            elif segment.kind is SegmentKind.TEXT:
+                ids += self.encode(segment.text)
+            else:
+                _, rows, columns = next(waiting)
+                num_tokens = rows * columns // self.merge_size**2
+                ids += [self.vision_start_id, *([self.image_pad_id] * num_tokens), self.vision_end_id]
+        return ids
 
     def _mark_id(self, mark: str) -> int:
         return self.im_start_id if mark == IM_START else self.im_end_id
