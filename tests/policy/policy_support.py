@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from oncue.policy.answer import Answer
 from oncue.policy.engine import Engine, Sampling
 from oncue.policy.model import LoadedModel
 from oncue.policy.session import EngineSession
@@ -21,14 +22,18 @@ from tiny_model import random_turn
 class RecordingEngine(Engine):
     """Keeps the logits (V,) behind every token it chose, in order."""
 
-    def __init__(self, loaded: LoadedModel, sampling: Sampling | None = None) -> None:
-        super().__init__(loaded, sampling)
+    def __init__(self, loaded: LoadedModel, sampling: Sampling | None = None, **options: Any) -> None:
+        super().__init__(loaded, sampling, **options)
         self.logits: list[torch.Tensor] = []
 
-    def _forward(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        logits_V = super()._forward(*args, **kwargs)
-        self.logits.append(logits_V)
-        return logits_V
+    def _choose(self, answers: Sequence[Answer], logits_RV: torch.Tensor) -> None:
+        before, asked = [len(answer.chosen) for answer in answers], [answer.num_asked for answer in answers]
+        super()._choose(answers, logits_RV)
+        first = 0
+        for answer, num_before, num_asked in zip(answers, before, asked, strict=True):
+            num_chosen = len(answer.chosen) - answer.forced - num_before
+            self.logits += logits_RV[first : first + num_chosen].unbind()
+            first += num_asked
 
 
 def shown(num_turns: int, seed: int = 0) -> list[EnvTurn]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import itertools
 import math
-import weakref
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +12,7 @@ import pytest
 import torch
 from policy_support import RecordingEngine, drawn_indices, hold, say, shown, stock_logits
 
-import oncue.policy.engine as engine_module
+import oncue.policy.answer as answer_module
 from oncue.errors import ContextFullError, InputError
 from oncue.policy.engine import Engine, Sampling, banned_tokens
 from oncue.policy.model import LoadedModel, load_model
@@ -56,7 +54,7 @@ def test_wrong_positions_are_noticed(tiny_loaded: LoadedModel, monkeypatch: pyte
     def linear(ids: np.ndarray, _grids: object, _pad: int, _merge: int, start: int) -> tuple[np.ndarray, int]:
         return np.tile(np.arange(start, start + len(ids)), (3, 1)), start + len(ids)
 
-    monkeypatch.setattr(engine_module, "mrope_positions", gap if mistake.startswith("gap") else linear)
+    monkeypatch.setattr(answer_module, "mrope_positions", gap if mistake.startswith("gap") else linear)
     difference, num_other_choices = cached_against_stock(tiny_loaded, 20)
     assert difference > 1e-2
     assert num_other_choices > 0
@@ -107,23 +105,11 @@ def test_replayed_history_equals_having_said_it(tiny_loaded: LoadedModel) -> Non
                     assert history.action == action
                     assert history.logprobs == ()
                     if not lazily:
-                        await speak_nothing(engine, session)
+                        await session.fill()
                 answers = await hold(session, turns[8:])
                 return answers, session.context_ids, engine.logits
 
         return asyncio.run(run())
-
-    async def speak_nothing(engine: Engine, session: object) -> None:
-        """Put what waits into the cache at once, as answering turn by turn does."""
-        state = session._state  # type: ignore[attr-defined]
-        ids, frames = np.array(state.pending_ids[:-1], np.int64), state.pending_frames
-        renderer = engine.renderer
-        positions, state.next_position = mrope_positions(
-            ids, [f.grid for f in frames], renderer.image_pad_id, renderer.merge_size, state.next_position
-        )
-        with torch.inference_mode():
-            Engine._forward(engine, ids, positions, state.cache, frames)
-        state.pending_ids, state.pending_frames = state.pending_ids[-1:], []
 
     at_once, one_by_one = go(lazily=True), go(lazily=False)
     assert [a.token_ids for a in at_once[0]] == [a.token_ids for a in one_by_one[0]]
@@ -204,7 +190,7 @@ def _hidden(loaded: LoadedModel, turns: list[EnvTurn]) -> list[torch.Tensor]:
     seen: list[torch.Tensor] = []
     hook = loaded.model.lm_head.register_forward_pre_hook(lambda _module, args: seen.append(args[0].detach().clone()))
     try:
-        say(Engine(loaded, SHORT), turns)
+        say(Engine(loaded, SHORT, draft=False), turns)
     finally:
         hook.remove()
     return seen
@@ -222,14 +208,15 @@ def test_sessions_do_not_disturb_each_other(tiny_loaded: LoadedModel, sampling: 
 
     for apart, beside in zip(alone, asyncio.run(together()), strict=True):
         assert [a.token_ids for a in apart] == [a.token_ids for a in beside]
-        assert [a.logprobs for a in apart] == [a.logprobs for a in beside]
+        ours, theirs = ([p for a in answers for p in a.logprobs] for answers in (apart, beside))
+        assert ours == pytest.approx(theirs, abs=1e-5)
 
 
 def test_waiting_sessions_are_taken_in_one_step(tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    step = Engine._step
-    monkeypatch.setattr(Engine, "_step", lambda self, taken: sizes.append(len(taken)) or step(self, taken))
-    engine, turns = Engine(tiny_loaded, SHORT), shown(3)
+    advance = Engine._advance
+    monkeypatch.setattr(Engine, "_advance", lambda self, answers: sizes.append(len(answers)) or advance(self, answers))
+    engine, turns = Engine(tiny_loaded, Sampling(max_new_tokens=1)), shown(3)
 
     async def go() -> None:
         sessions = [engine.open() for _ in range(4)]
@@ -307,20 +294,21 @@ def test_the_context_limit_is_an_error_that_changes_nothing(tmp_path: Path) -> N
     assert 0 < asyncio.run(go()) < len(turns)
 
 
-def test_closing_frees_the_cache(tiny_loaded: LoadedModel) -> None:
+def test_closing_gives_the_cache_back(tiny_loaded: LoadedModel) -> None:
     engine = Engine(tiny_loaded, SHORT)
-    session = engine.open()
-    asyncio.run(hold(session, shown(3)))
-    assert session._state is not None
-    cache = weakref.ref(session._state.cache)
-    assert session.num_context_bytes > 0
+    session, turns = engine.open(), shown(3)
+    asyncio.run(hold(session, turns))
+    held = session.num_context_bytes
+    assert held > 0
     session.close()
     session.close()
-    gc.collect()
-    assert cache() is None
     assert (session.num_context_tokens, session.num_context_bytes) == (0, 0)
+    assert (engine.num_open, engine.num_slots_taken) == (0, 0)
     with pytest.raises(RuntimeError, match="closed"):
-        asyncio.run(session.respond(shown(1)[0]))
+        asyncio.run(session.respond(turns[0]))
+    assert engine._pool.num_free_bytes >= held
+    asyncio.run(hold(engine.open(), turns))
+    assert engine._pool.num_free_bytes < held  # the next session took it over
 
 
 def test_one_session_answers_one_turn_at_a_time(tiny_loaded: LoadedModel) -> None:

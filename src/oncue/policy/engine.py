@@ -1,13 +1,10 @@
-"""The one inference engine: sessions submit turns, it answers those that wait.
+"""The one inference engine: sessions submit turns, it answers those that wait, together.
 
-Turns of one model are answered in a worker thread of its own, so the event loop stays free. `Engine._step` takes all
-that wait and is the only place that decides how they share the hardware; today it answers them one after the other.
+Each step is one forward for everybody: turns that wait are shown, with a draft of the silent answer (`policy.answer`),
+and whoever is speaking gets the next token. Turns join and leave between steps. Steps run in a worker thread of the
+engine's own, so the event loop stays free. What two sessions are shown is encoded once.
 
-Positions are ours (M-RoPE, `render.positions`), and the decoder is called directly, so neither `model.rope_deltas` nor
-a padding mask exists. One row at a time.
-
-Axis letters: B rows (1), L new tokens, K tokens in the cache after this forward, V vocabulary, P patches, C values of a
-patch, N frames, E hidden width.
+Axis letters: R logits read, V vocabulary.
 """
 
 from __future__ import annotations
@@ -22,62 +19,130 @@ import numpy as np
 import torch
 
 from oncue.errors import ContextFullError
-from oncue.policy.cache import SessionCache
+from oncue.policy.answer import Answer, Waiting
+from oncue.policy.forward import PackedModel
 from oncue.policy.model import LoadedModel
-from oncue.policy.sampling import Sampling, choose_token, token_logprobs
+from oncue.policy.sampling import Sampling, token_logprobs
 from oncue.policy.session import EngineSession, SessionState
-from oncue.render.base import PatchedFrame
-from oncue.render.decision import Lead
-from oncue.render.positions import mrope_positions
+from oncue.policy.shown import FrameShelf, ShownFrame
+from oncue.policy.window import Window, cut
 from oncue.render.qwen_vl import DEFAULT_SYSTEM, PROACTIVE_SYSTEM, QwenVLRenderer
 from oncue.types import EnvTurn, PolicyTurn
 
-__all__ = ["Engine", "Sampling", "banned_tokens"]
+__all__ = ["Engine", "Sampling", "Window", "banned_tokens"]
+
+_FIRST_TOKENS = 256  # what a new session's slot holds at least
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Waiting:
-    """A turn that a session has submitted, and where its answer goes. `submitted_s` is a `perf_counter` reading."""
+class _Outcome:
+    """What came of a turn: its answer, or the error that stopped it."""
 
-    state: SessionState
-    observed: EnvTurn
-    answered: asyncio.Future[PolicyTurn]
-    submitted_s: float
+    waiting: Waiting
+    result: PolicyTurn | Exception | None
+
+    def deliver(self) -> None:
+        if self.waiting.answered.done() or self.waiting.answered.get_loop().is_closed():
+            return
+        if isinstance(self.result, Exception):
+            self.waiting.answered.set_exception(self.result)
+        else:
+            self.waiting.answered.set_result(self.result)
 
 
 class Engine:
-    """Answers the turns of any number of sessions with one model. Use it from one event loop at a time."""
+    """Answers the turns of any number of sessions with one model. Use it from one event loop at a time.
 
-    def __init__(self, loaded: LoadedModel, sampling: Sampling | None = None) -> None:
+    `draft=False` decodes a silent answer token by token like any other: the same answers, for comparison.
+    `window` bounds the prefix of every session that is not opened with another one.
+    `lockstep` makes a step wait until every open session has a turn waiting or being answered, so that who shares a
+    forward, and with it the last bits of every result, follows from the sessions alone; for reproducible rollouts. An
+    open session that is shown nothing then stops all others: close it.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        sampling: Sampling | None = None,
+        *,
+        draft: bool = True,
+        window: Window | None = None,
+        lockstep: bool = False,
+    ) -> None:
         self.loaded = loaded
         self.sampling = sampling or Sampling()
-        self._model = loaded.model
-        self._decoder = loaded.model.model.language_model
-        self._embed = loaded.model.get_input_embeddings()
+        self.lockstep = lockstep
+        self._window = window
+        self._draft = self.renderer.decision.silence_draft if draft else ()
+        self._model = PackedModel(loaded)
+        self._pool = self._model.pool
+        self._shelf = FrameShelf()
         self._banned_V = banned_tokens(loaded).to(loaded.device)
-        self._queue: list[_Waiting] = []
+        self._limited: dict[frozenset[int], torch.Tensor] = {}
+        self._queue: list[Waiting] = []
+        self._answers: list[Answer] = []  # being answered; only the worker thread touches it
         self._worker: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="oncue-engine")
         self._num_opened = 0
+        self._num_open = 0
         self._closed = False
 
     @property
     def renderer(self) -> QwenVLRenderer:
         return self.loaded.renderer
 
-    def open(self, system: str | None = PROACTIVE_SYSTEM, seed: int | None = None) -> EngineSession:
+    @property
+    def num_open(self) -> int:
+        """How many sessions are open."""
+        return self._num_open
+
+    @property
+    def num_slots_taken(self) -> int:
+        """How many sessions hold a place in the cache: those open, and for a moment those just cancelled."""
+        return self._pool.num_taken
+
+    def open(
+        self, system: str | None = PROACTIVE_SYSTEM, seed: int | None = None, window: Window | None = None
+    ) -> EngineSession:
         """A new session. `system` None takes the model's default message, which marks an offline dialogue.
 
         `seed` starts the session's random numbers; by default they follow from the engine's seed and from how many
-        sessions it has opened before, so that sessions differ and a repeated run does not.
+        sessions it has opened before, so that sessions differ and a repeated run does not. `window` bounds its prefix.
         """
-        entropy = [self.sampling.seed, self._num_opened] if seed is None else [seed]
-        self._num_opened += 1
-        generator = torch.Generator().manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]))
-        state = SessionState(SessionCache(len(self._decoder.layers)), generator)
         part = self.renderer.system_block(DEFAULT_SYSTEM if system is None else system)
-        state.append(part.token_ids.tolist())
-        return EngineSession(self, state)
+        number, generator = self._admit(seed)
+        slot = self._pool.take(_FIRST_TOKENS)
+        system_ids = tuple(part.token_ids.tolist())
+        return EngineSession(self, SessionState(number, slot, generator, window or self._window, system_ids))
+
+    def fork(self, state: SessionState, seed: int | None = None) -> EngineSession:
+        """A new session with the prefix of `state`, see `EngineSession.fork`."""
+        number, generator = self._admit(seed)
+        twin = SessionState(
+            number,
+            self._pool.copy(state.slot),
+            generator,
+            state.window,
+            state.system_ids,
+            list(state.context_ids),
+            list(state.pending_ids),
+            list(state.pending_frames),
+            list(state.turns),
+            state.next_position,
+            state.lead,
+        )
+        return EngineSession(self, twin)
+
+    def release(self, state: SessionState) -> None:
+        """Take back what a session holds: at once, or after the step that is using it."""
+        if state.closed:
+            return
+        state.closed = True
+        self._num_open -= 1
+        self._changed.set()
+        if not state.busy:
+            self._pool.give_back(state.slot)
 
     def close(self) -> None:
         """Stop the worker thread once it is idle. Sessions keep their memory until they are closed."""
@@ -90,134 +155,155 @@ class Engine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    async def submit(self, state: SessionState, observed: EnvTurn) -> PolicyTurn:
-        """Queue a turn and wait for its answer. A cancelled turn that has not been started is dropped."""
+    async def submit(self, state: SessionState, observed: EnvTurn | None) -> PolicyTurn | None:
+        """Queue a turn and wait for its answer (None: nothing asked, see `Waiting`)."""
         if self._closed:
             raise RuntimeError("this engine is closed; build another one")
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(state, observed, loop.create_future(), time.perf_counter())
+        waiting = Waiting(state, observed, loop.create_future(), time.perf_counter())
         self._queue.append(waiting)
+        self._changed.set()
         if self._worker is None or self._worker.done() or self._worker.get_loop() is not loop:
-            self._queue = [w for w in self._queue if w.answered.get_loop() is loop]  # an earlier loop may have died
+            self._changed = asyncio.Event()
             self._worker = loop.create_task(self._serve())
         return await waiting.answered
 
     async def _serve(self) -> None:
-        """Answer what waits until nothing does. Turns submitted in the meantime make up the next step."""
+        """Step until nobody waits and nobody speaks."""
         loop = asyncio.get_running_loop()
-        while self._queue:
-            taken = [w for w in self._queue if not w.answered.cancelled()]
-            self._queue.clear()
-            outcomes: Sequence[PolicyTurn | Exception]
+        while self._queue or self._answers:
+            await self._others_arrive()
+            taken, self._queue = self._queue, []
             try:
-                outcomes = await loop.run_in_executor(self._thread, self._step, taken)
-            except RuntimeError as error:  # the engine was closed in the meantime
-                outcomes = [error] * len(taken)
-            for waiting, outcome in zip(taken, outcomes, strict=True):
-                if waiting.answered.cancelled():
-                    continue
-                if isinstance(outcome, PolicyTurn):
-                    waiting.answered.set_result(outcome)
-                else:
-                    waiting.answered.set_exception(outcome)
+                outcomes = await loop.run_in_executor(self._thread, self._step, taken, loop)
+            except Exception as error:  # closed in the meantime, or a defect of ours: nobody may wait for ever
+                waiting = [*taken, *(answer.waiting for answer in self._answers)]
+                outcomes, self._answers = [_Outcome(w, error) for w in waiting], []
+            for outcome in outcomes:
+                outcome.deliver()
 
-    def _step(self, taken: Sequence[_Waiting]) -> list[PolicyTurn | Exception]:
-        """The answer to each turn taken, or the error that stopped it; one turn's error is no other's."""
-        outcomes: list[PolicyTurn | Exception] = []
-        for waiting in taken:
+    async def _others_arrive(self) -> None:
+        """Let the sessions that were just answered submit their next turn, so that they share the next forward."""
+        while self.lockstep and len(self._queue) + len(self._answers) < self._num_open:
+            self._changed.clear()
+            await self._changed.wait()
+        num_seen = -1
+        while len(self._queue) != num_seen:
+            num_seen = len(self._queue)
+            await asyncio.sleep(0)
+
+    def _admit(self, seed: int | None) -> tuple[int, torch.Generator]:
+        """The number of a new session, and its random numbers."""
+        number = self._num_opened
+        entropy = [self.sampling.seed, number] if seed is None else [seed]
+        self._num_opened += 1
+        self._num_open += 1
+        state = int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
+        return number, torch.Generator().manual_seed(state)
+
+    # From here on: the worker thread.
+
+    def _step(self, taken: Sequence[Waiting], loop: asyncio.AbstractEventLoop) -> list[_Outcome]:
+        """One forward for all; the turns that are over with it. One turn's error is no other's."""
+        outcomes: list[_Outcome] = []
+        for answer in self._answers:
+            if answer.waiting.abandoned or answer.waiting.answered.get_loop() is not loop:
+                answer.undo()
+                outcomes.append(self._drop(answer.waiting))
+        dropped = {id(outcome.waiting) for outcome in outcomes}
+        self._answers = [answer for answer in self._answers if id(answer.waiting) not in dropped]
+        for waiting in sorted(taken, key=lambda w: w.state.number):
+            if waiting.abandoned:
+                outcomes.append(self._drop(waiting))
+                continue
             try:
-                outcomes.append(self._answer(waiting))
+                self._answers.append(self._begin(waiting))
             except Exception as error:  # carried to the caller of `respond`
-                outcomes.append(error)
+                outcomes.append(_Outcome(waiting, error))
+        outcomes += self._advance(self._answers)
+        self._answers = [answer for answer in self._answers if not answer.done]
         return outcomes
 
-    @torch.inference_mode()
-    def _answer(self, waiting: _Waiting) -> PolicyTurn:
-        """One turn: a forward over what is new, then token by token. On an error the session is as it was before."""
-        state = waiting.state
-        part = self.renderer.user_turn(waiting.observed, Lead.CLOSED if state.num_turns else Lead.START)
-        ids = np.concatenate([np.array(state.pending_ids, np.int64), part.token_ids])
-        frames = [*state.pending_frames, *part.frames]
-        grids = [frame.grid for frame in frames]
-        positions, position = mrope_positions(
-            ids, grids, self.renderer.image_pad_id, self.renderer.merge_size, state.next_position
-        )
-        max_new_tokens = self._room(position, waiting)
-        num_cached, random_state = state.cache.num_tokens, state.generator.get_state()
-        try:
-            logits_V = self._forward(ids, positions, state.cache, frames)
-            token_ids, logprobs, forced = self._decode(logits_V, state, position, max_new_tokens)
-        except BaseException:
-            state.cache.truncate(num_cached)
-            state.generator.set_state(random_state)
-            raise
-        state.context_ids += [*part.token_ids.tolist(), *token_ids]
-        num_answer_cached = state.cache.num_tokens - num_cached - len(ids)
-        state.pending_ids, state.pending_frames = token_ids[num_answer_cached:], []
-        state.next_position = position + num_answer_cached
-        state.num_turns += 1
-        action = self.renderer.read_action(token_ids, truncated=forced)
-        latency_ms = (time.perf_counter() - waiting.submitted_s) * 1000
-        return PolicyTurn(action, tuple(token_ids), tuple(logprobs), latency_ms=latency_ms, forced_close=forced)
+    def _drop(self, waiting: Waiting) -> _Outcome:
+        """A turn that nobody waits for any more, or whose session was closed while it waited."""
+        if waiting.state.closed:
+            self._pool.give_back(waiting.state.slot)
+        return _Outcome(waiting, RuntimeError("the session was closed while it was answering a turn"))
 
-    def _room(self, position: int, waiting: _Waiting) -> int:
-        """How many tokens may be chosen when the answer starts at `position`: a closing token must still fit."""
-        room = self.loaded.max_positions - position - 1
+    def _begin(self, waiting: Waiting) -> Answer:
+        """Render a turn. On an error the session is as it was before."""
+        state, observed = waiting.state, waiting.observed
+        if observed is None:
+            return Answer(waiting, self.renderer, [], ())
+        frames = tuple(self._shown(pixels) for pixels in observed.frames.pixels)
+        grids = [frame.grid for frame in frames]
+        ids = self.renderer.user_turn_ids(observed.text, grids, state.lead)
+        if state.window is not None:
+            cut(state, state.window, self.renderer, len(ids))
+            ids = self.renderer.user_turn_ids(observed.text, grids, state.lead)
+        answer = Answer(waiting, self.renderer, ids.tolist(), frames, self._draft)
+        room = self.loaded.max_positions - answer.answer_position - 1  # a closing token must still fit
         if room < 1:
             raise ContextFullError(
-                f"the dialogue is too long for {self.loaded.name}: with the turn at {waiting.observed.clock_s:g} s it "
-                f"needs {position + 2} positions, and the model has {self.loaded.max_positions}; "
-                "show fewer frames, smaller frames, or a shorter video"
+                f"the dialogue is too long for {self.loaded.name}: with the turn at {observed.clock_s:g} s it needs "
+                f"{answer.answer_position + 2} positions, and the model has {self.loaded.max_positions}; "
+                "bound the context (a window), show fewer or smaller frames, or a shorter video"
             )
-        return min(self.sampling.max_new_tokens, room)
+        answer.limit(min(self.sampling.max_new_tokens, room))
+        return answer
 
-    def _decode(
-        self, logits_V: torch.Tensor, state: SessionState, position: int, max_new_tokens: int
-    ) -> tuple[list[int], list[float], bool]:
-        """The ids of the answer with their log-probabilities, and whether the closing token had to be appended.
+    def _shown(self, pixels: np.ndarray) -> ShownFrame:
+        if self._num_open == 1:  # nobody to share with
+            return ShownFrame.of(self.renderer.frame_processor(pixels))
+        return self._shelf.frame(pixels, self.renderer.frame_processor)
 
-        What needs no forward now stays out of the cache and enters with the next turn: the closing token, and before
-        it the last token of an answer that was cut.
-        """
-        token_ids: list[int] = []
-        logprobs: list[float] = []
-        while True:
-            logprobs_V = token_logprobs(logits_V, self.sampling, self._banned_V)
-            token_ids.append(choose_token(logprobs_V, self.sampling, state.generator))
-            logprobs.append(float(logprobs_V[token_ids[-1]]))
-            if token_ids[-1] == self.renderer.im_end_id:
-                return token_ids, logprobs, False
-            if len(token_ids) == max_new_tokens:
-                return [*token_ids, self.renderer.im_end_id], [*logprobs, 0.0], True
-            positions_3L = np.full((3, 1), position + len(token_ids) - 1, np.int64)
-            logits_V = self._forward(np.array(token_ids[-1:], np.int64), positions_3L, state.cache)
+    def _advance(self, answers: Sequence[Answer]) -> list[_Outcome]:
+        """One forward over these turns. If it fails, each half by itself, down to the turn at fault."""
+        if not answers:
+            return []
+        try:
+            logits_RV = self._model.forward([answer.row() for answer in answers])
+        except Exception as error:  # carried to the caller of `respond`
+            if len(answers) > 1:
+                half = len(answers) // 2
+                return self._advance(answers[:half]) + self._advance(answers[half:])
+            answers[0].undo()
+            answers[0].done = True
+            return [_Outcome(answers[0].waiting, error)]
+        self._choose(answers, logits_RV)
+        return [_Outcome(answer.waiting, answer.settle()) for answer in answers if answer.done]
 
-    def _forward(
-        self,
-        ids_L: np.ndarray,
-        positions_3L: np.ndarray,
-        cache: SessionCache,
-        frames: Sequence[PatchedFrame] = (),
-    ) -> torch.Tensor:
-        """Append tokens to the cache. Returns the logits (V,) float32 after the last of them."""
-        device = self.loaded.device
-        ids_BL = torch.from_numpy(ids_L).to(device)[None]
-        embedded_BLE = self._embed(ids_BL)
-        if frames:
-            embedded_BLE[ids_BL == self.renderer.image_pad_id] = self._encode(frames).to(embedded_BLE.dtype)
-        hidden_BLE = self._decoder(
-            inputs_embeds=embedded_BLE,
-            position_ids=torch.from_numpy(positions_3L).to(device)[:, None],
-            past_key_values=cache,
-            use_cache=True,
-        ).last_hidden_state
-        return self._model.lm_head(hidden_BLE[0, -1]).float()
+    @torch.inference_mode()
+    def _choose(self, answers: Sequence[Answer], logits_RV: torch.Tensor) -> None:
+        asked = [answer.num_asked for answer in answers]
+        if sum(asked):
+            logprobs_RV = token_logprobs(logits_RV, self.sampling, self._banned(answers, asked))
+            likeliest = logprobs_RV.argmax(-1).tolist()
+        else:
+            logprobs_RV, likeliest = logits_RV, []
+        first = 0
+        for answer, num_asked in zip(answers, asked, strict=True):
+            end = first + num_asked
+            answer.advance(logprobs_RV[first:end], likeliest[first:end], self.sampling)
+            first = end
 
-    def _encode(self, frames: Sequence[PatchedFrame]) -> torch.Tensor:
-        """The vision tokens of the frames, in order (their number, E)."""
-        patches_PC = torch.from_numpy(np.concatenate([frame.patches for frame in frames])).to(self.loaded.device)
-        grids_N3 = torch.tensor([frame.grid for frame in frames], device=self.loaded.device)
-        return torch.cat(self._model.model.get_image_features(patches_PC, grids_N3).pooler_output)
+    def _banned(self, answers: Sequence[Answer], asked: Sequence[int]) -> torch.Tensor:
+        """Which ids may not be chosen: (V,) for all alike, or (R, V) where a choice is limited."""
+        limits = [
+            answer.renderer.decision.allowed(len(answer.chosen) + i)
+            for answer, num_asked in zip(answers, asked, strict=True)
+            for i in range(num_asked)
+        ]
+        if not any(limits):
+            return self._banned_V
+        return torch.stack([self._banned_V if limit is None else self._all_but(limit) for limit in limits])
+
+    def _all_but(self, allowed: frozenset[int]) -> torch.Tensor:
+        if allowed not in self._limited:
+            banned_V = torch.ones_like(self._banned_V)
+            banned_V[sorted(allowed)] = False
+            self._limited[allowed] = banned_V
+        return self._limited[allowed]
 
 
 def banned_tokens(loaded: LoadedModel) -> torch.Tensor:

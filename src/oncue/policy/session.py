@@ -1,8 +1,8 @@
 """One dialogue of a local model: what it has seen and said, in tokens, and the KV cache of that.
 
-The prefix only grows. A turn is rendered once; sampled ids are kept as they were sampled, never decoded and encoded
-again. The newest ids (the closing token of the last turn, or history that was replayed) wait in `pending` and enter the
-cache in the same forward as the next turn.
+The prefix only grows (a `Window` cuts it now and then). A turn is rendered once; sampled ids are kept as they were
+sampled, never decoded and encoded again. The newest ids (the closing token of the last turn, or history that was
+replayed) wait in `pending` and enter the cache in the same forward as the next turn.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from oncue.policy.cache import SessionCache
-from oncue.render.base import PatchedFrame
+from oncue.policy.cache import KVSlot
+from oncue.policy.shown import ShownFrame
+from oncue.policy.window import PastTurn, Window
 from oncue.render.decision import Lead
-from oncue.types import Action, EnvTurn, PolicyTurn
+from oncue.types import Action, EnvTurn, PolicyTurn, Reply
 
 if TYPE_CHECKING:
     from oncue.policy.engine import Engine
@@ -28,22 +29,41 @@ class SessionState:
 
     `context_ids` is the whole prefix; its last `len(pending_ids)` tokens are not in the cache yet, and
     `pending_frames` are the frames among them. `next_position` is the M-RoPE position of the first token that is not
-    in the cache.
+    in the cache. `turns` holds what a `window` needs to cut the prefix, and is empty without one.
     """
 
-    cache: SessionCache
+    number: int
+    slot: KVSlot
     generator: torch.Generator
+    window: Window | None
+    system_ids: tuple[int, ...]
     context_ids: list[int] = field(default_factory=list)
     pending_ids: list[int] = field(default_factory=list)
-    pending_frames: list[PatchedFrame] = field(default_factory=list)
+    pending_frames: list[ShownFrame] = field(default_factory=list)
+    turns: list[PastTurn] = field(default_factory=list)
     next_position: int = 0
-    num_turns: int = 0
+    lead: Lead = Lead.START
+    busy: bool = False  # a turn is waiting or being answered
+    closed: bool = False
 
-    def append(self, token_ids: list[int], frames: tuple[PatchedFrame, ...] = ()) -> None:
-        """Grow the prefix by tokens that the model has not seen yet."""
-        self.context_ids += token_ids
-        self.pending_ids += token_ids
-        self.pending_frames += frames
+    def __post_init__(self) -> None:
+        if not self.context_ids:
+            self.context_ids, self.pending_ids = list(self.system_ids), list(self.system_ids)
+
+    @property
+    def num_cached(self) -> int:
+        """How many tokens of the prefix are in the cache."""
+        return self.slot.length
+
+    def forget(self, num_tokens: int) -> None:
+        """Forget what the cache holds beyond its first `num_tokens` tokens."""
+        self.slot.length = min(self.slot.length, num_tokens)
+
+    def end_turn(self, turn: PastTurn, lead: Lead) -> None:
+        """A turn was answered and its tokens are in the prefix, which now ends with `lead`."""
+        self.lead = lead
+        if self.window is not None:
+            self.turns.append(turn)
 
 
 class EngineSession:
@@ -52,7 +72,6 @@ class EngineSession:
     def __init__(self, engine: Engine, state: SessionState) -> None:
         self._engine = engine
         self._state: SessionState | None = state
-        self._busy = False
 
     async def respond(self, observed: EnvTurn) -> PolicyTurn:
         """Show a turn and get the policy's answer. Turns of one session go one after the other.
@@ -60,28 +79,37 @@ class EngineSession:
         Raises ContextFullError when the model has no positions left for the turn; the session is then as it was before.
         Cancelling it closes the session: the engine may be writing an answer that nobody will see into its prefix.
         """
-        state = self._open_state()
-        self._busy = True
-        try:
-            return await self._engine.submit(state, observed)
-        except asyncio.CancelledError:
-            self.close()
-            raise
-        finally:
-            self._busy = False
+        answer = await self._submit(observed)
+        assert answer is not None
+        return answer
+
+    async def fill(self) -> None:
+        """Put everything that is pending (system message, replayed history) through the model, ahead of time."""
+        await self._submit(None)
+
+    def fork(self, seed: int | None = None) -> EngineSession:
+        """Another session with the same prefix, its cache copied and its frames shared; it goes its own way from here.
+
+        `seed` as in `Engine.open`. `fill` first, so that a replayed prefix is computed once and not by every fork.
+        """
+        return self._engine.fork(self._open_state(), seed)
 
     def replay(self, observed: EnvTurn, action: Action) -> PolicyTurn:
         """Append a turn and a given answer as history. Nothing is computed before the next `respond`.
 
         Returns the history turn: not sampled, without log-probabilities, its ids those of the written action.
         """
-        state = self._open_state()
-        renderer = self._engine.renderer
-        answer_ids = renderer.policy_turn_ids(action)
-        part = renderer.user_turn(observed, Lead.CLOSED if state.num_turns else Lead.START)
-        state.append([*part.token_ids.tolist(), *answer_ids], part.frames)
-        state.num_turns += 1
-        return PolicyTurn(action, token_ids=tuple(answer_ids), sampled=False)
+        state, renderer = self._open_state(), self._engine.renderer
+        chosen = renderer.policy_turn_ids(action)
+        part = renderer.user_turn(observed, state.lead)
+        frames = tuple(ShownFrame.of(frame) for frame in part.frames)
+        ids = [*part.token_ids.tolist(), *renderer.decision.kept(chosen)]
+        state.context_ids += ids
+        state.pending_ids += ids
+        state.pending_frames += frames
+        turn = PastTurn(observed.text, frames, chosen, isinstance(action, Reply))
+        state.end_turn(turn, renderer.decision.lead_after(chosen))
+        return PolicyTurn(action, token_ids=tuple(chosen), sampled=False)
 
     @property
     def num_context_tokens(self) -> int:
@@ -91,7 +119,7 @@ class EngineSession:
     @property
     def num_context_bytes(self) -> int:
         """Memory held by the KV cache. 0 once closed."""
-        return self._state.cache.num_bytes if self._state else 0
+        return self._state.slot.states.nbytes if self._state else 0
 
     @property
     def context_ids(self) -> tuple[int, ...]:
@@ -99,8 +127,10 @@ class EngineSession:
         return tuple(self._open_state().context_ids)
 
     def close(self) -> None:
-        """Free the cache. A closed session answers nothing; closing twice is fine."""
-        self._state = None
+        """Give the cache back. A closed session answers nothing; closing twice is fine."""
+        if self._state is not None:
+            state, self._state = self._state, None
+            self._engine.release(state)
 
     def __enter__(self) -> EngineSession:
         return self
@@ -108,9 +138,20 @@ class EngineSession:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    async def _submit(self, observed: EnvTurn | None) -> PolicyTurn | None:
+        state = self._open_state()
+        state.busy = True
+        try:
+            return await self._engine.submit(state, observed)
+        except asyncio.CancelledError:
+            self.close()
+            raise
+        finally:
+            state.busy = False
+
     def _open_state(self) -> SessionState:
         if self._state is None:
             raise RuntimeError("this session is closed; open another one with Engine.open")
-        if self._busy:
+        if self._state.busy:
             raise RuntimeError("this session is answering a turn; await it before the next call")
         return self._state

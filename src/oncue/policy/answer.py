@@ -1,0 +1,177 @@
+"""One turn being answered: what it puts into the next forward, and what the logits that come back decide.
+
+The first forward of a turn holds the turn and, as a draft, the choices of a silent answer. Each choice is made as if
+there were no draft, with the same random number; while it equals the drafted one, the logits for the next are already
+there. So a silent turn costs one forward, and the answer is the one plain decoding gives.
+
+Axis letters: L tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from oncue.policy.forward import RowInput
+from oncue.policy.sampling import Sampling, choose_token
+from oncue.policy.session import SessionState
+from oncue.policy.shown import ShownFrame
+from oncue.policy.window import PastTurn
+from oncue.render.decision import DecisionFormat
+from oncue.render.positions import mrope_positions
+from oncue.render.qwen_vl import QwenVLRenderer
+from oncue.types import EnvTurn, PolicyTurn, Reply
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Waiting:
+    """A turn that a session has submitted, and where its answer goes. `submitted_s` is a `perf_counter` reading.
+
+    `observed` None: nothing is asked; what is pending enters the cache.
+    """
+
+    state: SessionState
+    observed: EnvTurn | None
+    answered: asyncio.Future[PolicyTurn | None]
+    submitted_s: float
+
+    @property
+    def abandoned(self) -> bool:
+        """Nobody waits for the answer any more."""
+        return self.state.closed or self.answered.cancelled()
+
+
+@dataclass(slots=True, eq=False)
+class Answer:
+    """The state of one turn between forwards. `turn_ids` are its tokens; those pending from before come first."""
+
+    waiting: Waiting
+    renderer: QwenVLRenderer
+    turn_ids: list[int]
+    frames: tuple[ShownFrame, ...]
+    draft: tuple[int, ...] = ()
+    max_new_tokens: int = 1
+    chosen: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    num_fed: int = 0  # tokens of the answer in the cache
+    forced: bool = False
+    done: bool = False
+    answer_position: int = field(init=False)  # M-RoPE position of the first token of the answer
+    _prefix_positions_3L: np.ndarray = field(init=False)
+    _base_length: int = field(init=False)
+    _random_state: torch.Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        state = self.state
+        self._base_length = state.num_cached
+        self._random_state = state.generator.get_state()
+        grids = [frame.grid for frame in (*state.pending_frames, *self.frames)]
+        self._prefix_positions_3L, self.answer_position = mrope_positions(
+            [*state.pending_ids, *self.turn_ids],
+            grids,
+            self.renderer.image_pad_id,
+            self.renderer.merge_size,
+            state.next_position,
+        )
+
+    @property
+    def state(self) -> SessionState:
+        return self.waiting.state
+
+    @property
+    def decision(self) -> DecisionFormat:
+        return self.renderer.decision
+
+    @property
+    def num_asked(self) -> int:
+        """How many logits the next forward reads for this answer."""
+        if self.waiting.observed is None:
+            return 0
+        return 1 if self.chosen else 1 + len(self.draft)
+
+    def limit(self, max_new_tokens: int) -> None:
+        """Allow at most that many choices (at least 1); a draft that reaches beyond is cut."""
+        self.max_new_tokens = max_new_tokens
+        self.draft = self.draft[: max_new_tokens - 1]
+
+    def row(self) -> RowInput:
+        """What goes into the next forward."""
+        state = self.state
+        if self.chosen:
+            ids = self.decision.next_input(self.chosen)
+            assert ids is not None
+            return RowInput(state.slot, np.array(ids, np.int64), self._text_positions(len(ids)), (), (len(ids) - 1,))
+        prefix = [*state.pending_ids, *self.turn_ids]
+        inputs = [self.decision.next_input(self.draft[: i + 1]) or () for i in range(len(self.draft))]
+        drafted = [token for ids in inputs for token in ids]
+        read = np.cumsum([len(prefix) - 1, *map(len, inputs)]).tolist() if self.num_asked else ()
+        return RowInput(
+            state.slot,
+            np.array([*prefix, *drafted], np.int64),
+            np.concatenate([self._prefix_positions_3L, self._text_positions(len(drafted))], axis=1),
+            (*state.pending_frames, *self.frames),
+            read,
+        )
+
+    def advance(self, logprobs_RV: torch.Tensor, likeliest: list[int], sampling: Sampling) -> None:
+        """Choose as far as the logits read go. `likeliest`: their argmax, per logit."""
+        if self.waiting.observed is None:
+            self.done = True
+            return
+        draft = () if self.chosen else self.draft
+        if self.chosen:
+            self.num_fed += len(self.decision.next_input(self.chosen) or ())
+        for i, logprobs_V in enumerate(logprobs_RV):
+            if sampling.temperature == 0:
+                token = likeliest[i]
+            else:
+                token = choose_token(logprobs_V, sampling, self.state.generator)
+            self.chosen.append(token)
+            self.logprobs.append(float(logprobs_V[token]))
+            following = self.decision.next_input(self.chosen)
+            if following is None or len(self.chosen) == self.max_new_tokens:
+                self._finish(following is not None)
+                break
+            if i == len(draft) or token != draft[i]:
+                break
+            self.num_fed += len(following)
+        num_before = self._base_length + len(self.state.pending_ids) + len(self.turn_ids)
+        self.state.forget(num_before + self.num_fed)  # what was drafted and not said
+
+    def settle(self) -> PolicyTurn | None:
+        """Write the finished answer into the session's prefix."""
+        state, observed = self.state, self.waiting.observed
+        kept = self.decision.kept(self.chosen) if observed else ()
+        state.context_ids += [*self.turn_ids, *kept]
+        state.pending_ids, state.pending_frames = list(kept[self.num_fed :]), []
+        state.next_position = self.answer_position + self.num_fed
+        if observed is None:
+            return None
+        action = self.renderer.read_action(self.chosen, truncated=self.forced)
+        state.end_turn(
+            PastTurn(observed.text, self.frames, tuple(self.chosen), isinstance(action, Reply)),
+            self.decision.lead_after(self.chosen),
+        )
+        latency_ms = (time.perf_counter() - self.waiting.submitted_s) * 1000
+        return PolicyTurn(
+            action, tuple(self.chosen), tuple(self.logprobs), latency_ms=latency_ms, forced_close=self.forced
+        )
+
+    def undo(self) -> None:
+        """Put the session back to where it was before this turn."""
+        self.state.forget(self._base_length)
+        self.state.generator.set_state(self._random_state)
+
+    def _finish(self, forced: bool) -> None:
+        self.done, self.forced = True, forced
+        if forced:
+            self.chosen.append(self.renderer.im_end_id)
+            self.logprobs.append(0.0)
+
+    def _text_positions(self, num_tokens: int) -> np.ndarray:
+        first = self.answer_position + self.num_fed
+        return np.broadcast_to(np.arange(first, first + num_tokens), (3, num_tokens))
