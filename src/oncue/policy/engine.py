@@ -31,6 +31,7 @@ from oncue.types import EnvTurn, PolicyTurn
 
 __all__ = ["Engine", "Sampling", "Window", "banned_tokens"]
 
+_CLOSED = "the session was closed while it was answering a turn"
 _FIRST_TOKENS = 256  # what a new session's slot holds at least
 
 
@@ -40,14 +41,6 @@ class _Outcome:
 
     waiting: Waiting
     result: PolicyTurn | Exception | None
-
-    def deliver(self) -> None:
-        if self.waiting.answered.done() or self.waiting.answered.get_loop().is_closed():
-            return
-        if isinstance(self.result, Exception):
-            self.waiting.answered.set_exception(self.result)
-        else:
-            self.waiting.answered.set_result(self.result)
 
 
 class Engine:
@@ -161,6 +154,7 @@ class Engine:
             raise RuntimeError("this engine is closed; build another one")
         loop = asyncio.get_running_loop()
         waiting = Waiting(state, observed, loop.create_future(), time.perf_counter())
+        state.busy = True
         self._queue.append(waiting)
         self._changed.set()
         if self._worker is None or self._worker.done() or self._worker.get_loop() is not loop:
@@ -180,7 +174,20 @@ class Engine:
                 waiting = [*taken, *(answer.waiting for answer in self._answers)]
                 outcomes, self._answers = [_Outcome(w, error) for w in waiting], []
             for outcome in outcomes:
-                outcome.deliver()
+                self._deliver(outcome)
+
+    def _deliver(self, outcome: _Outcome) -> None:
+        """Hand a turn's outcome to whoever waits; its session may be used, or let go, from here on."""
+        state, answered = outcome.waiting.state, outcome.waiting.answered
+        state.busy = False
+        if state.closed:
+            self._pool.give_back(state.slot)
+        if answered.done() or answered.get_loop().is_closed():
+            return
+        if isinstance(outcome.result, Exception):
+            answered.set_exception(outcome.result)
+        else:
+            answered.set_result(outcome.result)
 
     async def _others_arrive(self) -> None:
         """Let the sessions that were just answered submit their next turn, so that they share the next forward."""
@@ -209,12 +216,12 @@ class Engine:
         for answer in self._answers:
             if answer.waiting.abandoned or answer.waiting.answered.get_loop() is not loop:
                 answer.undo()
-                outcomes.append(self._drop(answer.waiting))
+                outcomes.append(_Outcome(answer.waiting, RuntimeError(_CLOSED)))
         dropped = {id(outcome.waiting) for outcome in outcomes}
         self._answers = [answer for answer in self._answers if id(answer.waiting) not in dropped]
         for waiting in sorted(taken, key=lambda w: w.state.number):
             if waiting.abandoned:
-                outcomes.append(self._drop(waiting))
+                outcomes.append(_Outcome(waiting, RuntimeError(_CLOSED)))
                 continue
             try:
                 self._answers.append(self._begin(waiting))
@@ -223,12 +230,6 @@ class Engine:
         outcomes += self._advance(self._answers)
         self._answers = [answer for answer in self._answers if not answer.done]
         return outcomes
-
-    def _drop(self, waiting: Waiting) -> _Outcome:
-        """A turn that nobody waits for any more, or whose session was closed while it waited."""
-        if waiting.state.closed:
-            self._pool.give_back(waiting.state.slot)
-        return _Outcome(waiting, RuntimeError("the session was closed while it was answering a turn"))
 
     def _begin(self, waiting: Waiting) -> Answer:
         """Render a turn. On an error the session is as it was before."""
@@ -241,6 +242,12 @@ class Engine:
         if state.window is not None:
             cut(state, state.window, self.renderer, len(ids))
             ids = self.renderer.user_turn_ids(observed.text, grids, state.lead)
+            if len(state.context_ids) + len(ids) > state.window.max_tokens:
+                raise ContextFullError(
+                    f"the turn at {observed.clock_s:g} s needs {len(state.context_ids) + len(ids)} tokens with the "
+                    f"system message and what must be kept, and the window allows {state.window.max_tokens}; "
+                    "allow more tokens, or show fewer or smaller frames"
+                )
         answer = Answer(waiting, self.renderer, ids.tolist(), frames, self._draft)
         room = self.loaded.max_positions - answer.answer_position - 1  # a closing token must still fit
         if room < 1:

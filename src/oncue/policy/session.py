@@ -43,7 +43,7 @@ class SessionState:
     turns: list[PastTurn] = field(default_factory=list)
     next_position: int = 0
     lead: Lead = Lead.START
-    busy: bool = False  # a turn is waiting or being answered
+    busy: bool = False  # a turn is waiting or being answered: the engine has the state
     closed: bool = False
 
     def __post_init__(self) -> None:
@@ -139,15 +139,11 @@ class EngineSession:
         self.close()
 
     async def _submit(self, observed: EnvTurn | None) -> PolicyTurn | None:
-        state = self._open_state()
-        state.busy = True
         try:
-            return await self._engine.submit(state, observed)
+            return await self._engine.submit(self._open_state(), observed)
         except asyncio.CancelledError:
             self.close()
             raise
-        finally:
-            state.busy = False
 
     def _open_state(self) -> SessionState:
         if self._state is None:

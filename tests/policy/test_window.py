@@ -1,0 +1,135 @@
+"""Laws of bounded context: a session answers as a fresh one shown the kept turns would, and nothing grows."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+import torch
+from policy_support import RecordingEngine
+
+from oncue.errors import ConfigError, ContextFullError
+from oncue.policy.engine import Engine, Sampling, Window
+from oncue.policy.model import LoadedModel
+from oncue.policy.session import EngineSession
+from oncue.policy.window import PastTurn
+from oncue.render.decision import Lead
+from oncue.render.qwen_vl import PROACTIVE_SYSTEM
+from oncue.types import EnvTurn, FrameBatch, Reply, Silence
+from tiny_model import random_turn
+
+SHORT = Sampling(max_new_tokens=4)
+
+
+def stream(num_turns: int, questions: dict[int, str], seed: int = 0) -> list[EnvTurn]:
+    random = np.random.default_rng(seed)
+    return [random_turn(random, k + 1.0, 1, questions.get(k, "")) for k in range(num_turns)]
+
+
+def past(session: EngineSession) -> list[PastTurn]:
+    assert session._state is not None
+    return session._state.turns
+
+
+@pytest.mark.parametrize("keep", [None, 150])
+def test_a_bounded_session_answers_like_a_fresh_one_shown_the_kept_turns(
+    tiny_loaded: LoadedModel, keep: int | None
+) -> None:
+    """The law of positions: at every turn, also right after a cut, in the middle of the stretch and before the next."""
+    engine = RecordingEngine(tiny_loaded, SHORT, window=Window(500, keep, max_questions=2, max_replies=2))
+    turns = stream(60, {0: "Tell me whenever something moves.", 9: "And now?", 21: "What else?"})
+
+    async def go() -> tuple[float, int]:
+        worst, num_cuts = 0.0, 0
+        with engine.open() as session:
+            kept_turns: list[EnvTurn] = []
+            for turn in turns:
+                before = session.num_context_tokens
+                session_before = list(past(session))
+                engine.logits.clear()
+                answer = await session.respond(turn)
+                ours = torch.stack(engine.logits)
+                num_cuts += session.num_context_tokens < before
+                survivors = {id(t) for t in past(session)}
+                kept_turns = [t for t, p in zip(kept_turns, session_before, strict=True) if id(p) in survivors]
+                fresh_engine = RecordingEngine(tiny_loaded, SHORT)
+                with fresh_engine.open() as fresh:
+                    for t, p in zip(kept_turns, past(session)[:-1], strict=True):
+                        replay(fresh, t, p)
+                    repeated = await fresh.respond(turn)
+                    assert fresh.context_ids == session.context_ids
+                assert repeated.token_ids == answer.token_ids
+                worst = max(worst, float((torch.stack(fresh_engine.logits) - ours).abs().max()))
+                kept_turns.append(turn)
+        return worst, num_cuts
+
+    worst, num_cuts = asyncio.run(go())
+    assert num_cuts >= 3
+    assert worst <= 1e-4
+
+
+def replay(session: EngineSession, turn: EnvTurn, past_turn: PastTurn) -> None:
+    """Append a turn with the very ids that answered it, which need not be those of a written answer."""
+    state, renderer = session._state, session._engine.renderer
+    assert state is not None
+    session.replay(turn, Silence())
+    for ids in (state.context_ids, state.pending_ids):
+        del ids[len(ids) - len(renderer.silence_ids) :]
+        ids += renderer.decision.kept(past_turn.chosen)
+
+
+def test_what_is_kept(tiny_loaded: LoadedModel) -> None:
+    renderer = tiny_loaded.renderer
+    one_turn = len(renderer.user_turn(stream(1, {})[0], Lead.CLOSED)) + len(renderer.silence_ids)
+    system = len(renderer.system_block(PROACTIVE_SYSTEM))
+    bounds = Window(system + 30 * one_turn, system + 12 * one_turn, max_questions=2, max_replies=2)
+    engine = Engine(tiny_loaded, SHORT, window=bounds)
+    questions = {0: "First?", 3: "Second?", 6: "Third?"}
+    turns = stream(60, questions)
+
+    async def go() -> None:
+        with engine.open() as session:
+            for k, turn in enumerate(turns[:-1]):
+                session.replay(turn, Reply(f"reply {k}") if k in (2, 8, 11) else Silence())
+            await session.respond(turns[-1])
+            kept = past(session)
+            assert [t.text for t in kept if t.text] == ["Second?", "Third?"]
+            replies = [renderer.read_action(t.chosen, truncated=False) for t in kept[:-1] if t.replied]
+            assert replies == [Reply("reply 8"), Reply("reply 11")]
+            newest = [t.frames[0].grid for t in kept[-4:-1]]
+            assert len(newest) == 3
+            assert session.num_context_tokens <= system + 14 * one_turn
+
+    asyncio.run(go())
+
+
+def test_nothing_grows_on_an_endless_stream(tiny_loaded: LoadedModel) -> None:
+    window = Window(400, max_replies=2)
+    engine, sizes = Engine(tiny_loaded, SHORT, window=window), []
+    pixels = stream(1, {})[0].frames.pixels
+
+    async def go() -> None:
+        with engine.open() as session:
+            for k in range(300):
+                pixels_k = (pixels.astype(np.int16) + k % 50).clip(0, 255).astype(np.uint8)
+                await session.respond(EnvTurn(FrameBatch(pixels_k, np.array([k + 1.0])), k + 1.0, "Go." * (k == 0)))
+                assert session.num_context_tokens <= window.max_tokens + SHORT.max_new_tokens + 1
+                state = session._state
+                assert state is not None
+                assert state.next_position <= window.max_tokens
+                sizes.append((session.num_context_bytes, len(state.turns)))
+
+    asyncio.run(go())
+    assert {size for size, _ in sizes[100:]} == {sizes[100][0]}
+    assert max(num for _, num in sizes) < 40
+    assert engine._pool.num_free_bytes <= 2 * sizes[-1][0]
+
+
+def test_a_window_that_is_too_small_says_so(tiny_loaded: LoadedModel) -> None:
+    engine = Engine(tiny_loaded, SHORT, window=Window(60))
+    with engine.open() as session, pytest.raises(ContextFullError, match="60"):
+        asyncio.run(session.respond(stream(1, {})[0]))
+    for bad in ({"max_tokens": 0}, {"max_tokens": 10, "keep_tokens": 10}, {"max_tokens": 10, "max_questions": 0}):
+        with pytest.raises(ConfigError):
+            Window(**bad)
