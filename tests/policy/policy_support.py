@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from oncue.policy.answer import Answer
+from oncue.policy.choose import Chooser
 from oncue.policy.engine import Engine, Sampling
 from oncue.policy.model import LoadedModel
 from oncue.policy.session import EngineSession
@@ -24,11 +25,22 @@ class RecordingEngine(Engine):
 
     def __init__(self, loaded: LoadedModel, sampling: Sampling | None = None, **options: Any) -> None:
         super().__init__(loaded, sampling, **options)
+        self._chooser = RecordingChooser(loaded, self.sampling)
+
+    @property
+    def logits(self) -> list[torch.Tensor]:
+        assert isinstance(self._chooser, RecordingChooser)
+        return self._chooser.logits
+
+
+class RecordingChooser(Chooser):
+    def __init__(self, loaded: LoadedModel, sampling: Sampling) -> None:
+        super().__init__(loaded, sampling)
         self.logits: list[torch.Tensor] = []
 
-    def _choose(self, answers: Sequence[Answer], logits_RV: torch.Tensor) -> None:
+    def choose(self, answers: Sequence[Answer], logits_RV: torch.Tensor) -> None:
         before, asked = [len(answer.chosen) for answer in answers], [answer.num_asked for answer in answers]
-        super()._choose(answers, logits_RV)
+        super().choose(answers, logits_RV)
         first = 0
         for answer, num_before, num_asked in zip(answers, before, asked, strict=True):
             num_chosen = len(answer.chosen) - answer.forced - num_before

@@ -12,6 +12,7 @@ import torch
 from policy_support import hold, say
 
 from oncue.clock import Clock
+from oncue.policy.choose import Chooser
 from oncue.policy.engine import Engine, Sampling
 from oncue.policy.model import LoadedModel, load_model
 from oncue.types import EnvTurn, FrameBatch, Silence
@@ -106,17 +107,16 @@ def chi_square(one: Counter[tuple[int, ...]], other: Counter[tuple[int, ...]], n
     return sum((a - b) ** 2 / (a + b) for a, b in cells) / max(1, len(cells) - 1)
 
 
-class GreedyDraftEngine(Engine):
+class CarelessChooser(Chooser):
     """The mistake the test is for: a draft that is accepted whenever its token is the likeliest."""
 
-    def _choose(self, answers: Any, logits_RV: torch.Tensor) -> None:
-        silence, logits_RV = self.renderer.silence_ids[0], logits_RV.clone()
-        first = 0
+    def choose(self, answers: Any, logits_RV: torch.Tensor) -> None:
+        logits_RV, first = logits_RV.clone(), 0
         for answer in answers:
-            if not answer.chosen and int(logits_RV[first].argmax()) == silence:
-                logits_RV[first, silence] += 50
+            if answer.draft and not answer.chosen and int(logits_RV[first].argmax()) == answer.draft[0]:
+                logits_RV[first, answer.draft[0]] += 50
             first += answer.num_asked
-        super()._choose(answers, logits_RV)
+        super().choose(answers, logits_RV)
 
 
 def test_sampling_with_a_draft_follows_the_distribution(mini: LoadedModel) -> None:
@@ -127,7 +127,9 @@ def test_sampling_with_a_draft_follows_the_distribution(mini: LoadedModel) -> No
     drafted = first_answers(num, Engine(mini, other_numbers))
     assert len(plain) > 3
     assert chi_square(plain, drafted) < 2.0
-    wrong = first_answers(num, GreedyDraftEngine(mini, other_numbers))
+    careless = Engine(mini, other_numbers)
+    careless._chooser = CarelessChooser(mini, other_numbers)
+    wrong = first_answers(num, careless)
     assert chi_square(plain, wrong) > 4.0  # control
 
 

@@ -14,7 +14,8 @@ from policy_support import RecordingEngine, drawn_indices, hold, say, shown, sto
 
 import oncue.policy.answer as answer_module
 from oncue.errors import ContextFullError, InputError
-from oncue.policy.engine import Engine, Sampling, banned_tokens
+from oncue.policy.choose import banned_tokens
+from oncue.policy.engine import Engine, Sampling
 from oncue.policy.model import LoadedModel, load_model
 from oncue.policy.sampling import token_logprobs
 from oncue.render.decision import Lead

@@ -3,8 +3,6 @@
 Each step is one forward for everybody: turns that wait are shown, with a draft of the silent answer (`policy.answer`),
 and whoever is speaking gets the next token. Turns join and leave between steps. Steps run in a worker thread of the
 engine's own, so the event loop stays free. What two sessions are shown is encoded once.
-
-Axis letters: R logits read, V vocabulary.
 """
 
 from __future__ import annotations
@@ -20,16 +18,17 @@ import torch
 
 from oncue.errors import ContextFullError
 from oncue.policy.answer import Answer, Waiting
+from oncue.policy.choose import Chooser
 from oncue.policy.forward import PackedModel
 from oncue.policy.model import LoadedModel
-from oncue.policy.sampling import Sampling, token_logprobs
+from oncue.policy.sampling import Sampling
 from oncue.policy.session import EngineSession, SessionState
 from oncue.policy.shown import FrameShelf, ShownFrame
 from oncue.policy.window import Window, cut
 from oncue.render.qwen_vl import DEFAULT_SYSTEM, PROACTIVE_SYSTEM, QwenVLRenderer
 from oncue.types import EnvTurn, PolicyTurn
 
-__all__ = ["Engine", "Sampling", "Window", "banned_tokens"]
+__all__ = ["Engine", "Sampling", "Window"]
 
 _CLOSED = "the session was closed while it was answering a turn"
 _FIRST_TOKENS = 256  # what a new session's slot holds at least
@@ -70,8 +69,7 @@ class Engine:
         self._model = PackedModel(loaded)
         self._pool = self._model.pool
         self._shelf = FrameShelf()
-        self._banned_V = banned_tokens(loaded).to(loaded.device)
-        self._limited: dict[frozenset[int], torch.Tensor] = {}
+        self._chooser = Chooser(loaded, self.sampling)
         self._queue: list[Waiting] = []
         self._answers: list[Answer] = []  # being answered; only the worker thread touches it
         self._worker: asyncio.Task[None] | None = None
@@ -277,48 +275,5 @@ class Engine:
             answers[0].undo()
             answers[0].done = True
             return [_Outcome(answers[0].waiting, error)]
-        self._choose(answers, logits_RV)
+        self._chooser.choose(answers, logits_RV)
         return [_Outcome(answer.waiting, answer.settle()) for answer in answers if answer.done]
-
-    @torch.inference_mode()
-    def _choose(self, answers: Sequence[Answer], logits_RV: torch.Tensor) -> None:
-        asked = [answer.num_asked for answer in answers]
-        if sum(asked):
-            logprobs_RV = token_logprobs(logits_RV, self.sampling, self._banned(answers, asked))
-            likeliest = logprobs_RV.argmax(-1).tolist()
-        else:
-            logprobs_RV, likeliest = logits_RV, []
-        first = 0
-        for answer, num_asked in zip(answers, asked, strict=True):
-            end = first + num_asked
-            answer.advance(logprobs_RV[first:end], likeliest[first:end], self.sampling)
-            first = end
-
-    def _banned(self, answers: Sequence[Answer], asked: Sequence[int]) -> torch.Tensor:
-        """Which ids may not be chosen: (V,) for all alike, or (R, V) where a choice is limited."""
-        limits = [
-            answer.renderer.decision.allowed(len(answer.chosen) + i)
-            for answer, num_asked in zip(answers, asked, strict=True)
-            for i in range(num_asked)
-        ]
-        if not any(limits):
-            return self._banned_V
-        return torch.stack([self._banned_V if limit is None else self._all_but(limit) for limit in limits])
-
-    def _all_but(self, allowed: frozenset[int]) -> torch.Tensor:
-        if allowed not in self._limited:
-            banned_V = torch.ones_like(self._banned_V)
-            banned_V[sorted(allowed)] = False
-            self._limited[allowed] = banned_V
-        return self._limited[allowed]
-
-
-def banned_tokens(loaded: LoadedModel) -> torch.Tensor:
-    """Which ids (V,) bool a policy may never choose: special tokens but the closing one, and ids without a text."""
-    renderer = loaded.renderer
-    num_ids = renderer.tokenizer.get_vocab_size(with_added_tokens=True)
-    banned_V = torch.arange(loaded.model.lm_head.out_features) >= num_ids
-    special = {i for i, token in renderer.tokenizer.get_added_tokens_decoder().items() if token.special}
-    banned_V[sorted(special | renderer.structural_ids)] = True
-    banned_V[renderer.im_end_id] = False
-    return banned_V

@@ -1,0 +1,67 @@
+"""From the logits of a forward to the choices of everybody in it.
+
+Axis letters: R logits read, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from oncue.policy.answer import Answer
+from oncue.policy.model import LoadedModel
+from oncue.policy.sampling import Sampling, token_logprobs
+
+
+class Chooser:
+    """Chooses tokens for many answers at once; what may be chosen follows the decision format of each."""
+
+    def __init__(self, loaded: LoadedModel, sampling: Sampling) -> None:
+        self._sampling = sampling
+        self._banned_V = banned_tokens(loaded).to(loaded.device)
+        self._limited: dict[frozenset[int], torch.Tensor] = {}
+
+    @torch.inference_mode()
+    def choose(self, answers: Sequence[Answer], logits_RV: torch.Tensor) -> None:
+        """Advance each answer by the logits it asked for, in order."""
+        asked = [answer.num_asked for answer in answers]
+        if sum(asked):
+            logprobs_RV = token_logprobs(logits_RV, self._sampling, self._banned(answers, asked))
+            likeliest = logprobs_RV.argmax(-1).tolist()
+        else:
+            logprobs_RV, likeliest = logits_RV, []
+        first = 0
+        for answer, num_asked in zip(answers, asked, strict=True):
+            end = first + num_asked
+            answer.advance(logprobs_RV[first:end], likeliest[first:end], self._sampling)
+            first = end
+
+    def _banned(self, answers: Sequence[Answer], asked: Sequence[int]) -> torch.Tensor:
+        """Which ids may not be chosen: (V,) for all alike, or (R, V) where a choice is limited."""
+        limits = [
+            answer.renderer.decision.allowed(len(answer.chosen) + i)
+            for answer, num_asked in zip(answers, asked, strict=True)
+            for i in range(num_asked)
+        ]
+        if not any(limits):
+            return self._banned_V
+        return torch.stack([self._banned_V if limit is None else self._all_but(limit) for limit in limits])
+
+    def _all_but(self, allowed: frozenset[int]) -> torch.Tensor:
+        if allowed not in self._limited:
+            banned_V = torch.ones_like(self._banned_V)
+            banned_V[sorted(allowed)] = False
+            self._limited[allowed] = banned_V
+        return self._limited[allowed]
+
+
+def banned_tokens(loaded: LoadedModel) -> torch.Tensor:
+    """Which ids (V,) bool a policy may never choose: special tokens but the closing one, and ids without a text."""
+    renderer = loaded.renderer
+    num_ids = renderer.tokenizer.get_vocab_size(with_added_tokens=True)
+    banned_V = torch.arange(loaded.model.lm_head.out_features) >= num_ids
+    special = {i for i, token in renderer.tokenizer.get_added_tokens_decoder().items() if token.special}
+    banned_V[sorted(special | renderer.structural_ids)] = True
+    banned_V[renderer.im_end_id] = False
+    return banned_V
