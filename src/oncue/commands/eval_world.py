@@ -84,7 +84,7 @@ class EvalWorld:
 
         sampling = Sampling(temperature=self.temperature, max_new_tokens=MAX_NEW_TOKENS, seed=self.seed)
         engine = Engine(load_model(self.model, self.device), sampling)
-        return lambda _: engine.open()
+        return lambda clip: engine.open(seed=(self.seed << 32) + clip.index)  # whoever else is being watched
 
     def _report(self, scores: WorldScores) -> None:
         from rich.console import Console

@@ -6,6 +6,7 @@ whether it looks: clips that stand still (any reply is false) and clips whose fr
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,6 +33,7 @@ from oncue.world.make import make_world, video_path
 
 CONTROLS = ("none", "frozen", "shuffled")
 FRAME_INTERVAL_S = 1.0
+NUM_AT_ONCE = 16  # clips watched together: sessions share the forwards of one engine
 OMEGAS = (0.0, 0.5, 1.0)
 HEADLINE_OMEGA = 0.5
 
@@ -147,17 +149,25 @@ def open_clip(file: ClipFile, control: str = "none") -> FrameSource:
 
 
 async def watch_world(
-    files: Iterable[ClipFile],
+    files: Sequence[ClipFile],
     open_session: Callable[[Clip], PolicySession],
     control: str = "none",
     on_clip: Callable[[Transcript], None] = lambda _: None,
+    num_at_once: int = NUM_AT_ONCE,
 ) -> list[Transcript]:
-    """What was said about each clip, one after the other, each in a session of its own."""
-    transcripts = []
-    for file in files:
-        transcripts.append(await watch(open_clip(file, control), open_session(file.clip), file.clip.task))
-        on_clip(transcripts[-1])
-    return transcripts
+    """What was said about each clip, in the order of `files`; each in a session of its own, `num_at_once` together.
+
+    `on_clip` is called as clips are finished.
+    """
+    places = asyncio.Semaphore(num_at_once)
+
+    async def one(file: ClipFile) -> Transcript:
+        async with places:
+            transcript = await watch(open_clip(file, control), open_session(file.clip), file.clip.task)
+        on_clip(transcript)
+        return transcript
+
+    return list(await asyncio.gather(*(one(file) for file in files)))
 
 
 def baselines(clips: Iterable[Clip]) -> dict[str, list[Transcript]]:
