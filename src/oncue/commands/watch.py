@@ -22,6 +22,8 @@ from oncue.watch.page import to_page
 from oncue.watch.record import KeptFrames, Recorder, SpokenReply, Watched
 from oncue.watch.run import Stopper, WatchEvents, watch_source
 
+ENDLESS_CONTEXT_TOKENS = 16384  # about two minutes of the 3B model at one frame per second
+
 
 @dataclass(frozen=True)
 class Watch:
@@ -61,6 +63,11 @@ class Watch:
 
     max_new_tokens: int = 512
     """Longest reply; a longer one is cut."""
+
+    context_tokens: int | None = None
+    """Longest context the model is given: before it grows beyond, old silent turns are dropped, down to half. Questions,
+    the last replies and the newest turns stay. By default everything is kept, and 16384 tokens of a stream without a
+    known end."""
 
     max_pixels: int | None = None
     """Largest area of a frame, in pixels, before it is scaled down. By default what the model's folder says, but no
@@ -139,28 +146,32 @@ class Watch:
             source = ReadAhead(source)  # decodes while the model is loaded; a camera must not be read ahead
         try:
             check_questions(run.recorder.questions, run.video_s)
-            session = self._session()
+            session = self._session(endless=run.video_s is None)
         except BaseException:
             source.close()
             raise
         run.load_s = time.perf_counter() - run.started
         return (Paced(source) if self.realtime else source), session
 
-    def _session(self) -> PolicySession:
-        from oncue.policy.engine import Engine, Sampling
+    def _session(self, *, endless: bool) -> PolicySession:
+        from oncue.policy.engine import Engine, Sampling, Window
         from oncue.policy.model import load_model
         from oncue.render.qwen_vl import PROACTIVE_SYSTEM
 
         loaded = load_model(self.model, self.device, self.dtype, max_pixels=self.max_pixels)
         sampling = Sampling(temperature=self.temperature, max_new_tokens=self.max_new_tokens, seed=self.seed)
-        return Engine(loaded, sampling).open(PROACTIVE_SYSTEM if self.system is None else self.system)
+        bound = self.context_tokens or (min(ENDLESS_CONTEXT_TOKENS, loaded.max_positions) if endless else None)
+        engine = Engine(loaded, sampling, window=None if bound is None else Window(bound))
+        return engine.open(PROACTIVE_SYSTEM if self.system is None else self.system)
 
     def _clock(self) -> Clock:
         """The grid of video time. Checks the numbers that would otherwise be found wrong only after loading."""
-        for name, smallest in (("frames_per_turn", 1), ("max_new_tokens", 1), ("temperature", 0), ("seed", 0)):
-            if not getattr(self, name) >= smallest:
+        smallest_of = {"frames_per_turn": 1, "max_new_tokens": 1, "temperature": 0, "seed": 0, "context_tokens": 1}
+        for name, smallest in smallest_of.items():
+            given = getattr(self, name)
+            if given is not None and not given >= smallest:
                 flag = "--" + name.replace("_", "-")
-                raise ConfigError(f"{flag} must be at least {smallest}, got {getattr(self, name)}")
+                raise ConfigError(f"{flag} must be at least {smallest}, got {given}")
         try:
             return Clock(self.frame_interval_s)
         except ValueError as error:
