@@ -65,9 +65,9 @@ class Watch:
     """Longest reply; a longer one is cut."""
 
     context_tokens: int | None = None
-    """Longest context the model is given: before it grows beyond, old silent turns are dropped, down to half. Questions,
-    the last replies and the newest turns stay. By default everything is kept, and 16384 tokens of a stream without a
-    known end."""
+    """Longest context the model is given: before it grows beyond, old silent turns are dropped, down to half.
+    Questions, the last replies and the newest turns stay. By default everything is kept, and of a stream without a
+    known end 16384 tokens."""
 
     max_pixels: int | None = None
     """Largest area of a frame, in pixels, before it is scaled down. By default what the model's folder says, but no
