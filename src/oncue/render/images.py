@@ -11,12 +11,15 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from oncue.errors import ConfigError, InputError, ModelError
 from oncue.render.base import PatchedFrame
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 MAX_ASPECT_RATIO = 200  # beyond it the reference processor refuses too
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -78,17 +81,21 @@ class FrameProcessor:
         height, width = self.resized_px(height_px, width_px)
         return (height // self.cell_px) * (width // self.cell_px)
 
-    def __call__(self, frame: np.ndarray) -> PatchedFrame:
-        """`frame` (H, W, 3) uint8 RGB as patches in the order of the vision encoder (merge cell by merge cell)."""
+    def resized(self, frame: np.ndarray) -> Image.Image:
+        """`frame` (H, W, 3) uint8 RGB as an image of the size that `resized_px` gives."""
         if frame.ndim != 3 or frame.shape[-1] != 3 or frame.dtype != np.uint8:
             raise InputError(f"a frame must be (H, W, 3) uint8 RGB, got {frame.shape} {frame.dtype}")
         from PIL import Image
 
         height, width = self.resized_px(frame.shape[0], frame.shape[1])
         # resized even where the size stays, as the reference does
-        image = Image.fromarray(frame).resize((width, height), resample=Image.Resampling(self.resample))
+        return Image.fromarray(frame).resize((width, height), resample=Image.Resampling(self.resample))
+
+    def __call__(self, frame: np.ndarray) -> PatchedFrame:
+        """`frame` (H, W, 3) uint8 RGB as patches in the order of the vision encoder (merge cell by merge cell)."""
+        image = self.resized(frame)
         patch, merge = self.patch_size, self.merge_size
-        rows, columns = height // patch, width // patch
+        rows, columns = image.height // patch, image.width // patch
         cells = np.asarray(image).reshape(rows // merge, merge, patch, columns // merge, merge, patch, 3)
         ordered = cells.transpose(0, 3, 1, 4, 6, 2, 5)  # cell row and column, row and column in the cell, channel, y, x
         values = np.empty((*ordered.shape[:5], self.temporal_patch_size, patch, patch), np.float32)
