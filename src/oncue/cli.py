@@ -42,7 +42,7 @@ VERBS = (
     Verb("doctor", "oncue.commands.doctor", "Doctor", "check that everything works here, and how to mend it"),
 )
 
-_EXIT_INPUT, _EXIT_STOPPED, _EXIT_NO_READER = 2, 130, 141
+_EXIT_FAILURE, _EXIT_INPUT, _EXIT_STOPPED, _EXIT_NO_READER = 1, 2, 130, 141
 
 
 class UsageError(Exception):
@@ -62,10 +62,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _drop_stdout()
         return _EXIT_NO_READER
-    except ValueError as error:
-        if not _is_users(error):
+    except (ValueError, RuntimeError) as error:
+        code = _exit_code(error)
+        if code is None:
             raise
-        return _complain(str(error), _EXIT_INPUT)
+        return _complain(str(error), code)
     finally:
         warnings.formatwarning = stock_format
 
@@ -143,10 +144,13 @@ def _one_line(boxed: str) -> str:
     return message or "the flags cannot be read"
 
 
-def _is_users(error: ValueError) -> bool:
-    from oncue.errors import InputError
+def _exit_code(error: Exception) -> int | None:
+    """The exit code of an error whose text says everything; None for a defect of ours."""
+    from oncue.errors import BackendError, InputError
 
-    return isinstance(error, InputError)
+    if isinstance(error, InputError):
+        return _EXIT_INPUT
+    return _EXIT_FAILURE if isinstance(error, BackendError) else None
 
 
 def _one_line_warning(

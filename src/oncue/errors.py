@@ -1,7 +1,7 @@
 """Errors a user can mend. Each is a standard-library error that says what was given, what was expected, what to do.
 
-The command line prints their text alone and exits with 2; any other exception is a defect of ours and keeps its
-traceback.
+The command line prints their text alone and exits with 2, or with 1 for a `BackendError`, where the input was right;
+any other exception is a defect of ours and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -33,6 +33,10 @@ class DataError(InputError):
 
 class ConfigError(InputError):
     """A setting is unknown, out of range, or contradicts another."""
+
+
+class BackendError(RuntimeError):
+    """A model server did not answer, or not with something that can be used."""
 
 
 class CorruptStretchWarning(UserWarning):
