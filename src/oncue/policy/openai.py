@@ -1,0 +1,271 @@
+"""A policy behind any OpenAI-compatible chat server (vLLM, SGLang, ...): each turn is at most two requests.
+
+The first request asks for one token. If it begins the silence text, the client writes that text itself and goes on: a
+silent turn costs the server one forward over what is new. Otherwise a second request lets the server continue the
+message, streamed. A server that cannot continue a message gets one whole request per turn; which kind it is shows at
+the first turn that is not silent.
+
+The server keeps nothing between turns: the dialogue is sent again each time, bounded by a `RoundWindow`, and the
+server's prefix cache spares it the work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+import logging
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from oncue.errors import BackendError, ConfigError
+from oncue.policy.chat_client import ChatClient, Completion, RefusedError, Retries, base_url
+from oncue.policy.chat_prompt import Message, Round, RoundWindow, policy_message, system_message, user_message
+from oncue.render.actions import TextFormat
+from oncue.render.images import FrameProcessor
+from oncue.render.markup import PROACTIVE_SYSTEM
+from oncue.render.qwen_vl import MMDUET2_MAX_PIXELS
+from oncue.types import EnvTurn, PolicyTurn, Reply, Silence
+
+_log = logging.getLogger(__name__)
+_CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}
+_NUM_CANDIDATES = 5  # for the first token, with their probabilities; no server allows fewer
+_NUM_COMPARED = 8  # tokens of a continuation that show whether it is one
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """How a chat server is asked.
+
+    `verify_silence`: let the server finish each turn that begins like silence, and take it for silence only if it is
+    exactly that; without it, the first word of the silence text decides. `silence_token_ids`: ids of the first token
+    of silence in the model's vocabulary; vLLM then gives their probability even where they are unlikely.
+    `timeout_s` bounds each request. Raises ConfigError for numbers out of range.
+    """
+
+    max_new_tokens: int = 512
+    max_pixels: int = MMDUET2_MAX_PIXELS
+    jpeg_quality: int = 90
+    verify_silence: bool = False
+    silence_token_ids: tuple[int, ...] = ()
+    timeout_s: float = 60.0
+    retries: Retries = field(default_factory=Retries)
+    window: RoundWindow = field(default_factory=RoundWindow)
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1 or not 1 <= self.jpeg_quality <= 100 or not self.timeout_s > 0:
+            raise ConfigError(
+                "a chat server needs max_new_tokens >= 1, jpeg_quality from 1 to 100 and timeout_s > 0, got "
+                f"{self.max_new_tokens}, {self.jpeg_quality} and {self.timeout_s}"
+            )
+
+
+class Opening(enum.Enum):
+    """What the first token of a turn says about it."""
+
+    SILENT = "silent"  # it is the first word of silence, or more of it
+    SPEAKS = "speaks"
+    EITHER = "either"  # it is less than that word: both may follow
+
+
+def opening(token: str, silence_text: str) -> Opening:
+    """How a turn goes on whose first token has the text `token`: for NO REPLY, `NO` is silent, `N` may be either."""
+    begun = token.lstrip()
+    if not begun or not silence_text.startswith(begun):
+        return Opening.SPEAKS
+    return Opening.SILENT if len(begun) >= len(silence_text.split()[0]) else Opening.EITHER
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    text: str
+    at_limit: bool
+    silence_probability: float | None
+
+
+class ChatServer:
+    """A model on a server, and what was learnt about that server. Open a session per dialogue; they may share it.
+
+    `url` is the server's address with or without its /v1; `api_key` defaults to the variable OPENAI_API_KEY. Nothing
+    is sent before the first turn. Raises ConfigError for an address that cannot be one.
+    """
+
+    def __init__(
+        self, url: str, model: str, options: ServerOptions | None = None, *, api_key: str | None = None
+    ) -> None:
+        self.model = model
+        self.options = options or ServerOptions()
+        key = os.environ.get("OPENAI_API_KEY", "") if api_key is None else api_key
+        self.client = ChatClient(base_url(url), key, self.options.timeout_s, self.options.retries)
+        self.continues: bool | None = None  # whether the server continues a message; None: not known yet
+        self.format = TextFormat()
+        self._frames = FrameProcessor(max_pixels=self.options.max_pixels)
+        listing: dict[str, Any] = {"logprobs": True, "top_logprobs": _NUM_CANDIDATES}
+        self._extras: list[Mapping[str, Any]] = [listing, {}]  # fields for the first token; the first not yet refused
+        if self.options.silence_token_ids:
+            self._extras.insert(0, {**listing, "logprob_token_ids": list(self.options.silence_token_ids)})
+
+    def open(self, system: str = PROACTIVE_SYSTEM) -> ChatSession:
+        """A new dialogue that begins with the system message `system`."""
+        return ChatSession(self, system)
+
+    async def aclose(self) -> None:
+        """Close the connections to the server."""
+        await self.client.aclose()
+
+    def user_message(self, shown: EnvTurn) -> Message:
+        """A turn as a message. Raises InputError for text that would steer the server."""
+        return user_message(shown, self._frames, self.options.jpeg_quality)
+
+    async def answer(self, messages: Sequence[Message]) -> _Answer:
+        """The model's answer to the last of `messages`, in as few tokens as it takes."""
+        if self.continues is False:
+            return await self._whole(messages)
+        first = await self._ask(messages, 1)
+        probability = self._silence_probability(first)
+        if not first.at_limit or self.options.max_new_tokens == 1:
+            return _Answer(first.text, first.at_limit, probability)
+        if opening(first.text, self.format.silence_text) is Opening.SILENT and not self.options.verify_silence:
+            return _Answer(self.format.silence_text, False, probability)
+        if not _can_stand(first.text):
+            return await self._whole(messages)
+        if self.continues is None:
+            return await self._learn(messages, first)
+        rest = await self._rest(messages, first, self.options.max_new_tokens - 1)
+        if rest is None:
+            return await self._whole(messages)
+        return _Answer(first.text + rest.text, rest.at_limit, probability)
+
+    async def _whole(self, messages: Sequence[Message]) -> _Answer:
+        done = await self._ask(messages, self.options.max_new_tokens)
+        return _Answer(done.text, done.at_limit, self._silence_probability(done))
+
+    async def _learn(self, messages: Sequence[Message], first: Completion) -> _Answer:
+        """The answer as a whole, and then whether continuing `first` leads to the same: some servers begin anew."""
+        whole = await self._whole(messages)
+        following = whole.text[len(first.text) :]
+        if not following or not whole.text.startswith(first.text):
+            return whole  # nothing to compare with
+        try:
+            rest = await self._rest(messages, first, _NUM_COMPARED)
+        except BackendError as error:
+            _log.warning("whether %s continues a message is still open: %s", self.client.url, error)
+            return whole
+        self.continues = rest is not None and bool(rest.text) and following.startswith(rest.text)
+        if not self.continues:
+            _log.warning("%s does not continue a message: from now on each turn is one whole request", self.client.url)
+        return whole
+
+    async def _rest(self, messages: Sequence[Message], first: Completion, max_tokens: int) -> Completion | None:
+        """How the server continues a message that begins with `first`; None where it refuses to."""
+        begun = policy_message(first.text)
+        try:
+            return await self.client.complete(self.model, [*messages, begun], max_tokens, _CONTINUE)
+        except RefusedError:
+            return None
+
+    async def _ask(self, messages: Sequence[Message], max_tokens: int) -> Completion:
+        """A request with as many of the extra fields as the server takes; which those are is remembered."""
+        extras = self._extras
+        for place, extra in enumerate(extras[:-1]):
+            with contextlib.suppress(RefusedError):
+                done = await self.client.complete(self.model, messages, max_tokens, extra)
+                self._take_only(extras[place:])
+                return done
+        done = await self.client.complete(self.model, messages, max_tokens, extras[-1])
+        self._take_only(extras[-1:])
+        return done
+
+    def _take_only(self, extras: list[Mapping[str, Any]]) -> None:
+        if len(extras) < len(self._extras):
+            refused = ", ".join(sorted(self._extras[0].keys() - extras[0].keys()))
+            _log.warning("%s takes no %s; going on without", self.client.url, refused)
+            self._extras = extras
+
+    def _silence_probability(self, done: Completion) -> float | None:
+        if done.first_probs is None:
+            return None
+        silence = self.format.silence_text
+        return sum(p for token, p in done.first_probs.items() if opening(token, silence) is Opening.SILENT)
+
+
+class ChatSession:
+    """A `PolicySession` on a `ChatServer`. Get one from `ChatServer.open`.
+
+    `silence_probability` is that of the newest turn: how likely its first token began silence, as far as the server
+    listed candidates (so it may be too low), or None where it lists none.
+    """
+
+    def __init__(self, server: ChatServer, system: str) -> None:
+        self.silence_probability: float | None = None
+        self._server = server
+        self._system = system_message(system)
+        self._rounds: tuple[Round, ...] = ()
+        self._busy = False
+        self._closed = False
+
+    @property
+    def num_rounds(self) -> int:
+        """How many rounds the prompt of the next turn holds at most. 0 once closed."""
+        return len(self._rounds)
+
+    async def respond(self, observed: EnvTurn) -> PolicyTurn:
+        """Show a turn and get the policy's answer, without token ids. Turns of one session go one after the other.
+
+        Raises BackendError where the server gives no answer, InputError for a turn that cannot be sent. After an
+        error, and after being cancelled, the session is as it was before: the turn can be shown again.
+        """
+        if self._closed or self._busy:
+            state = "closed; open another one" if self._closed else "answering a turn; await it before the next"
+            raise RuntimeError(f"this session is {state}")
+        self._busy = True
+        started = time.perf_counter()
+        try:
+            shown = self._server.user_message(observed)
+            kept = self._server.options.window.cut(self._rounds)
+            past = [message for turn in kept for message in (turn.shown, turn.answered)]
+            answer = await self._server.answer([self._system, *past, shown])
+        finally:
+            self._busy = False
+        action = self._server.format.read(answer.text, truncated=answer.at_limit)
+        said = self._server.format.silence_text if isinstance(action, Silence) else answer.text
+        if not self._closed:
+            turn = Round(shown, policy_message(said), bool(observed.text), isinstance(action, Reply))
+            self._rounds = (*kept, turn)
+        self.silence_probability = answer.silence_probability
+        latency_ms = (time.perf_counter() - started) * 1000
+        return PolicyTurn(action, latency_ms=latency_ms, forced_close=answer.at_limit)
+
+    def close(self) -> None:
+        """Forget the dialogue. A closed session answers nothing; closing twice is fine."""
+        self._closed, self._rounds = True, ()
+
+
+def connect(url: str, model: str | None = None, options: ServerOptions | None = None) -> ChatServer:
+    """The server at `url` and its model `model`, or the only one it has. Not for use inside an event loop.
+
+    Raises ConfigError where the model must be named, BackendError where the server does not say which it has.
+    """
+    server = ChatServer(url, model or "", options)
+    if model is None:
+        names = asyncio.run(_model_names(server))
+        if len(names) != 1:
+            known = f"it has {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}" if names else "it lists none"
+            raise ConfigError(f"name the model that {server.client.url} should use (--model NAME): {known}")
+        server.model = names[0]
+    return server
+
+
+async def _model_names(server: ChatServer) -> list[str]:
+    try:
+        return await server.client.model_names()
+    finally:
+        await server.aclose()
+
+
+def _can_stand(text: str) -> bool:
+    """Whether `text` survives being the beginning of a message: templates strip those, and half a character is none."""
+    return bool(text) and text == text.strip() and "\ufffd" not in text
