@@ -32,7 +32,9 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
     """`oncue watch` with a policy that speaks at 2 s and 5 s and needs no weights."""
-    monkeypatch.setattr(Watch, "_session", lambda _: ScriptedPolicy({2.0: "It got lighter.", 5.0: "Again [bold]."}))
+    monkeypatch.setattr(
+        Watch, "_session", lambda _, **__: ScriptedPolicy({2.0: "It got lighter.", 5.0: "Again [bold]."})
+    )
 
 
 def complaint(capsys: pytest.CaptureFixture[str]) -> str:
@@ -111,7 +113,7 @@ def test_a_question_after_an_unforeseen_end_is_told_of_once_all_is_written(clip,
 
 
 def test_a_defect_of_ours_keeps_its_traceback(clip, monkeypatch) -> None:
-    def broken(_: Watch) -> ScriptedPolicy:
+    def broken(_: Watch, **__: bool) -> ScriptedPolicy:
         raise ValueError("a bug")
 
     monkeypatch.setattr(Watch, "_session", broken)
@@ -183,7 +185,7 @@ import sys
 from oncue import cli
 from oncue.commands.watch import Watch
 from oncue.policy.scripted import TalkPolicy
-Watch._session = lambda self: TalkPolicy("x" * 200)
+Watch._session = lambda self, **_: TalkPolicy("x" * 200)
 sys.exit(cli.main(sys.argv[1:]))
 """
 
