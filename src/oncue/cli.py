@@ -39,6 +39,7 @@ VERBS = (
     ),
     Verb("world make", "oncue.commands.world", "WorldMake", "make videos with exact gold"),
     Verb("train sft", "oncue.commands.train", "TrainSft", "teach a model from written dialogues"),
+    Verb("bench engine", "oncue.commands.bench", "BenchEngine", "measure how fast and how exact the engine is here"),
     Verb("doctor", "oncue.commands.doctor", "Doctor", "check that everything works here, and how to mend it"),
 )
 

@@ -18,7 +18,7 @@ LEVELS: dict[str, float] = {
     **dict.fromkeys(("video", "render", "reward"), 1),
     **dict.fromkeys(("env", "policy", "dialogue"), 2),
     **dict.fromkeys(("rollout", "world"), 3),  # the world writes its gold as dialogues
-    **dict.fromkeys(("train", "eval", "serve", "watch"), 4),
+    **dict.fromkeys(("train", "eval", "serve", "watch", "bench"), 4),
     **dict.fromkeys(("recipes", "doctor"), 5),
     **dict.fromkeys(("cli", "commands"), 6),
 }

@@ -1,0 +1,132 @@
+"""How fast: a carried session against processing all again, silence with and without a draft, batches, frames."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from itertools import islice
+from statistics import median
+
+import numpy as np
+
+from oncue.bench.settings import TURNS, BenchSettings
+from oncue.bench.stock import stock_answer
+from oncue.bench.turns import Held, hold, hold_all, random_frame, video
+from oncue.policy.engine import Engine, Sampling
+from oncue.policy.model import LoadedModel
+
+HD_PX = (720, 1280)
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedTurns:
+    """Milliseconds per turn at each of `TURNS`: with everything processed again, and with the session carried on.
+
+    `num_same_answers` of them were answered alike by both, token for token.
+    """
+
+    reprefill_ms: dict[int, float]
+    incremental_ms: dict[int, float]
+    num_same_answers: int
+    num_silent: int
+    num_timed: int
+
+
+async def carried_turns(loaded: LoadedModel, settings: BenchSettings, seed: int) -> CarriedTurns:
+    """One dialogue, carried from turn to turn; at each of `TURNS` the same turn is also answered from scratch.
+
+    From scratch: all frames are prepared and encoded, the whole prompt goes through the model, the answer is decoded
+    token by token (transformers' own `generate`).
+    """
+    sampling = Sampling(max_new_tokens=settings.max_new_tokens)
+    before = settings.num_near_turns // 2
+    reprefill_ms, incremental_ms = {}, {}
+    num_same = num_silent = num_timed = num_held = 0
+    shown = list(islice(video(seed), max(TURNS) + settings.num_near_turns))
+    with Engine(loaded, sampling) as engine, engine.open() as session:
+        for turn in TURNS:
+            await hold(session, shown[num_held : turn - before - 1])
+            head = await hold(session, shown[turn - before - 1 : turn])
+            answer = head.answers[-1]
+            prompt_ids = session.context_ids[: -len(engine.renderer.decision.kept(answer.token_ids)) or None]
+            frames = [observed.frames.pixels[0] for observed in shown[:turn]]
+            scratch_ms = []
+            for _ in range(settings.num_reprefills):
+                started_s = time.perf_counter()
+                stock = stock_answer(loaded, prompt_ids, frames, settings.max_new_tokens)
+                scratch_ms.append(1000 * (time.perf_counter() - started_s))
+            num_held = turn + settings.num_near_turns - before - 1
+            tail = await hold(session, shown[turn:num_held])
+            reprefill_ms[turn] = median(scratch_ms)
+            incremental_ms[turn] = median(head.answer_ms + tail.answer_ms)
+            num_same += stock == answer.token_ids[: len(answer.token_ids) - answer.forced_close]
+            num_silent += head.num_silent + tail.num_silent
+            num_timed += len(head.answers) + len(tail.answers)
+    return CarriedTurns(reprefill_ms, incremental_ms, num_same, num_silent, num_timed)
+
+
+@dataclass(frozen=True, slots=True)
+class SilentTurns:
+    """Median milliseconds per turn, decoded token by token (`plain_ms`) and with the silent answer drafted."""
+
+    plain_ms: float
+    drafted_ms: float
+    num_silent: int
+    num_timed: int
+
+
+async def silent_turns(loaded: LoadedModel, settings: BenchSettings, seed: int) -> SilentTurns:
+    """The same turns to two sessions, by turns: a slow moment of the machine hits both alike."""
+    sampling = Sampling(max_new_tokens=settings.max_new_tokens)
+    shown = list(islice(video(seed), settings.num_warm_turns + settings.num_timed_turns))
+    plain: list[Held] = []
+    drafted: list[Held] = []
+    with (
+        Engine(loaded, sampling, draft=False) as slow,
+        Engine(loaded, sampling) as fast,
+        slow.open() as first,
+        fast.open() as second,
+    ):
+        for turn in shown:
+            plain.append(await hold(first, [turn]))
+            drafted.append(await hold(second, [turn]))
+    plain, drafted = plain[settings.num_warm_turns :], drafted[settings.num_warm_turns :]
+    return SilentTurns(
+        median(held.answer_ms[0] for held in plain),
+        median(held.answer_ms[0] for held in drafted),
+        sum(held.num_silent for held in drafted),
+        len(drafted),
+    )
+
+
+async def decisions_per_s(loaded: LoadedModel, num_sessions: int, settings: BenchSettings, seed: int) -> float:
+    """Turns answered per second by that many sessions at once, each watching a video of its own.
+
+    Few sessions are timed several times, so that a slow moment of the machine weighs less.
+    """
+    num_turns = settings.num_warm_turns + settings.num_rounds
+    videos = [list(islice(video(seed + i), num_turns)) for i in range(num_sessions)]
+    num_times = -(-settings.num_batch_sessions // num_sessions)
+    elapsed_s = 0.0
+    with Engine(loaded, Sampling(max_new_tokens=settings.max_new_tokens)) as engine:
+        for _ in range(num_times):
+            sessions = [engine.open() for _ in videos]
+            await hold_all(sessions, [shown[: settings.num_warm_turns] for shown in videos])
+            started_s = time.perf_counter()
+            await hold_all(sessions, [shown[settings.num_warm_turns :] for shown in videos])
+            elapsed_s += time.perf_counter() - started_s
+            for session in sessions:
+                session.close()
+    return num_times * num_sessions * settings.num_rounds / elapsed_s
+
+
+def preprocess_ms(loaded: LoadedModel, size_px: tuple[int, int], settings: BenchSettings, seed: int) -> float:
+    """Median milliseconds from the pixels of one frame (height, width) to the patches the vision encoder takes."""
+    random = np.random.default_rng(seed)
+    took_ms = []
+    for _ in range(settings.num_preprocessed):
+        frame = random_frame(random, size_px)
+        started_s = time.perf_counter()
+        loaded.renderer.frame_processor(frame)
+        took_ms.append(1000 * (time.perf_counter() - started_s))
+    return median(took_ms)
