@@ -35,13 +35,27 @@ def test_events_fall_on_video_frames_and_never_share_a_turn(world):
 
 @pytest.mark.parametrize("world", STYLES)
 def test_the_number_of_objects_is_that_of_the_tracks(world):
+    num_half = 0  # events at whose first frame just half of the object is there
     for scene in scenes(world, 60):
         for event in scene.events:
-            # a track that fades in or out counts from, or until, half of it can be seen
-            just_after_s = event.visible_s + 1e-6
-            present = sum(t.presence_at(just_after_s) >= 0.5 - 1e-3 for t in scene.tracks if t.ramp_s == 0)
-            ramping = sum(t.ramp_s > 0 for t in scene.tracks)
-            assert present <= event.count <= present + ramping
+            assert event.count == sum(track.is_present(event.visible_s) for track in scene.tracks)
+            num_half += any(track.presence_at(event.visible_s) == 0.5 for track in scene.tracks)
+    assert (num_half > 20) == (world == "footage")
+
+
+@pytest.mark.parametrize("world", STYLES)
+def test_half_of_an_object_can_be_seen_from_visible_s_on_and_no_frame_earlier(world):
+    """Of objects that a cut ends, too: it must not change how they came in."""
+    num_cut_off = 0
+    for scene in scenes(world):
+        for event in (e for e in scene.events if e.kind in ("appears", "leaves")):
+            before_s = event.visible_s - 1 / scene.frame_rate
+            turned = [t for t in scene.tracks if t.is_present(event.visible_s) != t.is_present(before_s)]
+            assert len(turned) == 1
+            earlier, now = turned[0].presence_at(before_s), turned[0].presence_at(event.visible_s)
+            assert earlier < 0.5 <= now if event.kind == "appears" else now <= 0.5 < earlier
+            num_cut_off += turned[0].ramp_s > 0 and turned[0].cut_s < scene.duration_s
+    assert (num_cut_off > 5) == (world == "footage")
 
 
 def hazard(gaps_s: np.ndarray, start_s: float, end_s: float) -> float:
@@ -80,7 +94,7 @@ def test_a_frozen_scene_holds_what_was_there_and_does_not_change(world):
     for scene in scenes(world, 40):
         still = frozen(scene, 15.0)
         assert (still.events, still.cuts) == ((), ())
-        assert len(still.tracks) == sum(t.presence_at(15.0) > 0.5 for t in scene.tracks)
+        assert len(still.tracks) == sum(t.is_present(15.0) for t in scene.tracks)
         for track in still.tracks:
             assert {(track.x_at(t), track.look_at(t), track.presence_at(t)) for t in (0.0, 7.3, 30.0)} == {
                 (track.x_at(15.0), track.look_at(15.0), 1.0)

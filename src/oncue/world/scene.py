@@ -55,7 +55,10 @@ class Repaint:
 
 @dataclass(slots=True)
 class Track:
-    """One object through time. `look` numbers index the painter's palette; `entry`: pop, fade or slide."""
+    """One object through time. `look` numbers index the painter's palette; `entry`: pop, fade or slide.
+
+    It enters over `ramp_s` seconds from `start_s` on and leaves over as many from `end_s` on; at `cut_s` it is gone.
+    """
 
     x: float
     y: float
@@ -67,6 +70,7 @@ class Track:
     end_s: float = math.inf
     entry: str = "pop"
     ramp_s: float = 0.0
+    cut_s: float = math.inf
     glides: list[Glide] = field(default_factory=list)
     repaints: list[Repaint] = field(default_factory=list)
 
@@ -88,13 +92,17 @@ class Track:
 
     def presence_at(self, time_s: float) -> float:
         """0 absent, 1 fully there; in between while it enters or leaves over `ramp_s` seconds."""
-        if time_s < self.start_s or time_s >= self.end_s + self.ramp_s:
+        if time_s < self.start_s or time_s >= min(self.end_s + self.ramp_s, self.cut_s):
             return 0.0
         if self.ramp_s == 0:
             return 1.0
         entering = (time_s - self.start_s) / self.ramp_s
         leaving = (self.end_s + self.ramp_s - time_s) / self.ramp_s
         return float(min(1.0, entering, leaving))
+
+    def is_present(self, time_s: float) -> bool:
+        """Whether it counts as there: from the moment half of it has entered up to the moment half of it has left."""
+        return self.start_s + self.ramp_s / 2 <= time_s < min(self.end_s + self.ramp_s / 2, self.cut_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +130,14 @@ class SceneStyle:
     ramps_s: tuple[float, float] = (0.0, 0.0)
     empty_share: float = 0.08
     names: tuple[tuple[str, ...], tuple[str, ...]] | None = None  # look names, form names; None: all NAMELESS
+
+    def look_name(self, look: int) -> str:
+        """What a look is called; empty where nothing has a name."""
+        return self.names[0][look] if self.names else ""
+
+    def name_of(self, track: Track, time_s: float) -> str:
+        """What an object is called at a time."""
+        return f"{self.look_name(track.look_at(time_s))} {self.names[1][track.form]}" if self.names else NAMELESS
 
 
 def side_of(x: float) -> str:
@@ -161,12 +177,6 @@ class _Story:
     def finish(self, duration_s: float) -> Scene:
         events = tuple(e for e in self.events if e.visible_s < duration_s)
         return Scene(duration_s, self.frame_rate, tuple(self.tracks), events, tuple(self.cuts))
-
-    def name_of(self, track: Track, time_s: float) -> str:
-        if self.style.names is None:
-            return NAMELESS
-        looks, forms = self.style.names
-        return f"{looks[track.look_at(time_s)]} {forms[track.form]}"
 
     def free_x(self, side: str | None = None) -> float | None:
         """A centre clear of the middle line and of everything present, or None when there is no room."""
@@ -216,7 +226,7 @@ class _Story:
 
     def _note(self, kind: str, visible_s: float, track: Track, detail: str = "") -> None:
         x = track.x_at(math.inf)
-        name = self.name_of(track, visible_s - 1e-6) if kind == "changes" else self.name_of(track, visible_s)
+        name = self.style.name_of(track, visible_s - 1e-6 if kind == "changes" else visible_s)
         self.events.append(Event(kind, visible_s, side_of(x), name, detail, len(self.present)))
 
     def _appears(self, time_s: float) -> float:
@@ -250,14 +260,13 @@ class _Story:
         old = track.look_at(math.inf)
         look = int((old + self.rng.integers(1, self.style.num_looks)) % self.style.num_looks)
         track.repaints.append(Repaint(time_s, look))
-        detail = self.style.names[0][look] if self.style.names else ""
-        self._note("changes", time_s, track, detail)
+        self._note("changes", time_s, track, self.style.look_name(look))
         return time_s
 
     def _cut(self, time_s: float) -> float:
         self.cuts.append(time_s)
         for track in self.present:
-            track.end_s, track.ramp_s = time_s, 0.0
+            track.cut_s = time_s
         self.present = []
         for _ in range(int(self.rng.integers(0, self.style.max_objects))):
             fresh = self.place(time_s)
@@ -271,8 +280,8 @@ def frozen(scene: Scene, at_s: float) -> Scene:
     """The same scene standing still at one moment: a watcher must stay silent."""
     tracks = []
     for track in scene.tracks:
-        if track.presence_at(at_s) > 0.5:
+        if track.is_present(at_s):
             still = replace(track, x=track.x_at(at_s), look=track.look_at(at_s), start_s=-10.0, end_s=math.inf)
-            still.entry, still.ramp_s, still.glides, still.repaints = "pop", 0.0, [], []
+            still.entry, still.ramp_s, still.cut_s, still.glides, still.repaints = "pop", 0.0, math.inf, [], []
             tracks.append(still)
     return Scene(scene.duration_s, scene.frame_rate, tuple(tracks), ())
