@@ -89,3 +89,29 @@ def test_ids_without_what_they_need_are_explained(row_path: Path, show_folder: P
     row_path.write_text(json.dumps({k: v for k, v in json.loads(row_path.read_text()).items() if k != "images"}))
     with pytest.raises(DialogueError, match="shows 3 frames but lists no images"):
         shown(row_path, ids=True, model=show_folder)
+
+
+def test_the_token_format_is_shown_on_request_or_where_the_model_speaks_it(row_path: Path, show_folder: Path) -> None:
+    assert shown(row_path, mask=True, decision_name="token") == (
+        "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
+        "<|im_start|>user\nTell me.\n<image><image>⟦<|vision_start|>⟧<image>⟦<|im_end|>⟧\n"
+        "<|im_start|>assistant\n⟦A cube.<|im_end|>⟧\n"
+    )
+    ids = {"model": show_folder, "ids": True, "mask": True, "frame_size": (90, 60)}
+    asked = shown(row_path, **ids, decision_name="token")
+    renderer = QwenVLRenderer.from_pretrained(show_folder, decision_name="token")
+    assert [line.split("\t")[0] for line in asked.splitlines() if line.endswith("\t1")] == [
+        str(i) for i in (renderer.vision_start_id, renderer.im_end_id, *renderer.encode("A cube."), renderer.im_end_id)
+    ]
+    assert shown(row_path, **ids) != asked
+
+
+def test_a_choice_that_is_not_the_next_token_is_a_third_column(row_path: Path, show_folder: Path) -> None:
+    row = json.loads(row_path.read_text())
+    row["messages"][2]["content"] = "<image>And now?"
+    row_path.write_text(json.dumps(row))
+    ids = {"model": show_folder, "ids": True, "mask": True, "frame_size": (90, 60)}
+    renderer = QwenVLRenderer.from_pretrained(show_folder)
+    third = [line for line in shown(row_path, **ids, decision_name="token").splitlines() if line.count("\t") == 2]
+    assert third == [f"{renderer.encode('And now?')[0]}\t1\t{renderer.vision_start_id}"]
+    assert not any(line.count("\t") == 2 for line in shown(row_path, **ids).splitlines())

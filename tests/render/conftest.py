@@ -35,3 +35,9 @@ def render_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def renderer(render_folder: Path) -> QwenVLRenderer:
     return QwenVLRenderer.from_pretrained(render_folder)
+
+
+@pytest.fixture(scope="session")
+def token_renderer(render_folder: Path) -> QwenVLRenderer:
+    """The same model's renderer in the token format."""
+    return QwenVLRenderer.from_pretrained(render_folder, decision_name="token")

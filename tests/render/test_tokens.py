@@ -11,7 +11,8 @@ from tokenizers import Tokenizer
 from oncue.errors import DialogueError
 from oncue.render.base import RenderedPart
 from oncue.render.decision import Lead
-from oncue.render.markup import STRUCTURAL_MARKS, chat_text
+from oncue.render.layout import chat_text
+from oncue.render.markup import STRUCTURAL_MARKS
 from oncue.render.qwen_vl import DEFAULT_SYSTEM, PROACTIVE_SYSTEM, QwenVLRenderer
 from oncue.types import Action, Dialogue, DialogueTurn, EnvTurn, FrameBatch, Malformed, Reply, Silence
 

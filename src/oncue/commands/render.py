@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 import tyro
 
@@ -23,13 +24,17 @@ class Render:
     """Which row of a file of several, from 1."""
 
     mask: bool = False
-    """Show what is trained: in ⟦ ⟧ in the text; as a second column, 1 or 0, beside the ids."""
+    """Show what is trained: in ⟦ ⟧ in the text; as a second column, 1 or 0, beside the ids, and as a third the id that
+    is trained where it is not the one that stands there."""
 
     ids: bool = False
     """Print one token id per line instead of the text."""
 
     model: str = "mini"
     """The model whose tokenizer gives the ids: a folder, a hub id (owner/name) or mini."""
+
+    decision_format: Annotated[Literal["text", "token"] | None, tyro.conf.arg(name="format")] = None
+    """How silence is said: text (NO REPLY) or token (nothing is added). By default text, with --ids that of --model."""
 
     frame_size: tuple[int, int] | None = None
     """Width and height of the frames in pixels, where the row's images are not at hand (only for --ids)."""
@@ -55,5 +60,6 @@ class Render:
             row=self.row,
             frame_size=self.frame_size,
             max_pixels=self.max_pixels,
+            decision_name=self.decision_format,
         )
         return 0

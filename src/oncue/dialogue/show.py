@@ -10,7 +10,8 @@ import numpy as np
 
 from oncue.dialogue.rows import read_row
 from oncue.errors import DialogueError
-from oncue.render.markup import chat_text
+from oncue.render.decision import DecisionName
+from oncue.render.layout import chat_text
 from oncue.types import Dialogue
 
 TRAINED_OPENS, TRAINED_CLOSES = "⟦", "⟧"
@@ -26,23 +27,26 @@ def show_dialogue(
     row: int | None = None,
     frame_size: tuple[int, int] | None = None,
     max_pixels: int | None = None,
+    decision_name: DecisionName | None = None,
 ) -> None:
-    """Writes the dialogue of a row to `out`.
+    """Writes the dialogue of a row to `out`, in the decision format `decision_name` (by default that of the model).
 
     The chat text as it is, each frame as `<image>`; with `mask`, trained stretches stand in ⟦ ⟧. With `ids`, one token
-    id per line; with `mask` too, a tab and 1 (trained) or 0 follow. Only `ids` needs a `model` (folder or hub id), and
+    id per line; with `mask` too, a tab and 1 (trained) or 0 follow, and after another tab the id that is trained where
+    it is not the one that stands there. Only `ids` needs a `model` (folder or hub id), and
     the size of the frames: `frame_size` (width, height) in pixels, or else the images of the row. Raises DialogueError
     for a row that breaks the format or images that are missing, ModelError for the model.
     """
     dialogue, images = read_row(path, row)
     if not ids:
-        out.write(chat_text(dialogue, (TRAINED_OPENS, TRAINED_CLOSES) if mask else None))
+        marks = (TRAINED_OPENS, TRAINED_CLOSES) if mask else None
+        out.write(chat_text(dialogue, marks, decision_name or "text"))
         return
     if model is None:
         raise DialogueError("token ids depend on the tokenizer of a model; name one with --model")
     from oncue.render.qwen_vl import QwenVLRenderer
 
-    renderer = QwenVLRenderer.from_pretrained(model, max_pixels)
+    renderer = QwenVLRenderer.from_pretrained(model, max_pixels, decision_name)
     if frame_size is not None:
         width_px, height_px = frame_size
         if min(width_px, height_px) < 1:
@@ -52,8 +56,9 @@ def show_dialogue(
     else:
         frames = [renderer.frame_processor(frame) for frame in _load(dialogue, images)]
     part = renderer.dialogue(dialogue, frames)
-    for token_id, trained in zip(part.token_ids.tolist(), part.loss_mask.tolist(), strict=True):
-        out.write(f"{token_id}\t{int(trained)}\n" if mask else f"{token_id}\n")
+    for token_id, trained, target_id in zip(part.token_ids, part.loss_mask, part.target_ids, strict=True):
+        shown = f"\t{int(trained)}" + (f"\t{target_id}" if target_id != token_id else "") if mask else ""
+        out.write(f"{token_id}{shown}\n")
 
 
 def _load(dialogue: Dialogue, paths: Sequence[Path]) -> list[np.ndarray]:

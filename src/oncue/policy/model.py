@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oncue.errors import ConfigError, ModelError
+from oncue.render.decision import DecisionName
 from oncue.render.qwen_vl import QwenVLRenderer
 
 if TYPE_CHECKING:
@@ -53,18 +54,19 @@ def load_model(
     dtype: str | torch.dtype | None = None,
     *,
     max_pixels: int | None = None,
+    decision_name: DecisionName | None = None,
 ) -> LoadedModel:
     """The named model. By default on CUDA in bfloat16 where there is one, else on the CPU in float32.
 
-    `dtype`: "float32", "bfloat16", "float16" or None. `max_pixels` caps the area of a frame (default: see
-    `QwenVLRenderer.from_pretrained`).
+    `dtype`: "float32", "bfloat16", "float16" or None. `max_pixels` caps the area of a frame, `decision_name` is the
+    decision format (defaults: see `QwenVLRenderer.from_pretrained`).
     Raises ModelError where the name leads to no usable model, ConfigError for a device or dtype that cannot be.
     """
     from oncue.policy.vision_attention import batch_vision_windows
 
     folder = resolve_model(name)
     config = check_folder(folder)
-    renderer = QwenVLRenderer.from_pretrained(folder, max_pixels)
+    renderer = QwenVLRenderer.from_pretrained(folder, max_pixels, decision_name)
     place = pick_device(device)
     kind = pick_dtype(dtype, place)
     model = _load_weights(folder, str(config["model_type"]), kind)

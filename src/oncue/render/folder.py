@@ -9,15 +9,25 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from tokenizers import Tokenizer
 
 from oncue.errors import ModelError
+from oncue.render.decision import DecisionName
 from oncue.render.markup import STRUCTURAL_MARKS
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
-_FILES = ["*config.json", "tokenizer.json", "vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json"]
+OWN_FILE = "oncue.json"  # what other libraries have no place for
+_FILES = [
+    "*config.json",
+    OWN_FILE,
+    "tokenizer.json",
+    "vocab.json",
+    "merges.txt",
+    "added_tokens.json",
+    "special_tokens_map.json",
+]
 
 
 def find_folder(name: Path | str) -> Path:
@@ -49,6 +59,29 @@ def read_config(folder: Path) -> dict[str, Any]:
         return dict(json.loads(path.read_text("utf-8")))
     except (UnicodeDecodeError, ValueError, TypeError) as error:
         raise ModelError(f"{path} is not a valid JSON object ({error}); download the model folder again") from error
+
+
+def read_decision_name(folder: Path) -> DecisionName:
+    """The decision format of the model: what its `oncue.json` says, text where it has none."""
+    path = folder / OWN_FILE
+    if not path.is_file():
+        return "text"
+    try:
+        said = dict(json.loads(path.read_text("utf-8"))).get("decision_format", "text")
+    except (UnicodeDecodeError, ValueError, TypeError) as error:
+        raise ModelError(f"{path} is not a valid JSON object ({error}); copy the model folder again") from error
+    for name in get_args(DecisionName):
+        if said == name:
+            return name
+    known = ", ".join(get_args(DecisionName))
+    raise ModelError(f"{path} states decision_format {said!r}; this version of oncue knows {known}")
+
+
+def own_file(decision_name: DecisionName) -> dict[str, bytes]:
+    """The files, by name, that say so in a model folder: none for text, which is what a folder without one speaks."""
+    if decision_name == "text":
+        return {}
+    return {OWN_FILE: (json.dumps({"decision_format": decision_name}) + "\n").encode()}
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:

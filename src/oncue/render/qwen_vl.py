@@ -1,7 +1,12 @@
-"""Dialogues as Qwen2.5-VL tokens, exactly as MMDuet2 was trained: one image per frame, silence as a text turn.
+"""Dialogues as Qwen2.5-VL tokens: one image per frame, laid out in one of two decision formats (`render.layout`).
 
-A turn is rendered once and appended; the concatenation of `system_block`, `user_turn`, `policy_turn_ids`, ... equals
-`dialogue` of the same turns, token for token. Text of users, subtitles and replies is ordinary text whatever it holds.
+`text` is exactly what MMDuet2 was trained with: silence is a text turn. In `token` silence costs no token. A model's
+folder says which it speaks: `oncue.json` with {"decision_format": "token"}, text where there is no such file.
+
+A turn is rendered once and appended; the concatenation of `system_block`, `user_turn`, what `decision` keeps of an
+answer, ... equals `dialogue` of the same turns, token for token (which ends with one more token: the line break after
+a message, or the last trained choice of silence by token). Text of users, subtitles and replies is ordinary text
+whatever it holds.
 Departs from the stock template in one case: a reply that begins with a line break is encoded by itself, as it would be
 sampled, where the stock template would fuse the break with that of the header.
 
@@ -20,9 +25,10 @@ from tokenizers import Tokenizer
 from oncue.errors import DialogueError, ModelError
 from oncue.render import folder as model_folder
 from oncue.render.actions import TextFormat
-from oncue.render.base import ActionFormat, PatchedFrame, RenderedPart
-from oncue.render.decision import DecisionFormat, Lead, TextDecision
+from oncue.render.base import ActionFormat, PatchedFrame, RenderedDialogue, RenderedPart
+from oncue.render.decision import DecisionFormat, DecisionName, Lead, TextDecision, TokenDecision
 from oncue.render.images import FrameProcessor
+from oncue.render.layout import layout_of
 from oncue.render.markup import (
     ASSISTANT_HEADER,
     DEFAULT_SYSTEM,
@@ -37,9 +43,7 @@ from oncue.render.markup import (
     VISION_START,
     Segment,
     SegmentKind,
-    dialogue_segments,
     observed_message,
-    policy_message,
 )
 from oncue.types import Action, Dialogue, EnvTurn, Malformed, Silence
 
@@ -63,10 +67,14 @@ class QwenVLRenderer:
         mark_ids: dict[str, int],
         frames: FrameProcessor,
         action_format: ActionFormat | None = None,
+        decision_name: DecisionName = "text",
     ) -> None:
         self.tokenizer = tokenizer
         self.frame_processor = frames
         self.format: ActionFormat = action_format or TextFormat()
+        self.decision_name = decision_name
+        self._layout = layout_of(decision_name, self.format)
+        self._mark_ids = mark_ids
         self.im_start_id = mark_ids[IM_START]
         self.im_end_id = mark_ids[IM_END]
         self.vision_start_id = mark_ids[VISION_START]
@@ -76,13 +84,22 @@ class QwenVLRenderer:
         self.endoftext_id = mark_ids[END_OF_TEXT]
         self.structural_ids = frozenset(mark_ids.values())
         self.closing_ids = frozenset((self.im_end_id, self.endoftext_id))
+        self.decision: DecisionFormat = TextDecision(self.encode(self.format.silence_text), self.im_end_id)
+        if decision_name == "token":
+            header_ids = self._ids((NEWLINE, *ASSISTANT_HEADER), ())
+            self.decision = TokenDecision(self.vision_start_id, self.im_end_id, header_ids)
         self.silence_ids = self.policy_turn_ids(Silence())
-        self.decision: DecisionFormat = TextDecision(self.silence_ids, self.im_end_id)
 
     @classmethod
-    def from_pretrained(cls, folder_or_hub_id: Path | str, max_pixels: int | None = None) -> QwenVLRenderer:
+    def from_pretrained(
+        cls,
+        folder_or_hub_id: Path | str,
+        max_pixels: int | None = None,
+        decision_name: DecisionName | None = None,
+    ) -> QwenVLRenderer:
         """The renderer of a model. `max_pixels` caps the area of a frame after resizing. By default that is
         what the folder says, but no more than MMDuet2 was trained with (128*28*28, 128 vision tokens).
+        `decision_name`: by default the decision format that the folder says.
 
         Raises ModelError where the folder is missing or incomplete, or its tokenizer, config and image processor
         contradict each other.
@@ -101,7 +118,13 @@ class QwenVLRenderer:
         ):
             if vision.get(key) not in (None, ours):
                 raise ModelError(f"{folder}: config.json has {key} {vision[key]}, the image processor has {ours}")
-        return cls(tokenizer, model_folder.mark_ids(folder, tokenizer, config), frames)
+        marks = model_folder.mark_ids(folder, tokenizer, config)
+        return cls(tokenizer, marks, frames, decision_name=decision_name or model_folder.read_decision_name(folder))
+
+    @property
+    def proactive_system(self) -> str:
+        """The system message of a stream, in this decision format."""
+        return self._layout.proactive_system
 
     @property
     def merge_size(self) -> int:
@@ -114,10 +137,11 @@ class QwenVLRenderer:
 
     def system_block(self, text: str) -> RenderedPart:
         """The system message with the newline that follows it: how every dialogue begins."""
-        return self._render((*observed_message("system", text), NEWLINE), ())
+        ids = self._ids((*observed_message("system", text), NEWLINE), ())
+        return RenderedPart(np.array(ids, np.int64), np.zeros(len(ids), bool))
 
     def user_turn(self, turn: EnvTurn, lead: Lead) -> RenderedPart:
-        """What is shown, up to and including the header of the answer. `lead`: how the prefix ends.
+        """What is shown, up to where the policy chooses. `lead`: how the prefix ends.
 
         After a policy turn it starts with the newline that belongs after the closing token.
         """
@@ -126,23 +150,27 @@ class QwenVLRenderer:
         return RenderedPart(ids, np.zeros(len(ids), bool), frames)
 
     def user_turn_ids(self, text: str, grids: Sequence[tuple[int, int, int]], lead: Lead) -> np.ndarray:
-        """The ids (L,) int64 of a turn that shows frames of these grids, then `text`."""
-        newline = () if lead is Lead.START else (NEWLINE,)
-        message = observed_message("user", text, len(grids))
-        return np.array(self._ids((*newline, *message, NEWLINE, *ASSISTANT_HEADER), grids), np.int64)
+        """The ids (L,) int64 of a turn that shows frames of these grids and `text`."""
+        return np.array(self._ids(self._layout.user_turn(text, len(grids), lead), grids), np.int64)
 
     def policy_turn_ids(self, action: Action) -> tuple[int, ...]:
-        """The ids of a policy turn that was written rather than sampled, closing token included."""
-        part = self._render(policy_message(self.format.write(action), trained=False), ())
-        return tuple(part.token_ids.tolist())
+        """The choices of an answer that was written rather than sampled; what they leave is `decision.kept`."""
+        text_ids = self.encode(self.format.write(action))
+        return self.decision.choices(text_ids, silent=isinstance(action, Silence))
 
     def read_action(self, token_ids: Iterable[int], truncated: bool) -> Action:
-        """The action that sampled ids state; a closing token at their end is dropped.
+        """The action that chosen ids state; a closing token at their end is dropped.
 
         Ids that are no text (another structural token, or a row of the model's vocabulary that the tokenizer does not
-        use) make the turn `Malformed`.
+        use) make the turn `Malformed`, and so does a first choice that is none of the format's.
         """
-        ids = list(token_ids)
+        chosen, first = tuple(token_ids), self.decision.allowed(0)
+        if first is not None and first.isdisjoint(chosen[:1]):
+            return Malformed(self.tokenizer.decode(chosen, skip_special_tokens=False), "the turn begins undecided")
+        said = self.decision.said(chosen)
+        if said is None:
+            return Silence()
+        ids = list(said)
         if ids and ids[-1] in self.closing_ids:
             ids.pop()
         text = self.tokenizer.decode(ids, skip_special_tokens=False)
@@ -152,36 +180,47 @@ class QwenVLRenderer:
             return Malformed(text, "an id without a token was sampled")
         return self.format.read(text, truncated)
 
-    def dialogue(self, dialogue: Dialogue, frames: Sequence[FrameInput] | None = None) -> RenderedPart:
-        """A written dialogue with its loss mask: the text of trained turns and their closing token, nothing else.
+    def dialogue(self, dialogue: Dialogue, frames: Sequence[FrameInput] | None = None) -> RenderedDialogue:
+        """A written dialogue and what is trained in it: the choices of its trained turns, nothing else.
 
         `frames`: one per frame of the dialogue, in order, (H, W, 3) uint8 or already patched by `frame_processor`.
         Raises DialogueError where their number is wrong.
         """
-        given = 0 if frames is None else len(frames)
-        if given != dialogue.num_frames:
+        given = () if frames is None else frames
+        if len(given) != dialogue.num_frames:
             raise DialogueError(
-                f"dialogue {dialogue.dialogue_id!r} shows {dialogue.num_frames} frames, but {given} were given"
+                f"dialogue {dialogue.dialogue_id!r} shows {dialogue.num_frames} frames, but {len(given)} were given"
             )
-        return self._render(dialogue_segments(dialogue), () if frames is None else frames)
-
-    def _render(self, segments: Iterable[Segment], frames: Sequence[FrameInput] | np.ndarray) -> RenderedPart:
-        patched = tuple(f if isinstance(f, PatchedFrame) else self.frame_processor(f) for f in frames)
-        ids: list[int] = []
-        mask: list[bool] = []
+        patched = tuple(f if isinstance(f, PatchedFrame) else self.frame_processor(f) for f in given)
         grids = iter([frame.grid for frame in patched])
-        for segment in segments:
-            new = self._ids((segment,), [next(grids)] if segment.kind is SegmentKind.FRAME else ())
-            ids += new
-            mask += [segment.trained] * len(new)
-        return RenderedPart(np.array(ids, np.int64), np.array(mask, bool), patched)
+        ids: list[int] = []
+        targets: list[int] = []
+        turn_of: list[int] = []
+        decided: Segment | None = None
+        for segment in self._layout.dialogue(dialogue):
+            if segment.kind is SegmentKind.DECISION:
+                decided = segment
+                continue
+            place = len(ids)
+            ids += self._ids((segment,), [next(grids)] if segment.kind is SegmentKind.FRAME else ())
+            targets += ids[place:]
+            turn_of += [_index(segment)] * (len(ids) - place)
+            if decided is not None:
+                targets[place], turn_of[place], decided = self._mark_ids[decided.text], _index(decided), None
+        if decided is not None and decided.turn is not None:
+            ids.append(self._mark_ids[decided.text])
+            targets.append(ids[-1])
+            turn_of.append(decided.turn)
+        return RenderedDialogue(
+            np.array(ids, np.int64), np.array(targets, np.int64), np.array(turn_of, np.int64), patched
+        )
 
     def _ids(self, segments: Iterable[Segment], grids: Sequence[tuple[int, int, int]]) -> list[int]:
         ids: list[int] = []
         waiting = iter(grids)
         for segment in segments:
             if segment.kind is SegmentKind.MARK:
-                ids.append(self._mark_id(segment.text))
+                ids.append(self._mark_ids[segment.text])
             elif segment.kind is SegmentKind.TEXT:
                 ids += self.encode(segment.text)
             else:
@@ -190,5 +229,6 @@ class QwenVLRenderer:
                 ids += [self.vision_start_id, *([self.image_pad_id] * num_tokens), self.vision_end_id]
         return ids
 
-    def _mark_id(self, mark: str) -> int:
-        return self.im_start_id if mark == IM_START else self.im_end_id
+
+def _index(segment: Segment) -> int:
+    return -1 if segment.turn is None else segment.turn
