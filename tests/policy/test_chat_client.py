@@ -11,14 +11,14 @@ import time
 from pathlib import Path
 
 import pytest
-from openai_server import Cut, Event, Fault, Hang, Json, OpenAIServer, Page, Status, Unfinished
-from test_openai import SILENT, SPOKEN, scripted, talk, turns
+from chat_support import SILENT, SPOKEN, scripted, talk, turns
 
 import oncue
 from oncue.errors import BackendError, ConfigError
 from oncue.policy.chat_client import ChatClient, Retries, base_url
 from oncue.policy.openai import ChatServer, ServerOptions, connect
 from oncue.types import PolicyTurn, Reply, Silence
+from openai_server import Cut, Event, Fault, Hang, Json, OpenAIServer, Page, Status, Unfinished
 
 FAST = Retries(max_retries=2, first_wait_s=0.001, longest_wait_s=0.002)
 PASSING: list[Fault] = [

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from openai_server import PROBABLE, SILENCE_ID, STANDARD_FIELDS, UNLIKELY, Json, OpenAIServer, Script
+from chat_support import SILENT, SPOKEN, scripted, talk, turns
 from PIL import Image
 
 from oncue.errors import ConfigError, InputError
@@ -22,43 +22,8 @@ from oncue.render.images import FrameProcessor
 from oncue.render.markup import PROACTIVE_SYSTEM
 from oncue.render.qwen_vl import MMDUET2_MAX_PIXELS
 from oncue.types import Action, EnvTurn, FrameBatch, Malformed, PolicyTurn, Reply, Silence
+from openai_server import PROBABLE, SILENCE_ID, STANDARD_FIELDS, UNLIKELY, Json, OpenAIServer
 from tiny_model import random_turn
-
-SILENT = ("NO", " REPLY")
-SPOKEN = ("A", " man", " comes", " in", ".")
-
-
-def scripted(*answers: Sequence[str]) -> Script:
-    """A model that gives the k-th of `answers` to the k-th turn of a dialogue, and is silent after the last."""
-
-    def answer(messages: Sequence[Json]) -> Sequence[str]:
-        turn = sum(message["role"] == "user" for message in messages) - 1
-        return answers[turn] if turn < len(answers) else SILENT
-
-    return answer
-
-
-def turns(num_turns: int, question: str = "What happens?") -> list[EnvTurn]:
-    random = np.random.default_rng(0)
-    return [random_turn(random, k + 1.0, text="" if k else question) for k in range(num_turns)]
-
-
-def talk(
-    server: ChatServer, shown: Sequence[EnvTurn], probabilities: list[float | None] | None = None
-) -> list[PolicyTurn]:
-    """The answers of one session to `shown`."""
-
-    async def hold() -> list[PolicyTurn]:
-        session = server.open()
-        answers = []
-        for turn in shown:
-            answers.append(await session.respond(turn))
-            if probabilities is not None:
-                probabilities.append(session.silence_probability)
-        await server.aclose()
-        return answers
-
-    return asyncio.run(hold())
 
 
 def ask(server: OpenAIServer, num_turns: int, **options: Any) -> list[PolicyTurn]:
@@ -154,7 +119,7 @@ def test_what_is_said_is_what_the_model_says(continuation, fields, verify_silenc
     expected = [TextFormat().read("".join(tokens)) for tokens in ODD_ANSWERS]
     with OpenAIServer(scripted(*ODD_ANSWERS), continuation=continuation, fields=fields) as server:
         answers = ask(server, len(ODD_ANSWERS) + 1, verify_silence=verify_silence)
-        said = history(server.bodies[-1] if continuation != "honoured" or not verify_silence else server.bodies[-2])
+        said = history(next(body for body in reversed(server.bodies) if "continue_final_message" not in body))
     assert [answer.action for answer in answers] == [*expected, Silence()]
     assert said == ["NO REPLY" if isinstance(a, Silence) else _text(a) for a in expected]
 
@@ -246,6 +211,12 @@ def test_prompts_stay_bounded_and_keep_what_matters() -> None:
     assert {"role": "assistant", "content": "Look!"} in prompts[-1]
     num_cuts = sum(after[: len(before)] != before for before, after in itertools.pairwise(prompts))
     assert num_cuts == (500 - 10 - 1) // 10  # every max - keep turns; every other prompt goes on from the last
+
+
+def test_without_that_window_the_same_prompts_would_grow() -> None:
+    with OpenAIServer(scripted()) as server:
+        ask(server, 30)
+        assert max(len(body["messages"]) for body in server.bodies) == 1 + 2 * 30 - 1
 
 
 def test_a_cut_keeps_questions_replies_and_the_newest() -> None:
