@@ -15,6 +15,7 @@ from oncue.files import prepare_folder, write_json, write_text
 
 if TYPE_CHECKING:
     from oncue.eval.world import WorldScores
+    from oncue.policy.openai import ChatServer
     from oncue.types import PolicySession
     from oncue.world.clip import Clip
 
@@ -40,6 +41,9 @@ class EvalWorld:
 
     model: str = "mini"
     """A model folder, a hub id (owner/name), or mini, which ships with the package."""
+
+    server: str | None = None
+    """Address of an OpenAI-compatible chat server, as for `oncue watch`; --model is then its name for the model."""
 
     seed: int = 0
     """Picks the clips of the split, the random numbers of sampling, and the order of shuffled frames."""
@@ -70,13 +74,22 @@ class EvalWorld:
         clips = ClipSet(self.world, self.split, self.limit, self.seed, self.control)
         if self.out is not None:
             prepare_folder(self.out)
-        open_session = self._sessions()
+        server = self._server()
+        open_session = self._sessions() if server is None else lambda _: server.open()
         with Progress("making clips", clips.limit) as progress:
             files = prepare(self.cache or user_cache(), clips, progress.step)
         with Progress("watching clips", clips.limit) as progress:
             said = asyncio.run(watch_world(files, open_session, clips.control, lambda _: progress.step()))
-        self._report(asyncio.run(score_world(clips, files, self.model, said)))
+        self._report(asyncio.run(score_world(clips, files, server.model if server else self.model, said)))
         return 0
+
+    def _server(self) -> ChatServer | None:
+        if self.server is None:
+            return None
+        from oncue.commands.server import connect_to
+        from oncue.policy.openai import ServerOptions
+
+        return connect_to(self, ServerOptions(MAX_NEW_TOKENS), ("device", "temperature"))
 
     def _sessions(self) -> Callable[[Clip], PolicySession]:
         from oncue.policy.engine import Engine, Sampling

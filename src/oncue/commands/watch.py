@@ -30,7 +30,8 @@ class Watch:
     """Watch a video and speak on cue: replies appear while it is being watched.
 
     Example: oncue watch clip.mp4 --ask "Tell me whenever someone comes in." --out seen/
-    Exit codes: 0 done, 2 bad usage or input, 130 stopped by Ctrl-C or SIGTERM (what was seen is still written).
+    Exit codes: 0 done, 1 a model server failed, 2 bad usage or input, 130 stopped by Ctrl-C or SIGTERM (what was seen
+    is still written).
     """
 
     source: tyro.conf.Positional[str]
@@ -42,6 +43,14 @@ class Watch:
 
     model: str = "mini"
     """A model folder, a hub id (owner/name), or mini, which ships with the package."""
+
+    server: str | None = None
+    """Address of an OpenAI-compatible chat server (vLLM, SGLang, ...), such as http://localhost:8000, whose model is
+    asked instead of one that runs here. --model is then the server's name for it, and may be left out if it has only
+    one. A key for the server is taken from OPENAI_API_KEY."""
+
+    verify_silence: bool = False
+    """With --server: take a turn for silence only if all of it is NO REPLY, not by its first word. Slower."""
 
     device: str | None = None
     """cpu, cuda, cuda:1, ... By default a GPU where there is one."""
@@ -146,7 +155,10 @@ class Watch:
             source = ReadAhead(source)  # decodes while the model is loaded; a camera must not be read ahead
         try:
             check_questions(run.recorder.questions, run.video_s)
-            session = self._session(endless=run.video_s is None)
+            if self.server is None:
+                session = self._session(endless=run.video_s is None)
+            else:
+                session, run.model = self._server_session()
         except BaseException:
             source.close()
             raise
@@ -164,6 +176,17 @@ class Watch:
         engine = Engine(loaded, sampling, window=None if bound is None else Window(bound))
         return engine.open(PROACTIVE_SYSTEM if self.system is None else self.system)
 
+    def _server_session(self) -> tuple[PolicySession, str]:
+        """A session on the chat server, and the name of its model."""
+        from oncue.commands.server import connect_to
+        from oncue.policy.openai import ServerOptions
+        from oncue.render.qwen_vl import MMDUET2_MAX_PIXELS, PROACTIVE_SYSTEM
+
+        max_pixels = MMDUET2_MAX_PIXELS if self.max_pixels is None else self.max_pixels
+        options = ServerOptions(self.max_new_tokens, max_pixels, verify_silence=self.verify_silence)
+        server = connect_to(self, options, ("device", "dtype", "temperature", "seed", "context_tokens"))
+        return server.open(PROACTIVE_SYSTEM if self.system is None else self.system), server.model
+
     def _clock(self) -> Clock:
         """The grid of video time. Checks the numbers that would otherwise be found wrong only after loading."""
         smallest_of = {"frames_per_turn": 1, "max_new_tokens": 1, "temperature": 0, "seed": 0, "context_tokens": 1}
@@ -172,6 +195,8 @@ class Watch:
             if given is not None and not given >= smallest:
                 flag = "--" + name.replace("_", "-")
                 raise ConfigError(f"{flag} must be at least {smallest}, got {given}")
+        if self.verify_silence and self.server is None:
+            raise ConfigError("--verify-silence is for models behind a --server; leave it out")
         try:
             return Clock(self.frame_interval_s)
         except ValueError as error:
@@ -187,6 +212,7 @@ class _Run:
         self.started = time.perf_counter()
         self.load_s = 0.0
         self.video_s: float | None = None
+        self.model = flags.model
 
     def events(self) -> WatchEvents:
         return WatchEvents(
@@ -214,7 +240,7 @@ class _Run:
         """What was seen, written to the folder of `--out` where one is given."""
         name = source_name(self.flags.source)
         watched = self.recorder.finish(
-            source=name, model=self.flags.model, video_s=self.video_s, load_s=self.load_s, stop=stop
+            source=name, model=self.model, video_s=self.video_s, load_s=self.load_s, stop=stop
         )
         if self.flags.out is not None:
             title = name.rsplit("/", 1)[-1] or name

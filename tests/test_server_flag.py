@@ -1,0 +1,100 @@
+"""`--server`: watching and scoring with a model behind a chat server, from the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from oncue import cli
+from oncue.video.writer import write_video
+from openai_server import Json, OpenAIServer, Status
+
+SILENT = ("NO", " REPLY")
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four seconds of video."""
+    path = tmp_path_factory.mktemp("clip") / "four seconds.mp4"
+    write_video(path, (np.full((64, 96, 3), 40 * (k // 5), np.uint8) for k in range(20)), 5.0)
+    return path
+
+
+def third_turn(messages: Sequence[Json]) -> Sequence[str]:
+    return ("It", " is", " light", ".") if sum(m["role"] == "user" for m in messages) == 3 else SILENT
+
+
+def watch(clip: Path, server: OpenAIServer, *flags: str) -> int:
+    return cli.main(["watch", str(clip), "--ask", "What changes?", "--server", server.url, *flags])
+
+
+def complaint(capsys: pytest.CaptureFixture[str]) -> str:
+    """The last line on stderr, which is all of the error."""
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_clip_is_watched_by_the_only_model_of_a_server(clip, tmp_path, capsys) -> None:
+    with OpenAIServer(third_turn, models=("qwen",)) as server:
+        assert watch(clip, server, "--json", "--out", str(tmp_path), "--system", "Watch.") == 0
+    reply, summary = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (reply["time_s"], reply["text"], reply["question"]) == (3.0, "It is light.", "What changes?")
+    assert (summary["model"], summary["num_silent"], summary["num_replies"]) == ("qwen", 3, 1)
+    assert server.bodies[0]["messages"][0]["content"] == "Watch."
+    assert (tmp_path / "index.html").exists()
+
+
+def test_the_flags_reach_the_server(clip, capsys) -> None:
+    with OpenAIServer(third_turn, models=("a", "b")) as server:
+        flags = ["--model", "b", "--max-new-tokens", "3", "--verify-silence", "--json"]
+        assert watch(clip, server, *flags) == 0
+        assert {body["model"] for body in server.bodies} == {"b"}
+    reply = json.loads(capsys.readouterr().out.splitlines()[0])
+    assert (reply["text"], reply["truncated"]) == ("It is light", True)
+    assert {body["max_tokens"] for body in server.bodies} == {1, 2, 3, 8}
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--temperature", "0.5"], "--temperature"),
+        (["--device", "cpu"], "--device"),
+        (["--context-tokens", "99"], "--context-tokens"),
+        (["--max-pixels", "0"], "max 0"),
+        ([], "it has a, b"),
+        (["--server", "localhost:8000"], "no address of a server"),
+    ],
+)
+def test_what_a_user_can_mend_is_exit_2(clip, capsys, flags: list[str], told: str) -> None:
+    with OpenAIServer(third_turn, models=("a", "b")) as server:
+        assert watch(clip, server, *flags) == 2
+    assert told in complaint(capsys)
+
+
+def test_a_flag_for_servers_alone_is_refused_without_one(clip, capsys) -> None:
+    assert cli.main(["watch", str(clip), "--ask", "hi", "--verify-silence"]) == 2
+    assert "--server" in complaint(capsys)
+
+
+def test_a_failing_server_is_one_line_and_exit_1_and_what_was_seen_is_kept(clip, tmp_path, capsys) -> None:
+    with OpenAIServer(lambda _: SILENT) as server:
+        server.faults.extend([None, None, Status(403, message="your time is up")])
+        assert watch(clip, server, "--json", "--out", str(tmp_path)) == 1
+    captured = capsys.readouterr()
+    assert "your time is up" in captured.err.splitlines()[-1]
+    summary = json.loads(captured.out)
+    assert (summary["stop"], summary["num_turns"]) == ("failed", 2)
+
+
+def test_a_world_is_scored_with_a_server(tmp_path, capsys) -> None:
+    with OpenAIServer(lambda _: SILENT, models=("qwen",)) as server:
+        words = ["eval", "world", "--server", server.url, "--limit", "2", "--cache", str(tmp_path), "--json"]
+        assert cli.main([*words, "--out", str(tmp_path / "scores")]) == 0
+        assert cli.main([*words, "--temperature", "1"]) == 2
+    captured = capsys.readouterr()
+    headline = json.loads(captured.out)
+    assert headline["pauc"] == headline["silence_pauc"] < headline["oracle_pauc"]
+    assert json.loads((tmp_path / "scores" / "scores.json").read_text())["model"] == "qwen"
