@@ -2,6 +2,7 @@
 #   make demo    watch a generated video with the bundled model; writes demo/seen/index.html
 #   make test    all tests             make check   format, lint, types, layers
 #   make results score the bundled model on held-out clips and write the table of README.md (ten minutes)
+#   make bench   measure the engine on this machine; writes docs/results/engine.json (some minutes)
 #   make mini    train the bundled model anew (two cores: the better part of an hour) and put it into the package
 # On Linux the plain torch wheel brings CUDA with it (some GB). Without a GPU, take the small one:
 #   make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
@@ -13,7 +14,7 @@ INSTALLED := .venv/.installed
 TORCH := $(shell grep '^torch==' constraints.txt)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check mini results install clean
+.PHONY: demo test check bench mini results install clean
 .DEFAULT_GOAL := demo
 
 install: $(INSTALLED)
@@ -38,6 +39,9 @@ check: $(INSTALLED)
 	$(BIN)/ruff check src tests
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/laws/test_layers.py
+
+bench: $(INSTALLED)
+	$(BIN)/oncue bench engine --out docs/results/engine.json
 
 # Resumes where it was stopped. The checkpoint goes into the package without what only training needs.
 mini: $(INSTALLED)

@@ -27,7 +27,9 @@ class Chip:
 
 # Data sheets of NVIDIA: memory bandwidth and dense bfloat16 tensor throughput. The first name that fits counts.
 _PUBLISHED = (
+    ("H200 NVL", 4.8e12, 835e12),
     ("H200", 4.8e12, 989e12),
+    ("H100 NVL", 3.9e12, 835e12),
     ("H100 PCIe", 2.0e12, 756e12),
     ("H100", 3.35e12, 989e12),
     ("A100-SXM4-80GB", 2.039e12, 312e12),
