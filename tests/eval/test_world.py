@@ -14,19 +14,20 @@ from oncue import cli
 from oncue.commands.eval_world import EvalWorld
 from oncue.env.streaming import StreamingEnv
 from oncue.errors import ConfigError
-from oncue.eval.baselines import FrameDifferencePolicy, Trigger, oracle_replies
+from oncue.eval.baselines import FrameDifferencePolicy, Trigger, oracle_replies, truthful_replies
 from oncue.eval.scoring import Transcript
+from oncue.eval.shuffled import ShuffledSource
 from oncue.eval.world import (
     TALK_TEXTS,
     ClipFile,
     ClipSet,
-    ShuffledSource,
     baselines,
     cache_folder,
     clip_lines,
     open_clip,
     prepare,
     score_world,
+    shown_times,
     watch_world,
 )
 from oncue.policy.scripted import ScriptedPolicy, SilentPolicy, TalkPolicy
@@ -105,9 +106,11 @@ def test_baselines_equal_their_policies_in_the_loop(files):
         "silence": lambda _: SilentPolicy(),
         "talk every turn": lambda clip: TalkPolicy(TALK_TEXTS[clip.world]),
         "oracle": lambda clip: ScriptedPolicy(oracle_replies(clip.task, 1.0)),
+        "truthful watcher": lambda clip: ScriptedPolicy(truthful_replies(clip, shown_times(clip, "shuffled"), 1.0)),
     }
-    said = baselines(clips)
-    assert said.keys() == policies.keys()
+    assert list(baselines(clips)) == list(baselines(clips, "frozen")) == list(policies)[:3]
+    said = baselines(clips, "shuffled")
+    assert list(said) == list(policies)
     for name, open_session in policies.items():
         for clip, transcript in zip(clips, said[name], strict=True):
             env = StreamingEnv(BlankSource(int(clip.scene.duration_s)), clip.task.questions)
@@ -171,6 +174,17 @@ def test_shuffled_clips_hold_the_same_frames_in_another_order(files):
     assert [b.pixels.tobytes() for b in frames_of(other)] != outer
 
 
+@pytest.mark.parametrize("control", ["none", "shuffled"])
+def test_shown_times_are_those_of_the_pictures_shown(files, control):
+    for file in files:
+        at_s = {b.pts_s[0]: b.pixels.tobytes() for b in frames_of(FileSource(file.path, 1.0))}
+        shown = [b.pixels.tobytes() for b in frames_of(open_clip(file, control))]
+        assert [at_s[time_s] for time_s in shown_times(file.clip, control)] == shown
+        assert [
+            at_s[time_s] for time_s in shown_times(file.clip, control)[::-1]
+        ] != shown  # the pictures tell the order
+
+
 def test_shuffled_frames_go_through_the_loop_and_mislead_who_looks(files):
     clips = ClipSet("shapes", limit=4, seed=1, control="shuffled")
     times = {
@@ -180,6 +194,21 @@ def test_shuffled_frames_go_through_the_loop_and_mislead_who_looks(files):
     assert times["none"] != times["shuffled"]
     shown = scores_of(files, lambda _: watcher(), clips).headline()
     assert shown["control"] == "shuffled"
+
+
+def test_beside_shuffled_frames_stands_who_tells_what_differs(files):
+    clips = ClipSet("shapes", limit=4, seed=1, control="shuffled")
+
+    def truth(clip):
+        return ScriptedPolicy(truthful_replies(clip, shown_times(clip, "shuffled"), 1.0))
+
+    scores = scores_of(files, truth, clips)
+    shown = scores.headline()
+    assert shown["pauc"] == shown["truthful_pauc"] < shown["oracle_pauc"]
+    assert [row[0] for row in scores.table().rows][-1] == "truthful watcher"
+    assert scores.numbers()["policies"]["truthful watcher"] == scores.numbers()["policies"]["model"]
+    with pytest.raises(ConfigError, match="name of a baseline"):
+        asyncio.run(score_world(clips, files, "truthful watcher", []))
 
 
 def watcher() -> FrameDifferencePolicy:

@@ -49,8 +49,10 @@ class EvalWorld:
     """Picks the clips of the split, the random numbers of sampling, and the order of shuffled frames."""
 
     control: Literal["none", "frozen", "shuffled"] = "none"
-    """frozen: every clip stands still, so any reply is false. shuffled: its frames come in a random order, so the score
-    should fall to that of silence."""
+    """frozen: every clip stands still, so any reply is false. shuffled: its frames come in a random order. Things then
+    differ from each frame to the next, and some of what may be said of that is due by chance; so a truthful watcher,
+    who tells just that, gets a row of its own. A model that looks should lie between silence and it, and below its own
+    score on ordered frames."""
 
     cache: Path | None = None
     """Folder to keep the clips in. By default oncue/world in the user's cache folder."""

@@ -1,4 +1,5 @@
-"""What to stand beside a model: speaking when the picture changes, and the earliest replies that could be right.
+"""What to stand beside a model: speaking when the picture changes, the earliest replies that could be right, and all
+that someone can truthfully say who compares each picture with the one before.
 
 Silence and talk at every turn are in `policy/scripted.py`.
 """
@@ -17,6 +18,8 @@ from oncue.clock import Clock
 from oncue.errors import ConfigError
 from oncue.eval.timing import TimingCount, count_timing, pooled
 from oncue.types import EnvTurn, FrameBatch, PolicyTurn, Reply, Silence, Task, TimeSpan
+from oncue.world.clip import Clip
+from oncue.world.questions import first_answer, wish_of
 
 GREY_SIZE_PX = (32, 32)  # (width, height) at which pictures are compared: noise averages out, things stay
 
@@ -143,3 +146,24 @@ def oracle_replies(
         if clock_s in gold.span:
             replies.setdefault(clock_s, []).append(gold.content)
     return {clock_s: " ".join(dict.fromkeys(texts)) for clock_s, texts in sorted(replies.items())}
+
+
+def truthful_replies(clip: Clip, shown_s: Sequence[float], frame_interval_s: float) -> dict[float, str]:
+    """What a truthful watcher of `clip` says, by the clock of the turn, who is shown the picture of video time
+    `shown_s[k]` in turn k.
+
+    It compares each picture with the one before and tells the first difference that the newest question asks for. What
+    differs in the turn that brings the question was there before anybody asked, and is not told. Only the pictures
+    count, in whatever order they come, not what is due.
+    """
+    clock = Clock(frame_interval_s)
+    asked = [(max(1, clock.first_at_or_after(q.time_s)), wish_of(q.text)) for q in clip.task.questions]
+    replies = {}
+    for turn, (from_s, to_s) in enumerate(itertools.pairwise(shown_s), 2):
+        heard = [(asked_in, wish) for asked_in, wish in asked if asked_in <= turn]
+        if not heard or heard[-1][0] == turn:
+            continue
+        text = first_answer(heard[-1][1], clip.differences(from_s, to_s))
+        if text is not None:
+            replies[clock.time_of(turn)] = text
+    return replies

@@ -1,7 +1,9 @@
 """Scores on held-out clips of a world, beside silence, talk at every turn, and the earliest perfect replies.
 
 The clips are real video files, kept in a cache; a model watches them as it would watch any file. Two controls show
-whether it looks: clips that stand still (any reply is false) and clips whose frames come in a random order.
+whether it looks: clips that stand still (any reply is false) and clips whose frames come in a random order. Between
+two such frames things really appear, leave and move, and some of what may be said of them is due by chance; so there
+stands a truthful watcher beside the model, too, who tells what differs from the frame before.
 """
 
 from __future__ import annotations
@@ -19,13 +21,14 @@ import numpy as np
 from oncue import __version__
 from oncue.clock import Clock
 from oncue.errors import ConfigError
-from oncue.eval.baselines import oracle_replies
+from oncue.eval.baselines import oracle_replies, truthful_replies
 from oncue.eval.episodes import watch
 from oncue.eval.scoring import ProactiveResult, Transcript, score_proactive
+from oncue.eval.shuffled import ShuffledSource, shuffled_order
 from oncue.eval.table import TextTable, percent, proactive_json, proactive_table, rounded
 from oncue.reward.base import Unscored
-from oncue.types import FrameBatch, FrameSource, PolicySession, Task, TimedReply
-from oncue.video.source import FileSource, frames_of
+from oncue.types import FrameSource, PolicySession, Task, TimedReply
+from oncue.video.source import FileSource
 from oncue.video.writer import write_video
 from oncue.world.clip import Clip
 from oncue.world.judge import world_judge
@@ -33,9 +36,11 @@ from oncue.world.make import make_world, video_path
 
 CONTROLS = ("none", "frozen", "shuffled")
 FRAME_INTERVAL_S = 1.0
+CLOCK = Clock(FRAME_INTERVAL_S)
 NUM_AT_ONCE = 16  # clips watched together: sessions share the forwards of one engine
 OMEGAS = (0.0, 0.5, 1.0)
 HEADLINE_OMEGA = 0.5
+TRUTHFUL = "truthful watcher"
 
 # What talk-every-turn says: a sentence that is often due in that world.
 TALK_TEXTS = {"shapes": "Left: red square appears.", "footage": "Left: something appears."}
@@ -115,37 +120,22 @@ def _standing_still(folder: Path, clip: Clip, on_clip: Callable[[], None]) -> Cl
     return ClipFile(still, path)
 
 
-class ShuffledSource:
-    """The frames of another source in a random order, which follows from `seed`. Holds all of them: for short clips.
-
-    A frame bears the time of the turn that shows it.
-    """
-
-    def __init__(self, source: FrameSource, seed: Sequence[int]) -> None:
-        self.frame_interval_s = source.frame_interval_s
-        self.duration_s: float | None = getattr(source, "duration_s", None)
-        self._clock = Clock(source.frame_interval_s)
-        frames = list(frames_of(source))
-        order = np.random.default_rng(seed).permutation(len(frames))
-        self._frames = [frames[i] for i in order]
-        self._num_read = 0
-
-    def read(self) -> FrameBatch | None:
-        """The next frame, None after the last."""
-        if self._num_read == len(self._frames):
-            return None
-        self._num_read += 1
-        pixels = self._frames[self._num_read - 1].pixels
-        return FrameBatch(pixels, np.array([self._clock.time_of(self._num_read)]))
-
-    def close(self) -> None:
-        self._frames, self._num_read = [], 0
-
-
 def open_clip(file: ClipFile, control: str = "none") -> FrameSource:
     """The frames a watcher of this clip is shown."""
     source = FileSource(file.path, FRAME_INTERVAL_S)
-    return ShuffledSource(source, (file.clip.seed, file.clip.index)) if control == "shuffled" else source
+    return ShuffledSource(source, _order_seed(file.clip)) if control == "shuffled" else source
+
+
+def shown_times(clip: Clip, control: str = "none") -> list[float]:
+    """The video time in seconds of the picture in each frame of `open_clip`."""
+    times_s = clip.grid_times(CLOCK)
+    if control != "shuffled":
+        return times_s
+    return [times_s[i] for i in shuffled_order(len(times_s), _order_seed(clip))]
+
+
+def _order_seed(clip: Clip) -> tuple[int, int]:
+    return clip.seed, clip.index
 
 
 async def watch_world(
@@ -170,19 +160,22 @@ async def watch_world(
     return list(await asyncio.gather(*(one(file) for file in files)))
 
 
-def baselines(clips: Iterable[Clip]) -> dict[str, list[Transcript]]:
-    """Silence, talk at every turn and the oracle on the turns of the clips; no frame is needed.
+def baselines(clips: Iterable[Clip], control: str = "none") -> dict[str, list[Transcript]]:
+    """Silence, talk at every turn and the oracle on the turns of the clips, and the truthful watcher of shuffled
+    frames; no frame is needed.
 
-    Equals holding the dialogues with SilentPolicy, TalkPolicy, and ScriptedPolicy on `oracle_replies`.
+    Equals holding the dialogues with SilentPolicy, TalkPolicy, and ScriptedPolicy on `oracle_replies` and
+    `truthful_replies`.
     """
-    said: dict[str, list[Transcript]] = {"silence": [], "talk every turn": [], "oracle": []}
-    clock = Clock(FRAME_INTERVAL_S)
+    said: dict[str, list[Transcript]] = {}
     for clip in clips:
-        num_turns = clock.first_at_or_after(clip.scene.duration_s)
-        talk = {clock.time_of(k): TALK_TEXTS[clip.world] for k in range(1, num_turns + 1)}
-        oracle = oracle_replies(clip.task, FRAME_INTERVAL_S)
-        for name, replies in (("silence", {}), ("talk every turn", talk), ("oracle", oracle)):
-            said[name].append(_scripted(clip.task, clock.time_of(num_turns), num_turns, replies))
+        num_turns = CLOCK.first_at_or_after(clip.scene.duration_s)
+        talk = {CLOCK.time_of(k): TALK_TEXTS[clip.world] for k in range(1, num_turns + 1)}
+        replies = {"silence": {}, "talk every turn": talk, "oracle": oracle_replies(clip.task, FRAME_INTERVAL_S)}
+        if control == "shuffled":
+            replies[TRUTHFUL] = truthful_replies(clip, shown_times(clip, control), FRAME_INTERVAL_S)
+        for name, texts in replies.items():
+            said.setdefault(name, []).append(_scripted(clip.task, CLOCK.time_of(num_turns), num_turns, texts))
     return said
 
 
@@ -202,7 +195,8 @@ class WorldScores:
     def headline(self) -> dict[str, Any]:
         """PAUC and duplicates in percent, at omega 0.5; `duplicates` is 0 where no reply had one before it in its span.
 
-        Under a control, also its name and all replies per minute; PAUC is None where nothing is due.
+        Under a control, also its name and all replies per minute, and on shuffled frames the PAUC of the truthful
+        watcher; PAUC is None where nothing is due.
         """
         result = self.results[self.model]
         shown = {
@@ -218,6 +212,8 @@ class WorldScores:
         }
         if self.clips.control != "none":
             shown |= {"control": self.clips.control, "replies_per_min": rounded(result.replies_per_min, 3)}
+        if self.clips.control == "shuffled":
+            shown["truthful_pauc"] = self._pauc(TRUTHFUL)
         return shown
 
     def table(self) -> TextTable:
@@ -240,9 +236,10 @@ async def score_world(
 ) -> WorldScores:
     """The scores of `transcripts`, those of the policy called `model`, and of the baselines, by the exact judge."""
     judge = world_judge()
-    said = {model: list(transcripts), **baselines(file.clip for file in files)}
-    if len(said) != 4:
+    beside = baselines((file.clip for file in files), clips.control)
+    if model in beside:
         raise ConfigError(f"a model cannot be called {model!r} here; that is the name of a baseline")
+    said = {model: list(transcripts), **beside}
     return WorldScores(clips, model, {name: await score_proactive(t, judge, 2, OMEGAS) for name, t in said.items()})
 
 

@@ -12,8 +12,9 @@ from oncue.clock import Clock
 from oncue.errors import ConfigError
 from oncue.types import Task
 from oncue.world import footage, shapes
+from oncue.world.differences import differences
 from oncue.world.questions import draw_task
-from oncue.world.scene import Scene, compose, frozen
+from oncue.world.scene import Event, Scene, compose, frozen
 
 WORLDS = ("shapes", "footage")
 SPLITS = ("train", "val", "test")
@@ -51,18 +52,25 @@ class Clip:
         for i in range(round(self.scene.duration_s * self.scene.frame_rate)):
             yield painter.frame_at(i / self.scene.frame_rate)
 
+    def grid_times(self, clock: Clock) -> list[float]:
+        """The pts in seconds of the newest picture at each grid time; the last grid time is the clip's end."""
+        video = Clock(1 / self.scene.frame_rate)
+        last_s = self.scene.duration_s - 1 / self.scene.frame_rate
+        grid_s = [clock.time_of(k + 1) for k in range(clock.first_at_or_after(self.scene.duration_s))]
+        return [video.frames_until(min(time_s, last_s)) / self.scene.frame_rate for time_s in grid_s]
+
     def grid_frames(self, clock: Clock) -> list[np.ndarray]:
-        """What a watcher of the uncompressed video sees: the frame of each grid time, the last one at the clip's end.
+        """What a watcher of the uncompressed video sees: the pictures of `grid_times`.
 
         Equals reading the video file through a `FileSource`, apart from compression.
         """
-        painter, last_s = self.painter(), self.scene.duration_s - 1 / self.scene.frame_rate
-        count = clock.first_at_or_after(self.scene.duration_s)
-        return [painter.frame_at(self._shown_at(min(clock.time_of(k + 1), last_s))) for k in range(count)]
+        painter = self.painter()
+        return [painter.frame_at(time_s) for time_s in self.grid_times(clock)]
 
-    def _shown_at(self, time_s: float) -> float:
-        """The pts of the newest frame at or before `time_s`."""
-        return Clock(1 / self.scene.frame_rate).frames_until(time_s) / self.scene.frame_rate
+    def differences(self, from_s: float, to_s: float) -> list[Event]:
+        """What differs in the picture of `to_s` from that of `from_s`, in the words of this world."""
+        style = shapes.STYLE if self.world == "shapes" else footage.STYLE
+        return differences(self.scene, style, from_s, to_s)
 
     def standing_still(self) -> Clip:
         """The same clip stopped at its middle: nothing happens, nothing is due."""

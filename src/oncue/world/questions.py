@@ -6,10 +6,12 @@ at a fixed distance from the frame, which is what a model of a few million param
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from oncue.errors import InputError
 from oncue.types import GoldTurn, Question, Task, TimeSpan
 from oncue.world.scene import NAMELESS, SIDES, Event, Scene
 from oncue.world.shapes import COLOURS, FORMS
@@ -45,12 +47,29 @@ class Wish:
         return WORDINGS[self.kind][self.wording].format(x=self.limit)
 
 
+# What {x} may be, by kind of question.
+LIMITS: dict[str, tuple[str, ...]] = {"look": tuple(COLOURS), "side": SIDES}
+_WISHES = {
+    wish.text: wish
+    for kind, wordings in WORDINGS.items()
+    for limit in LIMITS.get(kind, ("",))
+    for wish in (Wish(kind, limit, i) for i in range(len(wordings)))
+}
+
+
+def wish_of(text: str) -> Wish:
+    """The wish whose `text` this is. Raises InputError for a question that no world asks."""
+    if text not in _WISHES:
+        raise InputError(f"no world asks {text!r}; expected a wording of oncue.world.questions.WORDINGS")
+    return _WISHES[text]
+
+
 def draw_wish(kinds: dict[str, float], looks: tuple[str, ...], rng: np.random.Generator) -> Wish:
     """A question of a kind drawn by the weights `kinds`, with its limit and wording drawn evenly."""
     names = list(kinds)
     odds = np.array([kinds[k] for k in names])
     kind = str(rng.choice(names, p=odds / odds.sum()))
-    limits = {"look": looks, "side": ("left", "right")}.get(kind, ("",))
+    limits = looks if kind == "look" else LIMITS.get(kind, ("",))
     return Wish(kind, str(rng.choice(limits)), int(rng.integers(len(WORDINGS[kind]))))
 
 
@@ -66,6 +85,16 @@ def answer(wish: Wish, event: Event) -> str | None:
         matches = event.side == wish.limit if wish.kind == "side" else wish.limit in event.name.split()
         return describe(event) if matches else None
     return describe(event) if wish.kind in ("all", event.kind) else None
+
+
+def first_answer(wish: Wish, events: Sequence[Event]) -> str | None:
+    """What should be said by someone asked `wish` who notices all `events` at once: the answer to the first that has
+    one; None for nothing. Where as many things appear as leave, their number is not new.
+    """
+    kinds = [event.kind for event in events]
+    if wish.kind == "count" and kinds.count("appears") == kinds.count("leaves"):
+        return None
+    return next((text for event in events if (text := answer(wish, event)) is not None), None)
 
 
 def describe(event: Event) -> str:
