@@ -1,0 +1,245 @@
+"""The reward of MMDuet2's reinforcement learning: PAUC, less repetition, replies out of span and shared openings.
+
+Two profiles. `paper` follows section 4.3.2 and equations 1 and 2; `official` follows the released reward function, which
+differs in denominators, in omega, and in counting repetition inside a span twice. Judging and scoring are apart: what
+a judge said about a rollout is a value (`Judgements`) that can be recorded and replayed.
+
+All four terms are signed: PAUC in [0, 1], the three penalties in [-1, 0].
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from oncue.errors import ConfigError
+from oncue.reward.base import Score, Unscored
+from oncue.reward.judge import Judge
+from oncue.reward.pauc import Point, pauc
+from oncue.reward.spans import distinct, replies_in, replies_outside
+from oncue.types import Episode, GoldTurn, Reply, TimedReply
+
+Profile = Literal["paper", "official"]
+PROFILES: tuple[Profile, ...] = ("paper", "official")
+TERMS = ("pauc", "repetition", "in_span", "prefix")
+
+
+@dataclass(frozen=True, slots=True)
+class RewardSettings:
+    """Which formula, and how its terms are weighed (paper section 4.3.2: 3, 2, 0.5, 2).
+
+    `prefix_characters`: a reply shares its opening with an earlier one when more than that many characters agree
+    (`official`: at least that many). Spans are closed in both profiles.
+    """
+
+    profile: Profile = "official"
+    pauc: float = 3.0
+    repetition: float = 2.0
+    in_span: float = 0.5
+    prefix: float = 2.0
+    prefix_characters: int = 50
+
+    def __post_init__(self) -> None:
+        if self.profile not in PROFILES:
+            raise ConfigError(f"unknown reward profile {self.profile!r}; expected one of {', '.join(PROFILES)}")
+        if self.prefix_characters < 1:
+            raise ConfigError(f"prefix_characters must be at least 1, got {self.prefix_characters}")
+
+    @property
+    def omega(self) -> float:
+        return 0.0 if self.profile == "paper" else 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """What the reward sees of an episode: when turns ended, the reply of each (None: silent), what was due, and the
+    replies that were said before it began (`previous`, its context)."""
+
+    gold: tuple[GoldTurn, ...]
+    turns: tuple[tuple[float, str | None], ...]
+    previous: tuple[str, ...] = ()
+
+    @property
+    def replies(self) -> tuple[TimedReply, ...]:
+        """The replies in time order, their text stripped."""
+        return tuple(TimedReply(time_s, text.strip()) for time_s, text in self.turns if text is not None)
+
+    @classmethod
+    def of(cls, episode: Episode) -> Rollout:
+        """The sampled turns of an episode; replies of its history are `previous`. Malformed turns count as silent."""
+        said = [(e, e.acted.action.text if isinstance(e.acted.action, Reply) else None) for e in episode.exchanges]
+        return cls(
+            episode.task.gold,
+            tuple((e.observed.clock_s, text) for e, text in said if e.acted.sampled),
+            tuple(text.strip() for e, text in said if text is not None and not e.acted.sampled),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Judgements:
+    """What a judge said: `coverage` by (number of the gold turn, time), `repeated` by time. Missing is unscored."""
+
+    coverage: Mapping[tuple[int, float], int | Unscored] = field(default_factory=dict)
+    repeated: Mapping[float, bool | Unscored] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RewardTerms:
+    """The signed terms of one rollout, their weighted sum, and how many judgements were missing."""
+
+    pauc: float
+    repetition: float
+    in_span: float
+    prefix: float
+    reward: float
+    num_unscored: int
+
+
+async def judge_rollout(rollout: Rollout, judge: Judge, settings: RewardSettings) -> Judgements:
+    """Ask everything the reward of `rollout` needs, all questions on the way at once."""
+    if judge.max_score != 4:
+        raise ConfigError(f"the reward needs marks from 0 to 4, judge {judge.name!r} gives 0 to {judge.max_score}")
+    asked = [(i, gold, reply) for i, gold in enumerate(rollout.gold) for reply in scored_in(rollout, gold, settings)]
+    pairs = _compared(rollout, ask_first=settings.profile == "official")
+    marks, verdicts = await asyncio.gather(
+        asyncio.gather(*(judge.coverage(gold.question, gold.content, (reply.text,)) for _, gold, reply in asked)),
+        asyncio.gather(*(judge.repeats(previous, reply.text) for reply, previous in pairs)),
+    )
+    return Judgements(
+        {(i, reply.time_s): mark for (i, _, reply), mark in zip(asked, marks, strict=True)},
+        {reply.time_s: verdict for (reply, _), verdict in zip(pairs, verdicts, strict=True)},
+    )
+
+
+def scored_in(rollout: Rollout, gold: GoldTurn, settings: RewardSettings) -> tuple[TimedReply, ...]:
+    """The replies that get a mark for this gold turn. `official` leaves out exact duplicates inside the span."""
+    inside = replies_in(rollout.replies, gold.span)
+    return inside if settings.profile == "paper" else distinct(inside)
+
+
+def reward_terms(rollout: Rollout, judgements: Judgements, settings: RewardSettings) -> RewardTerms:
+    """The reward of a judged rollout. A missing judgement takes part in no mean and is counted."""
+    missing: list[object] = []
+    paper = settings.profile == "paper"
+    replies = rollout.replies
+    outside = replies_outside(replies, [gold.span for gold in rollout.gold])
+    if paper:
+        in_span, prefix = _ratio(len(outside), len(replies)), _shared_openings(rollout, settings, of_replies=True)
+    else:
+        num_turns_outside = sum(not any(time_s in g.span for g in rollout.gold) for time_s, _ in rollout.turns)
+        in_span, prefix = _ratio(len(outside), num_turns_outside), _shared_openings(rollout, settings, of_replies=False)
+    terms = {
+        "pauc": _mean_pauc(rollout, judgements, settings, missing.append),
+        "repetition": -_mean(_repeated(rollout, judgements, settings, missing.append)),
+        "in_span": -in_span,
+        "prefix": -prefix,
+    }
+    reward = sum(getattr(settings, name) * value for name, value in terms.items())
+    return RewardTerms(**terms, reward=reward, num_unscored=len(missing))
+
+
+@dataclass(frozen=True, slots=True)
+class ProactiveReward:
+    """The reward as a function of an episode: its whole value on the last exchange, the named terms beside it."""
+
+    judge: Judge
+    settings: RewardSettings = RewardSettings()
+
+    async def __call__(self, episode: Episode) -> Score:
+        rollout = Rollout.of(episode)
+        terms = reward_terms(rollout, await judge_rollout(rollout, self.judge, self.settings), self.settings)
+        values = [0.0] * len(episode.exchanges)
+        if values:
+            values[-1] = terms.reward
+        return Score(tuple(values), {name: getattr(terms, name) for name in TERMS}, terms.num_unscored)
+
+
+Note = Callable[[object], None]
+
+
+def _mean_pauc(rollout: Rollout, judgements: Judgements, settings: RewardSettings, miss: Note) -> float:
+    """Each reply is marked alone. `official`: gold turns that begin after the last turn are skipped, and where spans
+    overlap the mark for the later one counts in both (its results are stored by time alone)."""
+    gold = list(enumerate(rollout.gold))
+    marks = dict(judgements.coverage)
+    if settings.profile == "official":
+        last_s = rollout.turns[-1][0] if rollout.turns else 0.0
+        gold = [(i, turn) for i, turn in gold if turn.span.start_s <= last_s]
+        latest = {time_s: mark for (_, time_s), mark in sorted(marks.items(), key=lambda item: item[0][0])}
+        marks = {(i, time_s): latest[time_s] for i, time_s in marks}
+    values = []
+    for i, turn in gold:
+        points = []
+        for reply in scored_in(rollout, turn, settings):
+            mark = marks.get((i, reply.time_s), Unscored("not judged"))
+            if isinstance(mark, Unscored):
+                miss(mark)
+            else:
+                points.append(Point(reply.time_s - turn.span.start_s, mark))
+        values.append(pauc(points, turn.span.duration_s, max_score=4, omega=settings.omega))
+    return _mean(values)
+
+
+def _repeated(rollout: Rollout, judgements: Judgements, settings: RewardSettings, miss: Note) -> list[bool]:
+    """Whether each reply repeats an earlier one; `official` appends the judge's verdict on the second and later replies
+    of each span once more."""
+    judged: dict[float, bool] = {}
+    verdicts = []
+    compared = {reply.time_s: previous for reply, previous in _compared(rollout, ask_first=True)}
+    for reply in rollout.replies:
+        if reply.time_s not in compared:  # the very words of an earlier one
+            verdicts.append(True)
+            continue
+        nothing_before = not compared[reply.time_s] and settings.profile == "paper"
+        verdict = False if nothing_before else judgements.repeated.get(reply.time_s, Unscored("not judged"))
+        if isinstance(verdict, Unscored):
+            miss(verdict)
+        else:
+            judged[reply.time_s] = verdict
+            verdicts.append(verdict)
+    if settings.profile == "official":
+        later = [reply for gold in rollout.gold for reply in distinct(replies_in(rollout.replies, gold.span))[1:]]
+        verdicts += [judged[reply.time_s] for reply in later if reply.time_s in judged]
+    return verdicts
+
+
+def _compared(rollout: Rollout, *, ask_first: bool) -> list[tuple[TimedReply, tuple[str, ...]]]:
+    """The replies a judge must compare, each with all that was said before it; exact duplicates need no judge.
+
+    `ask_first`: also a reply before which nothing was said.
+    """
+    said = list(dict.fromkeys(text.strip() for text in rollout.previous))
+    pairs = []
+    for reply in rollout.replies:
+        if reply.text in said:
+            continue
+        if said or ask_first:
+            pairs.append((reply, tuple(said)))
+        said.append(reply.text)
+    return pairs
+
+
+def _shared_openings(rollout: Rollout, settings: RewardSettings, *, of_replies: bool) -> float:
+    """The share of replies (`official`: of turns) that begin like an earlier reply. A silent turn begins like none."""
+    earlier = [text.strip() for text in rollout.previous]
+    needed = settings.prefix_characters + of_replies  # the paper's text: larger than; the released code: at least
+    num_shared = 0
+    for reply in rollout.replies:
+        num_shared += any(_num_shared(reply.text, text) >= needed for text in earlier)
+        earlier.append(reply.text)
+    return _ratio(num_shared, len(rollout.replies) if of_replies else len(rollout.turns))
+
+
+def _num_shared(one: str, other: str) -> int:
+    """How many characters two texts have in common from their beginning."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
+def _ratio(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0
+
+
+def _mean(values: Sequence[float] | Sequence[bool]) -> float:
+    return sum(values) / len(values) if values else 0.0

@@ -1,0 +1,155 @@
+"""Laws of the training reward: the worked example of both profiles, its bounds, and what a missing judgement does."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from oncue.errors import ConfigError
+from oncue.reward.base import Unscored
+from oncue.reward.judge import ExactJudge
+from oncue.reward.proactive import (
+    Judgements,
+    ProactiveReward,
+    RewardSettings,
+    Rollout,
+    judge_rollout,
+    reward_terms,
+)
+from oncue.types import GoldTurn, TimeSpan
+
+PAPER, OFFICIAL = RewardSettings("paper"), RewardSettings("official")
+A, C = "a" * 30, "c" * 70
+B = "b" * 60 + "first"
+B2 = "b" * 60 + "second"
+GOLD = (GoldTurn("one", TimeSpan(4, 12), "?"), GoldTurn("two", TimeSpan(16, 24), "?"))
+SAID = {8.0: A, 16.0: B, 20.0: A, 24.0: B2, 28.0: C}
+ROLLOUT = Rollout(GOLD, tuple((float(t), SAID.get(float(t))) for t in range(4, 33, 4)))
+JUDGED = Judgements(
+    {(0, 8.0): 4, (1, 16.0): 2, (1, 20.0): 0, (1, 24.0): 4}, {8.0: False, 16.0: False, 24.0: True, 28.0: False}
+)
+
+
+def silent(rollout: Rollout) -> Rollout:
+    return replace(rollout, turns=tuple((time_s, None) for time_s, _ in rollout.turns))
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (PAPER, (0.40625, -2 / 5, -1 / 5, -1 / 5, -0.08125)),
+        (OFFICIAL, (0.703125, -0.5, -1 / 2, -1 / 8, 0.609375)),
+    ],
+)
+def test_the_worked_example(settings: RewardSettings, expected: tuple[float, ...]) -> None:
+    terms = reward_terms(ROLLOUT, JUDGED, settings)
+    assert (terms.pauc, terms.repetition, terms.in_span, terms.prefix, terms.reward) == pytest.approx(expected)
+    assert terms.num_unscored == 0
+    nothing = reward_terms(silent(ROLLOUT), Judgements(), settings)
+    assert (nothing.pauc, nothing.repetition, nothing.in_span, nothing.prefix) == (0.125, 0, 0, 0)
+    assert nothing.reward == pytest.approx(0.375)
+
+
+def test_the_judge_is_asked_what_the_example_needs_and_no_more() -> None:
+    asked: list[tuple[str, ...]] = []
+
+    class Listening(ExactJudge):
+        async def coverage(self, _question: str, gold: str, replies_so_far: tuple[str, ...]) -> int:  # type: ignore
+            asked.append(("coverage", gold, *replies_so_far))
+            return 4
+
+        async def repeats(self, previous: tuple[str, ...], new: str) -> bool:  # type: ignore
+            asked.append(("repeats", *previous, new))
+            return False
+
+    judge = Listening(lambda _gold, _reply: 4, max_score=4)
+    asyncio.run(judge_rollout(ROLLOUT, judge, PAPER))
+    assert asked == [
+        ("coverage", "one", A),
+        ("coverage", "two", B),
+        ("coverage", "two", A),
+        ("coverage", "two", B2),
+        ("repeats", A, B),
+        ("repeats", A, B, B2),
+        ("repeats", A, B, B2, C),
+    ]
+    asked.clear()
+    asyncio.run(judge_rollout(ROLLOUT, judge, OFFICIAL))
+    assert ("repeats", A) in asked  # the first reply, against nothing
+    asked.clear()
+    asyncio.run(judge_rollout(replace(ROLLOUT, previous=(C,)), judge, PAPER))
+    assert ("repeats", C, A) in asked
+    assert not any(call[0] == "repeats" and call[-1] == C for call in asked)  # now an exact duplicate
+
+
+def test_history_counts_for_repetition_and_openings() -> None:
+    before = replace(ROLLOUT, previous=(C, "b" * 55))
+    for settings, openings in ((PAPER, -3 / 5), (OFFICIAL, -3 / 8)):
+        terms = reward_terms(before, JUDGED, settings)
+        assert terms.prefix == pytest.approx(openings)  # B, B2 and C
+        assert terms.repetition < reward_terms(ROLLOUT, JUDGED, settings).repetition
+
+
+def test_the_threshold_of_openings_differs_by_one_character() -> None:
+    turns = ((1.0, "x" * 50 + "1"), (2.0, "x" * 50 + "2"))
+    rollout, judged = Rollout((), turns), Judgements({}, {1.0: False, 2.0: False})
+    assert reward_terms(rollout, judged, PAPER).prefix == 0
+    assert reward_terms(rollout, judged, OFFICIAL).prefix == -1 / 2
+    assert reward_terms(rollout, judged, replace(PAPER, prefix_characters=49)).prefix == -1 / 2
+
+
+def test_a_reply_at_the_edge_of_a_span_is_inside() -> None:
+    for time_s, inside in ((4.0, True), (12.0, True), (12.5, False)):
+        rollout = Rollout(GOLD[:1], ((time_s, A),))
+        for settings in (PAPER, OFFICIAL):
+            terms = reward_terms(rollout, Judgements({(0, time_s): 4}, {time_s: False}), settings)
+            assert (terms.in_span == 0) == inside
+
+
+def test_a_missing_judgement_is_counted_and_is_no_zero() -> None:
+    for settings in (PAPER, OFFICIAL):
+        for mark, verdict in ((Unscored("down"), Unscored("down")), (0, False)):
+            judged = Judgements({**JUDGED.coverage, (0, 8.0): mark}, {**JUDGED.repeated, 24.0: verdict})
+            terms = reward_terms(ROLLOUT, judged, settings)
+            if isinstance(mark, Unscored):
+                missing = terms
+            else:
+                assert terms.num_unscored == 0
+                assert missing.num_unscored == 2
+                assert missing.pauc > terms.pauc  # a span without a mark is a silent one, not a wrong one
+                assert missing.repetition != terms.repetition
+
+
+def test_official_overlapping_spans_share_the_mark_of_the_later_one() -> None:
+    overlapping = (GoldTurn("one", TimeSpan(0, 10), "?"), GoldTurn("two", TimeSpan(5, 15), "?"))
+    rollout = Rollout(overlapping, ((5.0, A), (16.0, None)))
+    judged = Judgements({(0, 5.0): 4, (1, 5.0): 0}, {5.0: False})
+    both_zero = Judgements({(0, 5.0): 0, (1, 5.0): 0}, {5.0: False})
+    assert reward_terms(rollout, judged, OFFICIAL).pauc == reward_terms(rollout, both_zero, OFFICIAL).pauc
+    assert reward_terms(rollout, judged, PAPER).pauc > reward_terms(rollout, both_zero, PAPER).pauc
+
+
+def test_official_skips_gold_that_begins_after_the_last_turn() -> None:
+    short = replace(ROLLOUT, turns=ROLLOUT.turns[:3])
+    assert reward_terms(short, JUDGED, OFFICIAL).pauc == 0.78125
+    assert reward_terms(short, JUDGED, PAPER).pauc == pytest.approx((0.5625 + 0.125) / 2)
+    assert reward_terms(replace(short, gold=()), JUDGED, PAPER).pauc == 0
+
+
+def test_the_reward_lies_between_its_bounds() -> None:
+    perfect = Rollout(GOLD, ((4.0, A), (16.0, B)))
+    judged = Judgements({(0, 4.0): 4, (1, 16.0): 4}, {4.0: False, 16.0: False})
+    worst = Rollout(GOLD, tuple((float(t), C) for t in range(30, 60)), previous=(C,))
+    for settings in (PAPER, OFFICIAL):
+        assert reward_terms(perfect, judged, settings).reward == pytest.approx(3)
+        assert -4.5 <= reward_terms(worst, Judgements(), settings).reward < -3
+
+
+def test_bad_settings_and_judges_are_refused() -> None:
+    with pytest.raises(ConfigError, match="profile"):
+        RewardSettings("other")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="0 to 4"):
+        asyncio.run(judge_rollout(ROLLOUT, ExactJudge(lambda _gold, _reply: 1), PAPER))
+    assert ProactiveReward(ExactJudge(lambda _gold, _reply: 1, max_score=4)).settings == OFFICIAL
