@@ -1,6 +1,6 @@
 """The reward of MMDuet2's reinforcement learning: PAUC, less repetition, replies out of span and shared openings.
 
-Two profiles. `paper` follows section 4.3.2 and equations 1 and 2; `official` follows the released reward function, which
+Two profiles. `paper` follows section 4.3.2 and equations 1 and 2; `official` follows the released function, which
 differs in denominators, in omega, and in counting repetition inside a span twice. Judging and scoring are apart: what
 a judge said about a rollout is a value (`Judgements`) that can be recorded and replayed.
 
