@@ -23,7 +23,7 @@ def world_rows() -> list[str]:
             f"| {world} | {head['n_clips']} | **{head['pauc']:.1f}** | {head['silence_pauc']:.1f} | {head['talk_pauc']:.1f} "
             f"| {head['oracle_pauc']:.1f} | {head['duplicates']:.1f} | {head['first_reply_delay_s']:.2f} "
             f"| {head['false_replies_per_min']:.2f} | {controls['frozen']['replies_per_min']:.2f} "
-            f"| {controls['shuffled']['pauc']:.1f} |"
+            f"| {controls['shuffled']['pauc']:.1f} | {controls['shuffled']['truthful_pauc']:.1f} |"
         )
     return rows
 
@@ -53,8 +53,8 @@ def main() -> None:
     table = "\n".join(
         [
             "| world | clips | PAUC | silent | talking | perfect | duplicates % | first reply after s | false replies / min "
-            "| replies / min on a frozen video | PAUC on shuffled frames |",
-            "|---|---|---|---|---|---|---|---|---|---|---|",
+            "| replies / min on a frozen video | PAUC on shuffled frames | truthful on shuffled frames |",
+            "|---|---|---|---|---|---|---|---|---|---|---|---|",
             *world_rows(),
             *clip_rows(),
         ]
