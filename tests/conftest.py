@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tiny_model import build_tiny_model
+from tiny_model import FAMILIES, build_tiny_model
 
 if TYPE_CHECKING:
     from oncue.policy.model import LoadedModel
@@ -20,6 +20,23 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach the network
 def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the tiny model. Read only: copy it before changing anything."""
     return build_tiny_model(tmp_path_factory.mktemp("tiny_model"))
+
+
+@pytest.fixture(scope="session", params=FAMILIES)
+def family_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny model of each family. Read only."""
+    return build_tiny_model(tmp_path_factory.mktemp(request.param), family=request.param)
+
+
+@pytest.fixture(scope="session")
+def family_loaded(family_folder: Path) -> LoadedModel:
+    """A tiny model of each family on the CPU in float32, on one thread."""
+    import torch
+
+    from oncue.policy.model import load_model
+
+    torch.set_num_threads(1)
+    return load_model(family_folder, device="cpu", dtype="float32")
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 
 from oncue.policy.answer import Answer
-from oncue.policy.choose import Chooser
+from oncue.policy.choose import Chooser, banned_tokens
 from oncue.policy.engine import Engine, Sampling
 from oncue.policy.model import LoadedModel
 from oncue.policy.session import EngineSession
@@ -86,6 +87,21 @@ def stock_logits(loaded: LoadedModel, context_ids: Sequence[int], turns: Sequenc
         use_cache=False,
     )
     return output.logits[0]
+
+
+def cached_against_stock(
+    loaded: LoadedModel, turns: Sequence[EnvTurn], sampling: Sampling
+) -> tuple[float, int, list[PolicyTurn]]:
+    """A session's answers, the largest difference of its logits from those of one plain forward over its whole prefix,
+    and how many of its (greedy) tokens that forward would have chosen otherwise."""
+    engine = RecordingEngine(loaded, sampling)
+    answers, context_ids = say(engine, turns)
+    indices = drawn_indices(context_ids, engine, turns, answers)
+    stock = stock_logits(loaded, context_ids, turns)[[index - 1 for index in indices]]
+    allowed = stock.masked_fill(banned_tokens(loaded), -math.inf)
+    chosen = torch.tensor([context_ids[index] for index in indices])
+    difference = float((stock - torch.stack(engine.logits)).abs().max())
+    return difference, int((allowed.argmax(-1) != chosen).sum()), answers
 
 
 def drawn_indices(

@@ -10,6 +10,7 @@ import json
 import re
 import sys
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,11 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _HUB_FILES = ("*.json", "*.safetensors", "merges.txt")
 _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
-_ARCHITECTURES = ("qwen2_5_vl", "qwen2_vl")
+_MODEL_CLASSES = {
+    "qwen2_vl": "Qwen2VLForConditionalGeneration",
+    "qwen2_5_vl": "Qwen2_5_VLForConditionalGeneration",
+    "qwen3_vl": "Qwen3VLForConditionalGeneration",
+}
 _DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -36,7 +41,7 @@ _DTYPES = ("float32", "bfloat16", "float16")
 class LoadedModel:
     """A model ready to run: `model` in eval mode on `device` in `dtype`, and the renderer that belongs to it."""
 
-    model: Any  # Qwen2_5_VLForConditionalGeneration or Qwen2VLForConditionalGeneration
+    model: Any  # one of _MODEL_CLASSES
     renderer: QwenVLRenderer
     device: torch.device
     dtype: torch.dtype
@@ -107,9 +112,9 @@ def check_folder(folder: Path) -> dict[str, Any]:
         raise ModelError(f"{folder} is no model folder: it has no config.json; give a folder in Hugging Face format")
     config = _read_object(path)
     architecture = config.get("model_type")
-    if architecture not in _ARCHITECTURES:
+    if architecture not in _MODEL_CLASSES:
         raise ModelError(
-            f"{folder} holds a model of type {architecture!r}; expected one of {', '.join(_ARCHITECTURES)}"
+            f"{folder} holds a model of type {architecture!r}; expected one of {', '.join(_MODEL_CLASSES)}"
         )
     missing = [file.name for file in _weight_files(folder) if not file.is_file()]
     if missing:
@@ -155,12 +160,11 @@ def _load_weights(folder: Path, architecture: str, dtype: torch.dtype) -> Any:
     from safetensors import SafetensorError
     from transformers.utils import logging
 
-    model_class = _model_class(architecture)
     shown, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        model, report = model_class.from_pretrained(
+        model, report = model_class(architecture).from_pretrained(
             folder, dtype=dtype, attn_implementation="sdpa", local_files_only=True, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError) as error:
@@ -181,15 +185,10 @@ def _load_weights(folder: Path, architecture: str, dtype: torch.dtype) -> Any:
     return model
 
 
-def _model_class(architecture: str) -> Any:
+def model_class(architecture: str) -> Any:
     """The class, imported from its own module: the package's automatic classes cost time and pull in torchvision."""
-    if architecture == "qwen2_vl":
-        from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VLForConditionalGeneration
-
-        return Qwen2VLForConditionalGeneration
-    from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLForConditionalGeneration
-
-    return Qwen2_5_VLForConditionalGeneration
+    module = import_module(f"transformers.models.{architecture}.modeling_{architecture}")
+    return getattr(module, _MODEL_CLASSES[architecture])
 
 
 def _weight_files(folder: Path) -> list[Path]:
