@@ -96,6 +96,18 @@ def test_without_a_cap_a_frame_has_no_more_tokens_than_mmduet2_was_trained_with(
         QwenVLRenderer.from_pretrained(copied, max_pixels=0)
 
 
+def test_the_cap_counts_vision_tokens_whatever_their_size(copied: Path) -> None:
+    """A vision token of Qwen3-VL covers 32x32 pixels."""
+    sizes = {"patch_size": 16, "size": {"shortest_edge": 65536, "longest_edge": 16777216}}
+    (copied / "preprocessor_config.json").write_text(json.dumps(sizes))
+    (copied / "config.json").unlink()
+    frames = QwenVLRenderer.from_pretrained(copied).frame_processor
+    assert frames.max_pixels == 128 * 32 * 32
+    assert [frames.token_count(h, w) for h, w in ((720, 1280), (480, 640), (100, 100))] == [120, 117, 64]
+    (copied / "preprocessor_config.json").write_text(json.dumps(sizes | {"size": {"longest_edge": 20 * 32 * 32}}))
+    assert QwenVLRenderer.from_pretrained(copied).frame_processor.max_pixels == 20 * 32 * 32  # a smaller cap stays
+
+
 def test_a_vocabulary_in_two_files_gives_the_same_ids(copied: Path, renderer: QwenVLRenderer) -> None:
     """Some folders hold vocab.json and merges.txt instead of tokenizer.json."""
     stored = json.loads((copied / "tokenizer.json").read_text("utf-8"))

@@ -14,9 +14,14 @@ from PIL import Image
 
 from oncue.errors import ConfigError, InputError, ModelError
 from oncue.render.images import FrameProcessor
-from oncue.render.qwen_vl import MMDUET2_MAX_PIXELS
+from oncue.render.qwen_vl import MMDUET2_MAX_PIXELS, MMDUET2_MAX_TOKENS
 
 CAPPED = FrameProcessor(max_pixels=MMDUET2_MAX_PIXELS)
+# preprocessor_config.json of Qwen3-VL
+QWEN3: dict[str, Any] = {
+    "size": {"shortest_edge": 65536, "longest_edge": 16777216}, "patch_size": 16, "temporal_patch_size": 2,
+    "merge_size": 2, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5],
+}  # fmt: skip
 SIZES_WH = [
     (1280, 720),
     (720, 1280),
@@ -62,6 +67,19 @@ def test_other_settings_equal_the_stock_processor() -> None:
     expected = stock(size, resample=2, **more)([Image.fromarray(frame)], return_tensors="np")
     ours = FrameProcessor(16, 2, 1, 16 * 1024, 64 * 1024, tuple(mean), tuple(std), resample=2)
     assert np.array_equal(ours(frame).patches, expected["pixel_values"])
+
+
+@pytest.mark.parametrize(("width", "height"), [*SIZES_WH[:6], (64, 96), (37, 1999), (5000, 26)])
+@pytest.mark.parametrize("cap", [MMDUET2_MAX_TOKENS * 32 * 32, 16777216])
+def test_the_settings_of_qwen3_vl_equal_the_stock_processor(tmp_path: Path, width: int, height: int, cap: int) -> None:
+    frame = noise(width, height)
+    expected = stock(**QWEN3 | {"size": {"shortest_edge": 65536, "longest_edge": cap}})(
+        [Image.fromarray(frame)], return_tensors="np"
+    )
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(QWEN3))
+    got = FrameProcessor.from_pretrained(tmp_path, cap)(frame)
+    assert np.array_equal(got.patches.view(np.uint32), expected["pixel_values"].view(np.uint32))
+    assert [list(got.grid)] == expected["image_grid_thw"].tolist()
 
 
 def test_a_changed_pixel_changes_the_patches() -> None:

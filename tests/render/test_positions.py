@@ -1,4 +1,4 @@
-"""Our M-RoPE positions equal those of transformers' own model, in one piece and piece by piece."""
+"""Our M-RoPE positions equal those of transformers' own model of each family, in one piece and piece by piece."""
 
 from __future__ import annotations
 
@@ -22,25 +22,23 @@ def stream(rng: np.random.Generator, num_frames: int) -> tuple[list[int], list[t
     return ids, grids
 
 
-@pytest.fixture(scope="module")
-def stock_model() -> Any:
+@pytest.fixture(scope="module", params=["Qwen2VL", "Qwen2_5_VL", "Qwen3VL"])
+def stock_model(request: pytest.FixtureRequest) -> Any:
+    """Its layout of positions reads the config alone."""
     import torch
-    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLModel
+    import transformers
 
-    config = Qwen2_5_VLConfig(
+    config = getattr(transformers, f"{request.param}Config")(
         text_config={
             "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2,
             "intermediate_size": 32, "vocab_size": 16,
             "rope_parameters": {"rope_type": "default", "rope_theta": 100.0, "mrope_section": [2, 3, 3]},
         },
-        vision_config={
-            "depth": 1, "hidden_size": 32, "num_heads": 2, "intermediate_size": 32, "out_hidden_size": 32,
-            "fullatt_block_indexes": [0],
-        },
+        vision_config={"depth": 1, "num_heads": 2},
         image_token_id=PAD, video_token_id=8, vision_start_token_id=9, vision_end_token_id=10,
     )  # fmt: skip
     with torch.device("meta"):
-        return Qwen2_5_VLModel(config)
+        return getattr(transformers, f"{request.param}Model")(config)
 
 
 def stock_positions(model: Any, ids: list[int], grids: list[tuple[int, int, int]]) -> tuple[np.ndarray, int]:

@@ -1,8 +1,10 @@
-"""Ids, pixels and grids equal those of transformers' own Qwen2.5-VL processor on the same dialogue."""
+"""Ids, pixels and grids equal those of transformers' own processor of each family on the same dialogue."""
 
 from __future__ import annotations
 
 import re
+import shutil
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +14,64 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from oncue.render.qwen_vl import PROACTIVE_SYSTEM, QwenVLRenderer
+from oncue.render.images import FrameProcessor
+from oncue.render.qwen_vl import DEFAULT_SYSTEM, MMDUET2_MAX_TOKENS, PROACTIVE_SYSTEM, QwenVLRenderer
 from oncue.types import Dialogue, DialogueTurn
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=12).filter(lambda t: "<|" not in t)
 STARTS_WITH_A_BREAK = re.compile(r"\s*[\r\n]")
 
 
+PROCESSORS = {"qwen2_vl": "Qwen2VLProcessor", "qwen2_5_vl": "Qwen2_5_VLProcessor", "qwen3_vl": "Qwen3VLProcessor"}
+DEFAULT_MESSAGE = re.compile(r"\{%- if not messages or .*?\{%- endif -%\}", re.DOTALL)  # in our small chat template
+
+
+@pytest.fixture(scope="session", params=list(PROCESSORS))
+def family(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="session")
-def stock_processor(render_folder: Path) -> Any:
-    """The stock processor without its video part, which needs torchvision."""
-    from transformers import AutoTokenizer, Qwen2_5_VLProcessor
+def family_folder(family: str, render_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tokenizer, and the image processor of the family."""
+    folder = shutil.copytree(render_folder, tmp_path_factory.mktemp("stock") / family)
+    if family == "qwen3_vl":
+        half, cell_area = (0.5,) * 3, 32 * 32
+        limits = {"min_pixels": 64 * cell_area, "max_pixels": MMDUET2_MAX_TOKENS * cell_area}
+        FrameProcessor(patch_size=16, mean=half, std=half, **limits).save_pretrained(folder)
+        (folder / "config.json").unlink()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def renderer(family_folder: Path) -> QwenVLRenderer:
+    return QwenVLRenderer.from_pretrained(family_folder)
+
+
+@pytest.fixture(scope="session")
+def stock_processor(family: str, family_folder: Path) -> Any:
+    """The stock processor without its video part, which needs torchvision.
+
+    Its chat template writes the marks of the released ones, and, like Qwen3-VL's, no system message by itself there.
+    """
+    from transformers import AutoTokenizer
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
     from transformers.processing_utils import ProcessorMixin
 
-    class FrameOnlyProcessor(Qwen2_5_VLProcessor):
+    processors = import_module(f"transformers.models.{family}.processing_{family}")
+
+    class FrameOnlyProcessor(getattr(processors, PROCESSORS[family])):  # type: ignore[misc]
         def __init__(self, image_processor: Any = None, tokenizer: Any = None, chat_template: Any = None) -> None:
             self.image_token, self.video_token = "<|image_pad|>", "<|video_pad|>"
             self.image_token_id = tokenizer.convert_tokens_to_ids(self.image_token)
             self.video_token_id = tokenizer.convert_tokens_to_ids(self.video_token)
             ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
 
-    tokenizer = AutoTokenizer.from_pretrained(str(render_folder))
-    images = Qwen2VLImageProcessorPil.from_pretrained(str(render_folder))
-    return FrameOnlyProcessor(images, tokenizer, tokenizer.chat_template)
+    tokenizer = AutoTokenizer.from_pretrained(str(family_folder))
+    images = Qwen2VLImageProcessorPil.from_pretrained(str(family_folder))
+    template, found = DEFAULT_MESSAGE.subn("", tokenizer.chat_template)
+    assert found == 1
+    return FrameOnlyProcessor(images, tokenizer, template if family == "qwen3_vl" else tokenizer.chat_template)
 
 
 def stock_inputs(processor: Any, dialogue: Dialogue, frames: list[np.ndarray], **more: Any) -> dict[str, np.ndarray]:
@@ -94,15 +130,24 @@ def test_another_text_gives_other_ids(stock_processor: Any, renderer: QwenVLRend
     assert renderer.dialogue(changed, frames).token_ids.tolist() != expected["input_ids"][0].tolist()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(system=st.none() | TEXT, question=TEXT, reply=TEXT, num_frames=st.integers(0, 1))
+def test_only_qwen3_vl_writes_no_system_message_by_itself(
+    family: str, stock_processor: Any, renderer: QwenVLRenderer
+) -> None:
+    """Where it writes none, ours writes the default message all the same: a dialogue is the same for every family."""
+    dialogue = Dialogue("d", (DialogueTurn("user", "Hello."), DialogueTurn("assistant", "NO REPLY")))
+    theirs = stock_inputs(stock_processor, dialogue, [])["input_ids"][0].tolist()
+    added = renderer.system_block(DEFAULT_SYSTEM).token_ids.tolist() if family == "qwen3_vl" else []
+    assert renderer.dialogue(dialogue).token_ids.tolist() == added + theirs
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(system=TEXT, question=TEXT, reply=TEXT, num_frames=st.integers(0, 1))
 def test_any_text_equals_the_stock_processor(
-    stock_processor: Any, renderer: QwenVLRenderer, system: str | None, question: str, reply: str, num_frames: int
+    stock_processor: Any, renderer: QwenVLRenderer, system: str, question: str, reply: str, num_frames: int
 ) -> None:
     assume(not STARTS_WITH_A_BREAK.match(reply))
-    turns = [DialogueTurn("user", question, num_frames), DialogueTurn("assistant", reply)]
-    if system is not None:
-        turns.insert(0, DialogueTurn("system", system))
-    dialogue, frames = Dialogue("d", tuple(turns)), random_frames((30, 30))[:num_frames]
+    asked = DialogueTurn("user", question, num_frames)
+    turns = (DialogueTurn("system", system), asked, DialogueTurn("assistant", reply))
+    dialogue, frames = Dialogue("d", turns), random_frames((30, 30))[:num_frames]
     expected = stock_inputs(stock_processor, dialogue, frames)
     assert renderer.dialogue(dialogue, frames).token_ids.tolist() == expected["input_ids"][0].tolist()

@@ -118,7 +118,7 @@ def mark_ids(folder: Path, tokenizer: Tokenizer, config: dict[str, Any]) -> dict
     for mark in STRUCTURAL_MARKS:
         found = tokenizer.token_to_id(mark)
         if found is None:
-            raise ModelError(f"the tokenizer of {folder} has no token {mark}; expected a Qwen2.5-VL tokenizer")
+            raise ModelError(f"the tokenizer of {folder} has no token {mark}; expected a Qwen-VL tokenizer")
         if found in tokenizer.encode(mark, add_special_tokens=False).ids:
             raise ModelError(f"the tokenizer of {folder} does not mark {mark} as special, so text could forge it")
         ids[mark] = found

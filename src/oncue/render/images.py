@@ -1,4 +1,4 @@
-"""Frames as patches for the Qwen2.5-VL vision encoder, equal bit for bit to transformers' own image processor.
+"""Frames as patches for the vision encoders of Qwen-VL, equal bit for bit to transformers' own image processor.
 
 Written in numpy and PIL, because importing transformers' processor takes seconds and walks each image several times in
 float64; a byte has only 256 values, so rescaling and normalising are one table look-up here, computed with the same

@@ -1,4 +1,4 @@
-"""The chat markup of Qwen2.5, and the segments that the text and the token ids of a dialogue are both read from."""
+"""The chat markup of Qwen-VL, and the segments that the text and the token ids of a dialogue are both read from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dialogues as Qwen2.5-VL tokens: one image per frame, laid out in one of two decision formats (`render.layout`).
+"""Dialogues as Qwen-VL tokens: one image per frame, laid out in one of two decision formats (`render.layout`).
 
 `text` is exactly what MMDuet2 was trained with: silence is a text turn. In `token` silence costs no token. A model's
 folder says which it speaks: `oncue.json` with {"decision_format": "token"}, text where there is no such file.
@@ -7,8 +7,10 @@ A turn is rendered once and appended; the concatenation of `system_block`, `user
 answer, ... equals `dialogue` of the same turns, token for token (which ends with one more token: the line break after
 a message, or the last trained choice of silence by token). Text of users, subtitles and replies is ordinary text
 whatever it holds.
-Departs from the stock template in one case: a reply that begins with a line break is encoded by itself, as it would be
-sampled, where the stock template would fuse the break with that of the header.
+`text` gives the tokens of the chat templates of Qwen2-VL, Qwen2.5-VL and Qwen3-VL Instruct, save in two cases: a reply
+that begins with a line break is encoded by itself, as it would be sampled, where a template would fuse the break with
+that of the header; and a dialogue without a system message gets `DEFAULT_SYSTEM`, which Qwen3-VL's template leaves out,
+so that a dialogue is the same for every family. The Thinking models of Qwen3-VL get no `<think>` either.
 
 Axis letters: L tokens.
 """
@@ -49,7 +51,8 @@ from oncue.types import Action, Dialogue, EnvTurn, Malformed, Silence
 
 __all__ = ["DEFAULT_SYSTEM", "MMDUET2_MAX_PIXELS", "PROACTIVE_SYSTEM", "QwenVLRenderer"]
 
-MMDUET2_MAX_PIXELS = 128 * 28 * 28  # at most 128 vision tokens per frame (paper section 4.2)
+MMDUET2_MAX_TOKENS = 128  # vision tokens per frame (paper section 4.2)
+MMDUET2_MAX_PIXELS = MMDUET2_MAX_TOKENS * 28 * 28  # the same in pixels of the paper's model, Qwen2.5-VL
 
 FrameInput = np.ndarray | PatchedFrame
 
@@ -98,7 +101,7 @@ class QwenVLRenderer:
         decision_name: DecisionName | None = None,
     ) -> QwenVLRenderer:
         """The renderer of a model. `max_pixels` caps the area of a frame after resizing. By default that is
-        what the folder says, but no more than MMDuet2 was trained with (128*28*28, 128 vision tokens).
+        what the folder says, but no more than the 128 vision tokens MMDuet2 was trained with.
         `decision_name`: by default the decision format that the folder says.
 
         Raises ModelError where the folder is missing or incomplete, or its tokenizer, config and image processor
@@ -108,8 +111,9 @@ class QwenVLRenderer:
         config = model_folder.read_config(folder)
         tokenizer = model_folder.read_tokenizer(folder)
         frames = FrameProcessor.from_pretrained(folder, max_pixels)
-        if max_pixels is None and frames.max_pixels > MMDUET2_MAX_PIXELS:  # Qwen's own folders allow 16384 tokens
-            frames = replace(frames, max_pixels=max(MMDUET2_MAX_PIXELS, frames.min_pixels))
+        if max_pixels is None:  # Qwen's own folders allow 16384 tokens
+            cap = max(MMDUET2_MAX_TOKENS * frames.cell_px**2, frames.min_pixels)
+            frames = replace(frames, max_pixels=min(frames.max_pixels, cap))
         vision = config.get("vision_config") or {}
         for key, ours in (
             ("patch_size", frames.patch_size),
