@@ -14,8 +14,8 @@ import pytest
 from chat_support import SILENT, SPOKEN, scripted, talk, turns
 
 import oncue
+from oncue.chat_client import ChatClient, Retries, base_url
 from oncue.errors import BackendError, ConfigError
-from oncue.policy.chat_client import ChatClient, Retries, base_url
 from oncue.policy.openai import ChatServer, ServerOptions, connect
 from oncue.types import PolicyTurn, Reply, Silence
 from openai_server import Cut, Event, Fault, Hang, Json, OpenAIServer, Page, Status, Unfinished

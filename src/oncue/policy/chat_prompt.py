@@ -10,14 +10,12 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from oncue.chat_client import Message
 from oncue.errors import ConfigError, InputError
 from oncue.render.images import FrameProcessor
 from oncue.render.markup import STRUCTURAL_MARKS
 from oncue.types import EnvTurn
-
-Message = dict[str, Any]  # one message of the chat API
 
 
 def system_message(text: str) -> Message:

@@ -21,9 +21,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from oncue.chat_client import ChatClient, Completion, Message, RefusedError, Retries, base_url
 from oncue.errors import BackendError, ConfigError
-from oncue.policy.chat_client import ChatClient, Completion, RefusedError, Retries, base_url
-from oncue.policy.chat_prompt import Message, Round, RoundWindow, policy_message, system_message, user_message
+from oncue.policy.chat_prompt import Round, RoundWindow, policy_message, system_message, user_message
 from oncue.render.actions import TextFormat
 from oncue.render.images import FrameProcessor
 from oncue.render.markup import PROACTIVE_SYSTEM

@@ -18,13 +18,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from oncue.errors import BackendError, ConfigError
-from oncue.policy.chat_prompt import Message
 
 if TYPE_CHECKING:
     from openai import APIError, AsyncOpenAI, AsyncStream
     from openai.types.chat import ChatCompletionChunk
 
 T = TypeVar("T")
+Message = dict[str, Any]  # one message of the chat API
 
 _log = logging.getLogger(__name__)
 _MAY_PASS = frozenset((0, 408, 409, 429))  # and everything from 500
