@@ -5,17 +5,22 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from oncue.clock import Clock
+from oncue.dialogue.write import Placement
 from oncue.policy.model import LoadedModel, load_model
 from oncue.recipes import sft_recipe
 from oncue.recipes.mini_model import build_mini
+from oncue.recipes.mini_start import CHANGED_CHANNELS, Distances
 from oncue.render.qwen_vl import DEFAULT_SYSTEM
 from oncue.train.samples import collate, to_sample
 from oncue.train.settings import stage_steps
+from oncue.train.sources import WorldSource
 from oncue.types import Dialogue, DialogueTurn
 
 
@@ -28,6 +33,22 @@ def built(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def loaded(built) -> LoadedModel:
     return load_model(built, device="cpu", dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def token_loaded(tmp_path_factory) -> LoadedModel:
+    """A new model for the token format."""
+    torch.set_num_threads(1)
+    return load_model(build_mini(tmp_path_factory.mktemp("token"), 0, "token"), device="cpu", dtype="float32")
+
+
+def without_aim(loaded: LoadedModel) -> LoadedModel:
+    """The same model, its first layer looking nowhere in particular."""
+    model = copy.deepcopy(loaded.model)
+    attention = model.model.language_model.layers[0].self_attn
+    for projection in (attention.q_proj, attention.k_proj):
+        torch.nn.init.zeros_(projection.bias)
+    return replace(loaded, model=model)
 
 
 def test_it_is_small_and_its_numbers_fit_together(loaded):
@@ -67,6 +88,17 @@ def test_every_stage_of_the_recipe_ends_and_starts_small():
 
 
 @torch.no_grad()
+def hidden(loaded: LoadedModel, dialogue: Dialogue, frames: list[np.ndarray], **options: Any) -> tuple[Any, np.ndarray]:
+    """What the decoder gives on a dialogue, and the places (frames, vision tokens) of its frames."""
+    batch = collate([to_sample(dialogue, frames, loaded.renderer)], loaded.renderer.endoftext_id)
+    model = loaded.model.model
+    embeds = model.get_input_embeddings()(batch.token_ids_BL)
+    where = batch.token_ids_BL == loaded.renderer.image_pad_id
+    embeds[where] = torch.cat(list(model.get_image_features(batch.patches_NC, batch.grids_F3).pooler_output))
+    output = model.language_model(inputs_embeds=embeds, position_ids=batch.positions_3BL, use_cache=False, **options)
+    return output, np.flatnonzero(where[0].numpy()).reshape(len(frames), -1)
+
+
 def look_back(loaded: LoadedModel, height_px: int, width_px: int) -> tuple[float, float]:
     """Of the best head of the first layer: the share of attention that a frame gives to the frame one silent turn
     before, and the share of its places that attend most to their own place in that frame.
@@ -76,17 +108,9 @@ def look_back(loaded: LoadedModel, height_px: int, width_px: int) -> tuple[float
     turns = [DialogueTurn("system", DEFAULT_SYSTEM)]
     for text in ("Tell me whenever something appears.", "", ""):
         turns += [DialogueTurn("user", text, 1), DialogueTurn("assistant", "NO REPLY")]
-    sample = to_sample(Dialogue("d", tuple(turns)), frames, loaded.renderer)
-    batch = collate([sample], loaded.renderer.endoftext_id)
-    model = copy.deepcopy(loaded.model)
-    model.set_attn_implementation("eager")
-    embeds = model.get_input_embeddings()(batch.token_ids_BL)
-    where = batch.token_ids_BL == loaded.renderer.image_pad_id
-    embeds[where] = torch.cat(list(model.model.get_image_features(batch.patches_NC, batch.grids_F3).pooler_output))
-    output = model.model.language_model(
-        inputs_embeds=embeds, position_ids=batch.positions_3BL, use_cache=False, output_attentions=True
-    )
-    _, before, newest = np.flatnonzero(where[0].numpy()).reshape(3, -1)
+    loaded.model.set_attn_implementation("eager")
+    output, (_, before, newest) = hidden(loaded, Dialogue("d", tuple(turns)), frames, output_attentions=True)
+    loaded.model.set_attn_implementation("sdpa")
     shares = []
     for attention_LL in output.attentions[0][0]:
         mass = float(attention_LL[newest][:, before].sum(1).mean())
@@ -94,15 +118,49 @@ def look_back(loaded: LoadedModel, height_px: int, width_px: int) -> tuple[float
     return max(shares)
 
 
+@pytest.mark.parametrize("fixture", ["loaded", "token_loaded"])
 @pytest.mark.parametrize(("height_px", "width_px"), [(126, 224), (144, 192), (224, 126), (432, 768)])
-def test_a_new_model_looks_at_the_same_place_of_the_frame_before(loaded, height_px, width_px):
-    mass, same_place = look_back(loaded, height_px, width_px)
+def test_a_new_model_looks_at_the_same_place_of_the_frame_before(request, fixture, height_px, width_px):
+    model = request.getfixturevalue(fixture)
+    mass, same_place = look_back(model, height_px, width_px)
     assert mass > 0.5
     assert same_place > 0.9
-    blank = copy.deepcopy(loaded.model)
-    attention = blank.model.language_model.layers[0].self_attn
-    for projection in (attention.q_proj, attention.k_proj):
-        torch.nn.init.zeros_(projection.bias)
-    mass, same_place = look_back(replace(loaded, model=blank), height_px, width_px)
+    mass, same_place = look_back(without_aim(model), height_px, width_px)
     assert mass < 0.5
     assert same_place < 0.5
+
+
+def test_the_start_is_made_for_the_distances_of_its_format(loaded, token_loaded):
+    """Between frames of a silent turn lie 19 positions, or the 5 of a frame and its two marks."""
+    text, token = (Distances.of(model.renderer) for model in (loaded, token_loaded))
+    assert text == Distances(strides=(19, 22, 23), to_frame=10)
+    assert token == Distances(strides=(7, 22, 23), to_frame=5)
+
+
+def event_auc(loaded: LoadedModel) -> float:
+    """How well the largest change since silence in the newest frame tells a turn with an event from one without:
+    the chance that it is larger in a random turn of the first kind.
+    """
+    told_all = {"all": 1.0}  # every event is due a reply
+    source = WorldSource({"shapes": 1.0}, (6, 6), mean_gap_s=0.8, question_kinds=told_all, placement=Placement.START)
+    change: dict[bool, list[float]] = {True: [], False: []}
+    for index in range(30):
+        dialogue, frames = source.item(index, 5, Clock(1.0), 1)
+        states: list[torch.Tensor] = []
+        layer = loaded.model.model.language_model.layers[0]
+        hook = layer.register_forward_hook(lambda *call, states=states: states.append(call[-1]))
+        _, places = hidden(loaded, dialogue, frames)
+        hook.remove()
+        silent = [turn.text == "NO REPLY" for turn in dialogue.turns if turn.role == "assistant"]
+        for k in range(2, len(silent)):
+            if silent[k - 1]:
+                change[silent[k]].append(float(states[0][0, places[k], CHANGED_CHANNELS[0]].max()))
+    quiet, event = (np.array(change[key]) for key in (True, False))
+    return float((event[:, None] > quiet).mean())
+
+
+@pytest.mark.parametrize("fixture", ["loaded", "token_loaded"])
+def test_the_start_tells_events_from_quiet_turns(request, fixture):
+    model = request.getfixturevalue(fixture)
+    assert event_auc(model) > 0.85
+    assert event_auc(without_aim(model)) < 0.75

@@ -14,6 +14,7 @@ from oncue.train.batches import StepBatch
 from oncue.train.losses import trained_logits, weighted_loss_sum
 from oncue.train.samples import collate, to_sample
 from oncue.train.sft import accumulate_gradient, freeze
+from oncue.types import Dialogue, DialogueTurn
 
 
 @torch.no_grad()
@@ -40,6 +41,28 @@ def test_logits_are_those_of_the_stock_model(tiny_loaded):
     assert torch.allclose(ours, stock(batch.patches_NC), atol=1e-4)
     assert not torch.allclose(ours, stock(batch.patches_NC.flip(0)), atol=1e-2)  # other pictures, other logits
     assert targets.tolist() == [i for i, w in zip(sample.token_ids_L, sample.weights_L, strict=True) if w]
+
+
+@torch.no_grad()
+def test_silence_that_no_token_stands_for_is_trained(tiny_token_loaded):
+    """A question after silence: the logits behind the silent turn are asked for the choice, not for the question."""
+    renderer = tiny_token_loaded.renderer
+    dialogue, frames = drawn(1)
+    turns = (*dialogue.turns[:1], DialogueTurn("user", "", 2), DialogueTurn("assistant", "NO REPLY"))
+    turns = (*turns, DialogueTurn("user", "And now?", 2), DialogueTurn("assistant", "It leaves."))
+    batch = collate([to_sample(Dialogue("d", turns), frames[:4], renderer)], renderer.endoftext_id)
+    logits, targets, weights = trained_logits(tiny_token_loaded.model, batch, renderer.image_pad_id)
+    end = renderer.im_end_id
+    assert targets.tolist() == [renderer.vision_start_id, end, *renderer.encode("It leaves."), end]
+    assert weights.tolist() == [1.0] * len(targets)
+    silent = to_sample(Dialogue("d", turns[:3]), frames[:2], renderer)
+    alone, same, _ = trained_logits(
+        tiny_token_loaded.model, collate([silent], renderer.endoftext_id), renderer.image_pad_id
+    )
+    assert same.tolist() == targets[:1].tolist()
+    assert torch.allclose(alone[0], logits[0], atol=1e-4)
+    assert not torch.allclose(alone[0], logits[1], atol=1e-2)
+    assert batch.token_ids_BL[0, 1:][batch.weights_BL[0, 1:] > 0][0] == renderer.encode("And now?")[0]
 
 
 def test_the_loss_weighs_tokens():

@@ -16,7 +16,7 @@ from oncue.render.decision import Lead
 from oncue.render.qwen_vl import PROACTIVE_SYSTEM
 from oncue.train.losses import trained_logits
 from oncue.train.samples import collate, fit, to_sample
-from oncue.types import Dialogue, DialogueTurn, EnvTurn, FrameBatch
+from oncue.types import Dialogue, DialogueTurn, EnvTurn, FrameBatch, Silence
 
 CLOCK = Clock(1.0)
 
@@ -58,6 +58,33 @@ def test_the_ids_before_an_answer_are_those_of_the_rollout(tiny_loaded, index):
     assert tuple(sample.token_ids_L[: starts[-1]].tolist()) != wrong[-1]  # another answer before makes other ids
 
 
+@pytest.mark.parametrize("fixture", ["tiny_loaded", "tiny_token_loaded"])
+def test_each_choice_of_a_rollout_is_trained_where_it_was_made(request, fixture):
+    """The rollout's own answers, whatever they are, come back as the targets of the dialogue they make."""
+    loaded = request.getfixturevalue(fixture)
+    dialogue, frames = drawn(2)
+    asked = DialogueTurn("user", "And now?", 2)
+    dialogue = replace(dialogue, turns=(*dialogue.turns[:3], asked, *dialogue.turns[4:]))
+    choices, num_shown = [], 0
+    renderer = loaded.renderer
+    with Engine(loaded) as engine, engine.open(renderer.proactive_system) as session:
+        lead = Lead.START
+        for user, answer in zip(dialogue.turns[1::2], dialogue.turns[2::2], strict=True):
+            observed = env_turn(user, frames[num_shown : num_shown + user.num_frames], 1.0)
+            num_shown += user.num_frames
+            before = [*session.context_ids, *renderer.user_turn(observed, lead).token_ids.tolist()]
+            chosen = session.replay(observed, renderer.format.read(answer.text)).token_ids
+            for k, choice in enumerate(chosen):
+                choices.append((tuple(before), choice))
+                before += renderer.decision.next_input(chosen[: k + 1]) or ()
+            lead = renderer.decision.lead_after(chosen)
+    sample = to_sample(dialogue, frames, renderer)
+    places = np.flatnonzero(sample.weights_L).tolist()
+    assert [(tuple(sample.token_ids_L[:p].tolist()), int(sample.targets_L[p])) for p in places] == choices
+    followed = [int(sample.token_ids_L[p]) for p in places] == [choice for _, choice in choices]
+    assert followed == (fixture == "tiny_loaded")  # in the token format a question followed silence
+
+
 def test_the_loss_covers_the_answers_and_their_closing_tokens(tiny_loaded):
     dialogue, frames = drawn(1)
     renderer = tiny_loaded.renderer
@@ -86,6 +113,19 @@ def test_silence_weight_is_that_of_silent_turns_alone(tiny_loaded):
         expected = 0.25 if turn.text == "NO REPLY" else 1.0
         assert set(light.weights_L[start:end].tolist()) == {expected}
     assert not light.weights_L[plain.weights_L == 0].any()
+
+
+def test_silence_weight_is_that_of_the_silent_choice_alone_in_the_token_format(tiny_token_loaded):
+    dialogue, frames = drawn(1)
+    renderer = tiny_token_loaded.renderer
+    plain = to_sample(dialogue, frames, renderer)
+    light = to_sample(dialogue, frames, renderer, silence_weight=0.25)
+    num_silent = sum(isinstance(renderer.format.read(t.text), Silence) for t in dialogue.turns)
+    silent = (plain.weights_L > 0) & (plain.targets_L == renderer.vision_start_id)
+    assert silent.sum() == num_silent > 0
+    assert np.array_equal(light.weights_L, np.where(silent, 0.25, plain.weights_L))
+    off = to_sample(dialogue, frames, renderer, silence_weight=0.0)
+    assert off.weights_L.sum() == plain.weights_L.sum() - num_silent
 
 
 def test_fit_cuts_at_whole_exchanges_and_keeps_frames_in_step(tiny_loaded):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -196,6 +197,46 @@ def test_checkpoints_carry_the_frame_size_they_were_trained_with(tiny_model_fold
     final = train_sft(config, tmp_path, resume=False, report=silent)
     assert load_model(final, device="cpu").renderer.frame_processor.max_pixels == 6 * 28 * 28
     assert load_model(tiny_model_folder, device="cpu").renderer.frame_processor.max_pixels == 16 * 28 * 28
+
+
+def test_checkpoints_say_the_decision_format_they_were_trained_in(whole, tiny_model_folder, tmp_path):
+    config = small_config(tiny_model_folder, decision_format="token")
+    config = replace(config, stages=(replace(config.stages[0], num_steps=1),))
+    final = train_sft(config, tmp_path / "token", resume=False, report=silent)
+    assert load_model(final, device="cpu").renderer.decision_name == "token"
+    assert load_model(whole[1], device="cpu").renderer.decision_name == "text"
+    assert not (whole[1] / "oncue.json").exists()
+    with pytest.raises(ConfigError, match="decision_format was 'token', now None"):
+        train_sft(replace(config, decision_format=None), tmp_path / "token", resume=True, report=silent)
+    goes_on = train_sft(
+        replace(config, model=str(final), decision_format=None), tmp_path / "on", resume=False, report=silent
+    )
+    assert load_model(goes_on, device="cpu").renderer.decision_name == "token"
+    back = train_sft(
+        replace(config, model=str(final), decision_format="text"), tmp_path / "back", resume=False, report=silent
+    )
+    assert not (back / "oncue.json").exists()
+
+
+def test_training_in_the_token_format_can_be_resumed(tiny_model_folder, tmp_path, monkeypatch):
+    config = small_config(tiny_model_folder, decision_format="token", silence_weight=0.5)
+    never_killed = train_sft(config, tmp_path / "whole", resume=False, report=silent)
+    train_until_killed(config, tmp_path / "run", monkeypatch, 5)
+    assert same_weights(train_sft(config, tmp_path / "run", resume=True, report=silent), never_killed)
+
+
+def test_a_new_model_is_built_for_its_decision_format(tiny_model_folder, tmp_path):
+    asked = []
+
+    def build(folder: Path, seed: int, decision_format: str) -> Path:
+        asked.append((seed, decision_format))
+        return Path(shutil.copytree(tiny_model_folder, folder))
+
+    for name in (None, "token"):
+        config = small_config("new", decision_format=name)
+        config = replace(config, stages=(replace(config.stages[0], num_steps=1),))
+        train_sft(config, tmp_path / str(name), resume=False, report=silent, build_model=build)
+    assert asked == [(0, "text"), (0, "token")]
 
 
 def test_a_new_model_needs_somebody_to_build_it(tmp_path):

@@ -114,7 +114,7 @@ class TrainSft:
         with tempfile.TemporaryDirectory() as folder:
             model = self.config.model
             if model == NEW_MODEL:
-                model = str(build_mini(Path(folder), self.config.seed))
+                model = str(build_mini(Path(folder), self.config.seed, self.config.decision_format or "text"))
             for line in plan_stages(self.config, model):
                 print(line, file=sys.stderr)
         return 0

@@ -20,7 +20,9 @@ import torch
 
 from oncue.errors import ConfigError
 from oncue.policy.model import LoadedModel
+from oncue.render.folder import own_file
 from oncue.render.images import FrameProcessor
+from oncue.render.qwen_vl import QwenVLRenderer
 
 _SIDE_FILES = (
     "tokenizer.json",
@@ -101,13 +103,15 @@ def save_model(
         (folder / name).write_bytes(content)
 
 
-def side_files(source: Path, frames: FrameProcessor) -> dict[str, bytes]:
+def side_files(source: Path, renderer: QwenVLRenderer) -> dict[str, bytes]:
     """Tokenizer, chat template and image processor of the model in `source`: what its checkpoints carry unchanged.
 
     Read once, because `source` may be a checkpoint that is removed later. The image processor gets the limits of
-    `frames`: whoever loads the checkpoint sees frames of the size it was trained on.
+    `renderer`, and the decision format is its own: whoever loads the checkpoint shows turns as it was trained on them.
     """
     found = {path.name: path.read_bytes() for pattern in _SIDE_FILES for path in sorted(source.glob(pattern))}
+    found |= own_file(renderer.decision_name)
+    frames = renderer.frame_processor
     if FrameProcessor.from_pretrained(source) == frames:
         return found
     for name in ("preprocessor_config.json", "processor_config.json"):

@@ -11,7 +11,7 @@ from oncue.train.samples import TrainingBatch
 
 
 def trained_logits(model: Any, batch: TrainingBatch, image_pad_id: int) -> tuple[Tensor, Tensor, Tensor]:
-    """(logits_TV, targets_T, weights_T) of the tokens that carry loss; no other logits are computed.
+    """(logits_TV, targets_T, weights_T) of the choices that carry loss; no other logits are computed.
 
     Features go in as embeddings and positions are given, so the model's own placement of images is never used.
     """
@@ -24,7 +24,7 @@ def trained_logits(model: Any, batch: TrainingBatch, image_pad_id: int) -> tuple
     hidden = model.model.language_model(
         inputs_embeds=embeds, position_ids=batch.positions_3BL, attention_mask=None, use_cache=False
     ).last_hidden_state
-    targets_BL, weights_BL = ids_BL[:, 1:], batch.weights_BL[:, 1:]
+    targets_BL, weights_BL = batch.targets_BL[:, 1:], batch.weights_BL[:, 1:]
     chosen = weights_BL > 0
     return model.lm_head(hidden[:, :-1][chosen]), targets_BL[chosen], weights_BL[chosen]
 

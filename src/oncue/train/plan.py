@@ -22,7 +22,7 @@ def plan_stages(config: SftConfig, model: str) -> Iterator[str]:
     """
     renderer = None
     try:
-        renderer = QwenVLRenderer.from_pretrained(model, config.max_pixels)
+        renderer = QwenVLRenderer.from_pretrained(model, config.max_pixels, config.decision_format)
     except ModelError as error:
         yield f"tokens are not counted: {error}"
     for index, stage in enumerate(config.stages):

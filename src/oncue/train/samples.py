@@ -20,9 +20,14 @@ from oncue.types import Dialogue, DialogueTurn, Silence
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingSample:
-    """One dialogue ready for the loss. `weights_L[i]` weighs the prediction of token i; 0 for what is not trained."""
+    """One dialogue ready for the loss.
+
+    `weights_L[i]` weighs the choice of `targets_L[i]` by the tokens before place i; 0 for what is not trained. The
+    target is the token of that place, save for silence that no token stands for (`RenderedDialogue`).
+    """
 
     token_ids_L: np.ndarray
+    targets_L: np.ndarray
     positions_3L: np.ndarray
     weights_L: np.ndarray
     patches_NC: np.ndarray
@@ -34,6 +39,7 @@ class TrainingBatch:
     """Right-padded samples. Causal attention never looks to the right, so padding needs no mask."""
 
     token_ids_BL: torch.Tensor
+    targets_BL: torch.Tensor
     positions_3BL: torch.Tensor
     weights_BL: torch.Tensor
     patches_NC: torch.Tensor
@@ -48,6 +54,7 @@ class TrainingBatch:
         """The same batch on `device`."""
         return TrainingBatch(
             self.token_ids_BL.to(device),
+            self.targets_BL.to(device),
             self.positions_3BL.to(device),
             self.weights_BL.to(device),
             self.patches_NC.to(device),
@@ -62,27 +69,13 @@ def to_sample(
     *,
     silence_weight: float = 1.0,
 ) -> TrainingSample:
-    """Renders a dialogue for the loss. Every trained token of a silent turn weighs `silence_weight`, of a reply 1."""
+    """Renders a dialogue for the loss. Every trained choice of a silent turn weighs `silence_weight`, of a reply 1."""
     part = renderer.dialogue(dialogue, frames)
     positions, _ = mrope_positions(part.token_ids, part.grids, renderer.image_pad_id, renderer.merge_size, 0)
-    weights = part.loss_mask.astype(np.float32)
-    if silence_weight != 1.0:
-        weights *= _silence_weights(dialogue, part.token_ids, part.loss_mask, renderer, silence_weight)
+    of_turns = np.array([silence_weight if _is_silent(t, renderer) else 1.0 for t in dialogue.turns], np.float32)
+    weights = np.where(part.loss_mask, of_turns[part.turn_of], np.float32(0))
     patches = np.concatenate([f.patches for f in part.frames]) if part.frames else np.zeros((0, 0), np.float32)
-    return TrainingSample(part.token_ids, positions, weights, patches, part.grids)
-
-
-def _silence_weights(
-    dialogue: Dialogue, token_ids: np.ndarray, loss_mask: np.ndarray, renderer: QwenVLRenderer, weight: float
-) -> np.ndarray:
-    """(L,) `weight` on the trained tokens of silent turns, 1 elsewhere."""
-    weights = np.ones(len(token_ids), np.float32)
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], loss_mask.astype(np.int8), [0]])))
-    trained = [t for t, flag in zip(dialogue.turns, dialogue.trained, strict=True) if flag]
-    for turn, start, end in zip(trained, edges[::2], edges[1::2], strict=True):
-        if _is_silent(turn, renderer):
-            weights[start:end] = weight
-    return weights
+    return TrainingSample(part.token_ids, part.target_ids, positions, weights, patches, part.grids)
 
 
 def _is_silent(turn: DialogueTurn, renderer: QwenVLRenderer) -> bool:
@@ -93,16 +86,19 @@ def collate(samples: Sequence[TrainingSample], pad_id: int) -> TrainingBatch:
     """Stacks samples (at least one), padded on the right with `pad_id` to the longest."""
     size, longest = len(samples), max(len(s.token_ids_L) for s in samples)
     ids = np.full((size, longest), pad_id, np.int64)
+    targets = np.full((size, longest), pad_id, np.int64)
     positions = np.zeros((3, size, longest), np.int64)
     weights = np.zeros((size, longest), np.float32)
     for row, sample in enumerate(samples):
         length = len(sample.token_ids_L)
         ids[row, :length] = sample.token_ids_L
+        targets[row, :length] = sample.targets_L
         positions[:, row, :length] = sample.positions_3L
         weights[row, :length] = sample.weights_L
     patches = [s.patches_NC for s in samples if len(s.grids_F3)] or [np.zeros((0, 0), np.float32)]
     return TrainingBatch(
         torch.from_numpy(ids),
+        torch.from_numpy(targets),
         torch.from_numpy(positions),
         torch.from_numpy(weights),
         torch.from_numpy(np.concatenate(patches)),

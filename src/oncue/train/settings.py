@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from oncue.errors import ConfigError
+from oncue.render.decision import DecisionName
 from oncue.train.sources import RowSource, Source
 
 AUTOCAST_DTYPES = ("bfloat16", "float16")
@@ -37,6 +38,7 @@ class SftConfig:
     """Everything a run depends on. Recipes return complete ones; every field can be set on the command line.
 
     `silence_weight` weighs the tokens of silent turns in the loss (1: as the paper; 0: silence is not trained).
+    `decision_format`: how silence is said (`render.layout`); None takes that of the model, and text for a new one.
     `micro_batch_size` splits a batch for memory without changing the gradient. `max_tokens` cuts a longer dialogue at
     the last whole exchange. `final_learning_rate_share`: where the cosine schedule ends, relative to its peak.
     Raises ConfigError for a value out of range.
@@ -44,6 +46,7 @@ class SftConfig:
 
     model: str
     stages: tuple[Stage, ...]
+    decision_format: DecisionName | None = None
     frame_interval_s: float = 2.0
     frames_per_turn: int = 2
     max_pixels: int | None = None

@@ -16,6 +16,7 @@ import torch
 
 from oncue.errors import ConfigError, DataError
 from oncue.policy.model import load_model, resolve_model
+from oncue.render.decision import DecisionName
 from oncue.train.batches import StepBatch, step_batches
 from oncue.train.checkpoint import Progress, latest_checkpoint, load_progress, save_checkpoint, side_files
 from oncue.train.losses import trained_logits, weighted_loss_sum
@@ -27,7 +28,7 @@ __all__ = ["NEW_MODEL", "SftConfig", "Stage", "freeze", "learning_rate_at", "sta
 
 NEW_MODEL = "new"  # the `model` of a config whose run builds an untrained one first
 
-BuildModel = Callable[[Path, int], Path]
+BuildModel = Callable[[Path, int, DecisionName], Path]
 
 
 def train_sft(
@@ -40,17 +41,23 @@ def train_sft(
 ) -> Path:
     """Runs or resumes training in the run directory `out`; returns the folder of the final model.
 
-    `report(metrics)` is called at every logged step. `build_model(folder, seed)` writes the untrained model that a
-    config with `model` "new" starts from. Raises ConfigError for a config that contradicts the run it would resume or
-    a run that is already there, ModelError and DataError for what it cannot use, and RuntimeError when loss or
-    gradient are not finite (the weights are then untouched by that step, and the last checkpoint stays usable).
+    `report(metrics)` is called at every logged step. `build_model(folder, seed, decision_format)` writes the untrained
+    model that a config with `model` "new" starts from. Raises ConfigError for a config that contradicts the run it
+    would resume or a run that is already there, ModelError and DataError for what it cannot use, and RuntimeError when
+    loss or gradient are not finite (the weights are then untouched by that step, and the last checkpoint stays usable).
     """
     total = sum(stage_steps(stage) for stage in config.stages)
     run = RunDirectory.open(out, config, resume=resume)
     previous = latest_checkpoint(run.checkpoints) if resume else None
     source = previous or _start_model(config, out, build_model)
-    loaded = load_model(source, config.device, config.param_dtype, max_pixels=config.max_pixels)
-    beside_weights = side_files(source, loaded.renderer.frame_processor)
+    loaded = load_model(
+        source,
+        config.device,
+        config.param_dtype,
+        max_pixels=config.max_pixels,
+        decision_name=config.decision_format,
+    )
+    beside_weights = side_files(source, loaded.renderer)
     model, renderer = loaded.model, loaded.renderer
     freeze(model, config)
     model.train()
@@ -154,7 +161,7 @@ def _start_model(config: SftConfig, out: Path, build_model: BuildModel | None) -
         raise ConfigError(f"model {NEW_MODEL!r} needs a recipe that builds one; name a model, or use --recipe mini")
     folder = out / "new_model"
     shutil.rmtree(folder, ignore_errors=True)  # what a killed start left behind may be half a model
-    return build_model(folder, config.seed)
+    return build_model(folder, config.seed, config.decision_format or "text")
 
 
 def _recompute_activations(model: Any) -> None:
