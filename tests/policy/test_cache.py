@@ -23,7 +23,7 @@ def states(num_tokens: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 def append(slots: list[KVSlot], num_new: list[int], seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Write the same random keys and values to every layer of these slots."""
     keys, values = states(sum(num_new), seed)
-    rows = Rows(slots, num_new, torch.float32)
+    rows = Rows(slots, num_new, 1, torch.float32)
     for layer in range(LAYERS):
         rows.write(layer, keys, values)
     for slot, num in zip(slots, num_new, strict=True):
@@ -71,7 +71,7 @@ def test_attention_is_that_of_each_row_alone(groups: int) -> None:
     slots, past, num_new = [ours.take(9) for _ in range(3)], [4, 0, 7], [2, 3, 1]
     for slot, length in zip(slots, past, strict=True):
         append([slot], [length], length)
-    rows = Rows(slots, num_new, torch.float32)
+    rows = Rows(slots, num_new, groups, torch.float32)
     keys, values = states(6, 9)
     rows.write(0, keys, values)
     queries = torch.randn(HEADS * groups, 6, WIDTH, generator=random)

@@ -117,17 +117,17 @@ class KVPool:
 class Rows:
     """Which tokens of a forward belong to which slot, and what each may see. Slots must have room already."""
 
-    def __init__(self, slots: Sequence[KVSlot], num_new: Sequence[int], dtype: torch.dtype) -> None:
+    def __init__(self, slots: Sequence[KVSlot], num_new: Sequence[int], num_groups: int, dtype: torch.dtype) -> None:
         self._slots, self._num_new = slots, num_new
-        self._masks = [self._mask(s, n, dtype) for s, n in zip(slots, num_new, strict=True)]
+        self._masks = [self._mask(s, n, num_groups, dtype) for s, n in zip(slots, num_new, strict=True)]
 
     @staticmethod
-    def _mask(slot: KVSlot, num_new: int, dtype: torch.dtype) -> torch.Tensor | None:
-        """(L, K) to be added to the scores: a token sees what is in the slot, and the new tokens up to itself."""
+    def _mask(slot: KVSlot, num_new: int, num_groups: int, dtype: torch.dtype) -> torch.Tensor | None:
+        """(G * L, K) to be added to the scores: a token sees what is in the slot, and the new tokens up to itself."""
         if num_new == 1:
             return None
         mask = torch.full((num_new, slot.length + num_new), -torch.inf, dtype=dtype, device=slot.states.device)
-        return mask.triu_(slot.length + 1)
+        return mask.triu_(slot.length + 1).repeat(num_groups, 1)
 
     def __iter__(self) -> Iterator[tuple[KVSlot, int, int, torch.Tensor | None]]:
         """(slot, first and end of its tokens in the forward, mask) per row."""
@@ -147,13 +147,12 @@ class Rows:
         """(T, H, D): each token's attention over the keys of its own row."""
         num_heads, num_tokens, width = queries_HTD.shape
         attended_THD = queries_HTD.new_empty(num_tokens, num_heads, width)
-        for slot, first, end, mask_LK in self:
+        for slot, first, end, mask in self:
             num_new, num_seen = end - first, slot.length + end - first
             keys, values = slot.keys(layer, num_seen), slot.values(layer, num_seen)
             groups = num_heads // keys.shape[0]
             # heads that share keys become further queries of one head, so keys are never copied
             queries = queries_HTD[:, first:end].reshape(1, keys.shape[0], groups * num_new, width)
-            mask = None if mask_LK is None else mask_LK.repeat(groups, 1)[None, None]
             out = scaled_dot_product_attention(queries, keys[None], values[None], attn_mask=mask, scale=scaling)
             attended_THD[first:end] = out.view(num_heads, num_new, width).transpose(0, 1)
         return attended_THD

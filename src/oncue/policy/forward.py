@@ -44,6 +44,7 @@ class PackedModel:
         config = loaded.model.config.get_text_config()
         head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self.pool = KVPool(len(self._decoder.layers), config.num_key_value_heads, head_dim, loaded.dtype, loaded.device)
+        self._num_groups = config.num_attention_heads // config.num_key_value_heads
         self._given_mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=loaded.device)  # unused: rows have their own
         use_rows(self._decoder)
 
@@ -57,7 +58,7 @@ class PackedModel:
         for row in rows:
             self.pool.reserve(row.slot, row.slot.length + len(row.ids_L))
         lengths = [len(row.ids_L) for row in rows]
-        plan = Rows([row.slot for row in rows], lengths, self.dtype)
+        plan = Rows([row.slot for row in rows], lengths, self._num_groups, self.dtype)
         ids_1T = torch.from_numpy(np.concatenate([row.ids_L for row in rows])).to(self.device)[None]
         positions_31T = torch.from_numpy(np.concatenate([row.positions_3L for row in rows], axis=1))[:, None]
         hidden_1TE = self._decoder(
