@@ -34,6 +34,7 @@ _MODEL_CLASSES = {
     "qwen2_5_vl": "Qwen2_5_VLForConditionalGeneration",
     "qwen3_vl": "Qwen3VLForConditionalGeneration",
 }
+_ROPE_BY_LENGTH = ("dynamic", "longrope")
 _DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -116,6 +117,7 @@ def check_folder(folder: Path) -> dict[str, Any]:
         raise ModelError(
             f"{folder} holds a model of type {architecture!r}; expected one of {', '.join(_MODEL_CLASSES)}"
         )
+    _check_attention(folder, config)
     missing = [file.name for file in _weight_files(folder) if not file.is_file()]
     if missing:
         raise ModelError(
@@ -124,6 +126,20 @@ def check_folder(folder: Path) -> dict[str, Any]:
             + "; complete the folder (git-lfs pull, or download it again)"
         )
     return config
+
+
+def _check_attention(folder: Path, config: dict[str, Any]) -> None:
+    """Refuses what a carried cache would not compute as the model does: a window, positions scaled by the length."""
+    text = config.get("text_config") or config  # older folders have no section for the language model
+    if text.get("use_sliding_window"):
+        raise ModelError(f"{folder} uses sliding-window attention; expected a model in which every layer sees all")
+    rope = text.get("rope_parameters") or text.get("rope_scaling") or {}
+    kind = rope.get("rope_type", rope.get("type"))
+    if kind in _ROPE_BY_LENGTH:
+        raise ModelError(
+            f"{folder} scales its positions by the length of the context (rope type {kind!r}), so what is in the cache "
+            "would change with every turn; expected default, linear or yarn"
+        )
 
 
 def pick_device(device: str | torch.device | None) -> torch.device:
