@@ -83,7 +83,7 @@ class Watch:
     more than MMDuet2 was trained with: 100352, or 128 tokens."""
 
     system: str | None = None
-    """System message. By default the proactive one the models are trained with."""
+    """System message. By default the proactive one that the model's decision format is trained with."""
 
     json: bool = False
     """One JSON object per line on stdout as things happen, the summary last; everything else goes to stderr."""
@@ -168,13 +168,12 @@ class Watch:
     def _session(self, *, endless: bool) -> PolicySession:
         from oncue.policy.engine import Engine, Sampling, Window
         from oncue.policy.model import load_model
-        from oncue.render.qwen_vl import PROACTIVE_SYSTEM
 
         loaded = load_model(self.model, self.device, self.dtype, max_pixels=self.max_pixels)
         sampling = Sampling(temperature=self.temperature, max_new_tokens=self.max_new_tokens, seed=self.seed)
         bound = self.context_tokens or (min(ENDLESS_CONTEXT_TOKENS, loaded.max_positions) if endless else None)
         engine = Engine(loaded, sampling, window=None if bound is None else Window(bound))
-        return engine.open(PROACTIVE_SYSTEM if self.system is None else self.system)
+        return engine.open(loaded.renderer.proactive_system if self.system is None else self.system)
 
     def _server_session(self) -> tuple[PolicySession, str]:
         """A session on the chat server, and the name of its model."""
