@@ -90,17 +90,18 @@ def stock_logits(loaded: LoadedModel, context_ids: Sequence[int], turns: Sequenc
 
 
 def cached_against_stock(
-    loaded: LoadedModel, turns: Sequence[EnvTurn], sampling: Sampling
+    loaded: LoadedModel, turns: Sequence[EnvTurn], sampling: Sampling, stock: LoadedModel | None = None
 ) -> tuple[float, int, list[PolicyTurn]]:
-    """A session's answers, the largest difference of its logits from those of one plain forward over its whole prefix,
-    and how many of its (greedy) tokens that forward would have chosen otherwise."""
+    """The largest difference of a session's logits from those of one plain forward over its whole prefix, how many of
+    its (greedy) tokens that forward would have chosen otherwise, and its answers. `stock` is the model of that forward,
+    by default the same one."""
     engine = RecordingEngine(loaded, sampling)
     answers, context_ids = say(engine, turns)
     indices = drawn_indices(context_ids, engine, turns, answers)
-    stock = stock_logits(loaded, context_ids, turns)[[index - 1 for index in indices]]
-    allowed = stock.masked_fill(banned_tokens(loaded), -math.inf)
+    plain = stock_logits(stock or loaded, context_ids, turns)[[index - 1 for index in indices]]
+    allowed = plain.masked_fill(banned_tokens(loaded), -math.inf)
     chosen = torch.tensor([context_ids[index] for index in indices])
-    difference = float((stock - torch.stack(engine.logits)).abs().max())
+    difference = float((plain - torch.stack(engine.logits)).abs().max())
     return difference, int((allowed.argmax(-1) != chosen).sum()), answers
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from policy_support import cached_against_stock, hold, say, shown
 import oncue.policy.answer as answer_module
 from oncue.policy.engine import Engine, Sampling
 from oncue.policy.forward import PackedModel
-from oncue.policy.model import LoadedModel
+from oncue.policy.model import LoadedModel, model_class
 from oncue.policy.shown import ShownFrame
 from oncue.render.positions import mrope_positions
 from oncue.types import PolicyTurn
@@ -21,8 +23,17 @@ SHORT = Sampling(max_new_tokens=4)
 WARM = Sampling(temperature=1.2, top_k=10, max_new_tokens=6, seed=3)
 
 
-def test_cached_session_equals_one_full_forward_over_200_turns(family_loaded: LoadedModel) -> None:
-    difference, num_other_choices, answers = cached_against_stock(family_loaded, shown(200), SHORT)
+@pytest.fixture(scope="module")
+def untouched(family_folder: Path, family_loaded: LoadedModel) -> LoadedModel:
+    """The same model as transformers loads it, with nothing of ours in it."""
+    kind = model_class(family_loaded.model.config.model_type)
+    return replace(family_loaded, model=kind.from_pretrained(family_folder, dtype="float32").eval())
+
+
+def test_cached_session_equals_one_full_forward_over_200_turns(
+    family_loaded: LoadedModel, untouched: LoadedModel
+) -> None:
+    difference, num_other_choices, answers = cached_against_stock(family_loaded, shown(200), SHORT, untouched)
     assert difference <= 1e-4
     assert num_other_choices == 0
     assert {answer.forced_close for answer in answers} == {True, False}  # cut short, and closed by the model

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from train_support import metrics, same_weights, silent, small_config, weights
+from train_support import SHAPES, metrics, same_weights, silent, small_config, weights
 
 from oncue.errors import ConfigError, DialogueError
 from oncue.policy.model import load_model
@@ -79,6 +79,17 @@ def test_workers_and_recomputed_activations_change_nothing_that_matters(whole, t
 def test_training_trains(whole, tiny_model_folder):
     before, after = weights(tiny_model_folder), weights(whole[1])
     assert not any(torch.equal(before[name], after[name]) for name in before if name.endswith("mlp.up_proj.weight"))
+
+
+def test_every_family_trains_in_all_its_parts(family_folder, tmp_path):
+    config = small_config(
+        family_folder, stages=(Stage("one", SHAPES, 2, 2),), gradient_checkpointing=True, weight_decay=0.0
+    )
+    final = train_sft(config, tmp_path / "run", resume=False, report=silent)
+    before, after = weights(family_folder), weights(final)
+    assert [name for name in before if torch.equal(before[name], after[name])] == []
+    loaded = load_model(final, device="cpu")
+    assert loaded.model.config.model_type == json.loads((family_folder / "config.json").read_text())["model_type"]
 
 
 def test_resuming_outlives_the_checkpoint_it_started_from(tiny_model_folder, tmp_path, monkeypatch):

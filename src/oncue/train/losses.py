@@ -15,18 +15,30 @@ def trained_logits(model: Any, batch: TrainingBatch, image_pad_id: int) -> tuple
 
     Features go in as embeddings and positions are given, so the model's own placement of images is never used.
     """
-    ids_BL = batch.token_ids_BL
-    embeds = model.get_input_embeddings()(ids_BL)
-    if len(batch.grids_F3):
-        features = model.model.get_image_features(batch.patches_NC.to(model.dtype), batch.grids_F3).pooler_output
-        where = (ids_BL == image_pad_id)[..., None]
-        embeds = embeds.masked_scatter(where, torch.cat(list(features)).to(embeds.dtype))
     hidden = model.model.language_model(
-        inputs_embeds=embeds, position_ids=batch.positions_3BL, attention_mask=None, use_cache=False
+        **_embedded(model, batch, image_pad_id),
+        position_ids=batch.positions_3BL,
+        attention_mask=None,
+        use_cache=False,
     ).last_hidden_state
     targets_BL, weights_BL = batch.targets_BL[:, 1:], batch.weights_BL[:, 1:]
     chosen = weights_BL > 0
     return model.lm_head(hidden[:, :-1][chosen]), targets_BL[chosen], weights_BL[chosen]
+
+
+def _embedded(model: Any, batch: TrainingBatch, image_pad_id: int) -> dict[str, Any]:
+    """What the language model takes in place of ids; with DeepStack also the vision tokens of further depths."""
+    embeds = model.get_input_embeddings()(batch.token_ids_BL)
+    if not len(batch.grids_F3):
+        return {"inputs_embeds": embeds}
+    output = model.model.get_image_features(batch.patches_NC.to(model.dtype), batch.grids_F3)
+    is_vision_BL = batch.token_ids_BL == image_pad_id
+    features = torch.cat(list(output.pooler_output)).to(embeds.dtype)
+    given: dict[str, Any] = {"inputs_embeds": embeds.masked_scatter(is_vision_BL[..., None], features)}
+    deeper = getattr(output, "deepstack_features", None)
+    if deeper:
+        given |= {"visual_pos_masks": is_vision_BL, "deepstack_visual_embeds": [torch.cat(list(d)) for d in deeper]}
+    return given
 
 
 def weighted_loss_sum(logits_TV: Tensor, targets_T: Tensor, weights_T: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ from oncue.train.settings import SftConfig, Stage, learning_rate_at, stage_steps
 
 __all__ = ["NEW_MODEL", "SftConfig", "Stage", "freeze", "learning_rate_at", "stage_steps", "train_sft"]
 
+_MERGERS = ("model.visual.merger.", "model.visual.deepstack_merger_list.")
 NEW_MODEL = "new"  # the `model` of a config whose run builds an untrained one first
 
 BuildModel = Callable[[Path, int, DecisionName], Path]
@@ -110,7 +111,7 @@ def train_sft(
 
 
 def freeze(model: Any, config: SftConfig, stage: Stage | None = None) -> None:
-    """Stops gradients into the vision tower and, separately, its merger, and into what a stage freezes.
+    """Stops gradients into the vision tower and, separately, its mergers, and into what a stage freezes.
 
     Raises ConfigError for a pattern of the stage that no parameter matches.
     """
@@ -124,7 +125,7 @@ def freeze(model: Any, config: SftConfig, stage: Stage | None = None) -> None:
     for name, parameter in model.named_parameters():
         frozen = any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
         if name.startswith("model.visual."):
-            in_merger = name.startswith("model.visual.merger.")
+            in_merger = name.startswith(_MERGERS)
             frozen |= config.freeze_merger if in_merger else config.freeze_vision
         parameter.requires_grad_(not frozen)
 
