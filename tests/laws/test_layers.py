@@ -14,7 +14,7 @@ PACKAGE = Path(oncue.__file__).parent
 
 LEVELS: dict[str, float] = {
     **dict.fromkeys(("types", "clock", "errors"), 0),
-    **dict.fromkeys(("files", "config", "chat_client"), 0.5),  # values in and out, with the errors of level 0
+    **dict.fromkeys(("files", "fields", "config", "chat_client"), 0.5),  # values in and out, with the errors of level 0
     **dict.fromkeys(("video", "render", "reward"), 1),
     **dict.fromkeys(("env", "policy", "dialogue"), 2),
     **dict.fromkeys(("rollout", "world"), 3),  # the world writes its gold as dialogues
@@ -106,7 +106,19 @@ def test_an_import_that_points_down_is_fine(source: str) -> None:
 
 def test_light_modules_import_nothing_heavy() -> None:
     """`oncue --help` and the values stay free of torch, transformers and the video library."""
-    light = ("types", "clock", "errors", "files", "chat_client", "cli", "render", "reward", "commands", "watch")
+    light = (
+        "types",
+        "clock",
+        "errors",
+        "files",
+        "fields",
+        "chat_client",
+        "cli",
+        "render",
+        "reward",
+        "commands",
+        "watch",
+    )
     for name, path in modules():
         if unit_of(name) not in light:
             continue
