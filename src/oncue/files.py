@@ -41,6 +41,12 @@ def prepare_folder(folder: Path, remedy: str = "give another --out") -> None:
         raise InputError(f"cannot write to the folder {folder} ({error.strerror}); {remedy}") from error
 
 
+def user_cache() -> Path:
+    """Where things are kept that can be made again, unless told otherwise: `oncue` in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "oncue"
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from oncue.commands.progress import Progress
-from oncue.files import prepare_folder, write_json, write_text
+from oncue.files import prepare_folder, user_cache, write_json, write_text
 
 if TYPE_CHECKING:
     from oncue.eval.world import WorldScores
@@ -71,7 +71,7 @@ class EvalWorld:
 
     def run(self) -> int:
         """Make the clips, watch them, score what was said. Returns the exit code."""
-        from oncue.eval.world import ClipSet, prepare, score_world, user_cache, watch_world
+        from oncue.eval.world import ClipSet, prepare, score_world, watch_world
 
         clips = ClipSet(self.world, self.split, self.limit, self.seed, self.control)
         if self.out is not None:
@@ -79,7 +79,7 @@ class EvalWorld:
         server = self._server()
         open_session = self._sessions() if server is None else lambda _: server.open()
         with Progress("making clips", clips.limit) as progress:
-            files = prepare(self.cache or user_cache(), clips, progress.step)
+            files = prepare(self.cache or user_cache() / "world", clips, progress.step)
         with Progress("watching clips", clips.limit) as progress:
             said = asyncio.run(watch_world(files, open_session, clips.control, lambda _: progress.step()))
         self._report(asyncio.run(score_world(clips, files, server.model if server else self.model, said)))

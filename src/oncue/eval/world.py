@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,12 +70,6 @@ class ClipFile:
 
     clip: Clip
     path: Path
-
-
-def user_cache() -> Path:
-    """Where clips are kept unless told otherwise: `oncue/world` in the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "oncue" / "world"
 
 
 def cache_folder(root: Path, clips: ClipSet) -> Path:
