@@ -72,12 +72,13 @@ class Completion:
     """What a server wrote. `at_limit`: the token limit ended it.
 
     `first_probs`: the probabilities of the candidates for the first token that the server listed, by their text, the
-    one written among them; None where it listed none.
+    one written among them; None where it listed none. `tokens`: how many it read and wrote, None where it did not say.
     """
 
     text: str
     at_limit: bool
     first_probs: Mapping[str, float] | None = None
+    tokens: tuple[int, int] | None = None
 
 
 class RefusedError(BackendError):
@@ -121,19 +122,14 @@ class ChatClient:
     ) -> Completion:
         """The likeliest next message after `messages`, at most `max_tokens` tokens of it.
 
-        `extra`: more fields of the request.
+        `extra`: more fields of the request, which may replace `max_tokens` and `temperature`; None leaves a field out.
         Raises RefusedError where the server refuses the request as it is, BackendError for every other failure that
         is final or outlasts the retries. Cancelling closes the connection.
         """
 
-        body = {
-            **extra,
-            "model": model,
-            "messages": list(messages),
-            "max_tokens": max_tokens,
-            "temperature": 0.0,
-            "stream": True,
-        }
+        fields = {"max_tokens": max_tokens, "temperature": 0.0, **extra}
+        fields |= {"model": model, "messages": list(messages), "stream": True}
+        body = {name: value for name, value in fields.items() if value is not None}
 
         async def send() -> Completion:
             from openai import AsyncStream
@@ -237,8 +233,10 @@ async def _read(stream: AsyncStream[ChatCompletionChunk]) -> Completion:
     pieces: list[str] = []
     finish_reason: str | None = None
     first_probs: dict[str, float] | None = None
+    tokens: tuple[int, int] | None = None
     async for chunk in stream:
         try:
+            tokens = _counted(chunk.usage) or tokens
             if not chunk.choices:  # counts of tokens
                 continue
             choice = chunk.choices[0]
@@ -252,9 +250,15 @@ async def _read(stream: AsyncStream[ChatCompletionChunk]) -> Completion:
     if finish_reason is None or finish_reason == "abort":
         raise _BrokenAnswerError("it ended before it was finished")
     try:
-        return Completion("".join(pieces), finish_reason == "length", first_probs)
+        return Completion("".join(pieces), finish_reason == "length", first_probs, tokens)
     except TypeError as error:
         raise _BrokenAnswerError("it holds something else than text") from error
+
+
+def _counted(usage: object) -> tuple[int, int] | None:
+    """Tokens read and written, from what a server says of its usage, if it does."""
+    counts = (getattr(usage, "prompt_tokens", None), getattr(usage, "completion_tokens", None))
+    return counts if isinstance(counts[0], int) and isinstance(counts[1], int) else None
 
 
 def _failure(error: APIError) -> _Failure:
