@@ -69,7 +69,7 @@ class WorldSource:
             empty_share=self.empty_share,
             question_kinds=self.question_kinds,
         )
-        frames = _noisy(clip.grid_frames(clock), float(rng.uniform(0, self.pixel_noise)), rng)
+        frames = with_noise(clip.grid_frames(clock), float(rng.uniform(0, self.pixel_noise)), rng)
         dialogue = write_dialogue(
             clip.task,
             len(frames),
@@ -83,7 +83,7 @@ class WorldSource:
         return dialogue, frames
 
 
-def _noisy(frames: list[np.ndarray], deviation: float, rng: np.random.Generator) -> list[np.ndarray]:
+def with_noise(frames: list[np.ndarray], deviation: float, rng: np.random.Generator) -> list[np.ndarray]:
     """The frames with grey noise; one field is drawn, and each frame gets another stretch of it."""
     if deviation < 0.5:
         return frames

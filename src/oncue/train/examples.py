@@ -1,0 +1,122 @@
+"""What a policy practises on: a stretch of video to be watched, with what was shown and said before it as context.
+
+Rollouts over whole videos have too sparse a reward, so an example is a segment; all before it stands in the prompt with
+its gold replies, which are never trained but count as said (paper section 4.3.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from oncue.clock import Clock
+from oncue.dialogue.write import Placement, reply_turn
+from oncue.errors import ConfigError
+from oncue.train.sources import with_noise
+from oncue.types import Action, EnvTurn, FrameBatch, GoldTurn, Question, Reply, Silence, Task
+from oncue.world.clip import SPLITS, WORLDS, Clip, make_clip
+
+_RL_SEEDS = 1_000_003  # examples are clips that supervised training of the same seed never draws
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RolloutExample:
+    """A segment to be watched. `history`: turns before it with the answers they got. `turns`: what is shown. `task`
+    holds the replies due in the segment. All times are those of the video."""
+
+    task: Task
+    history: tuple[tuple[EnvTurn, Action], ...]
+    turns: tuple[EnvTurn, ...]
+
+    @property
+    def frames(self) -> list[np.ndarray]:
+        """Every frame, those of the history first."""
+        shown = [*(turn for turn, _ in self.history), *self.turns]
+        return [pixels for turn in shown for pixels in turn.frames.pixels]
+
+
+@dataclass(frozen=True, slots=True)
+class WorldExamples:
+    """An endless supply of segments of made-up clips. Settings as in `WorldSource`; both ranges are numbers of turns.
+
+    `num_turns`: of the segment. `history_turns`: before it, answered with gold replies placed by `placement`.
+    """
+
+    worlds: dict[str, float] = field(default_factory=lambda: {"shapes": 1.0, "footage": 1.0})
+    num_turns: tuple[int, int] = (20, 20)
+    history_turns: tuple[int, int] = (0, 0)
+    mean_gap_s: float | None = None
+    empty_share: float | None = None
+    question_kinds: dict[str, float] | None = None
+    pixel_noise: float = 0.0
+    placement: Placement = Placement.SPREAD
+    split: str = "train"
+
+    def __post_init__(self) -> None:
+        for name, smallest in (("num_turns", 1), ("history_turns", 0)):
+            low, high = getattr(self, name)
+            if not smallest <= low <= high:
+                raise ConfigError(f"{name} must be a smallest (>= {smallest}) and a largest number, got {(low, high)}")
+        if not set(self.worlds) <= set(WORLDS) or not sum(self.worlds.values()) > 0 or min(self.worlds.values()) < 0:
+            raise ConfigError(f"worlds must give odds to some of {', '.join(WORLDS)}, got {self.worlds}")
+        if self.split not in SPLITS:
+            raise ConfigError(f"unknown split {self.split!r}; expected one of {', '.join(SPLITS)}")
+
+    def item(self, index: int, seed: int, clock: Clock, frames_per_turn: int) -> RolloutExample:
+        """Example number `index`."""
+        rng = np.random.default_rng((seed, index, 11))
+        names = list(self.worlds)
+        odds = np.array([self.worlds[name] for name in names])
+        world = str(rng.choice(names, p=odds / odds.sum()))
+        num_before = int(rng.integers(self.history_turns[0], self.history_turns[1] + 1))
+        num_turns = num_before + int(rng.integers(self.num_turns[0], self.num_turns[1] + 1))
+        length_s = clock.time_of(num_turns * frames_per_turn)
+        clip = make_clip(
+            world,
+            self.split,
+            index,
+            seed=_RL_SEEDS + seed,
+            duration_s=(length_s, length_s),
+            mean_gap_s=self.mean_gap_s,
+            empty_share=self.empty_share,
+            question_kinds=self.question_kinds,
+        )
+        return self._example(clip, num_before, clock, frames_per_turn, rng)
+
+    def _example(
+        self, clip: Clip, num_before: int, clock: Clock, frames_per_turn: int, rng: np.random.Generator
+    ) -> RolloutExample:
+        frames = with_noise(clip.grid_frames(clock), float(rng.uniform(0, self.pixel_noise)), rng)
+        shown = shown_turns(frames, clip.task.questions, clock, frames_per_turn)
+        answers: dict[int, list[str]] = {}
+        due: list[GoldTurn] = []
+        for gold in clip.task.gold:
+            turn = reply_turn(gold.span, clock, frames_per_turn, len(frames), self.placement, rng)
+            if turn is not None and turn < num_before:
+                answers.setdefault(turn, []).append(gold.content)
+            else:
+                due.append(gold)
+        history = tuple(
+            (shown[i], Reply(" ".join(answers[i])) if i in answers else Silence()) for i in range(num_before)
+        )
+        return RolloutExample(replace(clip.task, gold=tuple(due)), history, tuple(shown[num_before:]))
+
+
+def shown_turns(
+    frames: Sequence[np.ndarray], questions: Sequence[Question], clock: Clock, frames_per_turn: int
+) -> list[EnvTurn]:
+    """The turns that show grid frames (H, W, 3), each with the questions that have come due, as `StreamingEnv` does."""
+    waiting = sorted(questions, key=lambda q: q.time_s)
+    turns = []
+    for first in range(0, len(frames), frames_per_turn):
+        some = frames[first : first + frames_per_turn]
+        num_shown = first + len(some)
+        pts_s = np.array([clock.time_of(first + i + 1) for i in range(len(some))])
+        due = [q for q in waiting if clock.first_at_or_after(q.time_s) <= num_shown]
+        waiting = waiting[len(due) :]
+        turns.append(
+            EnvTurn(FrameBatch(np.stack(some), pts_s), clock.time_of(num_shown), "\n".join(q.text for q in due))
+        )
+    return turns

@@ -1,0 +1,81 @@
+"""The settings of reinforcement learning, and what they must satisfy."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from oncue.errors import ConfigError
+from oncue.policy.sampling import Sampling
+from oncue.reward.proactive import RewardSettings
+from oncue.train.examples import WorldExamples
+from oncue.train.policy_loss import LossSettings
+
+
+@dataclass(frozen=True, slots=True)
+class GrpoConfig:
+    """Everything a run depends on. Recipes return complete ones; every field can be set on the command line.
+
+    A step rolls out `group_size` episodes for each of `prompts_per_step` examples, and updates the weights
+    `updates_per_step` times, each on its share of the examples. `judge`: see `make_judge`.
+    `frozen`: patterns of the names of parameters that stay as they are. `scale_by_deviation`: divide advantages by the
+    deviation of the group. Raises ConfigError for a value out of range.
+    """
+
+    model: str
+    examples: WorldExamples = field(default_factory=WorldExamples)
+    num_steps: int = 100
+    prompts_per_step: int = 8
+    group_size: int = 4
+    updates_per_step: int = 1
+    sampling: Sampling = field(default_factory=lambda: Sampling(temperature=1.2, top_k=10, max_new_tokens=100))
+    reward: RewardSettings = field(default_factory=RewardSettings)
+    judge: str = "exact"
+    loss: LossSettings = field(default_factory=LossSettings)
+    scale_by_deviation: bool = True
+    frame_interval_s: float = 1.0
+    frames_per_turn: int = 1
+    max_pixels: int | None = None
+    learning_rate: float = 1e-6
+    warmup_steps: int = 0
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    max_grad_norm: float = 1.0
+    max_tokens: int = 16_384
+    micro_batch_size: int = 1
+    freeze_vision: bool = False
+    freeze_merger: bool = False
+    frozen: tuple[str, ...] = ()
+    gradient_checkpointing: bool = True
+    device: str | None = None
+    param_dtype: str = "float32"
+    autocast_dtype: str | None = None
+    num_workers: int = 1
+    seed: int = 0
+    log_every_steps: int = 1
+    save_every_steps: int = 20
+    store_every_steps: int = 5
+    keep_checkpoints: int = 2
+
+    def __post_init__(self) -> None:
+        at_least_one = (
+            *("num_steps", "prompts_per_step", "updates_per_step", "frames_per_turn", "max_tokens"),
+            *("micro_batch_size", "log_every_steps", "save_every_steps", "store_every_steps", "keep_checkpoints"),
+        )
+        for name in at_least_one:
+            _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        for name in ("frame_interval_s", "learning_rate", "max_grad_norm"):
+            _require(0 < getattr(self, name) < math.inf, name, "a positive number", getattr(self, name))
+        for name in ("weight_decay", "warmup_steps", "num_workers", "seed"):
+            _require(0 <= getattr(self, name) < math.inf, name, "0 or more", getattr(self, name))
+        _require(self.group_size >= 2, "group_size", "at least 2: members are compared", self.group_size)
+        _require(self.sampling.temperature > 0, "sampling.temperature", "above 0", self.sampling.temperature)
+        fits = self.prompts_per_step % self.updates_per_step == 0
+        _require(
+            fits, "updates_per_step", f"a divisor of prompts_per_step ({self.prompts_per_step})", self.updates_per_step
+        )
+
+
+def _require(holds: bool, name: str, rule: str, value: object) -> None:
+    if not holds:
+        raise ConfigError(f"{name} must be {rule}, got {value!r}")

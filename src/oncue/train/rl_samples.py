@@ -1,0 +1,112 @@
+"""From finished episodes to what a policy update reads: the sampled choices, their log-probabilities, their credit.
+
+The tokens are those of the rollout, put together by the same rules (`renderer.decision`), never decoded and encoded
+again. Choices of history, and closing tokens that were appended by force, are context and carry no loss.
+
+Axis letters as in `samples`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from oncue.render.base import PatchedFrame
+from oncue.render.decision import Lead
+from oncue.render.positions import mrope_positions
+from oncue.render.qwen_vl import QwenVLRenderer
+from oncue.train.samples import TrainingBatch, TrainingSample, collate
+from oncue.types import Episode
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PolicySample:
+    """One episode for a policy update: `weights_L` of `sample` is 1 at sampled choices. `old_logprobs_L`: what the
+    sampler gave each. `limited_L`: which choices were limited to the ids of the decision. `advantage`: of the whole
+    episode."""
+
+    sample: TrainingSample
+    old_logprobs_L: np.ndarray
+    limited_L: np.ndarray
+    advantage: float
+
+    @property
+    def num_choices(self) -> int:
+        return int((self.sample.weights_L > 0).sum())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PolicyBatch:
+    """Collated samples; `old_logprobs_T`, `limited_T` and `advantages_T` in the order of the trained choices."""
+
+    batch: TrainingBatch
+    old_logprobs_T: torch.Tensor
+    limited_T: torch.Tensor
+    advantages_T: torch.Tensor
+
+    def to(self, device: torch.device) -> PolicyBatch:
+        """The same batch on `device`."""
+        return PolicyBatch(
+            self.batch.to(device),
+            self.old_logprobs_T.to(device),
+            self.limited_T.to(device),
+            self.advantages_T.to(device),
+        )
+
+
+def policy_sample(
+    episode: Episode, frames: Sequence[PatchedFrame], renderer: QwenVLRenderer, system: str, advantage: float
+) -> PolicySample:
+    """The sample of an episode whose frames, in order, are `frames`."""
+    ids: list[int] = renderer.system_block(system).token_ids.tolist()
+    places: list[tuple[int, int, float, bool]] = []  # place, target, log-probability, limited
+    decision, lead, num_shown = renderer.decision, Lead.START, 0
+    for exchange in episode.exchanges:
+        acted, num_frames = exchange.acted, len(exchange.observed.frames)
+        grids = [frame.grid for frame in frames[num_shown : num_shown + num_frames]]
+        num_shown += num_frames
+        ids += renderer.user_turn_ids(exchange.observed.text, grids, lead).tolist()
+        place = len(ids)
+        num_chosen = len(acted.token_ids) - acted.forced_close if acted.sampled else 0
+        for k in range(num_chosen):
+            limited = decision.allowed(k) is not None
+            places.append((place, acted.token_ids[k], acted.logprobs[k], limited))
+            place += len(decision.next_input(acted.token_ids[: k + 1]) or ())
+        ids += decision.kept(acted.token_ids)
+        lead = decision.lead_after(acted.token_ids)
+    if places and places[-1][0] == len(ids):  # a last choice that no token stands for
+        ids.append(places[-1][1])
+    return _sample(ids, places, frames, renderer, advantage)
+
+
+def _sample(
+    ids: list[int],
+    places: Sequence[tuple[int, int, float, bool]],
+    frames: Sequence[PatchedFrame],
+    renderer: QwenVLRenderer,
+    advantage: float,
+) -> PolicySample:
+    token_ids = np.array(ids, np.int64)
+    targets, weights = token_ids.copy(), np.zeros(len(ids), np.float32)
+    logprobs, limited = np.zeros(len(ids), np.float32), np.zeros(len(ids), bool)
+    for place, target, logprob, is_limited in places:
+        targets[place], weights[place], logprobs[place], limited[place] = target, 1.0, logprob, is_limited
+    grids = np.array([frame.grid for frame in frames], np.int64).reshape(-1, 3)
+    positions, _ = mrope_positions(token_ids, grids, renderer.image_pad_id, renderer.merge_size, 0)
+    patches = np.concatenate([frame.patches for frame in frames]) if frames else np.zeros((0, 0), np.float32)
+    sample = TrainingSample(token_ids, targets, positions, weights, patches, grids)
+    return PolicySample(sample, logprobs, limited, advantage)
+
+
+def collate_policy(samples: Sequence[PolicySample], pad_id: int) -> PolicyBatch:
+    """Stacks samples (at least one); the choices of all follow one another."""
+    chosen = [s.sample.weights_L[1:] > 0 for s in samples]
+    return PolicyBatch(
+        collate([s.sample for s in samples], pad_id),
+        torch.from_numpy(np.concatenate([s.old_logprobs_L[1:][c] for s, c in zip(samples, chosen, strict=True)])),
+        torch.from_numpy(np.concatenate([s.limited_L[1:][c] for s, c in zip(samples, chosen, strict=True)])),
+        torch.from_numpy(np.repeat([s.advantage for s in samples], [c.sum() for c in chosen]).astype(np.float32)),
+    )

@@ -1,0 +1,58 @@
+"""Groups of rollouts: the same example, watched by several members that draw their own words.
+
+All members of all groups run in one engine, in lockstep, so a step can be repeated bit for bit. What the members share
+(the history, and the frames) is computed once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from oncue.env.shown import ShownTurns
+from oncue.policy.engine import Engine
+from oncue.policy.session import EngineSession
+from oncue.reward.base import Score
+from oncue.rollout import run_episode
+from oncue.train.examples import RolloutExample
+from oncue.types import Episode, Exchange
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Group:
+    """The rollouts of one example, and, once judged, the score of each and its advantage."""
+
+    example: RolloutExample
+    episodes: tuple[Episode, ...]
+    scores: tuple[Score, ...] = ()
+    advantages: tuple[float, ...] = ()
+
+
+async def roll_out(
+    engine: Engine, examples: Sequence[RolloutExample], group_size: int, seed: Sequence[int]
+) -> list[Group]:
+    """A group of `group_size` episodes per example. The random numbers of a member follow from `seed`, its example's
+    place and its own."""
+    groups = (_group(engine, example, group_size, (*seed, place)) for place, example in enumerate(examples))
+    return list(await asyncio.gather(*groups))
+
+
+async def _group(engine: Engine, example: RolloutExample, group_size: int, seed: Sequence[int]) -> Group:
+    with engine.open() as parent:
+        history = [Exchange(turn, parent.replay(turn, action)) for turn, action in example.history]
+        await parent.fill()
+        members = [parent.fork(_number((*seed, k))) for k in range(group_size)]
+    episodes = await asyncio.gather(*(_member(session, example) for session in members))
+    return Group(example, tuple(replace(e, exchanges=(*history, *e.exchanges)) for e in episodes))
+
+
+async def _member(session: EngineSession, example: RolloutExample) -> Episode:
+    with session:
+        return await run_episode(ShownTurns(example.turns), session, example.task)
+
+
+def _number(seed: Sequence[int]) -> int:
+    return int(np.random.SeedSequence(list(seed)).generate_state(1, np.uint64)[0])

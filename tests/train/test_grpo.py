@@ -1,0 +1,253 @@
+"""Laws of reinforcement learning: what is trained is what was sampled, equal policies have ratio 1, runs repeat."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from oncue.clock import Clock
+from oncue.errors import ConfigError, DataError
+from oncue.policy.engine import Engine, Sampling
+from oncue.policy.model import LoadedModel, load_model
+from oncue.reward.base import Score
+from oncue.reward.judge import ExactJudge
+from oncue.reward.proactive import TERMS, ProactiveReward, Rollout
+from oncue.train.examples import WorldExamples
+from oncue.train.grpo import GrpoConfig, _Trainer, train_grpo
+from oncue.train.grpo_metrics import step_metrics, warnings_of
+from oncue.train.rl_samples import policy_sample
+from oncue.train.rollouts import Group, roll_out
+from oncue.types import Episode, Reply, Silence
+from oncue.world.questions import exact_level
+
+CLOCK = Clock(1.0)
+WARM = Sampling(temperature=1.3, top_k=12, max_new_tokens=5)
+EXAMPLES = WorldExamples(num_turns=(4, 4), history_turns=(1, 3), mean_gap_s=0.5)
+REWARD = ProactiveReward(ExactJudge(lambda gold, reply: 2 * exact_level(gold, reply), max_score=4))
+
+
+class Wordy:
+    """A reward with spread whatever a random model says: the number of its letters."""
+
+    async def __call__(self, episode: Episode) -> Score:
+        total = float(sum(len(reply.text) for reply in episode.replies) % 7)
+        return Score((total,), dict.fromkeys(TERMS, 0.0))
+
+
+def config(model: Path | str, **changes: Any) -> GrpoConfig:
+    start = GrpoConfig(
+        model=str(model),
+        examples=EXAMPLES,
+        num_steps=4,
+        prompts_per_step=2,
+        group_size=3,
+        sampling=WARM,
+        learning_rate=1e-3,
+        micro_batch_size=4,
+        gradient_checkpointing=False,
+        num_workers=0,
+        save_every_steps=2,
+        store_every_steps=2,
+    )
+    return replace(start, **changes)
+
+
+def rolled(loaded: LoadedModel, group_size: int = 3) -> list[Group]:
+    examples = [EXAMPLES.item(i, 0, CLOCK, 1) for i in range(2)]
+    with Engine(loaded, WARM, lockstep=True) as engine:
+        return asyncio.run(roll_out(engine, examples, group_size, (0,)))
+
+
+def test_examples_split_a_clip_into_context_and_segment() -> None:
+    random_gold = 0
+    for index in range(30):
+        example = EXAMPLES.item(index, 0, CLOCK, 1)
+        assert 1 <= len(example.history) <= 3
+        assert len(example.turns) == 4
+        clocks = [turn.clock_s for turn, _ in example.history] + [turn.clock_s for turn in example.turns]
+        assert clocks == [k + 1.0 for k in range(len(clocks))]
+        said = [action for _, action in example.history if isinstance(action, Reply)]
+        due = {gold.content for gold in example.task.gold}
+        random_gold += len(due)
+        for gold in example.task.gold:
+            assert gold.span.end_s >= len(example.history)  # what was answered in the context is due no more
+        assert all(isinstance(action, Reply | Silence) for _, action in example.history)
+        again = EXAMPLES.item(index, 0, CLOCK, 1)
+        assert np.array_equal(np.stack(again.frames), np.stack(example.frames))
+        assert said == [action for _, action in again.history if isinstance(action, Reply)]
+    assert random_gold > 20
+
+
+def test_members_share_the_context_and_differ_in_what_they_say(tiny_loaded: LoadedModel) -> None:
+    for group in rolled(tiny_loaded, 4):
+        num_before = len(group.example.history)
+        for episode in group.episodes:
+            flags = [e.acted.sampled for e in episode.exchanges]
+            assert flags == [False] * num_before + [True] * len(group.example.turns)
+        said = {tuple(e.acted.token_ids for e in episode.exchanges) for episode in group.episodes}
+        assert len(said) > 1
+    again = rolled(tiny_loaded, 4)
+    assert [[e.acted.logprobs for e in x.exchanges] for g in rolled(tiny_loaded, 4) for x in g.episodes] == [
+        [e.acted.logprobs for e in x.exchanges] for g in again for x in g.episodes
+    ]
+
+
+def test_the_sample_holds_the_very_tokens_of_the_rollout_and_trains_only_what_was_drawn(
+    tiny_loaded: LoadedModel,
+) -> None:
+    renderer = tiny_loaded.renderer
+    for group in rolled(tiny_loaded):
+        patched = [renderer.frame_processor(pixels) for pixels in group.example.frames]
+        for episode in group.episodes:
+            made = policy_sample(episode, patched, renderer, renderer.proactive_system, 1.0)
+            drawn = [
+                token
+                for e in episode.exchanges
+                if e.acted.sampled
+                for token in e.acted.token_ids[: len(e.acted.token_ids) - e.acted.forced_close]
+            ]
+            trained = made.sample.targets_L[made.sample.weights_L > 0].tolist()
+            assert trained == drawn
+            logprobs = [
+                p
+                for e in episode.exchanges
+                if e.acted.sampled
+                for p in e.acted.logprobs[: len(e.acted.logprobs) - e.acted.forced_close]
+            ]
+            assert made.old_logprobs_L[made.sample.weights_L > 0].tolist() == pytest.approx(logprobs)
+
+
+def scored(groups: list[Group]) -> list[Group]:
+    """With made-up scores that differ inside each group."""
+    return [
+        replace(
+            g,
+            scores=tuple(Score((float(k),), dict.fromkeys(TERMS, 0.0)) for k, _ in enumerate(g.episodes)),
+            advantages=(-1.0, 0.0, 1.0),
+        )
+        for g in groups
+    ]
+
+
+def test_trainer_and_sampler_agree_at_step_0_and_not_after_it(tiny_model_folder: Path) -> None:
+    loaded = load_model(tiny_model_folder, "cpu")
+    groups = scored(rolled(loaded))
+    trainer = _Trainer(config(tiny_model_folder, learning_rate=1e-2), loaded)
+    first = trainer.update(groups, 0)
+    assert first["max_ratio_gap"] <= 1e-4
+    assert first["clip_share"] == 0
+    assert trainer.update(groups, 1)["max_ratio_gap"] > 1e-2  # control: the weights have moved
+
+
+def test_micro_batches_do_not_change_the_update(tiny_model_folder: Path) -> None:
+    def weights(size: int) -> torch.Tensor:
+        loaded = load_model(tiny_model_folder, "cpu")
+        trainer = _Trainer(config(tiny_model_folder, micro_batch_size=size), loaded)
+        trainer.optimizer = torch.optim.SGD(trainer.parameters, lr=1.0)
+        trainer.update(scored(rolled(loaded)), 0)
+        return torch.cat([p.detach().flatten() for p in loaded.model.parameters()])
+
+    start = torch.cat([p.detach().flatten() for p in load_model(tiny_model_folder, "cpu").model.parameters()])
+    one, six = weights(1), weights(6)
+    assert torch.allclose(one, six, atol=1e-5)
+    assert not torch.allclose(one, start, atol=1e-5)
+
+
+def test_killed_and_resumed_is_never_killed(tiny_model_folder: Path, tmp_path: Path) -> None:
+    class Stops(Exception):
+        pass
+
+    def run(folder: Path, *, stop_at: int | None = None, resume: bool = False) -> Path:
+        def report(metrics: dict[str, Any]) -> None:
+            if metrics["step"] == stop_at:
+                raise Stops
+
+        return train_grpo(config(tiny_model_folder), Wordy(), folder, resume=resume, report=report)
+
+    whole = run(tmp_path / "whole")
+    with pytest.raises(Stops):
+        run(tmp_path / "killed", stop_at=3)
+    resumed = run(tmp_path / "killed", resume=True)
+    first, second = (load_model(folder, "cpu").model.state_dict() for folder in (whole, resumed))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    rows = [
+        [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        for name in ("whole", "killed")
+    ]
+    untimed = [
+        [{k: v for k, v in row.items() if not k.endswith("_s") or k == "first_reply_delay_s"} for row in r]
+        for r in rows
+    ]
+    assert untimed[0] == untimed[1]
+    stored = sorted(path.name for path in (tmp_path / "killed" / "rollouts").iterdir())
+    assert stored == ["step_000002.jsonl", "step_000004.jsonl"]
+    line = json.loads((tmp_path / "whole" / "rollouts" / "step_000004.jsonl").read_text().splitlines()[0])
+    assert {"episode_id", "gold", "turns", "previous_replies", "reward"} <= set(line)
+    with pytest.raises(ConfigError, match="other settings"):
+        train_grpo(
+            config(tiny_model_folder, group_size=4), Wordy(), tmp_path / "killed", resume=True, report=lambda _: None
+        )
+
+
+def test_a_judge_that_is_down_stops_the_run_and_nothing_is_lost(tiny_model_folder: Path, tmp_path: Path) -> None:
+    class Down(Exception):
+        pass
+
+    class Fails:
+        num_asked = 0
+
+        async def __call__(self, episode: Episode) -> Score:
+            self.num_asked += 1
+            if self.num_asked > 2 * 3 * 2:  # in the third step
+                raise Down
+            return await Wordy()(episode)
+
+    with pytest.raises(Down):
+        train_grpo(config(tiny_model_folder), Fails(), tmp_path / "run", resume=False, report=lambda _: None)
+    final = train_grpo(config(tiny_model_folder), Wordy(), tmp_path / "run", resume=True, report=lambda _: None)
+    assert final.name == "step_000004"
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 4
+
+
+def test_metrics_of_a_step(tiny_loaded: LoadedModel) -> None:
+    groups = rolled(tiny_loaded)
+    judged = [
+        replace(g, scores=tuple(asyncio.run(REWARD(e)) for e in g.episodes), advantages=(0.0, 0.0, 0.0)) for g in groups
+    ]
+    metrics = step_metrics(judged)
+    turns = [e.acted.action for g in groups for x in g.episodes for e in x.exchanges if e.acted.sampled]
+    assert metrics["num_turns"] == len(turns) == 2 * 3 * 4
+    assert metrics["reply_share"] == sum(isinstance(a, Reply) for a in turns) / len(turns)
+    assert metrics["silence_share"] + metrics["reply_share"] + metrics["malformed_share"] == pytest.approx(1)
+    expected = np.mean([score.total for g in judged for score in g.scores])
+    assert metrics["reward"] == pytest.approx(expected)
+    assert all(Rollout.of(e).turns for g in groups for e in g.episodes)
+
+
+def test_warnings() -> None:
+    calm = {"flat_groups": 0.0, "reply_share": 0.1, "reward": 1.0, "reward_pauc": 0.5}
+    assert warnings_of([calm] * 50) == []
+    assert "no spread" in warnings_of([{**calm, "flat_groups": 0.9}])[0]
+    assert "fallen silent" in warnings_of([{**calm, "reply_share": 0.0}])[0]
+    assert "all the time" in warnings_of([{**calm, "reply_share": 0.9}])[0]
+    hacked = [calm] * 20 + [{**calm, "reward": 1.5, "reward_pauc": 0.4}] * 20
+    assert "PAUC falls" in warnings_of(hacked)[0]
+
+
+def test_bad_settings_are_refused(tiny_model_folder: Path, tmp_path: Path) -> None:
+    for changes in ({"group_size": 1}, {"num_steps": 0}, {"updates_per_step": 3}, {"sampling": Sampling()}):
+        with pytest.raises(ConfigError):
+            config("mini", **changes)
+    with pytest.raises(ConfigError, match="frozen"):
+        train_grpo(
+            config(tiny_model_folder, frozen=("no.such.*",)), Wordy(), tmp_path / "a", resume=False, report=print
+        )
+    with pytest.raises(DataError, match="max_tokens"):
+        train_grpo(config(tiny_model_folder, max_tokens=50), Wordy(), tmp_path / "b", resume=False, report=print)

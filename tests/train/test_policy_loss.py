@@ -1,0 +1,82 @@
+"""Laws of the clipped surrogate and of advantages: golden values, no gain beyond the clip, nothing from equals."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from oncue.train.advantage import group_advantages
+from oncue.train.policy_loss import LossSettings, policy_loss
+
+
+def test_advantages_are_relative_to_the_group() -> None:
+    assert group_advantages([1.0, 2.0, 3.0]) == pytest.approx([-1.0, 0.0, 1.0], abs=1e-5)
+    assert group_advantages([1.0, 2.0, 3.0], scale_by_deviation=False) == pytest.approx([-1.0, 0.0, 1.0])
+    assert group_advantages([0.5, 0.5, 2.0, 1.0]).sum() == pytest.approx(0, abs=1e-5)
+    shifted = group_advantages([10.5, 10.5, 12.0, 11.0])
+    assert shifted == pytest.approx(group_advantages([0.5, 0.5, 2.0, 1.0]), abs=1e-4)
+
+
+def test_a_constant_group_teaches_nothing() -> None:
+    assert not group_advantages([0.7] * 4).any()
+    assert not group_advantages([0.1 + 0.2, 0.3]).any()  # equal but for the last digit
+    assert not group_advantages([1.0]).any()
+    assert group_advantages([0.3, 0.4]).any()  # control
+
+
+def two_choices(p: float) -> torch.Tensor:
+    return torch.log(torch.tensor([[p, 1 - p]])).requires_grad_()
+
+
+@pytest.mark.parametrize(
+    ("p", "old", "advantage", "expected"),
+    [
+        (0.5, 0.5, 2.0, -2.0),  # the same policy
+        (0.55, 0.5, 1.0, -1.1),  # inside the clip
+        (0.9, 0.5, 1.0, -1.2),  # beyond it: no further gain
+        (0.1, 0.5, 1.0, -0.2),  # worse is counted in full
+        (0.1, 0.5, -1.0, 0.8),  # less of what was bad: clipped
+        (0.9, 0.5, -1.0, 1.8),  # more of what was bad: in full
+    ],
+)
+def test_the_surrogate(p: float, old: float, advantage: float, expected: float) -> None:
+    logprobs = two_choices(p)
+    made = policy_loss(
+        logprobs, torch.tensor([0]), torch.tensor([math.log(old)]), torch.tensor([advantage]), LossSettings()
+    )
+    assert made.loss.item() == pytest.approx(expected, abs=1e-6)
+    made.loss.backward()
+    assert logprobs.grad is not None
+    flat = (advantage > 0 and p / old > 1.2) or (advantage < 0 and p / old < 0.8)
+    assert (logprobs.grad[0, 0] == 0) == flat
+    assert made.num_clipped == flat
+
+
+def test_divergence_and_entropy() -> None:
+    logprobs = two_choices(0.25)
+    settings = LossSettings(kl_coefficient=0.5, entropy_coefficient=0.1)
+    made = policy_loss(
+        logprobs, torch.tensor([0]), logprobs[:, 0].detach(), torch.zeros(1), settings, torch.log(torch.tensor([0.5]))
+    )
+    kl = 0.5 / 0.25 - math.log(0.5 / 0.25) - 1
+    entropy = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75))
+    assert made.sum_kl == pytest.approx(kl)
+    assert made.sum_entropy == pytest.approx(entropy)
+    assert made.loss.item() == pytest.approx(0.5 * kl - 0.1 * entropy)
+
+
+def test_what_a_cut_leaves_out_gives_no_nan() -> None:
+    scores = torch.tensor([[1.0, 0.5, -math.inf]], requires_grad=True)
+    made = policy_loss(
+        scores.log_softmax(-1),
+        torch.tensor([2]),  # drawn before, now outside of top_k
+        torch.tensor([-1.0]),
+        torch.tensor([1.0]),
+        LossSettings(entropy_coefficient=0.1),
+    )
+    made.loss.backward()
+    assert scores.grad is not None
+    assert scores.grad[0, :2].isfinite().all()
+    assert math.isfinite(float(made.loss))
