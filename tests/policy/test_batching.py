@@ -130,6 +130,7 @@ def test_a_fork_goes_on_as_its_parent_would(tiny_loaded: LoadedModel) -> None:
             for turn, answer in zip(turns[:8], expected, strict=False):
                 parent.replay(turn, answer.action if isinstance(answer.action, Reply | Silence) else Silence())
             await parent.fill()
+            await parent.fill()  # nothing is pending any more: no forward
             with parent.fork(seed=4) as one, parent.fork(seed=4) as twin, parent.fork(seed=5) as other:
                 said = await asyncio.gather(*(hold(session, turns[8:]) for session in (one, twin, other)))
             ids = [[a.token_ids for a in answers] for answers in said]

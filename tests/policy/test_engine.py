@@ -17,7 +17,7 @@ from oncue.policy.engine import Engine, Sampling
 from oncue.policy.model import LoadedModel, load_model
 from oncue.policy.sampling import token_logprobs
 from oncue.render.decision import Lead
-from oncue.render.qwen_vl import PROACTIVE_SYSTEM
+from oncue.render.qwen_vl import DEFAULT_SYSTEM, PROACTIVE_SYSTEM
 from oncue.types import EnvTurn, FrameBatch, PolicyTurn, Reply, Silence
 from tiny_model import build_tiny_model, random_turn
 
@@ -332,7 +332,7 @@ def test_the_system_message(tiny_loaded: LoadedModel) -> None:
         return renderer.tokenizer.decode(list(engine.open(**given).context_ids), skip_special_tokens=False)
 
     assert text() == f"<|im_start|>system\n{PROACTIVE_SYSTEM}<|im_end|>\n"
-    assert text(system=None) == "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
+    assert text(system=DEFAULT_SYSTEM) == "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
     assert text(system="Count.") == "<|im_start|>system\nCount.<|im_end|>\n"
 
 

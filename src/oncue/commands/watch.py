@@ -173,7 +173,7 @@ class Watch:
         sampling = Sampling(temperature=self.temperature, max_new_tokens=self.max_new_tokens, seed=self.seed)
         bound = self.context_tokens or (min(ENDLESS_CONTEXT_TOKENS, loaded.max_positions) if endless else None)
         engine = Engine(loaded, sampling, window=None if bound is None else Window(bound))
-        return engine.open(loaded.renderer.proactive_system if self.system is None else self.system)
+        return engine.open(self.system)
 
     def _server_session(self) -> tuple[PolicySession, str]:
         """A session on the chat server, and the name of its model."""

@@ -25,8 +25,8 @@ from oncue.policy.sampling import Sampling
 from oncue.policy.session import EngineSession, SessionState
 from oncue.policy.shown import FrameShelf, ShownFrame
 from oncue.policy.window import Window, cut
-from oncue.render.qwen_vl import DEFAULT_SYSTEM, PROACTIVE_SYSTEM, QwenVLRenderer
-from oncue.types import EnvTurn, PolicyTurn
+from oncue.render.qwen_vl import QwenVLRenderer
+from oncue.types import EnvTurn, PolicyTurn, Reply
 
 __all__ = ["Engine", "Sampling", "Window"]
 
@@ -69,6 +69,8 @@ class Engine:
         self._model = PackedModel(loaded)
         self._pool = self._model.pool
         self._shelf = FrameShelf()
+        reply_ids = self.renderer.policy_turn_ids(Reply("."))
+        self._num_unchosen = len(self.renderer.decision.kept(reply_ids)) - len(reply_ids)
         self._chooser = Chooser(loaded, self.sampling)
         self._queue: list[Waiting] = []
         self._answers: list[Answer] = []  # being answered; only the worker thread touches it
@@ -94,14 +96,14 @@ class Engine:
         return self._pool.num_taken
 
     def open(
-        self, system: str | None = PROACTIVE_SYSTEM, seed: int | None = None, window: Window | None = None
+        self, system: str | None = None, seed: int | None = None, window: Window | None = None
     ) -> EngineSession:
-        """A new session. `system` None takes the model's default message, which marks an offline dialogue.
+        """A new session. `system` None takes the message for streams of the model's decision format.
 
         `seed` starts the session's random numbers; by default they follow from the engine's seed and from how many
         sessions it has opened before, so that sessions differ and a repeated run does not. `window` bounds its prefix.
         """
-        part = self.renderer.system_block(DEFAULT_SYSTEM if system is None else system)
+        part = self.renderer.system_block(self.renderer.proactive_system if system is None else system)
         number, generator = self._admit(seed)
         slot = self._pool.take(_FIRST_TOKENS)
         system_ids = tuple(part.token_ids.tolist())
@@ -124,6 +126,13 @@ class Engine:
             state.lead,
         )
         return EngineSession(self, twin)
+
+    def weights_changed(self) -> None:
+        """Forget the vision tokens of frames shown before; call it after every change of the model's weights.
+
+        Sessions that are still open hold keys of the old weights: close them first.
+        """
+        self._shelf = FrameShelf()
 
     def release(self, state: SessionState) -> None:
         """Take back what a session holds: at once, or after the step that is using it."""
@@ -247,7 +256,8 @@ class Engine:
                     "allow more tokens, or show fewer or smaller frames"
                 )
         answer = Answer(waiting, self.renderer, ids.tolist(), frames, self._draft)
-        room = self.loaded.max_positions - answer.answer_position - 1  # a closing token must still fit
+        # a closing token must still fit, and what stands in a reply unchosen
+        room = self.loaded.max_positions - answer.answer_position - 1 - self._num_unchosen
         if room < 1:
             raise ContextFullError(
                 f"the dialogue is too long for {self.loaded.name}: with the turn at {observed.clock_s:g} s it needs "

@@ -85,7 +85,8 @@ class EngineSession:
 
     async def fill(self) -> None:
         """Put everything that is pending (system message, replayed history) through the model, ahead of time."""
-        await self._submit(None)
+        if self._open_state().pending_ids:
+            await self._submit(None)
 
     def fork(self, seed: int | None = None) -> EngineSession:
         """Another session with the same prefix, its cache copied and its frames shared; it goes its own way from here.
