@@ -83,7 +83,8 @@ def test_transformers_reads_the_folder(built, loaded):
 def test_every_stage_of_the_recipe_ends_and_starts_small():
     config = sft_recipe("mini")
     turns = [stage.source.num_turns[1] for stage in config.stages]
-    assert turns == sorted(turns)
+    assert turns[0] <= 8
+    assert turns[-1] == max(turns) > 30
     assert all(stage_steps(stage) > 0 for stage in config.stages)
 
 
