@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from oncue import __version__
+from oncue.commands.startup import threads_wait_asleep
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,10 @@ VERBS = (
         "eval clips", "oncue.commands.eval_clips", "EvalClips", "score when a model speaks on clips with hand-made gold"
     ),
     Verb("world make", "oncue.commands.world", "WorldMake", "make videos with exact gold"),
+    Verb("score rewards", "oncue.commands.score", "ScoreRewards", "score stored rollouts with the training reward"),
     Verb("train sft", "oncue.commands.train", "TrainSft", "teach a model from written dialogues"),
     Verb("bench engine", "oncue.commands.bench", "BenchEngine", "measure how fast and how exact the engine is here"),
+    Verb("bench soak", "oncue.commands.bench", "BenchSoak", "open, feed and kill many sessions at random for a while"),
     Verb("doctor", "oncue.commands.doctor", "Doctor", "check that everything works here, and how to mend it"),
 )
 
@@ -83,6 +86,7 @@ def _run(words: list[str]) -> int:
     if verb is None:
         print(help_text(words[0]))
         return 0
+    threads_wait_asleep()
     command = _parse(verb, flags)
     return int(command.run())
 

@@ -1,4 +1,4 @@
-"""`oncue bench engine`: what the engine costs and how exact it is, on this machine, now."""
+"""`oncue bench engine` and `oncue bench soak`: what the engine costs, how exact it is, and how much it stands."""
 
 from __future__ import annotations
 
@@ -86,3 +86,67 @@ class BenchEngine:
         with Progress("measuring", NUM_STEPS) as progress:
             figures = measure(subjects, QUICK if self.quick else FULL, self.seed, progress.step)
         return {**figures, "quick": self.quick, "took_s": time.perf_counter() - started_s}
+
+
+@dataclass(frozen=True)
+class BenchSoak:
+    """Open, feed, cancel and kill sessions at random for a while, each checked against the same dialogue held alone.
+    Exit code 1 if anything leaked, stuck or was answered otherwise.
+
+    Example: oncue bench soak --minutes 10 --sessions 200
+    """
+
+    minutes: float = 10.0
+    """How long."""
+
+    sessions: int = 200
+    """How many sessions at a time."""
+
+    model: str = "mini"
+    """A model folder, a hub id (owner/name), or mini, which ships with the package."""
+
+    device: str | None = None
+    """cpu, cuda, cuda:1, ... By default a GPU where there is one."""
+
+    dtype: str | None = None
+    """By default float32: in bfloat16 sums in another order may settle a tie otherwise."""
+
+    seed: int = 0
+    """Seed of videos and fates."""
+
+    json: bool = False
+    """One JSON object on stdout; everything else goes to stderr."""
+
+    def run(self) -> int:
+        """Run and report. Returns the exit code."""
+        import asyncio
+
+        if not 0 < self.minutes < float("inf") or self.sessions < 1 or self.seed < 0:
+            raise ConfigError(
+                "--minutes must be above 0, --sessions at least 1 and --seed not negative, "
+                f"got {self.minutes}, {self.sessions} and {self.seed}"
+            )
+        from oncue.bench.soak import SoakSettings, soak
+        from oncue.policy.model import load_model
+
+        loaded = load_model(self.model, self.device, self.dtype or "float32")
+        settings = SoakSettings(60 * self.minutes, self.sessions)
+        counts = asyncio.run(soak(loaded, settings, self.seed))
+        figures = {
+            "minutes": self.minutes,
+            "sessions_at_a_time": self.sessions,
+            "num_sessions": sum(counts.fates.values()),
+            **{f"num_{fate}": num for fate, num in sorted(counts.fates.items())},
+            "num_turns": counts.num_turns,
+            "num_wrong": counts.num_wrong,
+            "num_stuck": counts.num_stuck,
+            "num_slots_left": counts.num_slots_left,
+            "num_sessions_left": counts.num_sessions_left,
+            "rss_growth_pct": counts.rss_growth_pct,
+        }
+        if self.json:
+            print(json.dumps(figures))
+        else:
+            print("\n".join(f"{name:<20} {value:g}" for name, value in figures.items()))
+        failed = counts.num_wrong or counts.num_stuck or counts.num_slots_left or counts.num_sessions_left
+        return 1 if failed else 0

@@ -1,0 +1,60 @@
+"""The soak test finds nothing on a sound engine, and finds what is broken."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from oncue.bench.soak import SoakCounts, SoakSettings, soak
+from oncue.cli import main
+from oncue.policy.engine import Engine
+from oncue.policy.model import LoadedModel
+from oncue.policy.session import SessionState
+
+SHORT = SoakSettings(duration_s=3.0, num_sessions=12, num_videos=3, num_turns=6, max_new_tokens=3)
+
+
+def run(loaded: LoadedModel) -> SoakCounts:
+    return asyncio.run(soak(loaded, SHORT, seed=0))
+
+
+def test_a_sound_engine(tiny_loaded: LoadedModel) -> None:
+    counts = run(tiny_loaded)
+    assert min(counts.fates.values()) > 0
+    assert len(counts.fates) == 4
+    assert counts.num_turns > 40
+    assert (counts.num_wrong, counts.num_stuck, counts.num_slots_left, counts.num_sessions_left) == (0, 0, 0, 0)
+
+
+def test_a_slot_that_is_never_given_back_is_seen(tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    release = Engine.release
+
+    def forgets(self: Engine, state: SessionState) -> None:
+        give_back, self._pool.give_back = self._pool.give_back, lambda _slot: None  # type: ignore[method-assign]
+        release(self, state)
+        self._pool.give_back = give_back  # type: ignore[method-assign]
+
+    monkeypatch.setattr(Engine, "release", forgets)
+    assert run(tiny_loaded).num_slots_left > 0
+
+
+def test_an_engine_that_forgets_its_past_is_seen(tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    submit = Engine.submit
+
+    async def forgetful(self: Engine, state: SessionState, observed: object) -> object:
+        if self.num_open > 1:  # alone it is sound
+            state.slot.states[:, :, :, : state.slot.length] = 0
+        return await submit(self, state, observed)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Engine, "submit", forgetful)
+    assert run(tiny_loaded).num_wrong > 0
+
+
+def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "soak", "--minutes", "0.03", "--sessions", "6", "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["num_wrong"] == figures["num_stuck"] == figures["num_slots_left"] == 0
+    assert main(["bench", "soak", "--minutes", "0"]) == 2
+    assert main(["bench", "soak", "--sessions", "0"]) == 2
