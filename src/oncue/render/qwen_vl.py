@@ -49,7 +49,7 @@ from oncue.render.markup import (
 )
 from oncue.types import Action, Dialogue, EnvTurn, Malformed, Silence
 
-__all__ = ["DEFAULT_SYSTEM", "MMDUET2_MAX_PIXELS", "PROACTIVE_SYSTEM", "QwenVLRenderer"]
+__all__ = ["DEFAULT_SYSTEM", "MMDUET2_MAX_PIXELS", "MMDUET2_MAX_TOKENS", "PROACTIVE_SYSTEM", "QwenVLRenderer"]
 
 MMDUET2_MAX_TOKENS = 128  # vision tokens per frame (paper section 4.2)
 MMDUET2_MAX_PIXELS = MMDUET2_MAX_TOKENS * 28 * 28  # the same in pixels of the paper's model, Qwen2.5-VL
