@@ -13,9 +13,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal
+
+from server_faults import Cut, Event, Fault, Hang, Page, Slow, Status, Unfinished
 
 Json = dict[str, Any]
 Script = Callable[[Sequence[Json]], Sequence[str]]  # messages up to a user turn -> the tokens of the greedy answer
@@ -25,54 +27,6 @@ STANDARD_FIELDS = frozenset(
 )
 PROBABLE, POSSIBLE, UNLIKELY = 0.8, 0.15, 0.05  # of the written token, of " A", and of NO where it is not written
 SILENCE_ID = 7  # the token id of NO
-
-
-@dataclass(frozen=True)
-class Status:
-    """Answers with an HTTP error. `{key}` in the message becomes the Authorization header: some servers echo it."""
-
-    code: int
-    headers: Mapping[str, str] = field(default_factory=dict)
-    message: str = "something is wrong"
-    raw: str | None = None
-
-
-@dataclass(frozen=True)
-class Hang:
-    """Writes the head of an answer, or nothing, and then waits until the client leaves."""
-
-    after_head: bool = False
-
-
-@dataclass(frozen=True)
-class Cut:
-    """Drops the connection after that many tokens; None: before the answer's head."""
-
-    num_tokens: int | None
-
-
-@dataclass(frozen=True)
-class Unfinished:
-    """Ends the stream in good order, but before the answer is finished."""
-
-    reason: str | None = None
-
-
-@dataclass(frozen=True)
-class Event:
-    """A stream whose only event holds `text`."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Page:
-    """A web page with status 200, as of a proxy."""
-
-    text: str = "<html>Welcome</html>"
-
-
-Fault = Status | Hang | Cut | Unfinished | Event | Page
 
 
 @dataclass(frozen=True)
@@ -102,6 +56,7 @@ class OpenAIServer:
         self.script, self.continuation, self.fields, self.models = script, continuation, fields, models
         self.faults: deque[Fault | None] = deque()
         self.received: list[Received] = []
+        self.num_open = self.most_open = 0  # chat requests that wait for their answer: now, and at most so far
         self.num_left = 0  # clients that left before their answer was whole
         self.url = ""
         self._someone_left = threading.Event()
@@ -158,20 +113,32 @@ class OpenAIServer:
         elif path == "/v1/chat/completions":
             self.received.append(Received(body, headers, time.monotonic()))
             fault = self.faults.popleft() if self.faults else None
-            wrong = self._what_is_wrong(body)
-            if isinstance(fault, Status):
-                message = fault.message.replace("{key}", headers.get("authorization", ""))
-                _write_json(writer, fault.code, _error(fault.code, message), fault.headers, fault.raw)
-            elif wrong:
-                _write_json(writer, 400, _error(400, wrong))
-            elif isinstance(fault, Page):
-                _write_head(writer, 200, {"content-type": "text/html", "content-length": str(len(fault.text))})
-                writer.write(fault.text.encode())
-            else:
-                await self._stream(body, fault, reader, writer)
+            self.num_open += 1
+            self.most_open = max(self.most_open, self.num_open)
+            try:
+                await self._answer_chat(body, headers, fault, reader, writer)
+            finally:
+                self.num_open -= 1
         else:
             _write_json(writer, 404, _error(404, f"there is no {path}"))
         await writer.drain()
+
+    async def _answer_chat(
+        self, body: Json, headers: Json, fault: Fault | None, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        if isinstance(fault, Slow):
+            await asyncio.sleep(fault.by_s)
+        wrong = self._what_is_wrong(body)
+        if isinstance(fault, Status):
+            message = fault.message.replace("{key}", headers.get("authorization", ""))
+            _write_json(writer, fault.code, _error(fault.code, message), fault.headers, fault.raw)
+        elif wrong:
+            _write_json(writer, 400, _error(400, wrong))
+        elif isinstance(fault, Page):
+            _write_head(writer, 200, {"content-type": "text/html", "content-length": str(len(fault.text))})
+            writer.write(fault.text.encode())
+        else:
+            await self._stream(body, fault, reader, writer)
 
     def _what_is_wrong(self, body: Json) -> str:
         unknown = set(body) - self.fields if self.fields is not None else set()
@@ -206,10 +173,14 @@ class OpenAIServer:
         self, body: Json, fault: Fault | None, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         assert body["stream"] is True
-        tokens, limit = self._tokens(body), body["max_tokens"]
-        events = [_chunk({"role": "assistant", "content": ""})]
-        events += [_chunk({"content": token}, logprobs=self._logprobs(body, token)) for token in tokens[:limit]]
-        events += [_chunk({}, finish="stop" if len(tokens) < limit else "length"), "[DONE]"]
+        tokens, limit = self._tokens(body), body.get("max_tokens") or body["max_completion_tokens"]
+        said = [_chunk({"role": "assistant", "content": ""})]
+        said += [_chunk({"content": token}, logprobs=self._logprobs(body, token)) for token in tokens[:limit]]
+        events = [*said, _chunk({}, finish="stop" if len(tokens) < limit else "length")]
+        if (body.get("stream_options") or {}).get("include_usage"):
+            num_read = sum(len(str(message["content"]).split()) for message in body["messages"])
+            events.append(_usage(num_read, len(tokens[:limit])))
+        events.append("[DONE]")
         if fault == Hang() or fault == Cut(None):
             events = []
         else:
@@ -217,7 +188,7 @@ class OpenAIServer:
         if isinstance(fault, Cut):
             events = events[: 1 + (fault.num_tokens or 0)] if events else []
         elif isinstance(fault, Unfinished):
-            events = [*events[:-2], *([_chunk({}, finish=fault.reason), "[DONE]"] if fault.reason else [])]
+            events = [*said, *([_chunk({}, finish=fault.reason), "[DONE]"] if fault.reason else [])]
         elif isinstance(fault, Event):
             events = [fault.text]
         elif fault == Hang(after_head=True):
@@ -262,6 +233,11 @@ def _chunk(delta: Json, finish: str | None = None, logprobs: Json | None = None)
     return json.dumps(
         {"id": "x", "object": "chat.completion.chunk", "created": 0, "model": "watcher", "choices": [choice]}
     )
+
+
+def _usage(num_read: int, num_written: int) -> str:
+    counts = {"prompt_tokens": num_read, "completion_tokens": num_written, "total_tokens": num_read + num_written}
+    return json.dumps({**json.loads(_chunk({})), "choices": [], "usage": counts})
 
 
 def _error(code: int, message: str) -> Json:
