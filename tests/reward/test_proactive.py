@@ -150,6 +150,8 @@ def test_the_reward_lies_between_its_bounds() -> None:
 def test_bad_settings_and_judges_are_refused() -> None:
     with pytest.raises(ConfigError, match="profile"):
         RewardSettings("other")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="finite"):
+        RewardSettings(prefix=float("nan"))
     with pytest.raises(ConfigError, match="0 to 4"):
         asyncio.run(judge_rollout(ROLLOUT, ExactJudge(lambda _gold, _reply: 1), PAPER))
     assert ProactiveReward(ExactJudge(lambda _gold, _reply: 1, max_score=4)).settings == OFFICIAL

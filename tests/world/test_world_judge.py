@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from oncue.errors import ConfigError
 from oncue.world.clip import WORLDS, make_clip
 from oncue.world.judge import world_judge
 from oncue.world.questions import exact_level
@@ -50,3 +51,14 @@ def test_the_judge_takes_the_best_reply_and_only_equal_text_repeats():
     assert asyncio.run(judge.coverage("?", gold, [*said, gold])) == 2
     assert asyncio.run(judge.repeats(said, gold)) is False
     assert asyncio.run(judge.repeats([gold], gold + " ")) is True
+
+
+def test_on_the_scale_of_the_reward_every_mark_is_doubled():
+    gold = "Left: red square appears."
+    said = [gold, "Right: red square appears.", "Left: red square leaves.", "Now 2."]
+    for max_score, expected in ((2, [2, 1, 0, 0]), (4, [4, 2, 0, 0])):
+        judge = world_judge(max_score)
+        assert judge.max_score == max_score
+        assert [asyncio.run(judge.coverage("?", gold, [reply])) for reply in said] == expected
+    with pytest.raises(ConfigError, match="max_score 3"):
+        world_judge(3)

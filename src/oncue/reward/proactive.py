@@ -10,6 +10,7 @@ All four terms are signed: PAUC in [0, 1], the three penalties in [-1, 0].
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -44,6 +45,8 @@ class RewardSettings:
     def __post_init__(self) -> None:
         if self.profile not in PROFILES:
             raise ConfigError(f"unknown reward profile {self.profile!r}; expected one of {', '.join(PROFILES)}")
+        if not all(math.isfinite(getattr(self, name)) for name in TERMS):
+            raise ConfigError(f"the weights of a reward must be finite numbers, got {self}")
         if self.prefix_characters < 1:
             raise ConfigError(f"prefix_characters must be at least 1, got {self.prefix_characters}")
 
