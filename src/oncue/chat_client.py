@@ -107,12 +107,14 @@ class ChatClient:
     """Talks to the server at `url` (with its /v1). Usable from one event loop after the other, never from two at once.
 
     `timeout_s` bounds one request, from sending it to the end of the answer. Without an `api_key` none is needed there.
+    `retry_level`: the logging level of the notice that a request is sent again.
     """
 
     url: str
     api_key: str = field(default="", repr=False)
     timeout_s: float = 60.0
     retries: Retries = Retries()
+    retry_level: int = logging.WARNING
     _client: AsyncOpenAI | None = field(default=None, init=False, repr=False)
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False, repr=False)
     _random: random.Random = field(default_factory=random.Random, init=False, repr=False)
@@ -187,7 +189,7 @@ class ChatClient:
             wait_s = self.retries.wait_s(num_failed, outcome.asked_s, self._random.random())
             if not outcome.may_pass or wait_s is None:
                 raise self._error(outcome, num_failed)
-            _log.warning("%s: %s; trying again in %.1f s", self.url, outcome.reason, wait_s)
+            _log.log(self.retry_level, "%s: %s; trying again in %.1f s", self.url, outcome.reason, wait_s)
             await asyncio.sleep(wait_s)
 
     async def _try(self, send: Callable[[], Awaitable[T]]) -> T | _Failure:
@@ -257,8 +259,8 @@ async def _read(stream: AsyncStream[ChatCompletionChunk]) -> Completion:
 
 def _counted(usage: object) -> tuple[int, int] | None:
     """Tokens read and written, from what a server says of its usage, if it does."""
-    counts = (getattr(usage, "prompt_tokens", None), getattr(usage, "completion_tokens", None))
-    return counts if isinstance(counts[0], int) and isinstance(counts[1], int) else None
+    num_in, num_out = getattr(usage, "prompt_tokens", None), getattr(usage, "completion_tokens", None)
+    return (num_in, num_out) if isinstance(num_in, int) and isinstance(num_out, int) else None
 
 
 def _failure(error: APIError) -> _Failure:

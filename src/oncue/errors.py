@@ -39,5 +39,9 @@ class BackendError(RuntimeError):
     """A model server did not answer, or not with something that can be used."""
 
 
+class JudgeDownError(BackendError):
+    """Too many of a judge's answers failed: whoever needs marks must stop, since none may become a zero."""
+
+
 class CorruptStretchWarning(UserWarning):
     """A stretch of a video could not be decoded and was skipped."""

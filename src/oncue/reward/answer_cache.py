@@ -1,0 +1,84 @@
+"""Answers of a judge that were paid for once: a SQLite file that several runs may share at the same time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import sqlite3
+from pathlib import Path
+
+from oncue.errors import ConfigError
+
+_log = logging.getLogger(__name__)
+_WAIT_S = 10.0  # for another run that is just writing
+_TABLE = """
+CREATE TABLE IF NOT EXISTS judge_answers (
+    key TEXT PRIMARY KEY, model TEXT NOT NULL, prompt_version TEXT NOT NULL,
+    question TEXT NOT NULL, answer TEXT NOT NULL
+) WITHOUT ROWID
+"""
+
+
+def answer_key(*parts: object) -> str:
+    """A digest of all that an answer depends on: model, prompt version, text, ..."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+class AnswerCache:
+    """Answers by key. Each is written in one step: whoever is killed leaves whole answers. None: kept in memory.
+
+    A file that fails later (a full disk) is told once; answers then are neither found nor kept, and work goes on.
+    Raises ConfigError for a file that cannot be used.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path
+        self._failed = False
+        try:
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            self._database = _opened(path)
+        except (OSError, sqlite3.Error) as error:
+            raise ConfigError(f"cannot keep a judge's answers in {path} ({error}); give another file") from error
+
+    def get(self, key: str) -> str | None:
+        """The answer kept under `key`, None without one."""
+        rows = self._run("SELECT answer FROM judge_answers WHERE key = ?", key)
+        return str(rows[0][0]) if rows else None
+
+    def put(self, key: str, model: str, prompt_version: str, question: str, answer: str) -> None:
+        """Keep an answer; what stands beside it is for people who look into the file."""
+        self._run(
+            "INSERT OR REPLACE INTO judge_answers VALUES (?, ?, ?, ?, ?)", key, model, prompt_version, question, answer
+        )
+
+    def close(self) -> None:
+        self._database.close()
+
+    def _run(self, statement: str, *values: str) -> list[tuple[object, ...]]:
+        try:
+            return self._database.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            if not self._failed:
+                _log.warning("answers of the judge are no longer kept in %s: %s", self.path, error)
+            self._failed = True
+            return []
+
+
+def _opened(path: Path | None) -> sqlite3.Connection:
+    """A connection that commits every statement by itself, tried for writing."""
+    database = sqlite3.connect(
+        ":memory:" if path is None else path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False
+    )
+    try:
+        database.execute("PRAGMA journal_mode = WAL")  # readers and a writer do not wait for each other
+        database.execute("PRAGMA synchronous = NORMAL")
+        database.execute(_TABLE)
+        database.execute("BEGIN IMMEDIATE")
+        database.execute("SELECT key, model, prompt_version, question, answer FROM judge_answers LIMIT 0")
+        database.execute("ROLLBACK")
+    except sqlite3.Error:
+        database.close()
+        raise
+    return database
