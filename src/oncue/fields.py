@@ -35,8 +35,8 @@ def _object(line: bytes, where: str, expected: str) -> Mapping[str, Any]:
         value = json.loads(line.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise DataError(f"{where} is not UTF-8 text; expected {expected}") from error
-    except json.JSONDecodeError as error:
-        raise DataError(f"{where} is not JSON ({error.msg} at character {error.colno}); expected {expected}") from error
+    except (ValueError, RecursionError) as error:  # also for numbers too long and values too deep
+        raise DataError(f"{where} is not JSON ({error}); expected {expected}") from error
     if not isinstance(value, Mapping):
         raise DataError(f"{where} holds {value!r:.60}; expected {expected}")
     return value

@@ -18,6 +18,7 @@ LEVELS: dict[str, float] = {
     **dict.fromkeys(("video", "render", "reward"), 1),
     **dict.fromkeys(("env", "policy", "dialogue"), 2),
     **dict.fromkeys(("rollout", "world"), 3),  # the world writes its gold as dialogues
+    "score": 3.5,  # names every judge, the world's too; training stores its rollouts by it
     **dict.fromkeys(("train", "eval", "serve", "watch", "bench"), 4),
     **dict.fromkeys(("recipes", "doctor"), 5),
     **dict.fromkeys(("cli", "commands"), 6),
@@ -116,6 +117,7 @@ def test_light_modules_import_nothing_heavy() -> None:
         "cli",
         "render",
         "reward",
+        "score",
         "commands",
         "watch",
     )

@@ -1,0 +1,228 @@
+"""`oncue score rewards`: the training reward of stored rollouts, again and offline."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TextIO
+
+import tyro
+
+from oncue.commands.progress import Progress
+from oncue.errors import ConfigError
+from oncue.files import prepare_folder, replacing, user_cache
+
+if TYPE_CHECKING:
+    from oncue.eval.table import TextTable
+    from oncue.reward.judge import Judge
+    from oncue.reward.proactive import Judgements, RewardSettings
+    from oncue.score.rewards import ScoredRollout
+    from oncue.score.rollouts import StoredRollout
+
+    Answering = Judge | Mapping[str, Judgements]
+
+_FOR_SERVERS = ("cache", "max_at_once", "timeout_s", "max_tokens", "max_failed_share", "request_fields")
+_NUM_REASONS = 3  # shown of those for which judgements are missing
+
+
+@dataclass(frozen=True)
+class ScoreRewards:
+    """Score stored rollouts with the reward of multi-turn reinforcement learning, term by term.
+
+    Example: oncue score rewards rollouts.jsonl --judge lexical --profile official --json
+    """
+
+    episodes: tyro.conf.Positional[Path]
+    """JSON lines of {"episode_id", "gold": [{"question", "content", "reply_timespan": [a, b]}], "turns": [{"time",
+    "text"}], "previous_replies": [...]}; the text of a silent turn is NO REPLY."""
+
+    judge: str
+    """exact (generated clips), lexical (shared words), openai:MODEL@URL (any server that speaks the OpenAI chat API;
+    key in OPENAI_API_KEY), or replay:FILE (what --record wrote)."""
+
+    profile: Literal["paper", "official"] = "official"
+    """The formula of the paper's text, or that of the released code."""
+
+    weight_pauc: float = 3.0
+    """Weight of PAUC, 0 to 1."""
+
+    weight_repetition: float = 2.0
+    """Weight of the share of replies that say nothing new, -1 to 0."""
+
+    weight_in_span: float = 0.5
+    """Weight of the share of replies outside every gold span, -1 to 0."""
+
+    weight_prefix: float = 2.0
+    """Weight of the share of replies that begin like an earlier one, -1 to 0."""
+
+    prefix_characters: int = 50
+    """Common characters from which two replies begin alike (paper: more than these, official: these)."""
+
+    record: Path | None = None
+    """File for what the judge decided, in the format of replay:FILE."""
+
+    cache: Path | None = None
+    """openai: SQLite file that keeps the answers. By default oncue/judge.sqlite3 in the user's cache folder."""
+
+    max_at_once: int = 16
+    """openai: requests on the way at once."""
+
+    timeout_s: float = 60.0
+    """openai: time limit of a request."""
+
+    max_tokens: int = 16
+    """openai: longest answer; a model that thinks first needs thousands."""
+
+    max_failed_share: float = 0.2
+    """openai: stop when more than this share of 50 answers failed among the newest 50."""
+
+    request_fields: str = "{}"
+    """openai: JSON object of more fields for every request, such as {"chat_template_kwargs": {"enable_thinking":
+    false}}."""
+
+    json: bool = False
+    """One JSON object per rollout on stdout; everything else goes to stderr."""
+
+    def run(self) -> int:
+        """Read, judge, score. Returns the exit code."""
+        from oncue.score.rollouts import read_rollouts
+
+        settings = self._settings()
+        stored = read_rollouts(self.episodes)
+        judge = self._judge()
+        if isinstance(judge, Mapping):
+            _warn_of_strays(stored, judge)
+        with contextlib.ExitStack() as files:
+            record = None
+            if self.record is not None:
+                prepare_folder(self.record.parent, "give another --record")
+                record = files.enter_context(files.enter_context(replacing(self.record)).open("w", encoding="utf-8"))
+            scored = asyncio.run(self._score(stored, judge, settings, record))
+        self._report(scored, settings)
+        return 0
+
+    async def _score(
+        self, stored: Sequence[StoredRollout], judge: Answering, settings: RewardSettings, record: TextIO | None
+    ) -> list[ScoredRollout]:
+        """Scores all, and says each as soon as it is there."""
+        from oncue.reward.server_judge import ServerJudge
+        from oncue.score.recorded import judgement_lines
+        from oncue.score.rewards import score_rollouts
+
+        scored: list[ScoredRollout] = []
+        try:
+            with Progress("scoring rollouts", len(stored)) as progress:
+                async with aclosing(score_rollouts(stored, judge, settings)) as results:
+                    async for one in results:
+                        scored.append(one)
+                        if self.json:
+                            print(json.dumps(one.line(), ensure_ascii=False), flush=True)
+                        if record is not None:
+                            lines = judgement_lines(one.stored.episode_id, one.judgements)
+                            record.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+                        progress.step()
+        finally:
+            if isinstance(judge, ServerJudge):
+                await judge.aclose()
+                print(f"judge {judge.name}: {judge.usage.line()}", file=sys.stderr)
+        if isinstance(judge, ServerJudge):
+            judge.check_alive()
+        return scored
+
+    def _report(self, scored: Sequence[ScoredRollout], settings: RewardSettings) -> None:
+        from rich.console import Console
+
+        if not self.json:
+            table, console = _table(scored, settings, self.judge), Console()
+            console.print(table.rich() if console.is_terminal else table.plain(), markup=False, soft_wrap=True)
+        for line in _missing(scored):
+            print(line, file=sys.stderr)
+
+    def _settings(self) -> RewardSettings:
+        from oncue.reward.proactive import TERMS, RewardSettings
+
+        weights = {name: getattr(self, f"weight_{name}") for name in TERMS}
+        return RewardSettings(self.profile, **weights, prefix_characters=self.prefix_characters)
+
+    def _judge(self) -> Answering:
+        """A judge, or what one decided. Raises ConfigError for flags that would do nothing with it."""
+        from oncue.score.judges import make_judge
+        from oncue.score.recorded import PREFIX, read_judgements
+
+        if self.judge.startswith("openai:"):
+            return make_judge(self.judge, 4, self._options())
+        unused = [name for name in _FOR_SERVERS if getattr(self, name) != getattr(type(self), name)]
+        if unused:
+            flag = "--" + unused[0].replace("_", "-")
+            raise ConfigError(f"{flag} is for openai:MODEL@URL; leave it out with --judge {self.judge}")
+        if self.judge.startswith(PREFIX):
+            return read_judgements(Path(self.judge.removeprefix(PREFIX)))
+        return make_judge(self.judge, 4)
+
+    def _options(self) -> Any:
+        from oncue.reward.server_judge import JudgeOptions
+
+        try:
+            more = json.loads(self.request_fields)
+        except json.JSONDecodeError as error:
+            raise ConfigError(f"--request-fields is not JSON ({error}); expected an object of fields") from error
+        if not isinstance(more, dict):
+            raise ConfigError(f"--request-fields must be a JSON object, got {self.request_fields!r:.80}")
+        return JudgeOptions(
+            max_at_once=self.max_at_once,
+            timeout_s=self.timeout_s,
+            max_tokens=self.max_tokens,
+            request_fields=more,
+            cache=self.cache or user_cache() / "judge.sqlite3",
+            max_failed_share=self.max_failed_share,
+        )
+
+
+def _warn_of_strays(stored: Sequence[StoredRollout], recorded: Mapping[str, Judgements]) -> None:
+    """Says where recorded judgements cannot be meant for these rollouts."""
+    from oncue.score.recorded import num_strays
+
+    strays = {one.episode_id: num_strays(one, recorded[one.episode_id]) for one in stored if one.episode_id in recorded}
+    first = next((name for name, number in strays.items() if number), None)
+    if first is not None:
+        print(
+            f"oncue: warning: {sum(strays.values())} recorded judgements name a reply or gold turn that their episode "
+            f"does not have (the first in {first!r}); they are not used",
+            file=sys.stderr,
+        )
+
+
+def _table(scored: Sequence[ScoredRollout], settings: RewardSettings, judge: str) -> TextTable:
+    """Mean, lowest and highest of every term, and of the reward."""
+    from oncue.eval.table import TextTable
+    from oncue.reward.proactive import TERMS
+
+    rows = []
+    for name in (*TERMS, "reward"):
+        values = [one.line()[name] for one in scored]
+        weight = f"{getattr(settings, name):g}" if name in TERMS else ""
+        numbers = (sum(values) / len(values), min(values), max(values))
+        rows.append((name, weight, *(f"{number:.4f}" for number in numbers)))
+    title = f"Reward, profile {settings.profile} (N = {len(scored)} rollouts; judge {judge})"
+    return TextTable(title, ("term", "weight", "mean", "lowest", "highest"), tuple(rows))
+
+
+def _missing(scored: Sequence[ScoredRollout]) -> list[str]:
+    """What to say where judgements are missing: how many, in how many rollouts, and why."""
+    from oncue.reward.base import Unscored
+
+    num_missing = sum(one.terms.num_unscored for one in scored)
+    if not num_missing:
+        return []
+    num_rollouts = sum(one.terms.num_unscored > 0 for one in scored)
+    told = [mark.reason for one in scored for mark in one.judgements.coverage.values() if isinstance(mark, Unscored)]
+    told += [mark.reason for one in scored for mark in one.judgements.repeated.values() if isinstance(mark, Unscored)]
+    reasons = [f"  {number} x {reason}" for reason, number in Counter(told).most_common(_NUM_REASONS)]
+    return [f"{num_missing} judgements are missing, in {num_rollouts} rollouts; they count in no term", *reasons]

@@ -1,0 +1,93 @@
+"""Recorded judgements: JSON lines that say what a judge decided about stored rollouts.
+
+    {"episode_id", "kind": "coverage", "gold_index", "time", "level"}     level 1 to 5, gold turns from 0
+    {"episode_id", "kind": "repetition", "time", "repeated"}              true or false
+
+`time` is that of the turn whose reply was judged. What a judge could not decide has no line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from oncue.errors import DataError
+from oncue.fields import field_of, json_lines, seconds_of, text_of
+from oncue.reward.base import Unscored
+from oncue.reward.proactive import Judgements
+from oncue.score.rollouts import StoredRollout
+
+PREFIX = "replay:"
+EXPECTED = (
+    'a judgement, {"episode_id", "kind": "coverage", "gold_index", "time", "level": 1..5} or '
+    '{"episode_id", "kind": "repetition", "time", "repeated": true|false}'
+)
+_LEVELS = range(1, 6)
+
+
+@dataclass(slots=True)
+class _Decided:
+    coverage: dict[tuple[int, float], int | Unscored] = field(default_factory=dict)
+    repeated: dict[float, bool | Unscored] = field(default_factory=dict)
+
+
+def read_judgements(path: Path) -> dict[str, Judgements]:
+    """The judgements of a file by `episode_id`.
+
+    Raises DataError with the number of the line for what breaks the format, and for two lines that contradict.
+    """
+    decided: dict[str, _Decided] = {}
+    for where, row in json_lines(path, EXPECTED):
+        episode = decided.setdefault(text_of(row, "episode_id", where), _Decided())
+        kind, time_s = field_of(row, "kind", where), seconds_of(row, "time", where)
+        if kind == "coverage":
+            key = (_whole(row, "gold_index", where), time_s)
+            level = _whole(row, "level", where)
+            if level not in _LEVELS:
+                raise DataError(f"{where}: level must be 1 to {_LEVELS[-1]}, got {level}")
+            _keep(episode.coverage, key, level - 1, where)
+        elif kind == "repetition":
+            repeated = field_of(row, "repeated", where)
+            if not isinstance(repeated, bool):
+                raise DataError(f"{where}: repeated must be true or false, got {repeated!r:.80}")
+            _keep(episode.repeated, time_s, repeated, where)
+        else:
+            raise DataError(f"{where}: unknown kind {kind!r:.80}; expected {EXPECTED}")
+    return {name: Judgements(found.coverage, found.repeated) for name, found in decided.items()}
+
+
+def judgement_lines(episode_id: str, judgements: Judgements) -> Iterator[dict[str, Any]]:
+    """The objects from which `read_judgements` gives all of `judgements` that are decided."""
+    for (index, time_s), mark in sorted(judgements.coverage.items(), key=lambda item: item[0]):
+        if not isinstance(mark, Unscored):
+            yield {
+                "episode_id": episode_id,
+                "kind": "coverage",
+                "gold_index": index,
+                "time": time_s,
+                "level": mark + 1,
+            }
+    for time_s, repeated in sorted(judgements.repeated.items(), key=lambda item: item[0]):
+        if not isinstance(repeated, Unscored):
+            yield {"episode_id": episode_id, "kind": "repetition", "time": time_s, "repeated": repeated}
+
+
+def num_strays(stored: StoredRollout, judgements: Judgements) -> int:
+    """How many judgements name no gold turn, or no reply, that this rollout has."""
+    times = {reply.time_s for reply in stored.rollout.replies}
+    named = [(index < len(stored.rollout.gold), time_s) for index, time_s in judgements.coverage]
+    return sum(not (known and time_s in times) for known, time_s in named) + len(judgements.repeated.keys() - times)
+
+
+def _whole(row: Mapping[str, Any], name: str, where: str) -> int:
+    value = field_of(row, name, where)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise DataError(f"{where}: {name!r} must be a whole number, 0 or more, got {value!r:.80}")
+    return value
+
+
+def _keep(decided: dict[Any, Any], key: Any, value: Any, where: str) -> None:
+    if decided.setdefault(key, value) != value:
+        raise DataError(f"{where} contradicts an earlier line about the same reply; drop one of them")
