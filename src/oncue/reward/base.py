@@ -17,12 +17,22 @@ class Unscored:
 
 
 @dataclass(frozen=True, slots=True)
+class Judgements:
+    """What a judge said: `coverage` by (number of the gold turn, time), `repeated` by time. Missing is unscored."""
+
+    coverage: Mapping[tuple[int, float], int | Unscored] = field(default_factory=dict)
+    repeated: Mapping[float, bool | Unscored] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
-    """What a reward makes of one episode: one value per exchange, and the named terms that they are made of."""
+    """What a reward makes of one episode: one value per exchange, the named terms that they are made of, and what a
+    judge said, where one was asked."""
 
     values: tuple[float, ...]
     terms: Mapping[str, float] = field(default_factory=dict)
     num_unscored: int = 0
+    judgements: Judgements | None = None
 
     @property
     def total(self) -> float:

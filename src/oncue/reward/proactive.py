@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from oncue.errors import ConfigError
-from oncue.reward.base import Score, Unscored
+from oncue.reward.base import Judgements, Score, Unscored
 from oncue.reward.judge import Judge
 from oncue.reward.pauc import Point, pauc
 from oncue.reward.spans import distinct, replies_in, replies_outside
@@ -81,14 +81,6 @@ class Rollout:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgements:
-    """What a judge said: `coverage` by (number of the gold turn, time), `repeated` by time. Missing is unscored."""
-
-    coverage: Mapping[tuple[int, float], int | Unscored] = field(default_factory=dict)
-    repeated: Mapping[float, bool | Unscored] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
 class RewardTerms:
     """The signed terms of one rollout, their weighted sum, and how many judgements were missing."""
 
@@ -143,6 +135,29 @@ def reward_terms(rollout: Rollout, judgements: Judgements, settings: RewardSetti
     return RewardTerms(**terms, reward=reward, num_unscored=len(missing))
 
 
+def pauc_points(
+    rollout: Rollout, judgements: Judgements, settings: RewardSettings
+) -> dict[int, list[Point | Unscored]]:
+    """What PAUC is made of: by number of the gold turn the marks of its replies, each of them marked alone.
+
+    `official`: gold turns that begin after the last turn are skipped, and where spans overlap the mark for the later
+    one counts in both (its results are stored by time alone).
+    """
+    gold = list(enumerate(rollout.gold))
+    marks = dict(judgements.coverage)
+    if settings.profile == "official":
+        last_s = rollout.turns[-1][0] if rollout.turns else 0.0
+        gold = [(i, turn) for i, turn in gold if turn.span.start_s <= last_s]
+        latest = {time_s: mark for (_, time_s), mark in sorted(marks.items(), key=lambda item: item[0][0])}
+        marks = {(i, time_s): latest[time_s] for i, time_s in marks}
+    found: dict[int, list[Point | Unscored]] = {i: [] for i, _ in gold}
+    for i, turn in gold:
+        for reply in scored_in(rollout, turn, settings):
+            mark = marks.get((i, reply.time_s), Unscored("not judged"))
+            found[i].append(mark if isinstance(mark, Unscored) else Point(reply.time_s - turn.span.start_s, mark))
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class ProactiveReward:
     """The reward as a function of an episode: its whole value on the last exchange, the named terms beside it."""
@@ -152,36 +167,25 @@ class ProactiveReward:
 
     async def __call__(self, episode: Episode) -> Score:
         rollout = Rollout.of(episode)
-        terms = reward_terms(rollout, await judge_rollout(rollout, self.judge, self.settings), self.settings)
+        judgements = await judge_rollout(rollout, self.judge, self.settings)
+        terms = reward_terms(rollout, judgements, self.settings)
         values = [0.0] * len(episode.exchanges)
         if values:
             values[-1] = terms.reward
-        return Score(tuple(values), {name: getattr(terms, name) for name in TERMS}, terms.num_unscored)
+        return Score(tuple(values), {name: getattr(terms, name) for name in TERMS}, terms.num_unscored, judgements)
 
 
 Note = Callable[[object], None]
 
 
 def _mean_pauc(rollout: Rollout, judgements: Judgements, settings: RewardSettings, miss: Note) -> float:
-    """Each reply is marked alone. `official`: gold turns that begin after the last turn are skipped, and where spans
-    overlap the mark for the later one counts in both (its results are stored by time alone)."""
-    gold = list(enumerate(rollout.gold))
-    marks = dict(judgements.coverage)
-    if settings.profile == "official":
-        last_s = rollout.turns[-1][0] if rollout.turns else 0.0
-        gold = [(i, turn) for i, turn in gold if turn.span.start_s <= last_s]
-        latest = {time_s: mark for (_, time_s), mark in sorted(marks.items(), key=lambda item: item[0][0])}
-        marks = {(i, time_s): latest[time_s] for i, time_s in marks}
     values = []
-    for i, turn in gold:
-        points = []
-        for reply in scored_in(rollout, turn, settings):
-            mark = marks.get((i, reply.time_s), Unscored("not judged"))
+    for i, found in pauc_points(rollout, judgements, settings).items():
+        for mark in found:
             if isinstance(mark, Unscored):
                 miss(mark)
-            else:
-                points.append(Point(reply.time_s - turn.span.start_s, mark))
-        values.append(pauc(points, turn.span.duration_s, max_score=4, omega=settings.omega))
+        points = [mark for mark in found if isinstance(mark, Point)]
+        values.append(pauc(points, rollout.gold[i].span.duration_s, max_score=4, omega=settings.omega))
     return _mean(values)
 
 

@@ -24,11 +24,12 @@ _RL_SEEDS = 1_000_003  # examples are clips that supervised training of the same
 @dataclass(frozen=True, slots=True, eq=False)
 class RolloutExample:
     """A segment to be watched. `history`: turns before it with the answers they got. `turns`: what is shown. `task`
-    holds the replies due in the segment. All times are those of the video."""
+    holds the replies due in the segment. All times are those of the video. `index`: its number in its supply."""
 
     task: Task
     history: tuple[tuple[EnvTurn, Action], ...]
     turns: tuple[EnvTurn, ...]
+    index: int
 
     @property
     def frames(self) -> list[np.ndarray]:
@@ -83,10 +84,10 @@ class WorldExamples:
             empty_share=self.empty_share,
             question_kinds=self.question_kinds,
         )
-        return self._example(clip, num_before, clock, frames_per_turn, rng)
+        return self._example(clip, index, num_before, clock, frames_per_turn, rng)
 
     def _example(
-        self, clip: Clip, num_before: int, clock: Clock, frames_per_turn: int, rng: np.random.Generator
+        self, clip: Clip, index: int, num_before: int, clock: Clock, frames_per_turn: int, rng: np.random.Generator
     ) -> RolloutExample:
         frames = with_noise(clip.grid_frames(clock), float(rng.uniform(0, self.pixel_noise)), rng)
         shown = shown_turns(frames, clip.task.questions, clock, frames_per_turn)
@@ -101,7 +102,7 @@ class WorldExamples:
         history = tuple(
             (shown[i], Reply(" ".join(answers[i])) if i in answers else Silence()) for i in range(num_before)
         )
-        return RolloutExample(replace(clip.task, gold=tuple(due)), history, tuple(shown[num_before:]))
+        return RolloutExample(replace(clip.task, gold=tuple(due)), history, tuple(shown[num_before:]), index)
 
 
 def shown_turns(

@@ -9,6 +9,7 @@ import numpy as np
 
 from oncue.reward.proactive import TERMS, Rollout
 from oncue.reward.spans import replies_in
+from oncue.score.recorded import judgement_lines
 from oncue.train.rollouts import Group
 from oncue.types import Episode, Malformed, Reply, Silence
 
@@ -41,15 +42,22 @@ def step_metrics(groups: Sequence[Group]) -> dict[str, Any]:
 
 
 def rollout_lines(groups: Sequence[Group], step: int) -> list[dict[str, Any]]:
-    """One line per rollout, in the form that `oncue score rewards` reads, with what the run made of it."""
+    """One line per rollout, in the form that `oncue score rewards` reads, with what the run made of it.
+
+    `example` is the number of the example, from which it can be made again; `judgements` are lines as its replay:FILE
+    reads them, left out where no judge was asked.
+    """
     lines = []
     for group in groups:
         members = zip(group.episodes, group.scores, group.advantages, strict=True)
         for member, (episode, score, advantage) in enumerate(members):
             rollout = Rollout.of(episode)
+            name = f"{step}/{episode.task.task_id}/{member}"
+            judged = {} if score.judgements is None else {"judgements": list(judgement_lines(name, score.judgements))}
             lines.append(
                 {
-                    "episode_id": f"{step}/{episode.task.task_id}/{member}",
+                    "episode_id": name,
+                    "example": group.example.index,
                     "questions": [{"time": q.time_s, "text": q.text} for q in episode.task.questions],
                     "gold": [
                         {
@@ -69,6 +77,7 @@ def rollout_lines(groups: Sequence[Group], step: int) -> list[dict[str, Any]]:
                     "reward": score.total,
                     "unscored": score.num_unscored,
                     "advantage": advantage,
+                    **judged,
                 }
             )
     return lines
