@@ -137,5 +137,7 @@ def test_the_large_part_runs_on_any_device() -> None:
 FIGURES = {
     **dict.fromkeys(KEYS, 1.0),
     **{key: dict.fromkeys(keys, 1.0) for key, keys in KEYS.items() if keys},
-    **dict.fromkeys(("silent_share", "num_logit_turns", "num_compared_tokens", "stream_model"), 1),
+    **dict.fromkeys(
+        ("silent_share", "silent_turn_tokens", "num_logit_turns", "num_compared_tokens", "stream_model"), 1
+    ),
 }

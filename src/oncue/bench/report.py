@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from oncue import __version__
@@ -20,7 +21,8 @@ from oncue.bench.settings import CUDA_SESSION_COUNTS, SESSION_COUNTS, BenchSetti
 from oncue.bench.speed import HD_PX, carried_turns, decisions_per_s, preprocess_ms, silent_turns
 from oncue.bench.turns import SMALL_PX
 from oncue.policy.model import LoadedModel, load_model, pick_device, pick_dtype
-from oncue.render.qwen_vl import MMDUET2_MAX_PIXELS
+from oncue.render.qwen_vl import MMDUET2_MAX_PIXELS, QwenVLRenderer
+from oncue.types import Silence
 
 NUM_STEPS = 7  # how often `measure` calls `on_step`
 
@@ -106,12 +108,21 @@ def _about(loaded: LoadedModel, seed: int) -> dict[str, Any]:
         "num_params": sum(weight.numel() for weight in loaded.model.parameters()),
         "num_vision_tokens": loaded.renderer.frame_processor.token_count(*SMALL_PX),
         "num_silence_tokens": len(loaded.renderer.silence_ids),
+        "silent_turn_tokens": silent_turn_tokens(loaded.renderer),
         "device": str(loaded.device),
         "dtype": str(loaded.dtype).removeprefix("torch."),
         "num_threads": torch.get_num_threads(),
         "num_cpus": os.cpu_count(),
         "seed": seed,
     }
+
+
+def silent_turn_tokens(renderer: QwenVLRenderer) -> int:
+    """How many tokens a silent turn after another silent one adds to the context: one small frame and its answer."""
+    silence = renderer.policy_turn_ids(Silence())
+    grid = renderer.frame_processor(np.zeros((*SMALL_PX, 3), np.uint8)).grid
+    shown = renderer.user_turn_ids("", [grid], renderer.decision.lead_after(silence))
+    return len(shown) + len(renderer.decision.kept(silence))
 
 
 def _speed(loaded: LoadedModel, settings: BenchSettings, seed: int, on_step: Callable[[], None]) -> dict[str, Any]:

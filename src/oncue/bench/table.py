@@ -41,6 +41,9 @@ def _speed_rows(figures: Figures) -> Iterator[Row]:
     yield Row("silent_turn_plain_ms", f"{figures['silent_turn_plain_ms']:.1f}", "silence, decoded token by token")
     yield Row("silent_turn_ms", f"{figures['silent_turn_ms']:.1f}", "the same turns, silence drafted")
     yield Row("silent_ratio", f"{figures['silent_ratio']:.2f}", "plain / drafted")
+    yield Row(
+        "silent_turn_tokens", str(figures["silent_turn_tokens"]), "context tokens of a silent turn of one small frame"
+    )
     yield Row("silent_share", f"{figures['silent_share']:.2f}", "of the turns timed so far were silent")
     for num_sessions, rate in figures["decisions_per_s"].items():
         yield Row(f"decisions_per_s, {num_sessions}", f"{rate:.1f}", f"sessions at once: {num_sessions}")
