@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from oncue import __version__
-from oncue.commands.startup import threads_wait_asleep
+from oncue.startup import threads_wait_asleep
 
 
 @dataclass(frozen=True, slots=True)

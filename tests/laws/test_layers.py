@@ -13,7 +13,7 @@ import oncue
 PACKAGE = Path(oncue.__file__).parent
 
 LEVELS: dict[str, float] = {
-    **dict.fromkeys(("types", "clock", "errors"), 0),
+    **dict.fromkeys(("types", "clock", "errors", "startup"), 0),
     **dict.fromkeys(("files", "fields", "config", "chat_client"), 0.5),  # values in and out, with the errors of level 0
     **dict.fromkeys(("video", "render", "reward"), 1),
     **dict.fromkeys(("env", "policy", "dialogue"), 2),
@@ -111,6 +111,7 @@ def test_light_modules_import_nothing_heavy() -> None:
         "types",
         "clock",
         "errors",
+        "startup",
         "files",
         "fields",
         "chat_client",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,7 @@ import tyro
 from oncue.clock import Clock
 from oncue.errors import ConfigError, DataError, InputError
 from oncue.files import prepare_folder
+from oncue.startup import loading
 from oncue.types import FrameSource, GoldTurn, PolicySession, StopReason, Task
 from oncue.watch.ask import parse_questions
 from oncue.watch.export import write_exports
@@ -80,7 +82,7 @@ class Watch:
 
     max_pixels: int | None = None
     """Largest area of a frame, in pixels, before it is scaled down. By default what the model's folder says, but no
-    more than MMDuet2 was trained with: 100352, or 128 tokens."""
+    more than the 128 vision tokens MMDuet2 was trained with (100352 with Qwen2.5-VL, 131072 with Qwen3-VL)."""
 
     system: str | None = None
     """System message. By default the proactive one that the model's decision format is trained with."""
@@ -109,17 +111,18 @@ class Watch:
         stopper = Stopper()
         run = _Run(self, recorder, screen, task.gold)
         try:
-            with stopper.listening():
-                self._watch(run, stopper)
+            with stopper.listening(), ExitStack() as closing:
+                self._watch(run, stopper, closing)
         finally:
             screen.stop()
         return 130 if stopper.stopped else 0
 
-    def _watch(self, run: _Run, stopper: Stopper) -> None:
+    def _watch(self, run: _Run, stopper: Stopper, closing: ExitStack) -> None:
         """The whole of it: open, watch, report. What was seen before an error is written, too."""
         stop = "cancelled"
         try:
-            source, session = self._open(run)
+            with loading():
+                source, session = self._open(run, closing)
             stop = watch_source(
                 source,
                 session,
@@ -143,7 +146,7 @@ class Watch:
                 f"{run.recorder.clock_s:g} s; give it an earlier time"
             )
 
-    def _open(self, run: _Run) -> tuple[FrameSource, PolicySession]:
+    def _open(self, run: _Run, closing: ExitStack) -> tuple[FrameSource, PolicySession]:
         """The video first: a file that is none should be told of before a model is loaded."""
         from oncue.env.streaming import check_questions
         from oncue.video.ahead import ReadAhead
@@ -156,7 +159,7 @@ class Watch:
         try:
             check_questions(run.recorder.questions, run.video_s)
             if self.server is None:
-                session = self._session(endless=run.video_s is None)
+                session = self._session(endless=run.video_s is None, closing=closing)
             else:
                 session, run.model = self._server_session()
         except BaseException:
@@ -165,14 +168,16 @@ class Watch:
         run.load_s = time.perf_counter() - run.started
         return (Paced(source) if self.realtime else source), session
 
-    def _session(self, *, endless: bool) -> PolicySession:
+    def _session(self, *, endless: bool, closing: ExitStack) -> PolicySession:
+        """A session on a model that runs here; `closing` closes its engine."""
         from oncue.policy.engine import Engine, Sampling, Window
         from oncue.policy.model import load_model
 
         loaded = load_model(self.model, self.device, self.dtype, max_pixels=self.max_pixels)
         sampling = Sampling(temperature=self.temperature, max_new_tokens=self.max_new_tokens, seed=self.seed)
         bound = self.context_tokens or (min(ENDLESS_CONTEXT_TOKENS, loaded.max_positions) if endless else None)
-        engine = Engine(loaded, sampling, window=None if bound is None else Window(bound))
+        window = None if bound is None else Window(bound)
+        engine = closing.enter_context(Engine(loaded, sampling, window=window))
         return engine.open(self.system)
 
     def _server_session(self) -> tuple[PolicySession, str]:
