@@ -56,6 +56,9 @@ def complaint(capsys: pytest.CaptureFixture[str]) -> str:
         (["watch", "x.mp4", "--ask", "hi", "--frame-interval-s", "soon"], "--frame-interval-s"),
         (["watch", "x.mp4", "--ask", "hi", "--frame-interval-s", "0"], "--frame-interval-s"),
         (["watch", "x.mp4", "--ask", "hi", "--frames-per-turn", "0"], "--frames-per-turn"),
+        (["watch", "x.mp4", "--ask", "hi", "--skip-unchanged", "0"], "--skip-unchanged"),
+        (["watch", "x.mp4", "--ask", "hi", "--skip-unchanged", "nan"], "--skip-unchanged"),
+        (["watch", "x.mp4", "--ask", "hi", "--skip-unchanged", "a lot"], "--skip-unchanged"),
         (["watch", "x.mp4"], "--ask"),
         (["watch", "no such file.mp4", "--ask", "hi"], "no such file.mp4"),
         (["render", "no-such-row.json"], "no-such-row.json"),
@@ -138,6 +141,17 @@ def test_json_lines_on_stdout_and_all_else_on_stderr(clip, tmp_path, capsys) -> 
     assert "watched 6 turns" in captured.err
     assert (tmp_path / "seen" / "replies.jsonl").read_text() == captured.out
     assert sorted(os.listdir(tmp_path / "seen")) == ["index.html", "replies.jsonl", "replies.srt", "replies.vtt"]
+
+
+@pytest.mark.usefixtures("scripted")
+def test_unchanged_frames_are_skipped_only_when_asked_for(clip, capsys) -> None:
+    for flags, num_skipped, num_replies in (([], 0, 2), (["--skip-unchanged", "255"], 5, 0)):
+        assert cli.main(["watch", str(clip), "--ask", "A?", "--json", *flags]) == 0
+        captured = capsys.readouterr()
+        summary = json.loads(captured.out.splitlines()[-1])
+        assert (summary["num_skipped"], summary["num_replies"]) == (num_skipped, num_replies)
+        assert summary["num_silent"] == 6 - num_replies
+        assert ("5 skipped as unchanged" in captured.err) == bool(num_skipped)
 
 
 @pytest.mark.usefixtures("scripted")

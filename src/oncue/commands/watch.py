@@ -15,6 +15,7 @@ import tyro
 from oncue.clock import Clock
 from oncue.errors import ConfigError, DataError, InputError
 from oncue.files import prepare_folder
+from oncue.policy.unchanged import SkipUnchanged, check_threshold
 from oncue.startup import loading
 from oncue.types import FrameSource, GoldTurn, PolicySession, StopReason, Task
 from oncue.watch.ask import parse_questions
@@ -79,6 +80,11 @@ class Watch:
     """Longest context the model is given: before it grows beyond, old silent turns are dropped, down to half.
     Questions, the last replies and the newest turns stay. By default everything is kept, and of a stream without a
     known end 16384 tokens."""
+
+    skip_unchanged: float | None = None
+    """Do not show the model a frame that differs from the last one it was shown by less than this many grey levels (of
+    255, on average over the picture). Such a turn is silent and costs next to nothing. Cameras' noise is often below
+    1; a small thing that moves may be, too. By default every frame is shown."""
 
     max_pixels: int | None = None
     """Largest area of a frame, in pixels, before it is scaled down. By default what the model's folder says, but no
@@ -162,6 +168,8 @@ class Watch:
                 session = self._session(endless=run.video_s is None, closing=closing)
             else:
                 session, run.model = self._server_session()
+            if self.skip_unchanged is not None:
+                session = run.filter = SkipUnchanged(session, self.skip_unchanged)
         except BaseException:
             source.close()
             raise
@@ -199,6 +207,8 @@ class Watch:
             if given is not None and not given >= smallest:
                 flag = "--" + name.replace("_", "-")
                 raise ConfigError(f"{flag} must be at least {smallest}, got {given}")
+        if self.skip_unchanged is not None:
+            check_threshold(self.skip_unchanged)
         if self.verify_silence and self.server is None:
             raise ConfigError("--verify-silence is for models behind a --server; leave it out")
         try:
@@ -217,6 +227,7 @@ class _Run:
         self.load_s = 0.0
         self.video_s: float | None = None
         self.model = flags.model
+        self.filter: SkipUnchanged | None = None
 
     def events(self) -> WatchEvents:
         return WatchEvents(
@@ -244,7 +255,12 @@ class _Run:
         """What was seen, written to the folder of `--out` where one is given."""
         name = source_name(self.flags.source)
         watched = self.recorder.finish(
-            source=name, model=self.model, video_s=self.video_s, load_s=self.load_s, stop=stop
+            source=name,
+            model=self.model,
+            video_s=self.video_s,
+            load_s=self.load_s,
+            stop=stop,
+            num_skipped=self.filter.num_skipped if self.filter is not None else 0,
         )
         if self.flags.out is not None:
             title = name.rsplit("/", 1)[-1] or name

@@ -12,16 +12,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
 from oncue.clock import Clock
 from oncue.errors import ConfigError
 from oncue.eval.timing import TimingCount, count_timing, pooled
 from oncue.types import EnvTurn, FrameBatch, PolicyTurn, Reply, Silence, Task, TimeSpan
+from oncue.video.change import grey_difference, small_grey
 from oncue.world.clip import Clip
 from oncue.world.questions import first_answer, wish_of
-
-GREY_SIZE_PX = (32, 32)  # (width, height) at which pictures are compared: noise averages out, things stay
 
 
 class ChangeMeter:
@@ -34,10 +32,9 @@ class ChangeMeter:
         """The largest change from frame to frame since the last call; 0 without frames, and for the first ever."""
         largest = 0.0
         for pixels in frames.pixels:
-            small = Image.fromarray(pixels).convert("L").resize(GREY_SIZE_PX, Image.Resampling.BOX)
-            grey = np.asarray(small, np.float32)
+            grey = small_grey(pixels)
             if self._previous is not None:
-                largest = max(largest, float(np.abs(grey - self._previous).mean()))
+                largest = max(largest, grey_difference(grey, self._previous))
             self._previous = grey
         return largest
 

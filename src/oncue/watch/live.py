@@ -91,7 +91,8 @@ def clock_text(time_s: float) -> str:
 def summary_text(summary: WatchSummary) -> str:
     """The closing line: what was watched, how often it spoke, how fast."""
     parts = [f"watched {_counted(summary.num_turns, 'turn')} ({summary.duration_s:.1f} s of video)"]
-    parts += [f"silent {summary.num_silent}", f"replies {summary.num_replies}"]
+    skipped = f" ({summary.num_skipped} skipped as unchanged)" if summary.num_skipped else ""
+    parts += [f"silent {summary.num_silent}{skipped}", f"replies {summary.num_replies}"]
     parts += [f"unreadable {summary.num_malformed}"] if summary.num_malformed else []
     parts += [f"{summary.wall_s:.1f} s, {summary.real_time_factor:.1f} x real time"]
     return ", ".join(parts) + (" (stopped early)" if summary.stop == "cancelled" else "")

@@ -42,7 +42,10 @@ class SpokenReply:
 
 @dataclass(frozen=True, slots=True)
 class WatchSummary:
-    """Counts and times of one watching. `wall_s` begins when the first frame is asked for; loading is `load_s`."""
+    """Counts and times of one watching. `wall_s` begins when the first frame is asked for; loading is `load_s`.
+
+    `num_skipped` of the silent turns were not shown to the model, because nothing had changed.
+    """
 
     source: str
     model: str
@@ -58,6 +61,7 @@ class WatchSummary:
     latency_ms_p50: float
     latency_ms_p95: float
     stop: str
+    num_skipped: int = 0
 
     def as_json(self) -> dict[str, object]:
         return {"type": "summary", **_rounded(asdict(self))}
@@ -192,7 +196,9 @@ class Recorder:
             self.frames.keep_evidence()
         return reply
 
-    def finish(self, *, source: str, model: str, video_s: float | None, load_s: float, stop: str) -> Watched:
+    def finish(
+        self, *, source: str, model: str, video_s: float | None, load_s: float, stop: str, num_skipped: int = 0
+    ) -> Watched:
         """What was watched so far. `video_s`: the video's own length where known; the last turn may reach past it."""
         duration_s = self.clock_s if video_s is None else min(self.clock_s, video_s)
         wall_s = self.wall_s
@@ -212,6 +218,7 @@ class Recorder:
             latency_ms_p50=float(p50),
             latency_ms_p95=float(p95),
             stop=stop,
+            num_skipped=num_skipped,
         )
         return Watched(
             questions=self.questions,
