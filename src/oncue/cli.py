@@ -41,6 +41,7 @@ VERBS = (
     Verb("world make", "oncue.commands.world", "WorldMake", "make videos with exact gold"),
     Verb("score rewards", "oncue.commands.score", "ScoreRewards", "score stored rollouts with the training reward"),
     Verb("train sft", "oncue.commands.train", "TrainSft", "teach a model from written dialogues"),
+    Verb("view", "oncue.commands.view", "View", "show the rollouts of a run of reinforcement learning"),
     Verb("bench engine", "oncue.commands.bench", "BenchEngine", "measure how fast and how exact the engine is here"),
     Verb("bench soak", "oncue.commands.bench", "BenchSoak", "open, feed and kill many sessions at random for a while"),
     Verb("doctor", "oncue.commands.doctor", "Doctor", "check that everything works here, and how to mend it"),

@@ -14,12 +14,13 @@ PACKAGE = Path(oncue.__file__).parent
 
 LEVELS: dict[str, float] = {
     **dict.fromkeys(("types", "clock", "errors", "startup"), 0),
-    **dict.fromkeys(("files", "fields", "config", "chat_client"), 0.5),  # values in and out, with the errors of level 0
+    **dict.fromkeys(("files", "fields", "config", "chat_client", "hub"), 0.5),  # values in and out; errors of 0
     **dict.fromkeys(("video", "render", "reward"), 1),
     **dict.fromkeys(("env", "policy", "dialogue"), 2),
     **dict.fromkeys(("rollout", "world"), 3),  # the world writes its gold as dialogues
     "score": 3.5,  # names every judge, the world's too; training stores its rollouts by it
     **dict.fromkeys(("train", "eval", "serve", "watch", "bench"), 4),
+    "view": 4.5,  # shows what training stored, in the manner of watch
     **dict.fromkeys(("recipes", "doctor"), 5),
     **dict.fromkeys(("cli", "commands"), 6),
 }
@@ -112,6 +113,7 @@ def test_light_modules_import_nothing_heavy() -> None:
         "clock",
         "errors",
         "startup",
+        "hub",
         "files",
         "fields",
         "chat_client",

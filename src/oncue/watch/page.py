@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
 
@@ -18,7 +18,7 @@ def to_page(watched: Watched, *, title: str, gold: Sequence[GoldTurn] = ()) -> s
     """The page as text. It loads nothing, not even from its own folder, and shows replies as plain text only."""
     template = files("oncue").joinpath("assets/watch.html").read_text(encoding="utf-8")
     before, between, after = template.split("{{slot}}")
-    return before + escape(title) + between + _embedded(_page_values(watched, title, gold)) + after
+    return before + escape(title) + between + embedded(_page_values(watched, title, gold)) + after
 
 
 def _page_values(watched: Watched, title: str, gold: Sequence[GoldTurn]) -> dict[str, object]:
@@ -29,13 +29,13 @@ def _page_values(watched: Watched, title: str, gold: Sequence[GoldTurn]) -> dict
         "duration_s": max([watched.summary.duration_s, *(r.time_s for r in watched.replies), 0.0]),
         "questions": [{"time_s": q.time_s, "text": q.text} for q in watched.questions],
         "replies": [
-            {**reply.as_json(), "frame": _data_url(still)}
+            {**reply.as_json(), "frame": data_url(still)}
             for reply, still in zip(watched.replies, evidence, strict=True)
         ],
         "silent_s": [round(t, 3) for t in _thinned(watched.silent_s)],
         "malformed": [{"time_s": round(t, 3), "text": text} for t, text in watched.malformed],
         "gold": [{"start_s": g.span.start_s, "end_s": g.span.end_s, "text": g.content} for g in gold],
-        "film": [{"time_s": round(still.time_s, 3), "frame": _data_url(still)} for still in watched.film],
+        "film": [{"time_s": round(still.time_s, 3), "frame": data_url(still)} for still in watched.film],
     }
 
 
@@ -44,13 +44,14 @@ def _thinned(times_s: Sequence[float]) -> Sequence[float]:
     return times_s[::step]
 
 
-def _data_url(still: Still | None) -> str | None:
+def data_url(still: Still | None) -> str | None:
+    """The picture as an address that holds all of it."""
     return None if still is None else "data:image/jpeg;base64," + base64.b64encode(still.jpeg).decode("ascii")
 
 
-def _embedded(values: dict[str, object]) -> str:
-    """JSON that can stand inside a script element: no character that HTML or JavaScript could take for markup."""
-    text = json.dumps(values, ensure_ascii=False, separators=(",", ":"))
-    for character in "<>&\u2028\u2029":
+def embedded(values: Mapping[str, object]) -> str:
+    """JSON that can stand inside a script element: pure ASCII, without what HTML could take for markup."""
+    text = json.dumps(values, separators=(",", ":"), allow_nan=False)
+    for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text

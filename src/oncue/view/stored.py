@@ -1,0 +1,171 @@
+"""The rollouts that a run of reinforcement learning stored, read back and checked."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from oncue.config import load_config
+from oncue.errors import ConfigError, DataError
+from oncue.fields import field_of, items_of, json_lines, seconds_of, text_of
+from oncue.reward.base import Judgements
+from oncue.reward.proactive import TERMS, Rollout
+from oncue.score.rollouts import EXPECTED, read_rollouts
+from oncue.train.grpo_settings import GrpoConfig
+from oncue.train.run_dir import RunDirectory
+from oncue.types import Question
+
+_FILE = re.compile(r"step_(\d+)\.jsonl")
+_NAME = re.compile(r"(?P<step>\d+)/(?P<task>.+)/(?P<member>\d+)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A rollout of a group and what the run made of it. `judgements`: None where the run stored none."""
+
+    rollout: Rollout
+    terms: Mapping[str, float]
+    reward: float
+    advantage: float
+    num_unscored: int
+    judgements: Judgements | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredGroup:
+    """The rollouts of one example. `example`: its number in the supply of the run, None where it was not stored."""
+
+    task_id: str
+    example: int | None
+    questions: tuple[Question, ...]
+    members: tuple[Member, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStep:
+    """The groups of one step of training."""
+
+    step: int
+    groups: tuple[StoredGroup, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """What a page shows: `steps` in order, and how many stored ones were left out. `metrics`: one row per step."""
+
+    name: str
+    config: GrpoConfig
+    metrics: tuple[Mapping[str, Any], ...]
+    steps: tuple[StoredStep, ...]
+    num_left_out: int
+
+
+def read_run(folder: Path, steps: Sequence[int] = (), max_steps: int = 20) -> StoredRun:
+    """The run in `folder` with the given `steps`, or else its newest `max_steps` stored ones.
+
+    Raises ConfigError where there is no run, no rollouts, no such step, or settings that are not those of `train_grpo`;
+    DataError, with the line, for stored values that break their form.
+    """
+    stored = _files(folder)
+    missing = [step for step in steps if step not in stored]
+    if missing:
+        raise ConfigError(
+            f"step {missing[0]} of {folder} has no stored rollouts; stored are {', '.join(map(str, sorted(stored)))}"
+        )
+    chosen = sorted(set(steps)) if steps else sorted(stored)[-max_steps:]
+    return StoredRun(
+        folder.resolve().name,
+        load_config(GrpoConfig, folder / "config.yaml"),
+        _metrics(folder),
+        tuple(StoredStep(step, _groups(stored[step])) for step in chosen),
+        len(stored) - len(chosen),
+    )
+
+
+def _files(folder: Path) -> dict[int, Path]:
+    """The file of each stored step."""
+    if not (folder / "config.yaml").is_file():
+        raise ConfigError(f"{folder} holds no run (no config.yaml); give the --out folder of a run of train grpo")
+    found = {int(m[1]): path for path in (folder / "rollouts").glob("*") if (m := _FILE.fullmatch(path.name))}
+    if not found:
+        raise ConfigError(
+            f"{folder} has no stored rollouts (rollouts/step_*.jsonl); expected a run of train grpo that has reached a "
+            "step it stores (store_every_steps)"
+        )
+    return found
+
+
+def _metrics(folder: Path) -> tuple[Mapping[str, Any], ...]:
+    path = folder / "metrics.jsonl"
+    try:
+        rows = RunDirectory(folder).metrics()
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({error}); expected the metrics of a step on each line") from error
+    for number, row in enumerate(rows, 1):
+        if not isinstance(field_of(row, "step", f"{path}, line {number}"), int):
+            raise DataError(f"{path}, line {number}: 'step' must be a whole number, got {row['step']!r:.80}")
+    return tuple(rows)
+
+
+def _groups(path: Path) -> tuple[StoredGroup, ...]:
+    """The groups of a file, in its order."""
+    rows: dict[str, list[tuple[str, Mapping[str, Any], Member]]] = {}
+    for stored, (where, row) in zip(read_rollouts(path), json_lines(path, EXPECTED), strict=True):
+        named = _NAME.fullmatch(stored.episode_id)
+        if named is None:
+            raise DataError(f"{where}: episode_id must be STEP/TASK/MEMBER, got {stored.episode_id!r:.80}")
+        rows.setdefault(named["task"], []).append((where, row, _member(stored.rollout, row, where)))
+    return tuple(_group(task_id, members) for task_id, members in rows.items())
+
+
+def _group(task_id: str, members: Sequence[tuple[str, Mapping[str, Any], Member]]) -> StoredGroup:
+    where, row, first = members[0]
+    for other_where, _, member in members:
+        if member.rollout.gold != first.rollout.gold:
+            raise DataError(f"{other_where}: its gold turns are not those of {where}, a rollout of the same group")
+    example = row.get("example")
+    if example is not None and (isinstance(example, bool) or not isinstance(example, int) or example < 0):
+        raise DataError(f"{where}: 'example' must be a whole number, 0 or more, got {example!r:.80}")
+    questions = tuple(
+        Question(text_of(q, "text", f"{where}, question {n}"), seconds_of(q, "time", f"{where}, question {n}"))
+        for n, q in enumerate(items_of(row, "questions", where), 1)
+    )
+    return StoredGroup(task_id, example, questions, tuple(member for _, _, member in members))
+
+
+def _member(rollout: Rollout, row: Mapping[str, Any], where: str) -> Member:
+    if not rollout.turns:
+        raise DataError(f"{where}: a rollout needs at least one turn")
+    judgements = _judgements(items_of(row, "judgements", where), where) if "judgements" in row else None
+    terms = {name: _number(row, name, where) for name in TERMS}
+    reward, advantage = _number(row, "reward", where), _number(row, "advantage", where)
+    return Member(rollout, terms, reward, advantage, int(_number(row, "unscored", where)), judgements)
+
+
+def _judgements(lines: Sequence[Any], where: str) -> Judgements:
+    coverage: dict[tuple[int, float], int] = {}
+    repeated: dict[float, bool] = {}
+    for number, line in enumerate(lines, 1):
+        place = f"{where}, judgement {number}"
+        kind, time_s = field_of(line, "kind", place), seconds_of(line, "time", place)
+        if kind == "repetition":
+            repeated[time_s] = bool(field_of(line, "repeated", place))
+        elif kind == "coverage":
+            level = _number(line, "level", place)
+            if level not in range(1, 6):
+                raise DataError(f"{place}: level must be 1 to 5, got {level:g}")
+            coverage[int(_number(line, "gold_index", place)), time_s] = int(level) - 1
+        else:
+            raise DataError(f"{place}: unknown kind {kind!r:.80}; expected coverage or repetition")
+    return Judgements(coverage, repeated)
+
+
+def _number(row: Any, name: str, where: str) -> float:
+    value = field_of(row, name, where)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        raise DataError(f"{where}: {name!r} must be a finite number, got {value!r:.80}")
+    return float(value) + 0.0  # there is no -0

@@ -1,0 +1,168 @@
+"""The page of stored rollouts in a real browser: the address, the slider, the filters and the keys change what shows.
+
+The browser is driven by its command line alone: a script added to a copy of the page does what a person would, and
+the browser prints the page as it then stands.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from functools import partial
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from oncue.view.film import film_of
+from oncue.view.page import to_page
+from oncue.view.stored import read_run
+from view_run import read_lines, write_lines, write_run
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+BROWSER = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+pytestmark = pytest.mark.skipif(BROWSER is None, reason=f"no browser: none of {', '.join(BROWSERS)} is installed")
+
+NASTY = "<img src=x onerror=\"document.title='taken'\"></script><b>bold</b>"
+
+
+@dataclass
+class Shown(HTMLParser):
+    """A page as it stands: text by id of the element around it, and how many elements have each class."""
+
+    page: str
+    texts: dict[str, str] = field(default_factory=dict)
+    num: dict[str, int] = field(default_factory=dict)
+    hidden: set[str] = field(default_factory=set)
+    current: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self._open: list[str] = []
+        self.feed(self.page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = {name: value or "" for name, value in attrs}
+        for name in values.get("class", "").split():
+            self.num[name] = self.num.get(name, 0) + 1
+        if "hidden" in values:
+            self.hidden.add(values.get("id", ""))
+        if values.get("aria-current") == "true":
+            self.current.append(values.get("aria-label", tag))
+        if tag not in ("meta", "input", "img", "br"):
+            self._open.append(values.get("id", ""))
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """An element of a drawing: it holds no text."""
+
+    def handle_endtag(self, tag: str) -> None:
+        if self._open and tag not in ("meta", "input", "img", "br"):
+            self._open.pop()
+
+    def handle_data(self, data: str) -> None:
+        for name in filter(None, self._open):
+            self.texts[name] = self.texts.get(name, "") + data
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of two steps; the second group of the first one holds hostile texts and a reply of its own."""
+    folder = write_run(tmp_path_factory.mktemp("browser") / "run")
+    lines = read_lines(folder, 5)
+    for line in lines[3:6]:
+        line["questions"] = [{"time": 0.0, "text": NASTY}]
+        line["example"] = None
+    lines[3]["turns"][0]["text"] = "A zebra."
+    write_lines(folder, 5, lines)
+    run = read_run(folder)
+    path = folder / "rollouts.html"
+    path.write_text(to_page(run, partial(film_of, config=run.config)), encoding="utf-8")
+    return path
+
+
+def shown(page: Path, fragment: str = "", does: str = "") -> Shown:
+    """The page at `fragment`, after the script `does`."""
+    if does:
+        driven = page.with_name("driven.html")
+        driven.write_text(page.read_text("utf-8").replace("</body>", f"<script>{does}</script></body>"), "utf-8")
+        page = driven
+    assert BROWSER is not None
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=1200,900", "--virtual-time-budget=2000"]
+    profile = page.parent / "profile"
+    done = subprocess.run(
+        [BROWSER, *flags, f"--user-data-dir={profile}", "--dump-dom", f"{page.as_uri()}#{fragment}"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+        env={**os.environ, "DBUS_SESSION_BUS_ADDRESS": "disabled:"},
+    )
+    return Shown(done.stdout)
+
+
+def test_the_newest_step_is_shown_first(page: Path) -> None:
+    seen = shown(page)
+    assert seen.texts["step-name"] == "Step 10"
+    assert seen.texts["count"] == "3 groups"
+    assert seen.texts["name"].startswith("Group 1")
+    assert seen.num["item"] == 3
+    assert seen.num["film"] == 1
+    assert seen.num["stairs"] >= 3
+    assert "view" not in seen.hidden
+
+
+def test_the_address_chooses_step_group_and_reply(page: Path) -> None:
+    seen = shown(page, "step=5&group=3&member=3&reply=2")
+    assert seen.texts["step-name"] == "Step 5"
+    assert seen.texts["name"].startswith("Group 3")
+    assert seen.texts["said"] == "Nothing."
+    assert "the very words of an earlier reply" in seen.texts["meta"]
+    wild = shown(page, "step=none&group=-4&member=9&reply=x&spread=wide")
+    assert wild.texts["step-name"] == "Step 10"
+    assert wild.texts["name"].startswith("Group 1")
+
+
+def test_the_slider_changes_the_step(page: Path) -> None:
+    move = 'const s = document.getElementById("step"); s.value = 0; s.dispatchEvent(new Event("input"));'
+    assert shown(page, does=move).texts["step-name"] == "Step 5"
+    assert shown(page, does=move.replace("s.value = 0", "s.value = 1")).texts["step-name"] == "Step 10"
+
+
+def test_filters_change_the_list_and_what_is_shown(page: Path) -> None:
+    found = shown(page, "step=5&text=zebra")
+    assert found.texts["count"] == "1 of 3 groups"
+    assert found.texts["name"].startswith("Group 2")
+    typed = shown(
+        page,
+        "step=5",
+        'const t = document.getElementById("text"); t.value = "ZEBRA"; t.dispatchEvent(new Event("input"));',
+    )
+    assert typed.num["item"] == 1
+    nothing = shown(page, "step=5&spread=1000")
+    assert nothing.texts["count"] == "0 of 3 groups"
+    assert "view" in nothing.hidden
+    assert "No group" in nothing.texts["items"]
+    assert shown(page, "step=5&reward=-1000").num["item"] == 3
+
+
+def test_keys_move_through_groups_replies_and_steps(page: Path) -> None:
+    def press(*keys: str) -> str:
+        return "".join(f'document.dispatchEvent(new KeyboardEvent("keydown", {{key: "{key}"}}));' for key in keys)
+
+    seen = shown(page, "step=10", press("n", "n", "ArrowRight"))
+    assert seen.texts["name"].startswith("Group 3")
+    assert any(label.startswith("Member ") for label in seen.current)
+    assert shown(page, "step=10", press("[")).texts["step-name"] == "Step 5"
+
+
+def test_hostile_texts_are_read_as_text(page: Path) -> None:
+    seen = shown(page, "step=5&group=2")
+    assert NASTY in seen.texts["questions"]
+    assert "<b>bold" not in seen.page
+    assert '<img src="x"' not in seen.page
+    assert "<title>Rollouts of run</title>" in seen.page
+    assert "No film" in seen.texts["lanes"]
+    careless = 'document.getElementById("questions").innerHTML = V.steps[0].groups[1].questions[0].text;'
+    assert "<b>bold" in shown(page, "step=5&group=2", careless).page  # control
