@@ -6,16 +6,14 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-import oncue.policy.model as model_module
 from oncue.errors import ConfigError, InputError, ModelError
-from oncue.policy.model import load_model, resolve_model
+from oncue.policy.model import load_model
 from tiny_model import build_tiny_model
 
 
@@ -135,85 +133,6 @@ def test_a_spoiled_folder_is_one_clear_line(tiny_model_folder: Path, tmp_path: P
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
     assert str(folder) in str(caught.value)
-
-
-@pytest.mark.parametrize("name", ["no_such_model", "./no/such", "a/b/c", "/nowhere/model", "../mini/x"])
-def test_an_unknown_name_is_one_clear_line(name: str) -> None:
-    with pytest.raises(ModelError, match="there is no model folder"):
-        resolve_model(name)
-
-
-def test_a_missing_folder_beside_others_is_not_looked_up_on_the_hub(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "runs").mkdir()
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(model_module, "_fetch", lambda _: pytest.fail("asked the hub"))
-    with pytest.raises(ModelError, match="there is no model folder 'runs/best'"):
-        resolve_model("runs/best")
-
-
-def test_a_file_is_no_folder(tiny_model_folder: Path) -> None:
-    with pytest.raises(ModelError, match="is a file"):
-        resolve_model(tiny_model_folder / "config.json")
-
-
-def test_mini_is_the_bundled_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_module, "BUNDLED_FOLDER", tmp_path)
-    assert resolve_model("mini") == tmp_path
-    monkeypatch.setattr(model_module, "BUNDLED_FOLDER", tmp_path / "lost")
-    with pytest.raises(ModelError, match="reinstall"):
-        resolve_model("mini")
-
-
-def test_a_hub_id_is_looked_up_in_the_cache_first(tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import huggingface_hub
-
-    asked: list[bool] = []
-
-    def cached(_: str, *, local_files_only: bool = False, **__: object) -> str:
-        asked.append(local_files_only)
-        return str(tiny_model_folder)
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", cached)
-    assert resolve_model("someone/some-model") == tiny_model_folder
-    assert asked == [True]
-
-
-def test_an_unreachable_hub_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    import huggingface_hub
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    timeouts: list[object] = []
-
-    class Unreachable:
-        def model_info(self, _: str, *, timeout: float) -> None:
-            timeouts.append(timeout)
-            raise ConnectionError("Name or service not known\nTraceback of the library")
-
-    def not_cached(*_: object, local_files_only: bool = False, **__: object) -> str:
-        assert local_files_only, "the download must not start before the bounded look"
-        raise LocalEntryNotFoundError("nothing cached")
-
-    monkeypatch.setattr(huggingface_hub, "HfApi", Unreachable)
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", not_cached)
-    with pytest.raises(ModelError) as caught:
-        resolve_model("someone/some-model")
-    assert "Name or service not known" in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert timeouts == [model_module.HUB_TIMEOUT_S]
-
-
-def test_an_offline_hub_is_told_at_once() -> None:
-    """The real client, switched offline (`tests/conftest.py`)."""
-    from huggingface_hub import constants
-
-    assert constants.HF_HUB_OFFLINE
-    start_s = time.perf_counter()
-    with pytest.raises(ModelError, match="'someone/some-model' is no folder here") as caught:
-        resolve_model("someone/some-model")
-    assert time.perf_counter() - start_s < 5
-    assert "\n" not in str(caught.value)
 
 
 def test_the_errors_are_input_errors() -> None:

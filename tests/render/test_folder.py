@@ -21,20 +21,8 @@ def copied(render_folder: Path, tmp_path: Path) -> Path:
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"no model folder .*/nowhere; give a folder"):
+    with pytest.raises(ModelError, match=r"no model folder '.*/nowhere'; give a folder"):
         QwenVLRenderer.from_pretrained(tmp_path / "nowhere")
-
-
-def test_a_hub_id_that_cannot_be_fetched_is_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    import huggingface_hub
-
-    def offline(name: str, **_: object) -> str:
-        raise FileNotFoundError(f"{name} is not in the cache")
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(ModelError, match=r"owner/name is no folder here and could not be fetched"):
-        QwenVLRenderer.from_pretrained("owner/name")
 
 
 def test_a_folder_without_tokenizer_is_refused(copied: Path) -> None:
@@ -77,6 +65,20 @@ def test_a_config_that_contradicts_is_refused(copied: Path, change: dict[str, ob
     config = json.loads((copied / "config.json").read_text())
     (copied / "config.json").write_text(json.dumps(config | change))
     with pytest.raises(ModelError, match=message):
+        QwenVLRenderer.from_pretrained(copied)
+
+
+@pytest.mark.parametrize("name", ["config.json", "oncue.json", "preprocessor_config.json"])
+@pytest.mark.parametrize("text", ["[]", '[["image_token_id", 3]]', "null", "{"])
+def test_a_file_that_holds_no_object_is_refused(copied: Path, name: str, text: str) -> None:
+    (copied / name).write_text(text)
+    with pytest.raises(ModelError, match=rf"{name} (must hold a JSON object|cannot be read as JSON)"):
+        QwenVLRenderer.from_pretrained(copied)
+
+
+def test_image_settings_that_are_no_object_are_refused(copied: Path) -> None:
+    (copied / "processor_config.json").write_text('{"image_processor": [1]}')
+    with pytest.raises(ModelError, match="image_processor must be an object"):
         QwenVLRenderer.from_pretrained(copied)
 
 

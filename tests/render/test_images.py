@@ -177,7 +177,7 @@ def test_a_folder_that_says_nothing_about_images_is_refused(tmp_path: Path) -> N
     with pytest.raises(ModelError, match="does not say how images are prepared"):
         FrameProcessor.from_pretrained(tmp_path)
     (tmp_path / "preprocessor_config.json").write_text("{")
-    with pytest.raises(ModelError, match="not valid JSON"):
+    with pytest.raises(ModelError, match="cannot be read as JSON"):
         FrameProcessor.from_pretrained(tmp_path)
     (tmp_path / "preprocessor_config.json").write_text('{"do_normalize": false}')
     with pytest.raises(ModelError, match="do_normalize = False"):

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oncue.errors import DialogueError, InputError, ModelError
-from oncue.policy.model import BUNDLED_FOLDER
+from oncue.hub import BUNDLED_FOLDER
 from oncue.render.decision import Lead, TokenDecision
 from oncue.render.folder import own_file
 from oncue.render.layout import chat_text
@@ -255,7 +255,7 @@ def test_a_folder_says_which_format_its_model_speaks(render_folder: Path, tmp_pa
     assert QwenVLRenderer.from_pretrained(copied, decision_name="text").proactive_system == PROACTIVE_SYSTEM
     for content, message in (
         (json.dumps({"decision_format": "word"}), "'word'; .* text, token"),
-        ("[1", "not a valid"),
+        ("[1", "cannot be read as JSON"),
     ):
         (copied / name).write_text(content)
         with pytest.raises(ModelError, match=message):

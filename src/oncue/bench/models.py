@@ -20,7 +20,8 @@ from typing import Any, Literal
 
 import torch
 
-from oncue.policy.model import BUNDLED_NAME, LoadedModel, resolve_model
+from oncue.hub import BUNDLED_NAME
+from oncue.policy.model import LoadedModel
 from oncue.policy.vision_attention import batch_vision_windows
 from oncue.render.decision import Lead
 from oncue.render.qwen_vl import QwenVLRenderer
@@ -76,7 +77,7 @@ def random_model(
     """
     from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLForConditionalGeneration
 
-    renderer = QwenVLRenderer.from_pretrained(resolve_model(BUNDLED_NAME), max_pixels)
+    renderer = QwenVLRenderer.from_pretrained(BUNDLED_NAME, max_pixels)
     mixed = behaviour == "mixed"
     std = MATRIX_GAIN * shape.hidden_size**-0.5 if mixed else (shape.hidden_size * shape.num_layers) ** -0.5
     with torch.random.fork_rng(), torch.device(device):

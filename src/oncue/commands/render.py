@@ -46,14 +46,9 @@ class Render:
         """Write to stdout. Returns the exit code."""
         from oncue.dialogue.show import show_dialogue
 
-        model: Path | None = None
-        if self.ids:
-            from oncue.policy.model import resolve_model
-
-            model = resolve_model(self.model)
         show_dialogue(
             self.dialogue,
-            model=model,
+            model=self.model,
             mask=self.mask,
             ids=self.ids,
             out=sys.stdout,

@@ -33,7 +33,7 @@ def show_dialogue(
 
     The chat text as it is, each frame as `<image>`; with `mask`, trained stretches stand in ⟦ ⟧. With `ids`, one token
     id per line; with `mask` too, a tab and 1 (trained) or 0 follow, and after another tab the id that is trained where
-    it is not the one that stands there. Only `ids` needs a `model` (folder or hub id), and
+    it is not the one that stands there. Only `ids` needs a `model` (see `oncue.hub`), and
     the size of the frames: `frame_size` (width, height) in pixels, or else the images of the row. Raises DialogueError
     for a row that breaks the format or images that are missing, ModelError for the model.
     """

@@ -1,34 +1,23 @@
-"""Finds a model by name and loads it: weights, renderer, device and number format.
+"""Loads a model by name (see `oncue.hub`): weights, renderer, device and number format.
 
-A name is "mini" (the model that ships with the package), a folder in Hugging Face format, or a hub id (owner/name).
 Everything wrong with a model is a `ModelError` of one line, found before the slow part wherever it can be.
 """
 
 from __future__ import annotations
 
-import json
-import re
-import sys
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oncue.errors import ConfigError, ModelError
+from oncue.hub import read_object, resolve_model, weight_files
 from oncue.render.decision import DecisionName
 from oncue.render.qwen_vl import QwenVLRenderer
 
 if TYPE_CHECKING:
     import torch
 
-BUNDLED_NAME = "mini"
-BUNDLED_FOLDER = Path(__file__).parent.parent / "assets" / "mini"
-HUB_TIMEOUT_S = 10.0
-
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_HUB_FILES = ("*.json", "*.safetensors", "merges.txt")
-_WEIGHTS = "model.safetensors"
-_INDEX = "model.safetensors.index.json"
 _MODEL_CLASSES = {
     "qwen2_vl": "Qwen2VLForConditionalGeneration",
     "qwen2_5_vl": "Qwen2_5_VLForConditionalGeneration",
@@ -87,38 +76,19 @@ def load_model(
     return LoadedModel(model.to(place).eval(), renderer, place, kind, str(name))
 
 
-def resolve_model(name: str | Path) -> Path:
-    """The folder of a model; a hub id is taken from the local cache, else fetched. Raises ModelError where none is."""
-    if str(name) == BUNDLED_NAME:
-        if not BUNDLED_FOLDER.is_dir():
-            raise ModelError(f"the model that ships with oncue is missing from {BUNDLED_FOLDER}; reinstall the package")
-        return BUNDLED_FOLDER
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return folder
-    if folder.exists():
-        raise ModelError(f"{name} is a file; expected a model folder, a hub id (owner/name) or {BUNDLED_NAME!r}")
-    if isinstance(name, Path) or not _HUB_ID.fullmatch(name) or folder.parent.is_dir():
-        raise ModelError(
-            f"there is no model folder {str(name)!r}; "
-            f"give a folder in Hugging Face format, a hub id (owner/name) or {BUNDLED_NAME!r}"
-        )
-    return _fetch(name)
-
-
 def check_folder(folder: Path) -> dict[str, Any]:
     """The model's config, after checking that the architecture is ours and the weight files are all there."""
     path = folder / "config.json"
     if not path.is_file():
         raise ModelError(f"{folder} is no model folder: it has no config.json; give a folder in Hugging Face format")
-    config = _read_object(path)
+    config = read_object(path)
     architecture = config.get("model_type")
     if architecture not in _MODEL_CLASSES:
         raise ModelError(
             f"{folder} holds a model of type {architecture!r}; expected one of {', '.join(_MODEL_CLASSES)}"
         )
     _check_attention(folder, config)
-    missing = [file.name for file in _weight_files(folder) if not file.is_file()]
+    missing = [file.name for file in weight_files(folder) if not file.is_file()]
     if missing:
         raise ModelError(
             f"{folder} has no weights: {missing[0]} is missing"
@@ -205,63 +175,6 @@ def model_class(architecture: str) -> Any:
     """The class, imported from its own module: the package's automatic classes cost time and pull in torchvision."""
     module = import_module(f"transformers.models.{architecture}.modeling_{architecture}")
     return getattr(module, _MODEL_CLASSES[architecture])
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    """The weight files the folder must hold."""
-    index = folder / _INDEX
-    if (folder / _WEIGHTS).is_file() or not index.is_file():
-        return [folder / _WEIGHTS]
-    shards = _read_object(index).get("weight_map")
-    if not isinstance(shards, dict) or not shards:
-        raise ModelError(f"{index} names no weight files; download the model folder again")
-    return [folder / name for name in sorted({str(shard) for shard in shards.values()})]
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read as JSON ({error}); download the model folder again") from error
-    if not isinstance(value, dict):
-        raise ModelError(f"{path} must hold a JSON object, got a {type(value).__name__}; download it again")
-    return value
-
-
-def _fetch(hub_id: str) -> Path:
-    """The local snapshot of a hub model, complete. The network is asked only for what the cache lacks."""
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
-
-    try:
-        cached = Path(snapshot_download(hub_id, allow_patterns=list(_HUB_FILES), local_files_only=True))
-        check_folder(cached)
-        return cached
-    except (LocalEntryNotFoundError, ModelError):
-        pass  # not in the cache, or only in part
-    unreachable: tuple[type[Exception], ...] = (OSError, ValueError, HfHubHTTPError, *_network_errors())
-    try:
-        HfApi().model_info(hub_id, timeout=HUB_TIMEOUT_S)  # a bounded look before the download
-        return Path(snapshot_download(hub_id, allow_patterns=list(_HUB_FILES)))
-    except RepositoryNotFoundError as error:
-        raise ModelError(
-            f"{hub_id!r} is no folder here, and the Hugging Face hub has no model of that name that you may read; "
-            "check the name, or log in for a private or gated one"
-        ) from error
-    except unreachable as error:
-        raise ModelError(
-            f"{hub_id!r} is no folder here, and it could not be fetched from the Hugging Face hub "
-            f"({type(error).__name__}: {_first_line(error)}); connect to the network, or give a folder"
-        ) from error
-
-
-def _network_errors() -> tuple[type[Exception], ...]:
-    """What the hub client's network library raises: it changed its name between releases of the client."""
-    from huggingface_hub.utils import get_session
-
-    library = type(get_session()).__module__.split(".")[0]
-    module = sys.modules[library]
-    return tuple(getattr(module, name) for name in ("HTTPError", "RequestException") if hasattr(module, name))
 
 
 def _first_line(error: BaseException) -> str:

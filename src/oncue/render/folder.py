@@ -1,4 +1,4 @@
-"""Reads the tokenizer and the config of a model folder, or of a model on the Hugging Face hub.
+"""Reads the tokenizer and the config of a model folder.
 
 The tokenizer is read with the `tokenizers` library alone: no seconds of import, and its switch that keeps special
 tokens in text from being special is set once for good instead of being shared, mutable state.
@@ -7,58 +7,23 @@ tokens in text from being special is set once for good instead of being shared, 
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any, get_args
 
 from tokenizers import Tokenizer
 
 from oncue.errors import ModelError
+from oncue.hub import read_object
 from oncue.render.decision import DecisionName
 from oncue.render.markup import STRUCTURAL_MARKS
 
-_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 OWN_FILE = "oncue.json"  # what other libraries have no place for
-_FILES = [
-    "*config.json",
-    OWN_FILE,
-    "tokenizer.json",
-    "vocab.json",
-    "merges.txt",
-    "added_tokens.json",
-    "special_tokens_map.json",
-]
-
-
-def find_folder(name: Path | str) -> Path:
-    """The folder that holds the model's small files; a hub id is looked up (cache first, then the network)."""
-    folder = Path(name)
-    if folder.is_dir():
-        return folder
-    if not _HUB_ID.fullmatch(str(name)):
-        raise ModelError(
-            f"there is no model folder {name}; give a folder in Hugging Face format or a hub id owner/name"
-        )
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(str(name), allow_patterns=_FILES))
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"{name} is no folder here and could not be fetched from the Hugging Face hub "
-            f"({type(error).__name__}: {str(error).splitlines()[0]}); check name and connection, or give a folder"
-        ) from error
 
 
 def read_config(folder: Path) -> dict[str, Any]:
     """The model's `config.json`, or an empty dict where a folder holds only a tokenizer and an image processor."""
     path = folder / "config.json"
-    if not path.is_file():
-        return {}
-    try:
-        return dict(json.loads(path.read_text("utf-8")))
-    except (UnicodeDecodeError, ValueError, TypeError) as error:
-        raise ModelError(f"{path} is not a valid JSON object ({error}); download the model folder again") from error
+    return read_object(path) if path.is_file() else {}
 
 
 def read_decision_name(folder: Path) -> DecisionName:
@@ -66,10 +31,7 @@ def read_decision_name(folder: Path) -> DecisionName:
     path = folder / OWN_FILE
     if not path.is_file():
         return "text"
-    try:
-        said = dict(json.loads(path.read_text("utf-8"))).get("decision_format", "text")
-    except (UnicodeDecodeError, ValueError, TypeError) as error:
-        raise ModelError(f"{path} is not a valid JSON object ({error}); copy the model folder again") from error
+    said = read_object(path).get("decision_format", "text")
     for name in get_args(DecisionName):
         if said == name:
             return name

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from oncue.errors import ConfigError, InputError, ModelError
+from oncue.hub import read_object
 from oncue.render.base import PatchedFrame
 
 if TYPE_CHECKING:
@@ -156,13 +157,12 @@ def _read_settings(folder: Path) -> dict[str, Any]:
         path = folder / name
         if not path.is_file():
             continue
-        try:
-            found = json.loads(path.read_text("utf-8"))
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise ModelError(f"{path} is not valid JSON ({error}); download the model folder again") from error
+        found = read_object(path)
         settings = found.get(key) if key else found
+        if settings and not isinstance(settings, dict):
+            raise ModelError(f"{path}: {key} must be an object, got {settings!r:.80}; download the model folder again")
         if settings:
-            return dict(settings)
+            return settings
     raise ModelError(
         f"{folder} does not say how images are prepared: expected preprocessor_config.json, or processor_config.json "
         "with an image_processor section; download the complete model folder"

@@ -25,6 +25,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from oncue.errors import DialogueError, ModelError
+from oncue.hub import resolve_model
 from oncue.render import folder as model_folder
 from oncue.render.actions import TextFormat
 from oncue.render.base import ActionFormat, PatchedFrame, RenderedDialogue, RenderedPart
@@ -96,18 +97,18 @@ class QwenVLRenderer:
     @classmethod
     def from_pretrained(
         cls,
-        folder_or_hub_id: Path | str,
+        name: Path | str,
         max_pixels: int | None = None,
         decision_name: DecisionName | None = None,
     ) -> QwenVLRenderer:
-        """The renderer of a model. `max_pixels` caps the area of a frame after resizing. By default that is
-        what the folder says, but no more than the 128 vision tokens MMDuet2 was trained with.
-        `decision_name`: by default the decision format that the folder says.
+        """The renderer of a model by name (see `oncue.hub`); its weights are not fetched.
 
-        Raises ModelError where the folder is missing or incomplete, or its tokenizer, config and image processor
+        `max_pixels` caps the area of a frame after resizing. By default that is what the folder says, but no more than
+        the 128 vision tokens MMDuet2 was trained with. `decision_name`: by default the decision format that the folder
+        says. Raises ModelError where the folder is missing or incomplete, or its tokenizer, config and image processor
         contradict each other.
         """
-        folder = model_folder.find_folder(folder_or_hub_id)
+        folder = resolve_model(name, weights=False)
         config = model_folder.read_config(folder)
         tokenizer = model_folder.read_tokenizer(folder)
         frames = FrameProcessor.from_pretrained(folder, max_pixels)

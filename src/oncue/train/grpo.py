@@ -22,9 +22,10 @@ import torch
 from oncue.clock import Clock
 from oncue.errors import ConfigError, DataError
 from oncue.files import write_text
+from oncue.hub import resolve_model
 from oncue.policy.choose import banned_tokens
 from oncue.policy.engine import Engine
-from oncue.policy.model import LoadedModel, load_model, resolve_model
+from oncue.policy.model import LoadedModel, load_model
 from oncue.policy.sampling import token_logprobs
 from oncue.reward.base import Reward
 from oncue.train.advantage import group_advantages

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 
 from oncue.errors import ConfigError, DataError
-from oncue.policy.model import load_model, resolve_model
+from oncue.hub import resolve_model
+from oncue.policy.model import load_model
 from oncue.render.decision import DecisionName
 from oncue.train.batches import StepBatch, step_batches
 from oncue.train.checkpoint import Progress, latest_checkpoint, load_progress, save_checkpoint, side_files
