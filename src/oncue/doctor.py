@@ -153,10 +153,9 @@ def _check_turn(loaded: Any) -> Finding:
     """Show the model one grey frame and a question."""
     from oncue.policy.engine import Engine, Sampling
 
-    session = Engine(loaded, Sampling(max_new_tokens=32)).open()
     frames = FrameBatch(np.full((1, 112, 112, 3), 128, np.uint8), np.array([1.0]))
-    turn = asyncio.run(session.respond(EnvTurn(frames, 1.0, "Tell me whenever something appears.")))
-    session.close()
+    with Engine(loaded, Sampling(max_new_tokens=32)) as engine, engine.open() as session:
+        turn = asyncio.run(session.respond(EnvTurn(frames, 1.0, "Tell me whenever something appears.")))
     if isinstance(turn.action, Malformed):
         mend = "the model does not follow the grammar of silence and replies; was it trained for proactive dialogues?"
         return Finding("turn", NOTED, f"it said {turn.action.text!r}, which cannot be read", mend)

@@ -16,6 +16,7 @@ from oncue.eval.baselines import Trigger, TunedTrigger
 from oncue.eval.clips import (
     COOLDOWNS_S,
     THRESHOLDS,
+    check_items,
     edges_of,
     find_items,
     read_asks,
@@ -127,7 +128,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         asked.extend(q.text for q in item.task.questions)
         return ScriptedPolicy({5.0: "Now.", 9.0: "And now."})
 
-    monkeypatch.setattr(EvalClips, "_sessions", lambda _: open_session)
+    monkeypatch.setattr(EvalClips, "_sessions", lambda *_: open_session)
     return asked
 
 
@@ -187,6 +188,26 @@ def test_bad_input_is_one_line_and_exit_2(folder, tmp_path, capsys):
     ):
         assert cli.main(line) == 2
         assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_question_that_comes_too_late_is_told_before_the_first_clip_is_watched(folder, scripted, capsys, tmp_path):
+    late = row("late", "two.mp4") | {"conversation": [{"role": "user", "content": "Too late?", "time": 12.5}]}
+    (tmp_path / "gold.json").write_text(json.dumps([row("a", "one.mp4"), late]))
+    line = ["eval", "clips", str(tmp_path / "gold.json"), "--videos", str(folder), "--tune-clips", "6"]
+    assert cli.main(line) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert "two.mp4, 'late': question 'Too late?' is at 12.5 s, but the video ends at 12 s" in told
+    assert scripted == []
+    check_items(items_of(folder))  # the control: those of the fixture are in time
+
+
+def test_a_clip_that_cannot_be_opened_is_told_before_the_first_is_watched(folder, scripted, capsys, tmp_path):
+    (tmp_path / "one.mp4").write_bytes((folder / "one.mp4").read_bytes())
+    (tmp_path / "two.mp4").write_text("not a video")
+    assert cli.main(["eval", "clips", str(folder / "gold.json"), "--videos", str(tmp_path)]) == 2
+    assert "two.mp4 cannot be opened" in capsys.readouterr().err
+    assert scripted == []
 
 
 def test_the_hand_made_gold_of_real_clips():

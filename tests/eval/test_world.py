@@ -240,7 +240,7 @@ def test_bad_settings_say_what_to_do(tmp_path):
 @pytest.fixture
 def oracle(monkeypatch: pytest.MonkeyPatch) -> None:
     """The command with a policy that knows the gold, instead of a model."""
-    monkeypatch.setattr(EvalWorld, "_sessions", lambda _: lambda clip: ScriptedPolicy(oracle_replies(clip.task, 1.0)))
+    monkeypatch.setattr(EvalWorld, "_sessions", lambda *_: lambda clip: ScriptedPolicy(oracle_replies(clip.task, 1.0)))
 
 
 WORDS = ["eval", "world", "--world", "shapes", "--limit", "4", "--seed", "1"]

@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -15,12 +16,11 @@ import tyro
 from oncue.commands.progress import Progress
 from oncue.errors import ConfigError
 from oncue.files import prepare_folder, write_json
+from oncue.startup import loading
 
 if TYPE_CHECKING:
     from oncue.eval.clips import ClipScores, Item, WatchedItem
     from oncue.types import PolicySession
-
-MAX_NEW_TOKENS = 32
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,16 @@ class EvalClips:
     device: str | None = None
     """cpu, cuda, cuda:1, ... By default a GPU where there is one."""
 
+    dtype: str | None = None
+    """float32, bfloat16 or float16. By default bfloat16 on a GPU, float32 elsewhere."""
+
+    max_new_tokens: int = 32
+    """Longest reply; a longer one is cut."""
+
+    max_pixels: int | None = None
+    """Largest area of a frame, in pixels, before it is scaled down. By default what the model's folder says, but no
+    more than the 128 vision tokens MMDuet2 was trained with."""
+
     json: bool = False
     """One JSON object as the last line on stdout; everything else goes to stderr."""
 
@@ -63,29 +73,35 @@ class EvalClips:
 
     def run(self) -> int:
         """Watch, count, show where it fails. Returns the exit code."""
-        from oncue.eval.clips import ClipScores, find_items, read_asks, time_item, tune_on_world
+        from oncue.eval.clips import ClipScores, check_items, find_items, read_asks, time_item, tune_on_world
         from oncue.eval.gold import load_gold
 
         if self.ask is not None and not self.ask.strip():
             raise ConfigError("--ask is empty; give it a question, or leave it out to ask those of the gold file")
         asks = read_asks(self.asks) if self.asks is not None else None
         items = find_items(load_gold(self.gold), self.videos, self.ask, asks)
+        check_items(items)
         if self.out is not None:
             prepare_folder(self.out)
-        open_session = self._sessions()
-        with Progress(f"tuning on {self.tune_world}", self.tune_clips) as progress:
-            tuned = tune_on_world(self.tune_world, self.tune_clips, progress.step)
-        with Progress("watching clips", len(items)) as progress:
-            watched = asyncio.run(_watch(items, open_session, progress.step))
+        with ExitStack() as closing:
+            open_session = self._sessions(closing)
+            with Progress(f"tuning on {self.tune_world}", self.tune_clips) as progress:
+                tuned = tune_on_world(self.tune_world, self.tune_clips, progress.step)
+            with Progress("watching clips", len(items)) as progress:
+                watched = asyncio.run(_watch(items, open_session, progress.step))
         timed = tuple(time_item(item, tuned) for item in watched)
         self._report(ClipScores(self.model, tuned, self.tune_world, self.tune_clips, timed))
         return 0
 
-    def _sessions(self) -> Callable[[Item], PolicySession]:
-        from oncue.policy.engine import Engine, Sampling
-        from oncue.policy.model import load_model
+    def _sessions(self, closing: ExitStack) -> Callable[[Item], PolicySession]:
+        """Opens sessions on a model that runs here; `closing` closes its engine."""
+        with loading():
+            from oncue.policy.engine import Engine, Sampling
+            from oncue.policy.model import load_model
 
-        engine = Engine(load_model(self.model, self.device), Sampling(max_new_tokens=MAX_NEW_TOKENS))
+            sampling = Sampling(max_new_tokens=self.max_new_tokens)
+            loaded = load_model(self.model, self.device, self.dtype, max_pixels=self.max_pixels)
+        engine = closing.enter_context(Engine(loaded, sampling))
         return lambda _: engine.open()
 
     def _report(self, scores: ClipScores) -> None:

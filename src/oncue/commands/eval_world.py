@@ -6,20 +6,20 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from oncue.commands.progress import Progress
 from oncue.files import prepare_folder, user_cache, write_json, write_text
+from oncue.startup import loading
 
 if TYPE_CHECKING:
     from oncue.eval.world import WorldScores
     from oncue.policy.openai import ChatServer
     from oncue.types import PolicySession
     from oncue.world.clip import Clip
-
-MAX_NEW_TOKENS = 32  # no reply of a world is longer
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,18 @@ class EvalWorld:
     device: str | None = None
     """cpu, cuda, cuda:1, ... By default a GPU where there is one."""
 
+    dtype: str | None = None
+    """float32, bfloat16 or float16. By default bfloat16 on a GPU, float32 elsewhere."""
+
     temperature: float = 0.0
     """0 always takes the likeliest token."""
+
+    max_new_tokens: int = 32
+    """Longest reply; a longer one is cut. No reply of a world needs more."""
+
+    max_pixels: int | None = None
+    """Largest area of a frame, in pixels, before it is scaled down. By default what the model's folder says, but no
+    more than the 128 vision tokens MMDuet2 was trained with."""
 
     json: bool = False
     """One JSON object as the last line on stdout; everything else goes to stderr."""
@@ -76,12 +86,13 @@ class EvalWorld:
         clips = ClipSet(self.world, self.split, self.limit, self.seed, self.control)
         if self.out is not None:
             prepare_folder(self.out)
-        server = self._server()
-        open_session = self._sessions() if server is None else lambda _: server.open()
-        with Progress("making clips", clips.limit) as progress:
-            files = prepare(self.cache or user_cache() / "world", clips, progress.step)
-        with Progress("watching clips", clips.limit) as progress:
-            said = asyncio.run(watch_world(files, open_session, clips.control, lambda _: progress.step()))
+        with ExitStack() as closing:
+            server = self._server()
+            open_session = self._sessions(closing) if server is None else lambda _: server.open()
+            with Progress("making clips", clips.limit) as progress:
+                files = prepare(self.cache or user_cache() / "world", clips, progress.step)
+            with Progress("watching clips", clips.limit) as progress:
+                said = asyncio.run(watch_world(files, open_session, clips.control, lambda _: progress.step()))
         self._report(asyncio.run(score_world(clips, files, server.model if server else self.model, said)))
         return 0
 
@@ -90,15 +101,20 @@ class EvalWorld:
             return None
         from oncue.commands.server import connect_to
         from oncue.policy.openai import ServerOptions
+        from oncue.render.qwen_vl import MMDUET2_MAX_PIXELS
 
-        return connect_to(self, ServerOptions(MAX_NEW_TOKENS), ("device", "temperature"))
+        max_pixels = MMDUET2_MAX_PIXELS if self.max_pixels is None else self.max_pixels
+        return connect_to(self, ServerOptions(self.max_new_tokens, max_pixels), ("device", "dtype", "temperature"))
 
-    def _sessions(self) -> Callable[[Clip], PolicySession]:
-        from oncue.policy.engine import Engine, Sampling
-        from oncue.policy.model import load_model
+    def _sessions(self, closing: ExitStack) -> Callable[[Clip], PolicySession]:
+        """Opens sessions on a model that runs here; `closing` closes its engine."""
+        with loading():
+            from oncue.policy.engine import Engine, Sampling
+            from oncue.policy.model import load_model
 
-        sampling = Sampling(temperature=self.temperature, max_new_tokens=MAX_NEW_TOKENS, seed=self.seed)
-        engine = Engine(load_model(self.model, self.device), sampling)
+            sampling = Sampling(temperature=self.temperature, max_new_tokens=self.max_new_tokens, seed=self.seed)
+            loaded = load_model(self.model, self.device, self.dtype, max_pixels=self.max_pixels)
+        engine = closing.enter_context(Engine(loaded, sampling))
         return lambda clip: engine.open(seed=(self.seed << 32) + clip.index)  # whoever else is being watched
 
     def _report(self, scores: WorldScores) -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from oncue.clock import Clock
-from oncue.errors import ConfigError, DataError
+from oncue.env.streaming import check_questions
+from oncue.errors import ConfigError, DataError, InputError
 from oncue.eval.baselines import ChangeMeter, TunedTrigger, label_clip, tune
 from oncue.eval.episodes import watch
 from oncue.eval.gold import GoldSample
@@ -21,6 +22,7 @@ from oncue.eval.table import TextTable, percent, timing_json, timing_table
 from oncue.eval.timing import TimingCount, count_timing
 from oncue.reward.spans import replies_outside
 from oncue.types import Exchange, FrameSource, PolicySession, Question, Task, TimedReply, TimeSpan
+from oncue.video.probe import probe
 from oncue.world.clip import make_clip
 
 FRAME_INTERVAL_S = 1.0
@@ -67,6 +69,19 @@ def find_items(
         questions = own if text is None else (Question(text, own[0].time_s),)
         items.append(Item(path, replace(sample.task, questions=questions), own[0].text, text is not None))
     return items
+
+
+def check_items(items: Sequence[Item]) -> None:
+    """Opens each video once, so that what cannot be watched is told of before the first is.
+
+    Raises VideoError for a video that cannot be opened, DataError for a question past the end of its video.
+    """
+    durations_s = {path: probe(path).duration_s for path in dict.fromkeys(item.path for item in items)}
+    for item in items:
+        try:
+            check_questions(item.task.questions, durations_s[item.path])
+        except InputError as error:
+            raise DataError(f"{item.path.name}, {item.task.task_id!r}: {error}") from error
 
 
 def read_asks(path: Path) -> dict[str, str]:
