@@ -32,7 +32,7 @@ CONFIG = GrpoConfig(
 def write_run(folder: Path, steps: tuple[int, ...] = (5, 10)) -> Path:
     """A run directory with the rollouts of `steps`. Member 1 is silent, 2 says what is due, 3 only says "Nothing."."""
     (folder / "rollouts").mkdir(parents=True)
-    (folder / "config.yaml").write_text(yaml.safe_dump(to_plain(CONFIG)))
+    (folder / "config.yaml").write_text(yaml.safe_dump(to_plain(CONFIG), sort_keys=False))
     for step in steps:
         groups = [_group(3 * step + place) for place in range(3)]
         metrics = {"step": step, "warnings": [], **step_metrics(groups)}

@@ -74,7 +74,8 @@ def read_run(folder: Path, steps: Sequence[int] = (), max_steps: int = 20) -> St
     missing = [step for step in steps if step not in stored]
     if missing:
         raise ConfigError(
-            f"step {missing[0]} of {folder} has no stored rollouts; stored are {', '.join(map(str, sorted(stored)))}"
+            f"step {missing[0]} of {folder} has no stored rollouts; {len(stored)} steps from {min(stored)} to "
+            f"{max(stored)} have, each in rollouts/step_NNNNNN.jsonl"
         )
     chosen = sorted(set(steps)) if steps else sorted(stored)[-max_steps:]
     return StoredRun(
