@@ -67,7 +67,7 @@ def train_grpo(
             loaded.model.eval()
             groups = runner.run(roll_out(engine, examples, config.group_size, (config.seed, step)))
             rolled_s = time.perf_counter()
-            groups = [runner.run(_judged(group, reward, config)) for group in groups]
+            groups = runner.run(_judge_all(groups, reward, config))
             judged_s = time.perf_counter()
             update = trainer.update(groups, step)
             engine.weights_changed()
@@ -94,6 +94,11 @@ def train_grpo(
     assert final is not None
     run.finish(config, final, step)
     return final
+
+
+async def _judge_all(groups: Sequence[Group], reward: Reward, config: GrpoConfig) -> list[Group]:
+    """Every group judged, all questions on the way at once; the judge limits its own rate."""
+    return list(await asyncio.gather(*(_judged(group, reward, config) for group in groups)))
 
 
 async def _judged(group: Group, reward: Reward, config: GrpoConfig) -> Group:
