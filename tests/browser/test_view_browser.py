@@ -155,6 +155,11 @@ def test_keys_move_through_groups_replies_and_steps(page: Path) -> None:
     assert seen.texts["name"].startswith("Group 3")
     assert any(label.startswith("Member ") for label in seen.current)
     assert shown(page, "step=10", press("[")).texts["step-name"] == "Step 5"
+    kept = 'document.querySelectorAll(".item")[1].click(); document.title = document.activeElement.textContent;'
+    clicked = shown(page, "step=10", kept)
+    assert clicked.texts["name"].startswith("Group 2")
+    assert "<title>Rollouts" not in clicked.page  # the focus is still in the list
+    assert "spread" in clicked.page.split("<title>")[1].split("</title>")[0]
 
 
 def test_hostile_texts_are_read_as_text(page: Path) -> None:
