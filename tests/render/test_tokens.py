@@ -112,11 +112,20 @@ def test_silence_is_three_tokens(renderer: QwenVLRenderer) -> None:
 def test_ids_that_are_no_text_make_the_turn_malformed(renderer: QwenVLRenderer) -> None:
     hello = renderer.encode("hello")
     assert renderer.read_action([*hello, renderer.im_end_id], truncated=False) == Reply("hello")
-    assert renderer.read_action([*hello, renderer.endoftext_id], truncated=False) == Reply("hello")
     assert renderer.read_action(hello, truncated=True) == Reply("hello", truncated=True)
     for bad in (renderer.image_pad_id, renderer.im_end_id, renderer.tokenizer.get_vocab_size() + 5):
         assert isinstance(renderer.read_action([bad, *hello, renderer.im_end_id], truncated=False), Malformed)
     assert isinstance(renderer.read_action([renderer.im_end_id], truncated=False), Malformed)
+
+
+def test_one_mark_alone_ends_a_turn(renderer: QwenVLRenderer) -> None:
+    """Another engine may stop at <|endoftext|>, which a checkpoint's own settings list: that turn is no reply."""
+    for said in (renderer.encode("hello"), renderer.encode("NO REPLY")):
+        ended = renderer.read_action([*said, renderer.endoftext_id], truncated=False)
+        assert isinstance(ended, Malformed)
+        assert ended.reason == "the turn ended with <|endoftext|>, and only <|im_end|> ends one"
+        assert renderer.decision.next_input([*said, renderer.endoftext_id]) is not None  # nor does the decision end
+        assert not isinstance(renderer.read_action([*said, renderer.im_end_id], truncated=False), Malformed)
 
 
 def test_history_is_rendered_and_never_trained(renderer: QwenVLRenderer) -> None:

@@ -62,7 +62,8 @@ class QwenVLRenderer:
     """Renders turns for one model: its tokenizer, its frame processor, and the grammar of actions.
 
     `tokenizer` is a `tokenizers.Tokenizer` that treats every text as ordinary text. `structural_ids` are the ids that
-    only this class may place into a dialogue: a sampler must not draw them, apart from `closing_ids`, which end a turn.
+    only this class may place into a dialogue: a sampler must not draw them, apart from `im_end_id`, which ends a turn.
+    It alone does: engines that go by a checkpoint's own settings stop at `<|endoftext|>` too, and are to be told.
     """
 
     def __init__(
@@ -87,7 +88,6 @@ class QwenVLRenderer:
         self.video_pad_id = mark_ids[VIDEO_PAD]
         self.endoftext_id = mark_ids[END_OF_TEXT]
         self.structural_ids = frozenset(mark_ids.values())
-        self.closing_ids = frozenset((self.im_end_id, self.endoftext_id))
         self.decision: DecisionFormat = TextDecision(self.encode(self.format.silence_text), self.im_end_id)
         if decision_name == "token":
             header_ids = self._ids((NEWLINE, *ASSISTANT_HEADER), ())
@@ -164,10 +164,12 @@ class QwenVLRenderer:
         return self.decision.choices(text_ids, silent=isinstance(action, Silence))
 
     def read_action(self, token_ids: Iterable[int], truncated: bool) -> Action:
-        """The action that chosen ids state; a closing token at their end is dropped.
+        """The action that chosen ids state; an `<|im_end|>` at their end is dropped.
 
         Ids that are no text (another structural token, or a row of the model's vocabulary that the tokenizer does not
-        use) make the turn `Malformed`, and so does a first choice that is none of the format's.
+        use) make the turn `Malformed`, and so does a first choice that is none of the format's. Our engine draws none
+        of them. Of another one's samples, a turn that ended with `<|endoftext|>` is malformed as well: no dialogue goes
+        on after that mark, so it must neither stay in a prefix nor be trained as the end of a turn.
         """
         chosen, first = tuple(token_ids), self.decision.allowed(0)
         if first is not None and first.isdisjoint(chosen[:1]):
@@ -176,9 +178,11 @@ class QwenVLRenderer:
         if said is None:
             return Silence()
         ids = list(said)
-        if ids and ids[-1] in self.closing_ids:
+        if ids and ids[-1] == self.im_end_id:
             ids.pop()
         text = self.tokenizer.decode(ids, skip_special_tokens=False)
+        if ids and ids[-1] == self.endoftext_id:
+            return Malformed(text, f"the turn ended with {END_OF_TEXT}, and only {IM_END} ends one")
         if not self.structural_ids.isdisjoint(ids):
             return Malformed(text, "a structural token was sampled inside the turn")
         if any(self.tokenizer.id_to_token(i) is None for i in ids):
