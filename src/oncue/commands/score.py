@@ -44,8 +44,8 @@ class ScoreRewards:
     "text"}], "previous_replies": [...]}; the text of a silent turn is NO REPLY."""
 
     judge: str
-    """exact (for generated clips), lexical (shared words), openai:MODEL@URL (any server that speaks the OpenAI chat API,
-    its key in OPENAI_API_KEY), or replay:FILE (what --record wrote)."""
+    """exact (for generated clips), lexical (shared words), openai:MODEL@URL (any OpenAI-compatible server, its key in
+    OPENAI_API_KEY), or replay:FILE (what --record wrote)."""
 
     profile: Literal["paper", "official"] = "official"
     """The formula of the paper's text, or that of the released code."""
