@@ -95,9 +95,7 @@ class Engine:
         """How many sessions hold a place in the cache: those open, and for a moment those just cancelled."""
         return self._pool.num_taken
 
-    def open(
-        self, system: str | None = None, seed: int | None = None, window: Window | None = None
-    ) -> EngineSession:
+    def open(self, system: str | None = None, seed: int | None = None, window: Window | None = None) -> EngineSession:
         """A new session. `system` None takes the message for streams of the model's decision format.
 
         `seed` starts the session's random numbers; by default they follow from the engine's seed and from how many
