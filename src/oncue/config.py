@@ -1,17 +1,32 @@
-"""Typed settings to plain values and back: what `config.yaml` holds is what a run was given."""
+"""Typed settings to plain values and back: what `config.yaml` holds is what a run was given.
+
+Whatever does not fit is a ConfigError that names the setting, what was given and what was expected.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import enum
+import types
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
 from oncue.errors import ConfigError
 
 T = TypeVar("T")
+_WORDS = {  # of types, as Python and pydantic call them
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "text",
+    "string": "text",
+    "tuple": "a list",
+    "dict": "settings as `name: value`",
+}
 
 
 def to_plain(value: Any) -> Any:
@@ -29,42 +44,100 @@ def to_plain(value: Any) -> Any:
 
 def from_plain(kind: type[T], plain: Any) -> T:
     """The dataclass `kind` from plain values. Raises ConfigError for unknown fields and values of the wrong type."""
-    import pydantic
-
-    try:
-        value = pydantic.TypeAdapter(kind).validate_python(plain)
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise ConfigError(f"{where}: {first['msg']}, got {first.get('input')!r:.120}") from error
-    _refuse_unknown(plain, to_plain(value), "")
-    return value
+    return _read(kind, plain, "")
 
 
 def load_config(kind: type[T], path: Path, defaults: T | None = None) -> T:
-    """Reads a YAML file of settings; what it leaves out comes from `defaults`."""
+    """Reads a YAML file of settings; what it leaves out comes from `defaults`. Errors name the file."""
     try:
         plain = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read as YAML: {error}") from error
+        raise ConfigError(f"{path} cannot be read as YAML ({_yaml_reason(error)})") from error
     if not isinstance(plain, dict):
-        raise ConfigError(f"{path} must hold settings as `name: value`, got {type(plain).__name__}")
-    known = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    unknown = sorted(set(plain) - known)
-    if unknown:
-        raise ConfigError(f"{path}: unknown setting {unknown[0]!r}; expected some of {', '.join(sorted(known))}")
+        given = "nothing" if plain is None else repr(plain)
+        raise ConfigError(f"{path} must hold settings as `name: value`, got {given:.80}")
     base = to_plain(defaults) if defaults is not None else {}
-    return from_plain(kind, {**base, **plain})
+    try:
+        return from_plain(kind, {**base, **plain})
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
-def _refuse_unknown(given: Any, understood: Any, where: str) -> None:
-    """Raises ConfigError for a name in `given` that went nowhere: the types ignore what they do not know."""
-    if isinstance(given, dict) and isinstance(understood, dict):
-        for name, value in given.items():
-            if name not in understood:
-                known = ", ".join(sorted(understood))
-                raise ConfigError(f"{where}{name}: unknown setting; expected some of {known}")
-            _refuse_unknown(value, understood[name], f"{where}{name}.")
-    elif isinstance(given, list | tuple) and isinstance(understood, list):
-        for index, (value, other) in enumerate(zip(given, understood, strict=True)):
-            _refuse_unknown(value, other, f"{where}{index}.")
+def _yaml_reason(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return f"line {mark.line + 1}, column {mark.column + 1}: {getattr(error, 'problem', error)}"
+
+
+def _read(kind: Any, plain: Any, where: str) -> Any:
+    """The value of type `kind`; `where` is the name of the setting, dotted."""
+    if dataclasses.is_dataclass(kind):
+        return _settings((kind,), plain, where)
+    if get_origin(kind) in (Union, types.UnionType):
+        options = tuple(option for option in get_args(kind) if dataclasses.is_dataclass(option))
+        if options and plain is not None:
+            return _settings(options, plain, where)
+    if get_origin(kind) is tuple and dataclasses.is_dataclass(get_args(kind)[0]):
+        if not isinstance(plain, list | tuple):
+            raise _refusal(where, "a list", plain)
+        return tuple(_read(get_args(kind)[0], item, f"{where}.{index}") for index, item in enumerate(plain))
+    return _value(kind, plain, where)
+
+
+def _settings(options: Sequence[Any], plain: Any, where: str) -> Any:
+    """One of the dataclasses `options`, field by field: the one that knows most of the names, and lacks least."""
+    if not isinstance(plain, dict):
+        raise _refusal(where, "settings as `name: value`", plain)
+    kind = min(options, key=lambda option: (len(set(plain) - _names(option)), len(_required(option) - set(plain))))
+    before = f"{where}." if where else ""
+    for name in plain:
+        if name not in _names(kind):
+            known = set().union(*map(_names, options)) - {name}
+            raise ConfigError(f"{before}{name}: unknown setting; {_hint(str(name), known)}")
+    hints = get_type_hints(kind)
+    for name in sorted(_required(kind) - set(plain)):
+        raise ConfigError(f"{before}{name} is missing; expected {_worded(hints[name])}")
+    values = {name: _read(hints[name], value, before + name) for name, value in plain.items()}
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}" if where else str(error)) from error
+
+
+def _names(kind: Any) -> set[str]:
+    return {field.name for field in dataclasses.fields(kind)}
+
+
+def _required(kind: Any) -> set[str]:
+    absent = dataclasses.MISSING
+    return {f.name for f in dataclasses.fields(kind) if f.default is absent and f.default_factory is absent}
+
+
+def _value(kind: Any, plain: Any, where: str) -> Any:
+    """A value that is no dataclass."""
+    import pydantic
+
+    try:
+        return pydantic.TypeAdapter(kind).validate_python(plain)
+    except pydantic.ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        if first["type"] in ("missing", "too_long"):  # of a tuple
+            raise _refusal(where, _worded(kind), plain) from None
+        stated = first["msg"].removeprefix("Input should be ").split(", ")[0]
+        place = ".".join([where, *(str(part) for part in first["loc"])])
+        raise _refusal(place, _WORDS.get(first["type"].split("_")[0], stated), first["input"]) from None
+
+
+def _refusal(where: str, expected: str, given: Any) -> ConfigError:
+    return ConfigError(f"{where or 'the settings'}: expected {expected}, got {given!r:.80}")
+
+
+def _hint(name: str, known: set[str]) -> str:
+    close = difflib.get_close_matches(name, sorted(known), 1)
+    return f"did you mean {close[0]}?" if close else f"expected some of {', '.join(sorted(known))}"
+
+
+def _worded(kind: Any) -> str:
+    name = kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind).replace("typing.", "")
+    return _WORDS.get(name, name)

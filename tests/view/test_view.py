@@ -253,7 +253,7 @@ def broken(folder: Path, how: str) -> None:
         ("another gold", "gold turns are not those of"),
         ("no turns", "at least one turn"),
         ("no config", "holds no run"),
-        ("settings of another kind", "unknown setting 'stages'"),
+        ("settings of another kind", "stages: unknown setting"),
         ("metrics that are none", "metrics.jsonl, line 1"),
         ("no rollouts", "has no stored rollouts"),
     ],
