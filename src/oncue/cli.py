@@ -41,6 +41,7 @@ VERBS = (
     Verb("world make", "oncue.commands.world", "WorldMake", "make videos with exact gold"),
     Verb("score rewards", "oncue.commands.score", "ScoreRewards", "score stored rollouts with the training reward"),
     Verb("train sft", "oncue.commands.train", "TrainSft", "teach a model from written dialogues"),
+    Verb("train grpo", "oncue.commands.train_grpo", "TrainGrpo", "teach a model by reward when to speak"),
     Verb("view", "oncue.commands.view", "View", "show the rollouts of a run of reinforcement learning"),
     Verb("bench engine", "oncue.commands.bench", "BenchEngine", "measure how fast and how exact the engine is here"),
     Verb("bench soak", "oncue.commands.bench", "BenchSoak", "open, feed and kill many sessions at random for a while"),
@@ -152,11 +153,11 @@ def _one_line(boxed: str) -> str:
 
 def _exit_code(error: Exception) -> int | None:
     """The exit code of an error whose text says everything; None for a defect of ours."""
-    from oncue.errors import BackendError, InputError
+    from oncue.errors import BackendError, InputError, RunStoppedError
 
     if isinstance(error, InputError):
         return _EXIT_INPUT
-    return _EXIT_FAILURE if isinstance(error, BackendError) else None
+    return _EXIT_FAILURE if isinstance(error, BackendError | RunStoppedError) else None
 
 
 def _one_line_warning(

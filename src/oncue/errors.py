@@ -1,7 +1,7 @@
 """Errors a user can mend. Each is a standard-library error that says what was given, what was expected, what to do.
 
-The command line prints their text alone and exits with 2, or with 1 for a `BackendError`, where the input was right;
-any other exception is a defect of ours and keeps its traceback.
+The command line prints their text alone and exits with 2, or with 1 for a `BackendError` or `RunStoppedError`, where
+the input was right; any other exception is a defect of ours and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -41,6 +41,10 @@ class BackendError(RuntimeError):
 
 class JudgeDownError(BackendError):
     """Too many of a judge's answers failed: whoever needs marks must stop, since none may become a zero."""
+
+
+class RunStoppedError(RuntimeError):
+    """A training run cannot go on; what it has saved is sound."""
 
 
 class CorruptStretchWarning(UserWarning):

@@ -139,7 +139,7 @@ def scored(groups: list[Group]) -> list[Group]:
 def test_trainer_and_sampler_agree_at_step_0_and_not_after_it(tiny_model_folder: Path) -> None:
     loaded = load_model(tiny_model_folder, "cpu")
     groups = scored(rolled(loaded))
-    trainer = _Trainer(config(tiny_model_folder, learning_rate=1e-2), loaded)
+    trainer = _Trainer(config(tiny_model_folder, learning_rate=1e-2), loaded, tiny_model_folder)
     first = trainer.update(groups, 0)
     assert first["max_ratio_gap"] <= 1e-4
     assert first["clip_share"] == 0
@@ -149,7 +149,7 @@ def test_trainer_and_sampler_agree_at_step_0_and_not_after_it(tiny_model_folder:
 def test_micro_batches_do_not_change_the_update(tiny_model_folder: Path) -> None:
     def weights(size: int) -> torch.Tensor:
         loaded = load_model(tiny_model_folder, "cpu")
-        trainer = _Trainer(config(tiny_model_folder, micro_batch_size=size), loaded)
+        trainer = _Trainer(config(tiny_model_folder, micro_batch_size=size), loaded, tiny_model_folder)
         trainer.optimizer = torch.optim.SGD(trainer.parameters, lr=1.0)
         trainer.update(scored(rolled(loaded)), 0)
         return torch.cat([p.detach().flatten() for p in loaded.model.parameters()])

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from oncue.errors import ConfigError
+from oncue.train.grpo_settings import GrpoConfig
 from oncue.train.sft import SftConfig
+
+T = TypeVar("T")
 
 
 def sft_recipe(name: str) -> SftConfig:
@@ -13,7 +17,18 @@ def sft_recipe(name: str) -> SftConfig:
     from oncue.recipes.mini import mini_sft
     from oncue.recipes.mmduet2 import mmduet2_3b_sft
 
-    recipes: dict[str, Callable[[], SftConfig]] = {"mini": mini_sft, "mmduet2-3b": mmduet2_3b_sft}
+    return _named(name, {"mini": mini_sft, "mmduet2-3b": mmduet2_3b_sft})
+
+
+def grpo_recipe(name: str) -> GrpoConfig:
+    """The reinforcement learning recipe of that name. Raises ConfigError for an unknown one."""
+    from oncue.recipes.mini_rl import mini_grpo
+    from oncue.recipes.mmduet2 import mmduet2_3b_grpo
+
+    return _named(name, {"mini": mini_grpo, "mmduet2-3b": mmduet2_3b_grpo})
+
+
+def _named(name: str, recipes: Mapping[str, Callable[[], T]]) -> T:
     if name not in recipes:
         raise ConfigError(f"unknown recipe {name!r}; expected one of {', '.join(recipes)}")
     return recipes[name]()

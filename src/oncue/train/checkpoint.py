@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
-from oncue.errors import ConfigError
+from oncue.errors import ConfigError, RunStoppedError
 from oncue.policy.model import LoadedModel
 from oncue.render.folder import own_file
 from oncue.render.images import FrameProcessor
@@ -70,20 +71,39 @@ def save_checkpoint(
     *,
     keep: int,
 ) -> Path:
-    """Writes `step_NNNNNN` under `folder`, removes all but the newest `keep` (>= 1), and returns the new one."""
+    """Writes `step_NNNNNN` under `folder`, removes all but the newest `keep` (>= 1), and returns the new one.
+
+    Raises RunStoppedError where it cannot be written; the checkpoints before it stay.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for left_behind in folder.glob(".partial_*"):
         shutil.rmtree(left_behind)
     final = folder / f"step_{progress.step:06d}"
     partial = folder / f".partial_{progress.step:06d}"
-    save_model(loaded, partial, beside_weights)
     state = {"optimizer": optimizer.state_dict(), "step": progress.step, "unlogged": dict(progress.unlogged)}
-    torch.save(state, partial / "trainer.pt")
+    try:
+        save_model(loaded, partial, beside_weights)
+        torch.save(state, partial / "trainer.pt")
+    except (OSError, RuntimeError, SafetensorError) as error:  # each writer has its own for a full disk
+        shutil.rmtree(partial, ignore_errors=True)
+        raise RunStoppedError(
+            f"the checkpoint {final} cannot be written ({error}); make room, then the same command with --resume auto "
+            "goes on from the checkpoint before it, or from the start"
+        ) from error
     shutil.rmtree(final, ignore_errors=True)
     os.replace(partial, final)
     for old in _checkpoints(folder)[:-keep]:
         shutil.rmtree(old)
     return final
+
+
+def not_finite(step: int, loss: float, grad_norm: float, checkpoints: Path) -> RunStoppedError:
+    """The error of a step whose update must not reach the weights, with what to do."""
+    newest = latest_checkpoint(checkpoints)
+    go_on = f"start a new run with --model {newest}" if newest else "start again"
+    return RunStoppedError(
+        f"step {step} has loss {loss} and gradient norm {grad_norm}; {go_on} and a lower --learning-rate"
+    )
 
 
 def save_model(

@@ -91,30 +91,52 @@ class WorldExamples:
     ) -> RolloutExample:
         frames = with_noise(clip.grid_frames(clock), float(rng.uniform(0, self.pixel_noise)), rng)
         shown = shown_turns(frames, clip.task.questions, clock, frames_per_turn)
-        answers: dict[int, list[str]] = {}
-        due: list[GoldTurn] = []
-        for gold in clip.task.gold:
-            turn = reply_turn(gold.span, clock, frames_per_turn, len(frames), self.placement, rng)
-            if turn is not None and turn < num_before:
-                answers.setdefault(turn, []).append(gold.content)
-            else:
-                due.append(gold)
-        history = tuple(
-            (shown[i], Reply(" ".join(answers[i])) if i in answers else Silence()) for i in range(num_before)
-        )
-        return RolloutExample(replace(clip.task, gold=tuple(due)), history, tuple(shown[num_before:]), index)
+        placed = [
+            (gold, reply_turn(gold.span, clock, frames_per_turn, len(frames), self.placement, rng))
+            for gold in clip.task.gold
+        ]
+        return split_example(clip.task, shown, placed, num_before, index)
+
+
+def split_example(
+    task: Task,
+    shown: Sequence[EnvTurn],
+    placed: Sequence[tuple[GoldTurn, int | None]],
+    num_before: int,
+    index: int,
+    num_left_out: int = 0,
+) -> RolloutExample:
+    """The example of a video whose first `num_before` turns are history, answered by the gold replies `placed` in them;
+    the others are due. `shown` are all turns but the first `num_left_out`."""
+    answers: dict[int, list[str]] = {}
+    for gold, turn in placed:
+        if turn is not None and turn < num_before:
+            answers.setdefault(turn, []).append(gold.content)
+    due = tuple(gold for gold, turn in placed if turn is None or turn >= num_before)
+    history = tuple(
+        (shown[i - num_left_out], Reply(" ".join(answers[i])) if i in answers else Silence())
+        for i in range(num_left_out, num_before)
+    )
+    return RolloutExample(replace(task, gold=due), history, tuple(shown[num_before - num_left_out :]), index)
 
 
 def shown_turns(
-    frames: Sequence[np.ndarray], questions: Sequence[Question], clock: Clock, frames_per_turn: int
+    frames: Sequence[np.ndarray],
+    questions: Sequence[Question],
+    clock: Clock,
+    frames_per_turn: int,
+    num_left_out: int = 0,
 ) -> list[EnvTurn]:
-    """The turns that show grid frames (H, W, 3), each with the questions that have come due, as `StreamingEnv` does."""
+    """The turns that show grid frames (H, W, 3), each with the questions that have come due, as `StreamingEnv` does.
+
+    The first frame is number `num_left_out`; the first turn also has the questions that were due before.
+    """
     waiting = sorted(questions, key=lambda q: q.time_s)
     turns = []
     for first in range(0, len(frames), frames_per_turn):
         some = frames[first : first + frames_per_turn]
-        num_shown = first + len(some)
-        pts_s = np.array([clock.time_of(first + i + 1) for i in range(len(some))])
+        num_shown = num_left_out + first + len(some)
+        pts_s = np.array([clock.time_of(num_left_out + first + i + 1) for i in range(len(some))])
         due = [q for q in waiting if clock.first_at_or_after(q.time_s) <= num_shown]
         waiting = waiting[len(due) :]
         turns.append(

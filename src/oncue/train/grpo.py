@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from oncue.clock import Clock
-from oncue.errors import ConfigError, DataError
+from oncue.errors import ConfigError
 from oncue.files import write_text
 from oncue.hub import resolve_model
 from oncue.policy.choose import banned_tokens
@@ -29,7 +29,7 @@ from oncue.policy.model import LoadedModel, load_model
 from oncue.policy.sampling import token_logprobs
 from oncue.reward.base import Reward
 from oncue.train.advantage import group_advantages
-from oncue.train.checkpoint import Progress, latest_checkpoint, load_progress, save_checkpoint, side_files
+from oncue.train.checkpoint import Progress, latest_checkpoint, load_progress, not_finite, save_checkpoint, side_files
 from oncue.train.examples import RolloutExample
 from oncue.train.grpo_metrics import rollout_lines, step_metrics, warnings_of
 from oncue.train.grpo_settings import GrpoConfig
@@ -38,6 +38,7 @@ from oncue.train.policy_loss import PolicyLoss, policy_loss
 from oncue.train.rl_samples import PolicyBatch, PolicySample, collate_policy, policy_sample
 from oncue.train.rollouts import Group, roll_out
 from oncue.train.run_dir import RunDirectory
+from oncue.train.token_budget import check_token_budget
 
 __all__ = ["GrpoConfig", "train_grpo"]
 
@@ -49,14 +50,14 @@ def train_grpo(
 
     `reward` scores episodes; what it raises (a judge that is down) stops the run after the last finished step, to be
     resumed. `report(metrics)` is called at every step. Raises ConfigError, ModelError and DataError as `train_sft`, and
-    RuntimeError when loss or gradient are not finite.
+    RunStoppedError when loss or gradient are not finite, or a checkpoint cannot be written.
     """
     run = RunDirectory.open(out, config, resume=resume)
     previous = latest_checkpoint(run.checkpoints) if resume else None
     source = previous or resolve_model(config.model)
     loaded = load_model(source, config.device, config.param_dtype, max_pixels=config.max_pixels)
     beside_weights = side_files(source, loaded.renderer)
-    trainer = _Trainer(config, loaded)
+    trainer = _Trainer(config, loaded, run.checkpoints)
     progress = load_progress(previous, trainer.optimizer) if previous else Progress(0)
     run.trim(progress.step)
     step, final = progress.step, previous
@@ -64,6 +65,7 @@ def train_grpo(
     with Engine(loaded, config.sampling, lockstep=True) as engine, asyncio.Runner() as runner:
         for examples in _examples(config, step):
             started_s = time.perf_counter()
+            check_token_budget(examples, loaded.renderer, config.sampling.max_new_tokens, config.max_tokens)
             loaded.model.eval()
             groups = runner.run(roll_out(engine, examples, config.group_size, (config.seed, step)))
             rolled_s = time.perf_counter()
@@ -79,6 +81,7 @@ def train_grpo(
             }
             metrics = {"step": step, "total_steps": config.num_steps, "stage": "grpo", **update}
             metrics |= step_metrics(groups) | seconds
+            metrics["tokens_per_s"] = update["num_tokens"] / seconds["train_s"]
             metrics["warnings"] = warnings_of([*run.metrics()[-49:], metrics])
             if step % config.log_every_steps == 0 or step == config.num_steps:
                 run.log(metrics)
@@ -111,8 +114,8 @@ async def _judged(group: Group, reward: Reward, config: GrpoConfig) -> Group:
 class _Trainer:
     """Weights, optimiser, and the update of one step."""
 
-    def __init__(self, config: GrpoConfig, loaded: LoadedModel) -> None:
-        self.config, self.loaded = config, loaded
+    def __init__(self, config: GrpoConfig, loaded: LoadedModel, checkpoints: Path) -> None:
+        self.config, self.loaded, self.checkpoints = config, loaded, checkpoints
         self._freeze()
         self.parameters = [p for p in loaded.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
@@ -126,7 +129,7 @@ class _Trainer:
         self._all_but_V[sorted(loaded.renderer.decision.allowed(0) or ())] = False
 
     def update(self, groups: Sequence[Group], step: int) -> dict[str, float]:
-        """Learn from judged groups; returns what is logged. Raises RuntimeError where a loss is not finite."""
+        """Learn from judged groups; returns what is logged. Raises RunStoppedError where a loss is not finite."""
         self.loaded.model.train()
         config = self.config
         rate = config.learning_rate * min(1.0, (step + 1) / max(1, config.warmup_steps))
@@ -147,13 +150,7 @@ class _Trainer:
         patched = [renderer.frame_processor(pixels) for pixels in group.example.frames]
         made = []
         for episode, advantage in zip(group.episodes, group.advantages, strict=True):
-            sample = policy_sample(episode, patched, renderer, renderer.proactive_system, advantage)
-            if len(sample.sample.token_ids_L) > self.config.max_tokens:
-                raise DataError(
-                    f"a rollout of {group.example.task.task_id} has {len(sample.sample.token_ids_L)} tokens, more than "
-                    f"max_tokens = {self.config.max_tokens}; show fewer turns, smaller frames, or allow more"
-                )
-            made.append(sample)
+            made.append(policy_sample(episode, patched, renderer, renderer.proactive_system, advantage))
         return made
 
     def _one_update(self, samples: Sequence[PolicySample], step: int) -> dict[str, float]:
@@ -168,10 +165,7 @@ class _Trainer:
         loss = sum(float(made.loss.detach()) for made in losses) / num_choices
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):
             self.optimizer.zero_grad(set_to_none=True)
-            raise RuntimeError(
-                f"step {step + 1} has loss {loss} and gradient norm {grad_norm}; its weights were not changed. Resume "
-                "from the last checkpoint with a lower --learning-rate in a new run"
-            )
+            raise not_finite(step + 1, loss, grad_norm, self.checkpoints)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return {

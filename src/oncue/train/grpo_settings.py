@@ -10,6 +10,8 @@ from oncue.policy.sampling import Sampling
 from oncue.reward.proactive import RewardSettings
 from oncue.train.examples import WorldExamples
 from oncue.train.policy_loss import LossSettings
+from oncue.train.row_examples import RowExamples
+from oncue.train.settings import AUTOCAST_DTYPES
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class GrpoConfig:
     """
 
     model: str
-    examples: WorldExamples = field(default_factory=WorldExamples)
+    examples: WorldExamples | RowExamples = field(default_factory=WorldExamples)
     num_steps: int = 100
     prompts_per_step: int = 8
     group_size: int = 4
@@ -74,6 +76,12 @@ class GrpoConfig:
         _require(
             fits, "updates_per_step", f"a divisor of prompts_per_step ({self.prompts_per_step})", self.updates_per_step
         )
+        if self.autocast_dtype is not None:
+            known = " or ".join(AUTOCAST_DTYPES)
+            _require(self.autocast_dtype in AUTOCAST_DTYPES, "autocast_dtype", known, self.autocast_dtype)
+        if isinstance(self.examples, RowExamples):
+            rule = "lexical or openai:MODEL@URL where examples come from files (exact knows generated clips only)"
+            _require(self.judge != "exact", "judge", rule, self.judge)
 
 
 def _require(holds: bool, name: str, rule: str, value: object) -> None:

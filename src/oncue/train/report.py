@@ -9,20 +9,37 @@ from typing import Any
 
 from oncue.files import write_text
 
-_SHOWN = ("loss", "grad_norm", "learning_rate", "tokens_per_s")
-_WIDTH, _HEIGHT = 640, 200
+# The numbers with a chart, where a run logs them, and their headings.
+_SHOWN = {
+    "reward": "Reward",
+    "reward_pauc": "PAUC term of the reward",
+    "replies_per_episode": "Replies per episode",
+    "repeated_share": "Share of replies that repeat an earlier one word for word",
+    "first_reply_delay_s": "Delay of the first reply in a span, seconds",
+    "group_spread": "Spread of rewards within a group",
+    "entropy": "Entropy of the choices, nats",
+    "loss": "Loss",
+    "grad_norm": "Norm of the gradient",
+    "learning_rate": "Learning rate",
+    "tokens_per_s": "Tokens per second",
+}
+_WIDTH, _HEIGHT, _LEFT = 640, 200, 64
 
 
 def write_report(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Draws the metrics of a run into its `report.html`."""
-    charts = "\n".join(_chart(name, [(r["step"], r[name]) for r in rows if name in r]) for name in _SHOWN)
+    charts = "\n".join(
+        _chart(heading, [(r["step"], r[name]) for r in rows if r.get(name) is not None])
+        for name, heading in _SHOWN.items()
+    )
     stages = ", ".join(f"{html.escape(name)} from step {first}" for name, first in _stage_starts(rows).items())
     write_text(
         folder / "report.html",
         f"""<!doctype html><html lang="en"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>{html.escape(folder.name)}</title>
 <style>:root{{color-scheme:light dark}}body{{font:16px/1.5 system-ui,sans-serif;max-width:44rem;margin:2rem auto;
-padding:0 1rem}}svg{{width:100%;height:auto}}polyline{{fill:none;stroke:#3b74d9;stroke-width:1.5}}
+padding:0 1rem}}h2{{font-size:1rem;margin:1.5rem 0 0}}
+svg{{width:100%;height:auto}}polyline{{fill:none;stroke:#3b74d9;stroke-width:1.5}}
 text{{font-size:12px;fill:currentColor}}
 line{{stroke:currentColor;opacity:.3}}</style>
 <h1>{html.escape(folder.name)}</h1><p>Stages: {stages or "none logged"}.</p>
@@ -44,17 +61,21 @@ def _chart(name: str, points: list[tuple[float, float]]) -> str:
         return ""
     xs, ys = [p[0] for p in points], [p[1] for p in points]
     low, high = min(ys), max(ys)
-    span_x, span_y = max(xs) - min(xs) or 1, high - low or 1
+    span_x = max(xs) - min(xs) or 1
+    if high == low:  # a flat line stands in the middle
+        low, high = low - 0.5, high + 0.5
+    span_y = high - low
     line = " ".join(
-        f"{40 + (x - min(xs)) / span_x * (_WIDTH - 50):.1f},{_HEIGHT - 20 - (y - low) / span_y * (_HEIGHT - 40):.1f}"
+        f"{_LEFT + (x - min(xs)) / span_x * (_WIDTH - _LEFT - 10):.1f},"
+        f"{_HEIGHT - 20 - (y - low) / span_y * (_HEIGHT - 40):.1f}"
         for x, y in points
     )
     title = html.escape(name)
     right, bottom = _WIDTH - 10, _HEIGHT - 20
     return f"""<h2>{title}</h2>
 <svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{title} over steps, from {ys[0]:.4g} to {ys[-1]:.4g}">
-<line x1="40" x2="{right}" y1="{bottom}" y2="{bottom}"/><polyline points="{line}"/>
+<line x1="{_LEFT}" x2="{right}" y1="{bottom}" y2="{bottom}"/><polyline points="{line}"/>
 <text x="2" y="24">{high:.3g}</text><text x="2" y="{bottom - 2}">{low:.3g}</text>
-<text x="40" y="{_HEIGHT - 4}">{min(xs):g}</text>
+<text x="{_LEFT}" y="{_HEIGHT - 4}">{min(xs):g}</text>
 <text x="{right}" y="{_HEIGHT - 4}" text-anchor="end">{max(xs):g}</text>
 </svg>"""

@@ -19,7 +19,7 @@ from oncue.train.checkpoint import latest_checkpoint
 from oncue.train.report import write_report
 
 # What may differ between a run and its resumption: how often it writes, and where it runs.
-_FREE = ("num_workers", "log_every_steps", "save_every_steps", "keep_checkpoints", "device")
+_FREE = ("num_workers", "log_every_steps", "save_every_steps", "store_every_steps", "keep_checkpoints", "device")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +79,15 @@ class RunDirectory:
         """Writes the model card and the page of curves."""
         rows = self.metrics()
         write_report(self.folder, rows)
-        last = f"last logged loss {rows[-1]['loss']:.4f}" if rows else "no loss logged"
+        shown = "reward" if rows and "reward" in rows[-1] else "loss"  # the loss of a policy says nothing
+        last = f"last logged {shown} {rows[-1][shown]:.4f}" if rows else "nothing logged"
         write_text(
             self.folder / "README.md",
             f"# {self.folder.name}\n\nTrained with oncue {__version__} from `{config.model}`: {step} steps, {last}.\n\n"
             f"- model: `{final.relative_to(self.folder)}` (Hugging Face format)\n"
-            "- settings: `config.yaml`; machine and versions: `env.json`; curves: `report.html`\n\n"
-            f'Try it: `oncue watch VIDEO --ask "Tell me whenever something appears." --model {final}`\n',
+            "- settings: `config.yaml`; machine and versions: `env.json`; curves: `report.html`\n"
+            + ("- rollouts: `oncue view` with this folder\n\n" if shown == "reward" else "\n")
+            + f'Try it: `oncue watch VIDEO --ask "Tell me whenever something appears." --model {final}`\n',
         )
 
 

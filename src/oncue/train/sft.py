@@ -19,7 +19,14 @@ from oncue.hub import resolve_model
 from oncue.policy.model import load_model
 from oncue.render.decision import DecisionName
 from oncue.train.batches import StepBatch, step_batches
-from oncue.train.checkpoint import Progress, latest_checkpoint, load_progress, save_checkpoint, side_files
+from oncue.train.checkpoint import (
+    Progress,
+    latest_checkpoint,
+    load_progress,
+    not_finite,
+    save_checkpoint,
+    side_files,
+)
 from oncue.train.losses import trained_logits, weighted_loss_sum
 from oncue.train.meter import Meter
 from oncue.train.run_dir import RunDirectory
@@ -45,8 +52,9 @@ def train_sft(
 
     `report(metrics)` is called at every logged step. `build_model(folder, seed, decision_format)` writes the untrained
     model that a config with `model` "new" starts from. Raises ConfigError for a config that contradicts the run it
-    would resume or a run that is already there, ModelError and DataError for what it cannot use, and RuntimeError when
-    loss or gradient are not finite (the weights are then untouched by that step, and the last checkpoint stays usable).
+    would resume or a run that is already there, ModelError and DataError for what it cannot use, and RunStoppedError
+    when loss or gradient are not finite (the weights are then untouched by that step, and the last checkpoint stays
+    usable) or a checkpoint cannot be written.
     """
     total = sum(stage_steps(stage) for stage in config.stages)
     run = RunDirectory.open(out, config, resume=resume)
@@ -86,7 +94,7 @@ def train_sft(
         loss = accumulate_gradient(model, batch, renderer.image_pad_id, config, loaded.device)
         grad_norm = float(torch.nn.utils.clip_grad_norm_(trained, config.max_grad_norm))
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):
-            raise RuntimeError(_not_finite(step + 1, loss, grad_norm, latest_checkpoint(run.checkpoints)))
+            raise not_finite(step + 1, loss, grad_norm, run.checkpoints)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         step += 1
@@ -172,8 +180,3 @@ def _recompute_activations(model: Any) -> None:
         model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
     else:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-
-
-def _not_finite(step: int, loss: float, grad_norm: float, checkpoint: Path | None) -> str:
-    go_on = f"start a new run with --model {checkpoint}" if checkpoint else "start again"
-    return f"step {step} has loss {loss} and gradient norm {grad_norm}; {go_on} and a lower --learning-rate"

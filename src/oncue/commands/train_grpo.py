@@ -1,0 +1,93 @@
+"""`oncue train grpo`: multi-turn reinforcement learning."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from oncue.commands.training import RunOptions, TrainCommand, check_files, parse_settings
+from oncue.errors import ConfigError
+from oncue.files import user_cache
+
+
+@dataclass(frozen=True)
+class _GrpoOptions(RunOptions):
+    """Multi-turn reinforcement learning: the run itself. Every setting of the recipe is a flag too (listed below).
+
+    Example: oncue train grpo --recipe mini --out runs/mini-rl
+    """
+
+    held_out_from: tuple[Path, ...] = ()
+    """Files of supervised training (JSONL rows): examples of --data whose video stands in them are refused."""
+
+
+class TrainGrpo(TrainCommand):
+    """Multi-turn reinforcement learning. Flags of the run first; every setting of the recipe is a flag too.
+
+    Example: oncue train grpo --recipe mini --out runs/mini-rl
+    """
+
+    options_class = _GrpoOptions
+
+    @classmethod
+    def recipe(cls, name: str) -> Any:
+        from oncue.recipes import grpo_recipe
+
+        return grpo_recipe(name)
+
+    @classmethod
+    def settings(cls, config: Any, flags: Sequence[str], options: Any, prog: str) -> Any:
+        from oncue.train.row_examples import RowExamples, check_held_out, unusual_segments
+
+        config = parse_settings(config, flags, prog)
+        if options.data:
+            check_files(options.data, "JSONL files of examples")
+            examples = config.examples if isinstance(config.examples, RowExamples) else RowExamples(options.data)
+            config = replace(config, examples=replace(examples, paths=options.data))
+        if not isinstance(config.examples, RowExamples):
+            if options.held_out_from:
+                raise ConfigError("--held-out-from compares videos of examples; give them with --data")
+            return config
+        check_files(config.examples.paths, "JSONL files of examples with --data")
+        rows = config.examples.rows()
+        check_files(options.held_out_from, "the JSONL rows of supervised training")
+        check_held_out(rows, options.held_out_from)
+        if warning := unusual_segments(rows):
+            print(f"oncue: warning: {warning}", file=sys.stderr)
+        return config
+
+    def train(self) -> Path:
+        from oncue.reward.proactive import ProactiveReward
+        from oncue.reward.server_judge import JudgeOptions, ServerJudge
+        from oncue.score.judges import make_judge
+        from oncue.train.grpo import train_grpo
+
+        judge = make_judge(self.config.judge, 4, JudgeOptions(cache=user_cache() / "judge.sqlite3"))
+        reward = ProactiveReward(judge, self.config.reward)
+        try:
+            return train_grpo(self.config, reward, self.options.out, resume=self.resumes, report=self.report)
+        finally:
+            if isinstance(judge, ServerJudge):
+                asyncio.run(judge.aclose())
+                print(f"judge {judge.name}: {judge.usage.line()}", file=sys.stderr)
+
+    def progress_line(self, metrics: dict[str, Any]) -> str:
+        delay_s = metrics["first_reply_delay_s"]
+        delay = "no reply in time" if delay_s is None else f"delay {delay_s:.1f} s"
+        return (
+            f"{metrics['step']:>6} / {metrics['total_steps']}  reward {metrics['reward']:.3f}  "
+            f"PAUC {100 * metrics['reward_pauc']:.1f}  replies {metrics['replies_per_episode']:.1f}  {delay}  "
+            f"rollout {metrics['rollout_s']:.1f} s  train {metrics['train_s']:.1f} s  "
+            f"{metrics['tokens_per_s']:,.0f} tokens/s"
+        )
+
+    def plan(self) -> Iterator[str]:
+        from oncue.score.judges import make_judge
+        from oncue.train.grpo_plan import plan_grpo
+
+        make_judge(self.config.judge, 4)
+        yield from plan_grpo(self.config)

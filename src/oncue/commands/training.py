@@ -1,0 +1,158 @@
+"""What the training commands share: a recipe, a file of settings and flags become one config, and that a run."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import tyro
+
+from oncue.errors import ConfigError, JudgeDownError, RunStoppedError
+from oncue.files import prepare_folder
+
+_SHAPE = (tyro.conf.FlagCreatePairsOff, tyro.conf.AvoidSubcommands, tyro.conf.EnumChoicesFromValues)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Flags of a training run, beside the settings of its recipe."""
+
+    recipe: str
+    """Where settings come from: mini (the bundled model) or mmduet2-3b (published settings)."""
+
+    out: Path
+    """The run directory."""
+
+    config: Path | None = None
+    """YAML file of settings, such as the config.yaml of another run; it replaces those of the recipe."""
+
+    data: tuple[Path, ...] = ()
+    """Training files (JSONL); they replace the data of the recipe (sft: of its last stage)."""
+
+    resume: Literal["auto", "never"] = "never"
+    """auto: go on where the run in --out stopped, or start it."""
+
+    dry_run: bool = False
+    """Print the resolved settings and what they cost, and stop."""
+
+    json: bool = False
+    """One JSON object per logged step on stdout; everything else goes to stderr."""
+
+
+class TrainCommand:
+    """A training command. Subclasses name their flags (`options_class`), and say what is trained and how it goes."""
+
+    options_class: ClassVar[type[RunOptions]] = RunOptions
+
+    def __init__(self, options: Any, config: Any) -> None:
+        self.options, self.config = options, config
+
+    @classmethod
+    def from_flags(cls, flags: Sequence[str], prog: str) -> Self:
+        """Reads the flags of the run, then the rest as settings over the recipe's."""
+        from oncue.config import load_config
+
+        wants_help = not {"-h", "--help"}.isdisjoint(flags)
+        flags = [flag for flag in flags if flag not in ("-h", "--help")]
+        if wants_help:  # shows the settings of a recipe, so it needs one
+            flags = ["--recipe", "mini", "--out", "RUN", *flags]
+        options, rest = tyro.cli(cls.options_class, args=flags, prog=prog, config=_SHAPE, return_unknown_args=True)
+        config = cls.recipe(options.recipe)
+        kind = type(config)
+        if options.config is not None:
+            config = load_config(kind, options.config, config)
+        if wants_help:
+            with contextlib.suppress(SystemExit):
+                tyro.cli(cls.options_class, args=["--help"], prog=prog, config=_SHAPE, default=options)
+            tyro.cli(kind, args=["--help"], prog=prog, config=_SHAPE, default=config)
+        return cls(options, cls.settings(config, rest, options, prog))
+
+    @classmethod
+    def recipe(cls, name: str) -> Any:
+        """The settings of the recipe `name`."""
+        raise NotImplementedError
+
+    @classmethod
+    def settings(cls, config: Any, flags: Sequence[str], options: Any, prog: str) -> Any:
+        """The settings with `flags`, and the data that `options` name."""
+        raise NotImplementedError
+
+    def train(self) -> Path:
+        """Trains, and returns the folder of the final model."""
+        raise NotImplementedError
+
+    def progress_line(self, metrics: dict[str, Any]) -> str:
+        """What is said of a logged step."""
+        raise NotImplementedError
+
+    def plan(self) -> Iterator[str]:
+        """What the run would cost, a line for each part."""
+        raise NotImplementedError
+
+    def run(self) -> int:
+        """Train, or say what would be trained. Returns the exit code."""
+        if self.options.dry_run:
+            return self._describe()
+        prepare_folder(self.options.out)
+        with _resumable():
+            final = self.train()
+        print(f"trained: {final}", file=sys.stderr)
+        return 0
+
+    @property
+    def resumes(self) -> bool:
+        return bool(self.options.resume == "auto")
+
+    def report(self, metrics: dict[str, Any]) -> None:
+        """Says what was logged, and what should worry the owner of the run."""
+        if self.options.json:
+            print(json.dumps({"type": "step", **metrics}), flush=True)
+        else:
+            print(self.progress_line(metrics), flush=True)
+        for warning in metrics.get("warnings", ()):
+            print(f"oncue: warning: step {metrics['step']}: {warning}", file=sys.stderr)
+
+    def _describe(self) -> int:
+        """Prints the resolved settings, and what they cost. Nothing is written."""
+        import yaml
+
+        from oncue.config import to_plain
+
+        print(yaml.safe_dump(to_plain(self.config), sort_keys=False, allow_unicode=True), end="")
+        for line in self.plan():
+            print(line, file=sys.stderr)
+        return 0
+
+
+def parse_settings(config: Any, flags: Sequence[str], prog: str) -> Any:
+    """`config` with what `flags` change."""
+    return tyro.cli(type(config), args=flags, prog=prog, config=_SHAPE, default=config)
+
+
+def check_files(paths: Sequence[Path], form: str) -> None:
+    """Raises ConfigError for a file that is not there. `form`: what the files should be."""
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        raise ConfigError(f"there is no training file {missing[0]}; give {form}")
+
+
+@contextlib.contextmanager
+def _resumable() -> Iterator[None]:
+    """Turns what stops a run from outside into one line that says how to go on."""
+    try:
+        yield
+    except JudgeDownError as error:
+        raise RunStoppedError(
+            f"{error}. The run stopped at its last finished step; the same command with --resume auto goes on from "
+            "its newest checkpoint"
+        ) from error
+    except OSError as error:
+        raise RunStoppedError(
+            f"the run cannot go on ({error}); make room or mend the disk, then the same command with --resume auto "
+            "goes on from the newest checkpoint"
+        ) from error

@@ -1,0 +1,49 @@
+"""What a run of reinforcement learning will cost, found out before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from oncue.clock import Clock
+from oncue.errors import ModelError
+from oncue.hub import resolve_model
+from oncue.render.qwen_vl import QwenVLRenderer
+from oncue.train.grpo_settings import GrpoConfig
+from oncue.train.row_examples import RowExamples
+from oncue.train.token_budget import longest_rollout
+
+_NUM_LOOKED_AT = 8
+
+
+def plan_grpo(config: GrpoConfig) -> Iterator[str]:
+    """How many rollouts and passes there are, and the tokens of the first examples against the limit.
+
+    Where the tokenizer cannot be had, a line says so and tokens are not counted. Raises DataError for examples that
+    cannot be shown.
+    """
+    num_prompts = config.num_steps * config.prompts_per_step
+    yield (
+        f"{config.num_steps:,} steps of {config.prompts_per_step} examples with {config.group_size} rollouts each, "
+        f"{num_prompts * config.group_size:,} rollouts in all"
+    )
+    if isinstance(config.examples, RowExamples):
+        yield f"{len(config.examples):,} examples, each used {num_prompts / len(config.examples):.1f} times on average"
+    try:
+        renderer = QwenVLRenderer.from_pretrained(resolve_model(config.model), config.max_pixels)
+    except ModelError as error:
+        yield f"tokens are not counted: {error}"
+        return
+    yield _tokens(config, renderer)
+
+
+def _tokens(config: GrpoConfig, renderer: QwenVLRenderer) -> str:
+    clock, longest = Clock(config.frame_interval_s), []
+    num = min(_NUM_LOOKED_AT, config.num_steps * config.prompts_per_step)
+    for index in range(num):
+        example = config.examples.item(index, config.seed, clock, config.frames_per_turn)
+        longest.append(longest_rollout(example, renderer, config.sampling.max_new_tokens))
+    num_over = sum(tokens > config.max_tokens for tokens in longest)
+    return (
+        f"rollouts of the first {num} examples have at most {min(longest):,} to {max(longest):,} tokens, the limit is "
+        f"{config.max_tokens:,}; {num_over} are over it" + (", and would stop the run" if num_over else "")
+    )

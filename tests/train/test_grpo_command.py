@@ -1,0 +1,132 @@
+"""`oncue train grpo` as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oncue import cli
+from oncue.errors import JudgeDownError
+from oncue.recipes import grpo_recipe
+from oncue.train import grpo
+
+FAST = (
+    *("--num-steps", "2", "--prompts-per-step", "2", "--group-size", "2", "--examples.num-turns", "3", "3"),
+    *("--examples.history-turns", "0", "2", "--num-workers", "0", "--save-every-steps", "1"),
+    *("--store-every-steps", "1", "--sampling.max-new-tokens", "4", "--device", "cpu"),
+)
+
+
+def words(model: Path, out: Path, *more: str) -> list[str]:
+    return ["train", "grpo", "--recipe", "mini", "--model", str(model), "--out", str(out), *FAST, *more]
+
+
+def test_two_steps(tiny_model_folder: Path, tmp_path: Path, capsys: Any) -> None:
+    assert cli.main(words(tiny_model_folder, tmp_path / "run", "--json")) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["step"] for row in rows] == [1, 2]
+    assert all(row["type"] == "step" and row["tokens_per_s"] > 0 for row in rows)
+    assert rows[0]["tokens_per_s"] == pytest.approx(rows[0]["num_tokens"] / rows[0]["train_s"])
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert all(f"<h2>{name}" in page for name in ("Reward", "PAUC", "Replies", "Spread", "Entropy"))
+    card = (tmp_path / "run" / "README.md").read_text()
+    assert "last logged reward" in card
+    assert "last logged loss" not in card
+    assert cli.main(words(tiny_model_folder, tmp_path / "run")) == 2
+    assert "--resume auto" in capsys.readouterr().err
+    assert cli.main(words(tiny_model_folder, tmp_path / "run", "--resume", "auto")) == 0
+
+
+def test_a_progress_line_per_step(tiny_model_folder: Path, tmp_path: Path, capsys: Any) -> None:
+    assert cli.main(words(tiny_model_folder, tmp_path / "run")) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    for part in ("reward", "PAUC", "replies", "rollout", "train", "tokens/s"):
+        assert part in lines[0]
+
+
+def test_a_dry_run_writes_nothing(tiny_model_folder: Path, tmp_path: Path, capsys: Any) -> None:
+    assert cli.main(words(tiny_model_folder, tmp_path / "run", "--dry-run")) == 0
+    said = capsys.readouterr()
+    assert "prompts_per_step: 2" in said.out
+    assert "8 rollouts in all" in said.err
+    assert "0 are over it" in said.err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (("--recipe", "mmduet3"), "unknown recipe"),
+        (("--group-size", "1"), "group_size"),
+        (("--judge", "nobody"), "unknown judge"),
+        (("--data", "none.jsonl"), "judge must be|no training file"),
+        (("--held-out-from", "rows.jsonl"), "--data"),
+        (("--max-tokens", "50"), "max_tokens = 50"),
+        (("--frozen", "no.such"), "no parameter"),
+    ],
+)
+def test_bad_input_is_one_line(
+    tiny_model_folder: Path, tmp_path: Path, capsys: Any, more: tuple[str, ...], told: str
+) -> None:
+    assert cli.main(words(tiny_model_folder, tmp_path / "run", *more)) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("oncue: ")
+    assert any(part in error for part in told.split("|"))
+
+
+@pytest.mark.parametrize(
+    ("stop", "told"),
+    [
+        (JudgeDownError("the judge is down"), "the judge is down.*--resume auto"),
+        (OSError(28, "No space left on device"), "No space left.*--resume auto"),
+    ],
+)
+def test_what_stops_a_run_is_told_with_how_to_resume(
+    tiny_model_folder: Path, tmp_path: Path, capsys: Any, monkeypatch: Any, stop: Exception, told: str
+) -> None:
+    async def breaks(*_: object) -> None:
+        raise stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(grpo, "_judged", breaks)
+        assert cli.main(words(tiny_model_folder, tmp_path / "run")) == 1
+    assert re.search(told, capsys.readouterr().err.splitlines()[-1])
+    assert cli.main(words(tiny_model_folder, tmp_path / "run", "--resume", "auto")) == 0
+
+
+def test_numbers_that_are_not_finite(tiny_model_folder: Path, tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(grpo.torch.nn.utils, "clip_grad_norm_", lambda *_: float("nan"))
+    assert cli.main(words(tiny_model_folder, tmp_path / "run")) == 1
+    error = capsys.readouterr().err
+    assert "step 1 has loss" in error
+    assert "lower --learning-rate" in error
+
+
+def test_the_published_settings() -> None:
+    config = grpo_recipe("mmduet2-3b")
+    assert (config.frame_interval_s, config.frames_per_turn, config.max_pixels) == (2.0, 2, 100_352)
+    sampling = config.sampling
+    assert (sampling.temperature, sampling.top_k, sampling.max_new_tokens) == (1.2, 10, 100)
+    assert (config.learning_rate, config.group_size, config.prompts_per_step, config.num_steps) == (1e-6, 4, 8, 489)
+    reward = config.reward
+    assert (reward.profile, reward.pauc, reward.repetition) == ("official", 3.0, 2.0)
+    assert (reward.in_span, reward.prefix) == (0.5, 2.0)
+    assert config.loss.kl_coefficient == 0
+    assert config.gradient_checkpointing
+    assert config.autocast_dtype == "bfloat16"
+    assert config.max_tokens == 90 * 190 + 45 * 190
+
+
+def test_the_mini_settings() -> None:
+    config = grpo_recipe("mini")
+    assert (config.group_size, config.prompts_per_step, config.micro_batch_size) == (4, 8, 16)
+    assert (config.sampling.temperature, config.sampling.top_k, config.sampling.max_new_tokens) == (1.0, 0, 16)
+    assert (config.learning_rate, config.warmup_steps, config.betas) == (1e-4, 10, (0.9, 0.98))
+    assert (config.examples.num_turns, config.examples.history_turns) == ((20, 20), (0, 8))
+    assert config.frozen
+    assert not config.gradient_checkpointing
