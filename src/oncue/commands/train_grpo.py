@@ -41,7 +41,7 @@ class TrainGrpo(TrainCommand):
 
     @classmethod
     def settings(cls, config: Any, flags: Sequence[str], options: Any, prog: str) -> Any:
-        from oncue.train.row_examples import RowExamples, check_held_out, unusual_segments
+        from oncue.train.row_examples import RowExamples, check_held_out
 
         config = parse_settings(config, flags, prog)
         if options.data:
@@ -56,9 +56,16 @@ class TrainGrpo(TrainCommand):
         rows = config.examples.rows()
         check_files(options.held_out_from, "the JSONL rows of supervised training")
         check_held_out(rows, options.held_out_from)
-        if warning := unusual_segments(rows):
-            print(f"oncue: warning: {warning}", file=sys.stderr)
         return config
+
+    def run(self) -> int:
+        """As every training command, after a word about segments of unusual length."""
+        from oncue.train.row_examples import RowExamples, unusual_segments
+
+        examples = self.config.examples
+        if isinstance(examples, RowExamples) and (warning := unusual_segments(examples.rows())):
+            print(f"oncue: warning: {warning}", file=sys.stderr)
+        return super().run()
 
     def train(self) -> Path:
         from oncue.reward.proactive import ProactiveReward
