@@ -7,7 +7,7 @@ Train one of each first, then make the figures:
     for f in text token; do
       m=$(ls -d runs/$f/checkpoints/step_* | tail -n 1)
       for w in shapes footage; do oncue eval world --world $w --model $m --out docs/results/formats/$f-$w; done
-      oncue bench engine --model $m --out docs/results/formats/$f-engine.json
+      oncue bench engine --quick --model $m --out docs/results/formats/$f-engine.json
     done
     python docs/results/formats.py
 """
