@@ -117,6 +117,25 @@ def test_baselines_equal_their_policies_in_the_loop(files):
             assert transcript == Transcript.of(asyncio.run(run_episode(env, open_session(clip), clip.task)))
 
 
+def test_a_model_may_be_shown_fewer_frames(files):
+    def oracle_at(interval_s: float):
+        clips = ClipSet("shapes", limit=4, seed=1, frame_interval_s=interval_s)
+        watched = watch_world(
+            files,
+            lambda clip: ScriptedPolicy(oracle_replies(clip.task, interval_s)),
+            frame_interval_s=clips.frame_interval_s,
+        )
+        return asyncio.run(score_world(clips, files, "model", asyncio.run(watched)))
+
+    often, seldom = oracle_at(1.0), oracle_at(2.0)
+    assert seldom.results["model"].dialogues == seldom.results["oracle"].dialogues
+    assert seldom.headline()["pauc"] < often.headline()["pauc"]
+    turns = [sum(d.transcript.num_turns for d in s.results["model"].dialogues) for s in (often, seldom)]
+    assert turns[1] == pytest.approx(turns[0] / 2, abs=len(files))
+    with pytest.raises(ConfigError, match="frame interval"):
+        ClipSet("shapes", frame_interval_s=0.0)
+
+
 def test_every_question_is_asked_and_every_turn_shown(files):
     heard: dict[str, list[EnvTurn]] = {}
 

@@ -54,6 +54,9 @@ class EvalWorld:
     who tells just that, gets a row of its own. A model that looks should lie between silence and it, and below its own
     score on ordered frames."""
 
+    frame_interval: float = 1.0
+    """Seconds between the frames that are shown, one per turn."""
+
     cache: Path | None = None
     """Folder to keep the clips in. By default oncue/world in the user's cache folder."""
 
@@ -83,7 +86,7 @@ class EvalWorld:
         """Make the clips, watch them, score what was said. Returns the exit code."""
         from oncue.eval.world import ClipSet, prepare, score_world, watch_world
 
-        clips = ClipSet(self.world, self.split, self.limit, self.seed, self.control)
+        clips = ClipSet(self.world, self.split, self.limit, self.seed, self.control, self.frame_interval)
         if self.out is not None:
             prepare_folder(self.out)
         with ExitStack() as closing:
@@ -92,7 +95,14 @@ class EvalWorld:
             with Progress("making clips", clips.limit) as progress:
                 files = prepare(self.cache or user_cache() / "world", clips, progress.step)
             with Progress("watching clips", clips.limit) as progress:
-                said = asyncio.run(watch_world(files, open_session, clips.control, lambda _: progress.step()))
+                watched = watch_world(
+                    files,
+                    open_session,
+                    clips.control,
+                    lambda _: progress.step(),
+                    frame_interval_s=clips.frame_interval_s,
+                )
+                said = asyncio.run(watched)
         self._report(asyncio.run(score_world(clips, files, server.model if server else self.model, said)))
         return 0
 

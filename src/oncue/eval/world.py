@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +47,15 @@ TALK_TEXTS = {"shapes": "Left: red square appears.", "footage": "Left: something
 
 @dataclass(frozen=True, slots=True)
 class ClipSet:
-    """Which clips are watched. `seed` picks the clips of the split and, as a control, the order of shuffled frames."""
+    """Which clips are watched, and how: a frame every `frame_interval_s` seconds, one per turn. `seed` picks the clips
+    of the split and, as a control, the order of shuffled frames."""
 
     world: str
     split: str = "test"
     limit: int = 200
     seed: int = 0
     control: str = "none"
+    frame_interval_s: float = FRAME_INTERVAL_S
 
     def __post_init__(self) -> None:
         if self.limit < 1:
@@ -62,6 +64,11 @@ class ClipSet:
             raise ConfigError(f"seed must not be negative, got {self.seed}")
         if self.control not in CONTROLS:
             raise ConfigError(f"unknown control {self.control!r}; expected one of {', '.join(CONTROLS)}")
+        _ = self.clock  # which refuses an interval that is not a positive number
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(self.frame_interval_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +120,15 @@ def _standing_still(folder: Path, clip: Clip, on_clip: Callable[[], None]) -> Cl
     return ClipFile(still, path)
 
 
-def open_clip(file: ClipFile, control: str = "none") -> FrameSource:
+def open_clip(file: ClipFile, control: str = "none", frame_interval_s: float = FRAME_INTERVAL_S) -> FrameSource:
     """The frames a watcher of this clip is shown."""
-    source = FileSource(file.path, FRAME_INTERVAL_S)
+    source = FileSource(file.path, frame_interval_s)
     return ShuffledSource(source, _order_seed(file.clip)) if control == "shuffled" else source
 
 
-def shown_times(clip: Clip, control: str = "none") -> list[float]:
+def shown_times(clip: Clip, control: str = "none", clock: Clock = CLOCK) -> list[float]:
     """The video time in seconds of the picture in each frame of `open_clip`."""
-    times_s = clip.grid_times(CLOCK)
+    times_s = clip.grid_times(clock)
     if control != "shuffled":
         return times_s
     return [times_s[i] for i in shuffled_order(len(times_s), _order_seed(clip))]
@@ -137,6 +144,7 @@ async def watch_world(
     control: str = "none",
     on_clip: Callable[[Transcript], None] = lambda _: None,
     num_at_once: int = NUM_AT_ONCE,
+    frame_interval_s: float = FRAME_INTERVAL_S,
 ) -> list[Transcript]:
     """What was said about each clip, in the order of `files`; each in a session of its own, `num_at_once` together.
 
@@ -146,14 +154,16 @@ async def watch_world(
 
     async def one(file: ClipFile) -> Transcript:
         async with places:
-            transcript = await watch(open_clip(file, control), open_session(file.clip), file.clip.task)
+            transcript = await watch(
+                open_clip(file, control, frame_interval_s), open_session(file.clip), file.clip.task
+            )
         on_clip(transcript)
         return transcript
 
     return list(await asyncio.gather(*(one(file) for file in files)))
 
 
-def baselines(clips: Iterable[Clip], control: str = "none") -> dict[str, list[Transcript]]:
+def baselines(clips: Iterable[Clip], control: str = "none", clock: Clock = CLOCK) -> dict[str, list[Transcript]]:
     """Silence, talk at every turn and the oracle on the turns of the clips, and the truthful watcher of shuffled
     frames; no frame is needed.
 
@@ -162,13 +172,13 @@ def baselines(clips: Iterable[Clip], control: str = "none") -> dict[str, list[Tr
     """
     said: dict[str, list[Transcript]] = {}
     for clip in clips:
-        num_turns = CLOCK.first_at_or_after(clip.scene.duration_s)
-        talk = {CLOCK.time_of(k): TALK_TEXTS[clip.world] for k in range(1, num_turns + 1)}
-        replies = {"silence": {}, "talk every turn": talk, "oracle": oracle_replies(clip.task, FRAME_INTERVAL_S)}
+        num_turns = clock.first_at_or_after(clip.scene.duration_s)
+        talk = {clock.time_of(k): TALK_TEXTS[clip.world] for k in range(1, num_turns + 1)}
+        replies = {"silence": {}, "talk every turn": talk, "oracle": oracle_replies(clip.task, clock.frame_interval_s)}
         if control == "shuffled":
-            replies[TRUTHFUL] = truthful_replies(clip, shown_times(clip, control), FRAME_INTERVAL_S)
+            replies[TRUTHFUL] = truthful_replies(clip, shown_times(clip, control, clock), clock.frame_interval_s)
         for name, texts in replies.items():
-            said.setdefault(name, []).append(_scripted(clip.task, CLOCK.time_of(num_turns), num_turns, texts))
+            said.setdefault(name, []).append(_scripted(clip.task, clock.time_of(num_turns), num_turns, texts))
     return said
 
 
@@ -216,7 +226,7 @@ class WorldScores:
 
     def numbers(self) -> dict[str, Any]:
         """Everything measured, for a file: what was watched, the headline, and the numbers of each policy."""
-        clips = {name: getattr(self.clips, name) for name in ("world", "split", "limit", "seed", "control")}
+        clips = {field.name: getattr(self.clips, field.name) for field in fields(self.clips)}
         policies = {name: proactive_json(result) for name, result in self.results.items()}
         return {"clips": clips, "model": self.model, "headline": self.headline(), "policies": policies}
 
@@ -229,7 +239,7 @@ async def score_world(
 ) -> WorldScores:
     """The scores of `transcripts`, those of the policy called `model`, and of the baselines, by the exact judge."""
     judge = world_judge()
-    beside = baselines((file.clip for file in files), clips.control)
+    beside = baselines((file.clip for file in files), clips.control, clips.clock)
     if model in beside:
         raise ConfigError(f"a model cannot be called {model!r} here; that is the name of a baseline")
     said = {model: list(transcripts), **beside}
