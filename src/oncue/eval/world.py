@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -64,7 +65,8 @@ class ClipSet:
             raise ConfigError(f"seed must not be negative, got {self.seed}")
         if self.control not in CONTROLS:
             raise ConfigError(f"unknown control {self.control!r}; expected one of {', '.join(CONTROLS)}")
-        _ = self.clock  # which refuses an interval that is not a positive number
+        if not 0 < self.frame_interval_s < math.inf:
+            raise ConfigError(f"the frame interval must be a positive number of seconds, got {self.frame_interval_s}")
 
     @property
     def clock(self) -> Clock:
