@@ -22,7 +22,7 @@ from oncue.reward.proactive import TERMS, ProactiveReward, Rollout
 from oncue.train.examples import WorldExamples
 from oncue.train.grpo import GrpoConfig, _Trainer, train_grpo
 from oncue.train.grpo_metrics import step_metrics, warnings_of
-from oncue.train.rl_samples import policy_sample
+from oncue.train.rl_samples import policy_samples
 from oncue.train.rollouts import Group, roll_out
 from oncue.types import Episode, Reply, Silence
 from oncue.world.questions import exact_level
@@ -105,8 +105,10 @@ def test_the_sample_holds_the_very_tokens_of_the_rollout_and_trains_only_what_wa
     renderer = tiny_loaded.renderer
     for group in rolled(tiny_loaded):
         patched = [renderer.frame_processor(pixels) for pixels in group.example.frames]
-        for episode in group.episodes:
-            made = policy_sample(episode, patched, renderer, renderer.proactive_system, 1.0)
+        samples = policy_samples(
+            group.episodes, [1.0] * len(group.episodes), patched, renderer, renderer.proactive_system
+        )
+        for episode, made in zip(group.episodes, samples, strict=True):
             drawn = [
                 token
                 for e in episode.exchanges

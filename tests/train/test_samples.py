@@ -169,6 +169,22 @@ def test_padding_changes_no_logit(tiny_loaded):
     assert not torch.allclose(swapped, torch.cat(apart), atol=1e-2)  # the order of the rows matters
 
 
+def test_samples_that_show_the_same_frames_have_them_encoded_once(family_loaded):
+    pad, image_pad = family_loaded.renderer.endoftext_id, family_loaded.renderer.image_pad_id
+    one, two = samples(family_loaded, 2)
+    again = replace(one, weights_L=one.weights_L * 2)
+    shared = collate([one, two, again], pad)
+    apart = collate([one, two, replace(again, patches_NC=again.patches_NC.copy())], pad)
+    sizes = [len(s.grids_F3) for s in (one, two)]
+    assert (len(shared.grids_F3), len(apart.grids_F3)) == (sum(sizes), sum(sizes) + sizes[0])
+    assert shared.shown_S.tolist() == [*range(sum(sizes)), *range(sizes[0])]
+    wrong = replace(shared, shown_S=shared.shown_S.flip(0))
+    with torch.no_grad():
+        logits = [trained_logits(family_loaded.model, b, image_pad)[0] for b in (shared, apart, wrong)]
+    assert torch.allclose(logits[0], logits[1], atol=1e-5)
+    assert not torch.allclose(logits[2], logits[1], atol=1e-4)
+
+
 def test_text_alone_makes_a_batch(tiny_loaded):
     talk = Dialogue("t", (DialogueTurn("user", "How many?"), DialogueTurn("assistant", "Two.")))
     batch = collate([to_sample(talk, [], tiny_loaded.renderer)], tiny_loaded.renderer.endoftext_id)

@@ -35,7 +35,7 @@ from oncue.train.grpo_metrics import rollout_lines, step_metrics, warnings_of
 from oncue.train.grpo_settings import GrpoConfig
 from oncue.train.losses import trained_logits
 from oncue.train.policy_loss import PolicyLoss, policy_loss
-from oncue.train.rl_samples import PolicyBatch, PolicySample, collate_policy, policy_sample
+from oncue.train.rl_samples import PolicyBatch, PolicySample, collate_policy, policy_samples
 from oncue.train.rollouts import Group, roll_out
 from oncue.train.run_dir import RunDirectory
 from oncue.train.token_budget import check_token_budget
@@ -148,10 +148,7 @@ class _Trainer:
     def _samples(self, group: Group) -> list[PolicySample]:
         renderer = self.loaded.renderer
         patched = [renderer.frame_processor(pixels) for pixels in group.example.frames]
-        made = []
-        for episode, advantage in zip(group.episodes, group.advantages, strict=True):
-            made.append(policy_sample(episode, patched, renderer, renderer.proactive_system, advantage))
-        return made
+        return policy_samples(group.episodes, group.advantages, patched, renderer, renderer.proactive_system)
 
     def _one_update(self, samples: Sequence[PolicySample], step: int) -> dict[str, float]:
         """One optimiser step over `samples`; micro-batches do not change the gradient."""

@@ -33,11 +33,13 @@ def _embedded(model: Any, batch: TrainingBatch, image_pad_id: int) -> dict[str, 
         return {"inputs_embeds": embeds}
     output = model.model.get_image_features(batch.patches_NC.to(model.dtype), batch.grids_F3)
     is_vision_BL = batch.token_ids_BL == image_pad_id
-    features = torch.cat(list(output.pooler_output)).to(embeds.dtype)
+    shown = batch.shown_S.tolist()
+    features = torch.cat([output.pooler_output[i] for i in shown]).to(embeds.dtype)
     given: dict[str, Any] = {"inputs_embeds": embeds.masked_scatter(is_vision_BL[..., None], features)}
     deeper = getattr(output, "deepstack_features", None)
     if deeper:
-        given |= {"visual_pos_masks": is_vision_BL, "deepstack_visual_embeds": [torch.cat(list(d)) for d in deeper]}
+        deepstack = [torch.cat([per_frame[i] for i in shown]) for per_frame in deeper]
+        given |= {"visual_pos_masks": is_vision_BL, "deepstack_visual_embeds": deepstack}
     return given
 
 

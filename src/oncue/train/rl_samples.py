@@ -57,10 +57,29 @@ class PolicyBatch:
         )
 
 
-def policy_sample(
-    episode: Episode, frames: Sequence[PatchedFrame], renderer: QwenVLRenderer, system: str, advantage: float
+def policy_samples(
+    episodes: Sequence[Episode],
+    advantages: Sequence[float],
+    frames: Sequence[PatchedFrame],
+    renderer: QwenVLRenderer,
+    system: str,
+) -> list[PolicySample]:
+    """A sample of each episode of a group. All of them were shown `frames`, in order, so a batch encodes these once."""
+    patches = np.concatenate([frame.patches for frame in frames]) if frames else np.zeros((0, 0), np.float32)
+    return [
+        _policy_sample(episode, frames, patches, renderer, system, advantage)
+        for episode, advantage in zip(episodes, advantages, strict=True)
+    ]
+
+
+def _policy_sample(
+    episode: Episode,
+    frames: Sequence[PatchedFrame],
+    patches_NC: np.ndarray,
+    renderer: QwenVLRenderer,
+    system: str,
+    advantage: float,
 ) -> PolicySample:
-    """The sample of an episode whose frames, in order, are `frames`."""
     ids: list[int] = renderer.system_block(system).token_ids.tolist()
     places: list[tuple[int, int, float, bool]] = []  # place, target, log-probability, limited
     decision, lead, num_shown = renderer.decision, Lead.START, 0
@@ -79,13 +98,14 @@ def policy_sample(
         lead = decision.lead_after(acted.token_ids)
     if places and places[-1][0] == len(ids):  # a last choice that no token stands for
         ids.append(places[-1][1])
-    return _sample(ids, places, frames, renderer, advantage)
+    return _sample(ids, places, frames, patches_NC, renderer, advantage)
 
 
 def _sample(
     ids: list[int],
     places: Sequence[tuple[int, int, float, bool]],
     frames: Sequence[PatchedFrame],
+    patches_NC: np.ndarray,
     renderer: QwenVLRenderer,
     advantage: float,
 ) -> PolicySample:
@@ -96,8 +116,7 @@ def _sample(
         targets[place], weights[place], logprobs[place], limited[place] = target, 1.0, logprob, is_limited
     grids = np.array([frame.grid for frame in frames], np.int64).reshape(-1, 3)
     positions, _ = mrope_positions(token_ids, grids, renderer.image_pad_id, renderer.merge_size, 0)
-    patches = np.concatenate([frame.patches for frame in frames]) if frames else np.zeros((0, 0), np.float32)
-    sample = TrainingSample(token_ids, targets, positions, weights, patches, grids)
+    sample = TrainingSample(token_ids, targets, positions, weights, patches_NC, grids)
     return PolicySample(sample, logprobs, limited, advantage)
 
 

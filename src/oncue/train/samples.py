@@ -1,6 +1,7 @@
 """What a training step reads: token ids, positions, loss weights and image patches; and how they become tensors.
 
-Axis letters: B samples, L tokens of the longest sample, N patches of all frames, C values of a patch, F frames.
+Axis letters: B samples, L tokens of the longest sample, N patches of all frames, C values of a patch, F frames to be
+encoded, S frames shown.
 """
 
 from __future__ import annotations
@@ -36,7 +37,11 @@ class TrainingSample:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingBatch:
-    """Right-padded samples. Causal attention never looks to the right, so padding needs no mask."""
+    """Right-padded samples. Causal attention never looks to the right, so padding needs no mask.
+
+    Samples that show the same frames (rollouts of a group) have them encoded once: `shown_S` says for each frame shown,
+    in reading order, which of the F encoded ones it is.
+    """
 
     token_ids_BL: torch.Tensor
     targets_BL: torch.Tensor
@@ -44,6 +49,7 @@ class TrainingBatch:
     weights_BL: torch.Tensor
     patches_NC: torch.Tensor
     grids_F3: torch.Tensor
+    shown_S: torch.Tensor
 
     @property
     def num_tokens(self) -> int:
@@ -59,6 +65,7 @@ class TrainingBatch:
             self.weights_BL.to(device),
             self.patches_NC.to(device),
             self.grids_F3.to(device),
+            self.shown_S.to(device),
         )
 
 
@@ -83,7 +90,10 @@ def _is_silent(turn: DialogueTurn, renderer: QwenVLRenderer) -> bool:
 
 
 def collate(samples: Sequence[TrainingSample], pad_id: int) -> TrainingBatch:
-    """Stacks samples (at least one), padded on the right with `pad_id` to the longest."""
+    """Stacks samples (at least one), padded on the right with `pad_id` to the longest.
+
+    Samples with the very same `patches_NC` share its frames.
+    """
     size, longest = len(samples), max(len(s.token_ids_L) for s in samples)
     ids = np.full((size, longest), pad_id, np.int64)
     targets = np.full((size, longest), pad_id, np.int64)
@@ -95,14 +105,19 @@ def collate(samples: Sequence[TrainingSample], pad_id: int) -> TrainingBatch:
         targets[row, :length] = sample.targets_L
         positions[:, row, :length] = sample.positions_3L
         weights[row, :length] = sample.weights_L
-    patches = [s.patches_NC for s in samples if len(s.grids_F3)] or [np.zeros((0, 0), np.float32)]
+    with_frames = [s for s in samples if len(s.grids_F3)]
+    distinct = list({id(s.patches_NC): s for s in with_frames}.values())
+    ends = np.cumsum([len(s.grids_F3) for s in distinct])
+    numbers = {id(s.patches_NC): np.arange(end - len(s.grids_F3), end) for s, end in zip(distinct, ends, strict=True)}
+    shown = [numbers[id(s.patches_NC)] for s in with_frames]
     return TrainingBatch(
         torch.from_numpy(ids),
         torch.from_numpy(targets),
         torch.from_numpy(positions),
         torch.from_numpy(weights),
-        torch.from_numpy(np.concatenate(patches)),
-        torch.from_numpy(np.concatenate([s.grids_F3 for s in samples])),
+        torch.from_numpy(np.concatenate([s.patches_NC for s in distinct] or [np.zeros((0, 0), np.float32)])),
+        torch.from_numpy(np.concatenate([s.grids_F3 for s in distinct] or [np.zeros((0, 3), np.int64)])),
+        torch.from_numpy(np.concatenate(shown or [np.zeros(0, np.int64)])),
     )
 
 
