@@ -52,7 +52,7 @@ def chat(server: OpenAIServer, timeout_s: float = 30.0, retries: Retries = FAST)
 
 def patience(fault: Fault) -> float:
     """The time limit to meet `fault` with: a short one only for what must run into it."""
-    return 0.3 if isinstance(fault, Hang) else 30.0
+    return 1.5 if isinstance(fault, Hang) else 30.0
 
 
 @pytest.mark.parametrize("fault", PASSING, ids=str)
