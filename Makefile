@@ -1,7 +1,7 @@
 # Needs Python 3.11 or newer with pip and venv, nothing else. Every target sets up .venv by itself, once.
 #   make demo    watch a generated video with the bundled model; writes demo/seen/index.html
 #   make test    all tests             make check   format, lint, types, layers
-#   make results score the bundled model on held-out clips and write the table of README.md (ten minutes)
+#   make results score the bundled model on held-out clips and write the table of README.md (two or three minutes)
 #   make bench   measure the engine on this machine; writes docs/results/engine.json (some minutes)
 #   make mini    train the bundled model anew (two cores: the better part of an hour) and put it into the package
 # On Linux the plain torch wheel brings CUDA with it (some GB). Without a GPU, take the small one:
