@@ -26,6 +26,7 @@ from oncue.train.rl_samples import policy_samples
 from oncue.train.rollouts import Group, roll_out
 from oncue.types import Episode, Reply, Silence
 from oncue.world.questions import exact_level
+from tiny_model import build_tiny_model
 
 CLOCK = Clock(1.0)
 WARM = Sampling(temperature=1.3, top_k=12, max_new_tokens=5)
@@ -146,6 +147,23 @@ def test_trainer_and_sampler_agree_at_step_0_and_not_after_it(tiny_model_folder:
     assert first["max_ratio_gap"] <= 1e-4
     assert first["clip_share"] == 0
     assert trainer.update(groups, 1)["max_ratio_gap"] > 1e-2  # control: the weights have moved
+
+
+def test_mergers_are_frozen_apart_from_the_vision_tower(tmp_path: Path) -> None:
+    folder = build_tiny_model(tmp_path, family="qwen3_vl")  # the family with mergers of several depths (DeepStack)
+
+    def trained(**flags: bool) -> set[str]:
+        loaded = load_model(folder, "cpu")
+        _Trainer(config(folder, **flags), loaded, tmp_path)
+        names = {name for name, p in loaded.model.named_parameters() if p.requires_grad and ".visual." in name}
+        return {name.split(".")[2] for name in names}
+
+    mergers = {"merger", "deepstack_merger_list"}
+    assert mergers < trained()
+    assert not mergers & trained(freeze_merger=True)
+    assert "blocks" in trained(freeze_merger=True)
+    assert trained(freeze_vision=True) == mergers
+    assert trained(freeze_vision=True, freeze_merger=True) == set()
 
 
 def test_micro_batches_do_not_change_the_update(tiny_model_folder: Path) -> None:

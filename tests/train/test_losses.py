@@ -13,7 +13,8 @@ from oncue.errors import DataError
 from oncue.train.batches import StepBatch
 from oncue.train.losses import trained_logits, weighted_loss_sum
 from oncue.train.samples import collate, to_sample
-from oncue.train.sft import accumulate_gradient, freeze
+from oncue.train.sft import accumulate_gradient
+from oncue.train.trainable import freeze
 from oncue.types import Dialogue, DialogueTurn
 
 
@@ -106,7 +107,7 @@ def test_every_part_can_be_frozen_by_itself(own):
 
     def trained(**flags: bool) -> set[str]:
         config = small_config("x", **flags)
-        freeze(own.model, config)
+        freeze(own.model, freeze_vision=config.freeze_vision, freeze_merger=config.freeze_merger)
         names = {name for name, grad in gradients(own, config, [two])[1].items() if grad.abs().max() > 0}
         return {"merger" if "merger" in n else "vision" if ".visual." in n else "text" for n in names}
 

@@ -8,7 +8,6 @@ the step, so a run that was killed goes on as if it had not been.
 from __future__ import annotations
 
 import asyncio
-import fnmatch
 import json
 import math
 import time
@@ -20,7 +19,6 @@ from typing import Any
 import torch
 
 from oncue.clock import Clock
-from oncue.errors import ConfigError
 from oncue.files import write_text
 from oncue.hub import resolve_model
 from oncue.policy.choose import banned_tokens
@@ -39,6 +37,7 @@ from oncue.train.rl_samples import PolicyBatch, PolicySample, collate_policy, po
 from oncue.train.rollouts import Group, roll_out
 from oncue.train.run_dir import RunDirectory
 from oncue.train.token_budget import check_token_budget
+from oncue.train.trainable import freeze, recompute_activations
 
 __all__ = ["GrpoConfig", "train_grpo"]
 
@@ -116,13 +115,18 @@ class _Trainer:
 
     def __init__(self, config: GrpoConfig, loaded: LoadedModel, checkpoints: Path) -> None:
         self.config, self.loaded, self.checkpoints = config, loaded, checkpoints
-        self._freeze()
+        freeze(
+            loaded.model,
+            freeze_vision=config.freeze_vision,
+            freeze_merger=config.freeze_merger,
+            patterns=config.frozen,
+        )
         self.parameters = [p for p in loaded.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay, fused=True
         )
         if config.gradient_checkpointing:
-            loaded.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            recompute_activations(loaded.model)
         self._reference = _reference(config, loaded)
         self._banned_V = banned_tokens(loaded).to(loaded.device)
         self._all_but_V = torch.ones_like(self._banned_V)
@@ -197,20 +201,6 @@ class _Trainer:
         if bool(batch.limited_T.any()):
             banned = torch.where(batch.limited_T[:, None], self._all_but_V, self._banned_V)
         return token_logprobs(logits_TV, self.config.sampling, banned), targets_T
-
-    def _freeze(self) -> None:
-        names = [name for name, _ in self.loaded.model.named_parameters()]
-        for pattern in self.config.frozen:
-            if not fnmatch.filter(names, pattern):
-                raise ConfigError(
-                    f"frozen names {pattern!r}, but no parameter has such a name; they look like {names[0]}"
-                )
-        for name, parameter in self.loaded.model.named_parameters():
-            frozen = any(fnmatch.fnmatchcase(name, pattern) for pattern in self.config.frozen)
-            if name.startswith("model.visual."):
-                in_merger = name.startswith("model.visual.merger.")
-                frozen |= self.config.freeze_merger if in_merger else self.config.freeze_vision
-            parameter.requires_grad_(not frozen)
 
 
 def _reference(config: GrpoConfig, loaded: LoadedModel) -> Any:

@@ -5,7 +5,6 @@ The loop reads top to bottom: build, resume, step, log, save. One process, one d
 
 from __future__ import annotations
 
-import fnmatch
 import math
 import shutil
 from collections.abc import Callable
@@ -31,10 +30,10 @@ from oncue.train.losses import trained_logits, weighted_loss_sum
 from oncue.train.meter import Meter
 from oncue.train.run_dir import RunDirectory
 from oncue.train.settings import SftConfig, Stage, learning_rate_at, stage_steps
+from oncue.train.trainable import freeze, recompute_activations
 
-__all__ = ["NEW_MODEL", "SftConfig", "Stage", "freeze", "learning_rate_at", "stage_steps", "train_sft"]
+__all__ = ["NEW_MODEL", "SftConfig", "Stage", "learning_rate_at", "stage_steps", "train_sft"]
 
-_MERGERS = ("model.visual.merger.", "model.visual.deepstack_merger_list.")
 NEW_MODEL = "new"  # the `model` of a config whose run builds an untrained one first
 
 BuildModel = Callable[[Path, int, DecisionName], Path]
@@ -69,10 +68,10 @@ def train_sft(
     )
     beside_weights = side_files(source, loaded.renderer)
     model, renderer = loaded.model, loaded.renderer
-    freeze(model, config)
+    freeze(model, freeze_vision=config.freeze_vision, freeze_merger=config.freeze_merger)
     model.train()
     if config.gradient_checkpointing:
-        _recompute_activations(model)
+        recompute_activations(model)
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(
         trained, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay, fused=True
@@ -86,7 +85,7 @@ def train_sft(
     for batch, stage_index in step_batches(config, renderer, step):
         stage = config.stages[stage_index]
         if stage_index != frozen_for:
-            freeze(model, config, stage)
+            _freeze_for(model, config, stage)
             frozen_for = stage_index
         rate = learning_rate_at(config, step, total, stage.learning_rate_scale)
         for group in optimizer.param_groups:
@@ -119,24 +118,15 @@ def train_sft(
     return final
 
 
-def freeze(model: Any, config: SftConfig, stage: Stage | None = None) -> None:
-    """Stops gradients into the vision tower and, separately, its mergers, and into what a stage freezes.
-
-    Raises ConfigError for a pattern of the stage that no parameter matches.
-    """
-    patterns = list(stage.frozen) if stage else []
-    names = [name for name, _ in model.named_parameters()]
-    unknown = [pattern for pattern in patterns if not fnmatch.filter(names, pattern)]
-    if stage and unknown:
-        raise ConfigError(
-            f"stage {stage.name!r} freezes {unknown[0]!r}, but no parameter has such a name; they look like {names[0]}"
-        )
-    for name, parameter in model.named_parameters():
-        frozen = any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
-        if name.startswith("model.visual."):
-            in_merger = name.startswith(_MERGERS)
-            frozen |= config.freeze_merger if in_merger else config.freeze_vision
-        parameter.requires_grad_(not frozen)
+def _freeze_for(model: Any, config: SftConfig, stage: Stage) -> None:
+    """Freezes what the run and the stage freeze, and nothing else."""
+    freeze(
+        model,
+        freeze_vision=config.freeze_vision,
+        freeze_merger=config.freeze_merger,
+        patterns=stage.frozen,
+        patterns_of=f"stage {stage.name!r} freezes",
+    )
 
 
 def accumulate_gradient(
@@ -172,11 +162,3 @@ def _start_model(config: SftConfig, out: Path, build_model: BuildModel | None) -
     folder = out / "new_model"
     shutil.rmtree(folder, ignore_errors=True)  # what a killed start left behind may be half a model
     return build_model(folder, config.seed, config.decision_format or "text")
-
-
-def _recompute_activations(model: Any) -> None:
-    """Trades time for memory, by the name that this release of transformers has for it."""
-    if hasattr(model, "activation_checkpointing_enable"):
-        model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
-    else:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

@@ -1,0 +1,44 @@
+"""What of a model is trained, and at what cost of memory: the same for every way of training."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Sequence
+from typing import Any
+
+from oncue.errors import ConfigError
+
+_VISION = "model.visual."
+_MERGERS = ("model.visual.merger.", "model.visual.deepstack_merger_list.")
+
+
+def freeze(
+    model: Any,
+    *,
+    freeze_vision: bool,
+    freeze_merger: bool,
+    patterns: Sequence[str] = (),
+    patterns_of: str = "frozen names",
+) -> None:
+    """Stops gradients into the vision tower and, separately, its mergers, and into parameters whose names match.
+
+    All others are trained, whatever was frozen before. In `patterns`, `*` matches anything. Raises ConfigError for a
+    pattern that no parameter matches; its message begins with `patterns_of`.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    unknown = [pattern for pattern in patterns if not fnmatch.filter(names, pattern)]
+    if unknown:
+        raise ConfigError(f"{patterns_of} {unknown[0]!r}, but no parameter has such a name; they look like {names[0]}")
+    for name, parameter in model.named_parameters():
+        frozen = any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+        if name.startswith(_VISION):
+            frozen |= freeze_merger if name.startswith(_MERGERS) else freeze_vision
+        parameter.requires_grad_(not frozen)
+
+
+def recompute_activations(model: Any) -> None:
+    """Trades time for memory, by the name that this release of transformers has for it."""
+    if hasattr(model, "activation_checkpointing_enable"):
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+    else:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
