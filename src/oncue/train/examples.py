@@ -15,8 +15,9 @@ from oncue.clock import Clock
 from oncue.dialogue.write import Placement, reply_turn
 from oncue.errors import ConfigError
 from oncue.train.sources import with_noise
+from oncue.train.worlds import check_worlds, draw_world
 from oncue.types import Action, EnvTurn, FrameBatch, GoldTurn, Question, Reply, Silence, Task
-from oncue.world.clip import SPLITS, WORLDS, Clip, make_clip
+from oncue.world.clip import Clip, make_clip
 
 _RL_SEEDS = 1_000_003  # examples are clips that supervised training of the same seed never draws
 
@@ -60,17 +61,12 @@ class WorldExamples:
             low, high = getattr(self, name)
             if not smallest <= low <= high:
                 raise ConfigError(f"{name} must be a smallest (>= {smallest}) and a largest number, got {(low, high)}")
-        if not set(self.worlds) <= set(WORLDS) or not sum(self.worlds.values()) > 0 or min(self.worlds.values()) < 0:
-            raise ConfigError(f"worlds must give odds to some of {', '.join(WORLDS)}, got {self.worlds}")
-        if self.split not in SPLITS:
-            raise ConfigError(f"unknown split {self.split!r}; expected one of {', '.join(SPLITS)}")
+        check_worlds(self.worlds, self.split)
 
     def item(self, index: int, seed: int, clock: Clock, frames_per_turn: int) -> RolloutExample:
         """Example number `index`."""
         rng = np.random.default_rng((seed, index, 11))
-        names = list(self.worlds)
-        odds = np.array([self.worlds[name] for name in names])
-        world = str(rng.choice(names, p=odds / odds.sum()))
+        world = draw_world(self.worlds, rng)
         num_before = int(rng.integers(self.history_turns[0], self.history_turns[1] + 1))
         num_turns = num_before + int(rng.integers(self.num_turns[0], self.num_turns[1] + 1))
         length_s = clock.time_of(num_turns * frames_per_turn)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from oncue.errors import ConfigError
 from oncue.policy.sampling import Sampling
 from oncue.reward.proactive import RewardSettings
 from oncue.train.examples import WorldExamples
 from oncue.train.policy_loss import LossSettings
 from oncue.train.row_examples import RowExamples
-from oncue.train.settings import AUTOCAST_DTYPES
+from oncue.train.settings import AUTOCAST_DTYPES, require
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,25 +64,20 @@ class GrpoConfig:
             *("micro_batch_size", "log_every_steps", "save_every_steps", "store_every_steps", "keep_checkpoints"),
         )
         for name in at_least_one:
-            _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+            require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
         for name in ("frame_interval_s", "learning_rate", "max_grad_norm"):
-            _require(0 < getattr(self, name) < math.inf, name, "a positive number", getattr(self, name))
+            require(0 < getattr(self, name) < math.inf, name, "a positive number", getattr(self, name))
         for name in ("weight_decay", "warmup_steps", "num_workers", "seed"):
-            _require(0 <= getattr(self, name) < math.inf, name, "0 or more", getattr(self, name))
-        _require(self.group_size >= 2, "group_size", "at least 2: members are compared", self.group_size)
-        _require(self.sampling.temperature > 0, "sampling.temperature", "above 0", self.sampling.temperature)
+            require(0 <= getattr(self, name) < math.inf, name, "0 or more", getattr(self, name))
+        require(self.group_size >= 2, "group_size", "at least 2: members are compared", self.group_size)
+        require(self.sampling.temperature > 0, "sampling.temperature", "above 0", self.sampling.temperature)
         fits = self.prompts_per_step % self.updates_per_step == 0
-        _require(
+        require(
             fits, "updates_per_step", f"a divisor of prompts_per_step ({self.prompts_per_step})", self.updates_per_step
         )
         if self.autocast_dtype is not None:
             known = " or ".join(AUTOCAST_DTYPES)
-            _require(self.autocast_dtype in AUTOCAST_DTYPES, "autocast_dtype", known, self.autocast_dtype)
+            require(self.autocast_dtype in AUTOCAST_DTYPES, "autocast_dtype", known, self.autocast_dtype)
         if isinstance(self.examples, RowExamples):
             rule = "lexical or openai:MODEL@URL where examples come from files (exact knows generated clips only)"
-            _require(self.judge != "exact", "judge", rule, self.judge)
-
-
-def _require(holds: bool, name: str, rule: str, value: object) -> None:
-    if not holds:
-        raise ConfigError(f"{name} must be {rule}, got {value!r}")
+            require(self.judge != "exact", "judge", rule, self.judge)

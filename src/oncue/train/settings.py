@@ -12,6 +12,12 @@ from oncue.train.sources import RowSource, Source
 AUTOCAST_DTYPES = ("bfloat16", "float16")
 
 
+def require(holds: bool, name: str, rule: str, value: object) -> None:
+    """Raises ConfigError that says what `name` must be (`rule`), unless that `holds`."""
+    if not holds:
+        raise ConfigError(f"{name} must be {rule}, got {value!r}")
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """A stretch of training on one source. `num_steps` None: one epoch of a source that has an end.
@@ -28,9 +34,9 @@ class Stage:
     frozen: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _require(self.batch_size >= 1, f"batch_size of stage {self.name!r}", "at least 1", self.batch_size)
+        require(self.batch_size >= 1, f"batch_size of stage {self.name!r}", "at least 1", self.batch_size)
         if self.num_steps is not None:
-            _require(self.num_steps >= 1, f"num_steps of stage {self.name!r}", "at least 1", self.num_steps)
+            require(self.num_steps >= 1, f"num_steps of stage {self.name!r}", "at least 1", self.num_steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,20 +78,20 @@ class SftConfig:
     keep_checkpoints: int = 2
 
     def __post_init__(self) -> None:
-        _require(len(self.stages) > 0, "stages", "at least one stage", self.stages)
+        require(len(self.stages) > 0, "stages", "at least one stage", self.stages)
         for name in ("frames_per_turn", "max_tokens", "micro_batch_size"):
-            _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+            require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
         for name in ("log_every_steps", "save_every_steps", "keep_checkpoints"):
-            _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+            require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
         for name in ("frame_interval_s", "learning_rate", "max_grad_norm"):
-            _require(0 < getattr(self, name) < math.inf, name, "a positive number", getattr(self, name))
+            require(0 < getattr(self, name) < math.inf, name, "a positive number", getattr(self, name))
         for name in ("weight_decay", "silence_weight", "num_workers", "seed"):
-            _require(0 <= getattr(self, name) < math.inf, name, "0 or more", getattr(self, name))
+            require(0 <= getattr(self, name) < math.inf, name, "0 or more", getattr(self, name))
         for name in ("warmup_share", "final_learning_rate_share"):
-            _require(0 <= getattr(self, name) <= 1, name, "between 0 and 1", getattr(self, name))
+            require(0 <= getattr(self, name) <= 1, name, "between 0 and 1", getattr(self, name))
         if self.autocast_dtype is not None:
             known = " or ".join(AUTOCAST_DTYPES)
-            _require(self.autocast_dtype in AUTOCAST_DTYPES, "autocast_dtype", known, self.autocast_dtype)
+            require(self.autocast_dtype in AUTOCAST_DTYPES, "autocast_dtype", known, self.autocast_dtype)
 
 
 def stage_steps(stage: Stage) -> int:
@@ -105,8 +111,3 @@ def learning_rate_at(config: SftConfig, step: int, total: int, scale: float) -> 
     share = config.final_learning_rate_share
     along = (step - warmup) / max(1, total - warmup)
     return config.learning_rate * scale * (share + (1 - share) * 0.5 * (1 + math.cos(math.pi * along)))
-
-
-def _require(holds: bool, name: str, rule: str, value: object) -> None:
-    if not holds:
-        raise ConfigError(f"{name} must be {rule}, got {value!r}")

@@ -17,8 +17,9 @@ from oncue.dialogue.write import Placement, write_dialogue
 from oncue.errors import ConfigError, DataError, DialogueError, VideoError
 from oncue.render.actions import TextFormat
 from oncue.render.qwen_vl import PROACTIVE_SYSTEM
+from oncue.train.worlds import check_worlds, draw_world
 from oncue.types import Dialogue
-from oncue.world.clip import SPLITS, WORLDS, make_clip
+from oncue.world.clip import make_clip
 
 Item = tuple[Dialogue, Sequence[np.ndarray]]
 
@@ -46,17 +47,12 @@ class WorldSource:
     def __post_init__(self) -> None:
         if not 1 <= self.num_turns[0] <= self.num_turns[1]:
             raise ConfigError(f"num_turns must be a smallest and a largest number of turns, got {self.num_turns}")
-        if not set(self.worlds) <= set(WORLDS) or not sum(self.worlds.values()) > 0 or min(self.worlds.values()) < 0:
-            raise ConfigError(f"worlds must give odds to some of {', '.join(WORLDS)}, got {self.worlds}")
-        if self.split not in SPLITS:
-            raise ConfigError(f"unknown split {self.split!r}; expected one of {', '.join(SPLITS)}")
+        check_worlds(self.worlds, self.split)
 
     def item(self, index: int, seed: int, clock: Clock, frames_per_turn: int) -> Item:
         """The dialogue number `index` and its frames."""
         rng = np.random.default_rng((seed, index, 7))
-        names = list(self.worlds)
-        odds = np.array([self.worlds[name] for name in names])
-        world = str(rng.choice(names, p=odds / odds.sum()))
+        world = draw_world(self.worlds, rng)
         num_turns = int(rng.integers(self.num_turns[0], self.num_turns[1] + 1))
         length_s = clock.time_of(num_turns * frames_per_turn)
         clip = make_clip(
