@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from oncue.clock import Clock
-from oncue.dialogue.write import Placement, reply_turn
+from oncue.dialogue.write import Placement, reply_turn, turn_reaching
 from oncue.errors import ConfigError
 from oncue.train.sources import with_noise
 from oncue.train.worlds import check_worlds, draw_world
@@ -125,17 +125,18 @@ def shown_turns(
 ) -> list[EnvTurn]:
     """The turns that show grid frames (H, W, 3), each with the questions that have come due, as `StreamingEnv` does.
 
-    The first frame is number `num_left_out`; the first turn also has the questions that were due before.
+    The first frame is number `num_left_out`, the first of a turn; this turn also has the questions due before it.
     """
-    waiting = sorted(questions, key=lambda q: q.time_s)
+    num_frames, first_turn = num_left_out + len(frames), num_left_out // frames_per_turn
+    texts: dict[int, list[str]] = {}
+    for question in sorted(questions, key=lambda q: q.time_s):
+        turn = turn_reaching(question.time_s, clock, frames_per_turn, num_frames)
+        if turn is not None:
+            texts.setdefault(max(turn, first_turn), []).append(question.text)
     turns = []
-    for first in range(0, len(frames), frames_per_turn):
-        some = frames[first : first + frames_per_turn]
-        num_shown = num_left_out + first + len(some)
-        pts_s = np.array([clock.time_of(num_left_out + first + i + 1) for i in range(len(some))])
-        due = [q for q in waiting if clock.first_at_or_after(q.time_s) <= num_shown]
-        waiting = waiting[len(due) :]
-        turns.append(
-            EnvTurn(FrameBatch(np.stack(some), pts_s), clock.time_of(num_shown), "\n".join(q.text for q in due))
-        )
+    for number, first in enumerate(range(num_left_out, num_frames, frames_per_turn), start=first_turn):
+        some = frames[first - num_left_out : first - num_left_out + frames_per_turn]
+        pts_s = np.array([clock.time_of(first + i + 1) for i in range(len(some))])
+        clock_s = clock.time_of(first + len(some))
+        turns.append(EnvTurn(FrameBatch(np.stack(some), pts_s), clock_s, "\n".join(texts.get(number, ()))))
     return turns
