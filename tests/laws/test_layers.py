@@ -22,6 +22,7 @@ LEVELS: dict[str, float] = {
     **dict.fromkeys(("train", "eval", "serve", "watch", "bench"), 4),
     "view": 4.5,  # shows what training stored, in the manner of watch
     **dict.fromkeys(("recipes", "doctor"), 5),
+    "study": 5.5,  # runs recipes side by side
     **dict.fromkeys(("cli", "commands"), 6),
 }
 

@@ -1,0 +1,222 @@
+"""What the paper says and what this world says to it; and what was asked of the trained models, met or not.
+
+A claim is seen where the 95 % interval of the differences between arms, seed by seed, lies on the side that the paper
+reports; reversed where it lies on the other; and not seen where it holds zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from oncue.study.statistics import Mean, mean_of
+
+Verdict = Literal["seen", "not seen", "reversed", "not measured"]
+Arms = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A statement of the paper, where it stands, its figures, what was measured here, and whether that agrees."""
+
+    claim: str
+    source: str
+    paper: str
+    measured: str
+    verdict: Verdict
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What was asked of a model. `met` None: not measured."""
+
+    target: str
+    asked: str
+    measured: str
+    met: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Difference:
+    """That `measure` is higher (`sign` 1) or lower (-1) in `arm` than in `than`."""
+
+    claim: str
+    source: str
+    paper: str
+    arm: str
+    than: str
+    measure: str
+    sign: int
+    view: str = ""
+
+
+_CLAIMS = (
+    _Difference(
+        "Reinforcement learning raises PAUC over supervised training",
+        "Table 2",
+        "37.6 -> 53.3 (WEB), 26.4 -> 33.6 (EGO)",
+        "rl",
+        "sft",
+        "pauc",
+        1,
+    ),
+    _Difference(
+        "It does so on another kind of video, too", "Table 2", "26.4 -> 33.6 (EGO)", "rl", "sft", "pauc", 1, "footage"
+    ),
+    _Difference(
+        "Without the repetition term more replies are duplicates",
+        "Table 6",
+        "4.2 -> 17.3 (WEB), 8.1 -> 31.9 (EGO)",
+        "no_repetition",
+        "rl",
+        "duplicates",
+        1,
+    ),
+    _Difference(
+        "Without the repetition term there are more replies",
+        "Table 6",
+        "3.3 -> 4.9 (WEB), 3.5 -> 8.0 (EGO)",
+        "no_repetition",
+        "rl",
+        "num_replies",
+        1,
+    ),
+    _Difference(
+        "Without the in-span term there are more replies",
+        "Table 6",
+        "3.3 -> 8.4 (WEB); on EGO nearly every turn",
+        "no_in_span",
+        "rl",
+        "num_replies",
+        1,
+    ),
+    _Difference(
+        "Without the in-span term PAUC is higher, bought with chatter",
+        "Table 6",
+        "53.3 -> 62.7 (WEB)",
+        "no_in_span",
+        "rl",
+        "pauc",
+        1,
+    ),
+    _Difference(
+        "Without the prefix term there are fewer replies",
+        "Table 6",
+        "3.5 -> 0.6 (EGO), 3.3 -> 3.1 (WEB)",
+        "no_prefix",
+        "rl",
+        "num_replies",
+        -1,
+    ),
+    _Difference(
+        "More frames per second at inference give a higher PAUC",
+        "Table 7",
+        "44.2 at 2 s -> 53.3 at 1 s (WEB)",
+        "rl",
+        "rl@shapes-2s",
+        "pauc",
+        1,
+    ),
+)
+
+
+def claims_of(arms: Arms) -> list[Claim]:
+    """Every claim with what was measured; arms that have no seed in common say nothing."""
+    return [_weighed(claim, arms) for claim in _CLAIMS]
+
+
+def _weighed(claim: _Difference, arms: Arms) -> Claim:
+    mine = _by_seed(arms, claim.arm, claim.measure, claim.view)
+    other = _by_seed(arms, claim.than, claim.measure, claim.view)
+    seeds = sorted(mine.keys() & other.keys())
+    difference = mean_of([mine[seed] - other[seed] for seed in seeds])
+
+    def weighed(measured: str, verdict: Verdict, why: str) -> Claim:
+        return Claim(claim.claim, claim.source, claim.paper, measured, verdict, why)
+
+    if difference is None:
+        return weighed("-", "not measured", "the arms have not been run with the same seed")
+    means = [mean_of([values[seed] for seed in seeds]) for values in (other, mine)]
+    measured = " -> ".join(f"{mean.value:.1f}" for mean in means if mean is not None)
+    if difference.half_width is None:
+        return weighed(measured, "not measured", "one seed says nothing of how sure this is")
+    side = claim.sign * difference.value
+    if side - difference.half_width > 0:
+        verdict: Verdict = "seen"
+    else:
+        verdict = "reversed" if side + difference.half_width < 0 else "not seen"
+    return weighed(measured, verdict, f"difference {_signed(difference)} over {difference.num} seeds")
+
+
+def _signed(mean: Mean) -> str:
+    return f"{mean.value:+.1f} ± {mean.half_width:.1f}"
+
+
+def _by_seed(arms: Arms, name: str, measure: str, view: str) -> dict[int, float]:
+    """The values of a measure by seed. `arm@view` names a view of an arm."""
+    name, _, other_view = name.partition("@")
+    arm = arms.get(name, {})
+    measures = arm.get(other_view or view, {}) if other_view or view else arm
+    values = measures.get(measure, [])
+    return {seed: value for seed, value in zip(arm.get("seeds", []), values, strict=False) if value is not None}
+
+
+def targets_of(arms: Arms, references: Mapping[str, Mapping[str, Any]]) -> list[Target]:
+    """What was asked of this study before it was run, by the means over seeds."""
+    oracle = references.get("shapes", {}).get("oracle_pauc")
+    least = 70.0 if oracle is None else min(70.0, 0.9 * oracle)
+    rl, sft = (lambda m, v="": _mean(arms, "rl", m, v)), (lambda m, v="": _mean(arms, "sft", m, v))
+    return [
+        _ratio("PAUC of rl over sft, shapes", rl("pauc"), sft("pauc"), at_least=1.4),
+        _bound("PAUC of rl, shapes", rl("pauc"), at_least=least),
+        _ratio("PAUC of rl over sft, footage", rl("pauc", "footage"), sft("pauc", "footage"), at_least=1.25),
+        _bound("duplicates of rl, shapes, percent", rl("duplicates"), at_most=5.0),
+        _ratio(
+            "first-reply delay of rl over sft, shapes, greedy",
+            rl("first_reply_delay_s"),
+            sft("first_reply_delay_s"),
+            at_most=0.5,
+        ),
+        _ratio(
+            "first-reply delay of rl over sft, shapes, sampled",
+            rl("first_reply_delay_s", "shapes-sampled"),
+            sft("first_reply_delay_s", "shapes-sampled"),
+            at_most=0.5,
+        ),
+        _ratio(
+            "duplicates of no_repetition over rl",
+            _mean(arms, "no_repetition", "duplicates"),
+            rl("duplicates"),
+            at_least=3,
+        ),
+        _ratio(
+            "replies of no_in_span over rl", _mean(arms, "no_in_span", "num_replies"), rl("num_replies"), at_least=2
+        ),
+    ]
+
+
+def _mean(arms: Arms, name: str, measure: str, view: str = "") -> float | None:
+    mean = mean_of(list(_by_seed(arms, name, measure, view).values()))
+    return None if mean is None else mean.value
+
+
+def _bound(target: str, value: float | None, at_least: float | None = None, at_most: float | None = None) -> Target:
+    asked = f">= {at_least:.4g}" if at_least is not None else f"<= {at_most:.4g}"
+    if value is None:
+        return Target(target, asked, "-", None)
+    met = value >= at_least if at_least is not None else value <= (at_most or 0.0)
+    return Target(target, asked, f"{value:.2f}", met)
+
+
+def _ratio(
+    target: str, value: float | None, base: float | None, at_least: float | None = None, at_most: float | None = None
+) -> Target:
+    """A bound on `value / base`, with both shown."""
+    if value is None or base is None or base == 0:
+        shown = "-" if value is None or base is None else f"{value:.2f} against 0"
+        bound = _bound(target, None, at_least, at_most)
+        return Target(target, f"x {bound.asked}", shown, None)
+    bound = _bound(target, value / base, at_least, at_most)
+    return Target(target, f"x {bound.asked}", f"x {bound.measured} ({base:.2f} -> {value:.2f})", bound.met)

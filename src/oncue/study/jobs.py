@@ -1,0 +1,219 @@
+"""Running the jobs of a study: train, score the result, and do all of them, some at a time, in processes of their own.
+
+Everything is resumable: a job that was killed goes on at its newest checkpoint, one that is done is not done again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from oncue.errors import ConfigError, DataError, RunStoppedError
+from oncue.eval.world import ClipFile, ClipSet, prepare, score_world, watch_world
+from oncue.files import write_json
+from oncue.policy.engine import Engine
+from oncue.policy.model import load_model
+from oncue.policy.sampling import Sampling
+from oncue.reward.proactive import ProactiveReward
+from oncue.score.judges import make_judge
+from oncue.study.arms import Job, View
+from oncue.train.checkpoint import latest_checkpoint
+from oncue.train.grpo import train_grpo
+from oncue.train.grpo_settings import GrpoConfig
+from oncue.train.run_dir import RunDirectory
+from oncue.train.settings import SftConfig
+from oncue.train.sft import train_sft
+
+Report = Callable[[str], None]
+MODEL = "model"  # the name of what was trained, in the files of its scores
+_MAX_NEW_TOKENS = 32  # no reply of a world needs more
+
+
+def run_folder(folder: Path, name: str) -> Path:
+    """The run directory of the job `name` (`arm/seed`) below the folder of the study."""
+    arm, seed = name.split("/")
+    return folder / arm / f"seed_{seed}"
+
+
+def view_path(folder: Path, job: Job, view: View) -> Path:
+    """Where the scores of a view are."""
+    return run_folder(folder, job.name) / f"view_{view.name}.json"
+
+
+def is_done(folder: Path, job: Job, start: str) -> bool:
+    """Whether a job has been trained and looked at from all sides. `start`: the model that the study starts from.
+
+    Raises ConfigError where it was run with other settings than it would be now.
+    """
+    if not all(view_path(folder, job, view).exists() for view in job.arm.views):
+        return False
+    RunDirectory.open(run_folder(folder, job.name), config_of(folder, job, start), resume=True)
+    return True
+
+
+def config_of(folder: Path, job: Job, start: str) -> SftConfig | GrpoConfig:
+    """The settings of a job, with the model it starts from. Raises ConfigError where that has not been trained."""
+    if job.start is None:
+        return job.arm.config(start, job.seed)
+    before = latest_checkpoint(run_folder(folder, job.start) / "checkpoints")
+    if before is None:
+        raise ConfigError(f"{job.name} starts from {job.start}, which has not been trained in {folder}; run it first")
+    return job.arm.config(str(before), job.seed)
+
+
+def run_job(folder: Path, job: Job, start: str, cache: Path, report: Report) -> None:
+    """Trains a job and scores its views; goes on where it was stopped. Raises as `train_sft` and `train_grpo`, and
+    ConfigError where another process is at it."""
+    out, config = run_folder(folder, job.name), config_of(folder, job, start)
+    with _alone(out):
+        _run_job(folder, job, config, cache, report)
+
+
+def _run_job(folder: Path, job: Job, config: SftConfig | GrpoConfig, cache: Path, report: Report) -> None:
+    out = run_folder(folder, job.name)
+
+    def tell(metrics: dict[str, Any]) -> None:
+        shown = "reward" if "reward" in metrics else "loss"
+        report(f"{job.name}: step {metrics['step']}, {shown} {metrics[shown]:.4f}")
+
+    if isinstance(config, GrpoConfig):
+        reward = ProactiveReward(make_judge(config.judge, 4), config.reward)
+        trained = train_grpo(config, reward, out, resume=True, report=tell)
+    else:
+        trained = train_sft(config, out, resume=True, report=tell)
+    for view in job.arm.views:
+        path = view_path(folder, job, view)
+        if not path.exists():
+            write_json(path, measure(trained, view, cache, config.device))
+            report(f"{job.name}: {view.name} scored")
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Keeps a second process from the same run, such as one whose parent was killed. The lock goes with the process."""
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(f"another process is at work in {out}; wait for it, or stop it") from error
+        yield
+
+
+def measure(model: Path, view: View, cache: Path, device: str | None) -> dict[str, Any]:
+    """The scores of a model from one side, with those of silence and the oracle beside them."""
+    clips, files = clips_of(view, cache)
+    sampling = Sampling(temperature=view.temperature, max_new_tokens=_MAX_NEW_TOKENS)
+    with Engine(load_model(model, device), sampling) as engine:
+        watched = watch_world(files, lambda clip: engine.open(seed=clip.index), frame_interval_s=view.frame_interval_s)
+        said = asyncio.run(watched)
+    return asyncio.run(score_world(clips, files, MODEL, said)).numbers()
+
+
+def clips_of(view: View, cache: Path) -> tuple[ClipSet, list[ClipFile]]:
+    """The clips of a view as video files; those already there are kept."""
+    clips = ClipSet(view.world, "test", view.num_clips, frame_interval_s=view.frame_interval_s)
+    return clips, prepare(cache, clips)
+
+
+def scores_of(folder: Path, job: Job, view: View) -> dict[str, Any]:
+    """What `measure` wrote. Raises DataError for a broken file."""
+    path = view_path(folder, job, view)
+    try:
+        return dict(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({error}); remove it, and it is made again") from error
+
+
+def run_all(
+    folder: Path,
+    jobs: Sequence[Job],
+    done: set[str],
+    command: Callable[[Job], list[str]],
+    num_at_once: int,
+    report: Report,
+    on_done: Callable[[], None],
+) -> None:
+    """Runs `jobs` in processes (`command` of each), `num_at_once` together, each after the one it starts from.
+
+    `done`: names of jobs that are done; grows. What a process says is in `log.txt` of its run directory. Where one
+    fails, those that do not need it go on. Raises RunStoppedError in the end if any failed.
+    """
+    waiting, running, failed = [job for job in jobs if job.name not in done], _Running(folder, num_at_once), []
+    try:
+        while waiting or running.jobs:
+            ready = [job for job in waiting if job.start is None or job.start in done]
+            for job in ready[: num_at_once - len(running.jobs)]:
+                waiting.remove(job)
+                running.start(job, command(job))
+                report(f"{job.name}: started")
+            if not running.jobs:
+                break
+            for name, code, seconds in running.ended():
+                if code:
+                    failed.append(f"{name} (exit code {code}): {_last_line(folder, name)}")
+                    report(f"{name}: failed")
+                else:
+                    done.add(name)
+                    report(f"{name}: done in {seconds:.0f} s")
+                    on_done()
+    finally:
+        running.stop()
+    if waiting or failed:
+        left = f"; not begun: {', '.join(job.name for job in waiting)}" if waiting else ""
+        raise RunStoppedError(
+            f"{len(failed)} of the jobs failed: {'; '.join(failed)}{left}. What is done is kept; "
+            "the same command goes on from there"
+        )
+
+
+class _Running:
+    """The processes at work. SIGTERM stops them too while this exists."""
+
+    def __init__(self, folder: Path, num_at_once: int) -> None:
+        self.jobs: dict[str, tuple[subprocess.Popen[bytes], float]] = {}
+        self._folder = folder
+        self._environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // num_at_once))}
+        self._before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    def start(self, job: Job, command: Sequence[str]) -> None:
+        """Starts a job; what it says goes to `log.txt`."""
+        out = run_folder(self._folder, job.name)
+        out.mkdir(parents=True, exist_ok=True)
+        with (out / "log.txt").open("ab") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log, env=self._environment)
+        self.jobs[job.name] = process, time.monotonic()
+
+    def ended(self) -> list[tuple[str, int, float]]:
+        """(name, exit code, seconds) of those that have ended, after a short wait."""
+        time.sleep(0.2)
+        found = []
+        for name, (process, started_s) in list(self.jobs.items()):
+            code = process.poll()
+            if code is not None:
+                del self.jobs[name]
+                found.append((name, code, time.monotonic() - started_s))
+        return found
+
+    def stop(self) -> None:
+        """Ends those still at work, and waits for them: they write at most what they are at."""
+        signal.signal(signal.SIGTERM, self._before)
+        for process, _ in self.jobs.values():
+            process.terminate()
+        for process, _ in self.jobs.values():
+            process.wait()
+
+
+def _last_line(folder: Path, name: str) -> str:
+    path = run_folder(folder, name) / "log.txt"
+    lines = path.read_text("utf-8", errors="replace").strip().splitlines()
+    return lines[-1] if lines else f"nothing said in {path}"

@@ -1,0 +1,68 @@
+"""What may be said from a few seeds: intervals, verdicts, targets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from oncue.study.claims import claims_of, targets_of
+from oncue.study.statistics import mean_of
+
+
+def test_the_interval_of_three_values_is_students() -> None:
+    mean = mean_of([10.0, 12.0, 14.0])
+    assert mean is not None
+    assert (mean.value, mean.num) == (12.0, 3)
+    assert mean.half_width == pytest.approx(4.303 * 2 / 3**0.5)
+    assert mean.low == pytest.approx(12 - 4.968, abs=1e-2)
+    one = mean_of([None, 5.0])
+    assert one is not None
+    assert (one.value, one.half_width, one.num) == (5.0, None, 1)
+    assert mean_of([None]) is None
+
+
+def arms(sft: list[float | None], rl: list[float | None], **more: list[float | None]) -> dict[str, Any]:
+    return {
+        "sft": {"seeds": list(range(len(sft))), "pauc": sft},
+        "rl": {"seeds": list(range(len(rl))), "pauc": rl, **more},
+    }
+
+
+@pytest.mark.parametrize(
+    ("sft", "rl", "verdict", "measured"),
+    [
+        ([40, 50, 45], [60, 71, 66], "seen", "45.0 -> 65.7"),
+        ([60, 71, 66], [40, 50, 45], "reversed", "65.7 -> 45.0"),
+        ([40, 50, 45], [70, 48, 45], "not seen", "45.0 -> 54.3"),
+        ([40], [60], "not measured", "40.0 -> 60.0"),
+        ([None, None], [60, 50], "not measured", "-"),
+        ([], [], "not measured", "-"),
+        ([40, 50, 45], [60, 71], "seen", "45.0 -> 65.5"),
+    ],
+)
+def test_a_claim_is_seen_where_the_interval_of_the_differences_says_so(
+    sft: list[float | None], rl: list[float | None], verdict: str, measured: str
+) -> None:
+    claim = claims_of(arms(sft, rl))[0]
+    assert (claim.verdict, claim.measured) == (verdict, measured)
+
+
+def test_seeds_are_compared_with_their_own() -> None:
+    """Differences within seeds are exact though the seeds differ widely; a mix-up of seeds would hide it."""
+    made = arms([10, 40, 70], [12, 42, 72.1])
+    assert claims_of(made)[0].verdict == "seen"
+    made["rl"]["seeds"] = [2, 0, 1]
+    assert claims_of(made)[0].verdict == "not seen"
+
+
+def test_targets_are_met_or_not_by_the_means() -> None:
+    made = arms([40, 40, 40], [60, 60, 60], duplicates=[0.0, 12.0, 6.0])
+    found = {target.target: target for target in targets_of(made, {"shapes": {"oracle_pauc": 60.0}})}
+    assert found["PAUC of rl over sft, shapes"].met is True
+    assert found["PAUC of rl over sft, shapes"].measured == "x 1.50 (40.00 -> 60.00)"
+    assert (found["PAUC of rl, shapes"].asked, found["PAUC of rl, shapes"].met) == (">= 54", True)
+    assert found["duplicates of rl, shapes, percent"].met is False
+    assert found["replies of no_in_span over rl"].met is None
+    without = {target.target: target for target in targets_of(made, {})}
+    assert (without["PAUC of rl, shapes"].asked, without["PAUC of rl, shapes"].met) == (">= 70", False)
