@@ -99,6 +99,22 @@ def test_what_stops_a_run_is_told_with_how_to_resume(
     assert cli.main(words(tiny_model_folder, tmp_path / "run", "--resume", "auto")) == 0
 
 
+@pytest.mark.parametrize("num_workers", ["0", "1"])
+def test_a_video_that_cannot_be_read_is_one_line_from_worker_processes_too(
+    tiny_model_folder: Path, tmp_path: Path, capsys: Any, num_workers: str
+) -> None:
+    (tmp_path / "clip.mp4").write_text("no video")
+    row = {"example_id": "one", "video": "clip.mp4", "segment": [0, 30], "gold": []}
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps({**row, "questions": [{"time_s": 0, "text": "What changes?"}]}) + "\n")
+    run = ["train", "grpo", "--recipe", "mmduet2-3b", "--model", str(tiny_model_folder), "--out", str(tmp_path / "run")]
+    more = ["--data", str(rows), "--judge", "lexical", "--num-workers", num_workers, "--device", "cpu"]
+    assert cli.main([*run, *more]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith(f"oncue: {rows}, line 1: ")
+    assert "clip.mp4" in line
+
+
 def test_numbers_that_are_not_finite(tiny_model_folder: Path, tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(grpo.torch.nn.utils, "clip_grad_norm_", lambda *_: float("nan"))
     assert cli.main(words(tiny_model_folder, tmp_path / "run")) == 1

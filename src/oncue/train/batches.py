@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import torch
-
 from oncue.clock import Clock
-from oncue.errors import InputError
 from oncue.render.base import PatchedFrame
 from oncue.render.qwen_vl import QwenVLRenderer
+from oncue.train.ahead import made_ahead
 from oncue.train.samples import TrainingBatch, TrainingSample, collate, fit, to_sample
 from oncue.train.settings import SftConfig, stage_steps
 from oncue.types import Dialogue
@@ -39,10 +37,8 @@ def step_batches(config: SftConfig, renderer: QwenVLRenderer, step: int) -> Iter
         if step >= count:
             step -= count
             continue
-        data = _StageBatches(config, index, renderer, step, count - step)
-        for made in torch.utils.data.DataLoader(data, batch_size=None, num_workers=config.num_workers):
-            if isinstance(made, InputError):
-                raise made
+        batches = _StageBatches(config, index, renderer, step)
+        for made in made_ahead(batches.batch, count - step, config.num_workers):
             yield made, index
         step = 0
 
@@ -57,26 +53,20 @@ def draw_dialogue(
     return dialogue, [renderer.frame_processor(frame) for frame in frames]
 
 
-class _StageBatches(torch.utils.data.Dataset):
-    """Batch `first + i` of a stage. What is wrong with the data comes back as a value: an error that crosses a process
-    border would arrive with a traceback in its text."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _StageBatches:
+    """The batches of a stage from its step `first` on."""
 
-    def __init__(self, config: SftConfig, stage_index: int, renderer: QwenVLRenderer, first: int, count: int) -> None:
-        self.config, self.stage_index, self.renderer = config, stage_index, renderer
-        self.first, self.count = first, count
+    config: SftConfig
+    stage_index: int
+    renderer: QwenVLRenderer
+    first: int
 
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, i: int) -> StepBatch | InputError:
-        if i >= self.count:
-            raise IndexError(i)
+    def batch(self, i: int) -> StepBatch:
+        """Batch `first + i`."""
         size = self.config.stages[self.stage_index].batch_size
         start = (self.first + i) * size
-        try:
-            drawn = [self._sample(index) for index in range(start, start + size)]
-        except InputError as error:
-            return error
+        drawn = [self._sample(index) for index in range(start, start + size)]
         samples = [sample for sample, _ in drawn]
         parts = _split(samples, self.config.micro_batch_size)
         return StepBatch(

@@ -12,7 +12,8 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from oncue.policy.model import LoadedModel, load_model
 from oncue.policy.sampling import token_logprobs
 from oncue.reward.base import Reward
 from oncue.train.advantage import group_advantages
+from oncue.train.ahead import made_ahead
 from oncue.train.checkpoint import Progress, latest_checkpoint, load_progress, not_finite, save_checkpoint, side_files
 from oncue.train.examples import RolloutExample
 from oncue.train.grpo_metrics import rollout_lines, step_metrics, warnings_of
@@ -87,7 +89,7 @@ def train_grpo(
                 report(metrics)
             if step % config.store_every_steps == 0 or step == config.num_steps:
                 lines = "".join(json.dumps(line) + "\n" for line in rollout_lines(groups, step))
-                write_text(_prepared(out / "rollouts") / f"step_{step:06d}.jsonl", lines)
+                write_text(out / "rollouts" / f"step_{step:06d}.jsonl", lines)
             if step % config.save_every_steps == 0 or step == config.num_steps:
                 keep = config.keep_checkpoints
                 final = save_checkpoint(
@@ -211,32 +213,16 @@ def _reference(config: GrpoConfig, loaded: LoadedModel) -> Any:
     return start.model.requires_grad_(False)
 
 
-@dataclass(frozen=True, slots=True)
-class _Steps(torch.utils.data.Dataset):
-    """The examples of step `first + i`, made in a worker process ahead of time."""
-
-    config: GrpoConfig
-    first: int
-
-    def __len__(self) -> int:
-        return self.config.num_steps - self.first
-
-    def __getitem__(self, i: int) -> list[RolloutExample]:
-        if i >= len(self):
-            raise IndexError(i)
-        config = self.config
-        start = (self.first + i) * config.prompts_per_step
-        clock = Clock(config.frame_interval_s)
-        return [
-            config.examples.item(index, config.seed, clock, config.frames_per_turn)
-            for index in range(start, start + config.prompts_per_step)
-        ]
+def _examples(config: GrpoConfig, first: int) -> Iterator[list[RolloutExample]]:
+    """The examples of every step from number `first` on, made in worker processes."""
+    yield from made_ahead(partial(_examples_of_step, config, first), config.num_steps - first, config.num_workers)
 
 
-def _examples(config: GrpoConfig, step: int) -> Iterator[list[RolloutExample]]:
-    yield from torch.utils.data.DataLoader(_Steps(config, step), batch_size=None, num_workers=config.num_workers)
-
-
-def _prepared(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def _examples_of_step(config: GrpoConfig, first: int, i: int) -> list[RolloutExample]:
+    """Those of step `first + i`."""
+    start = (first + i) * config.prompts_per_step
+    clock = Clock(config.frame_interval_s)
+    return [
+        config.examples.item(index, config.seed, clock, config.frames_per_turn)
+        for index in range(start, start + config.prompts_per_step)
+    ]

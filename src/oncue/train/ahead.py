@@ -1,0 +1,45 @@
+"""Data of a run made ahead of time, in worker processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import torch
+
+from oncue.errors import InputError
+
+Made = TypeVar("Made")
+
+
+def made_ahead(make: Callable[[int], Made], count: int, num_workers: int) -> Iterator[Made]:
+    """`make(0)` to `make(count - 1)`, made by `num_workers` processes (0: here, when they are asked for).
+
+    Raises an InputError of `make` as if it had been called here. `make` must be picklable.
+    """
+    data = _Ahead(make, count)
+    for made in torch.utils.data.DataLoader(data, batch_size=None, num_workers=num_workers):
+        if isinstance(made, InputError):
+            raise made
+        yield made
+
+
+@dataclass(frozen=True, slots=True)
+class _Ahead(torch.utils.data.Dataset, Generic[Made]):
+    """What is wrong with the data comes back as a value: an error that crosses a process border would arrive with a
+    traceback in its text."""
+
+    make: Callable[[int], Made]
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, i: int) -> Made | InputError:
+        if i >= self.count:
+            raise IndexError(i)
+        try:
+            return self.make(i)
+        except InputError as error:
+            return error
