@@ -23,8 +23,8 @@ class RunOptions:
     """Flags of a training run, beside the settings of its recipe."""
 
     recipe: str
-    """Where settings come from: mini (the bundled model), mini-spread (sft: it goes on, unsure when to speak) or mmduet2-3b
-    (published settings)."""
+    """Where settings come from: mini (the bundled model), mini-spread (sft: it goes on, unsure when to speak) or
+    mmduet2-3b (published settings)."""
 
     out: Path
     """The run directory."""
