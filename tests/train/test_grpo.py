@@ -19,12 +19,13 @@ from oncue.policy.model import LoadedModel, load_model
 from oncue.reward.base import Score
 from oncue.reward.judge import ExactJudge
 from oncue.reward.proactive import TERMS, ProactiveReward, Rollout
+from oncue.score.rollouts import read_rollouts
 from oncue.train.examples import WorldExamples
 from oncue.train.grpo import GrpoConfig, _Trainer, train_grpo
-from oncue.train.grpo_metrics import step_metrics, warnings_of
+from oncue.train.grpo_metrics import rollout_lines, step_metrics, warnings_of
 from oncue.train.rl_samples import policy_samples
 from oncue.train.rollouts import Group, roll_out
-from oncue.types import Episode, Reply, Silence
+from oncue.types import Episode, Exchange, Malformed, PolicyTurn, Reply, Silence, StopReason
 from oncue.world.questions import exact_level
 from tiny_model import build_tiny_model
 
@@ -249,6 +250,24 @@ def test_metrics_of_a_step(tiny_loaded: LoadedModel) -> None:
     expected = np.mean([score.total for g in judged for score in g.scores])
     assert metrics["reward"] == pytest.approx(expected)
     assert all(Rollout.of(e).turns for g in groups for e in g.episodes)
+
+
+def test_a_stored_rollout_is_the_one_that_was_rewarded_malformed_turns_too(tmp_path: Path) -> None:
+    example = EXAMPLES.item(0, 0, CLOCK, 1)
+    actions = [Reply("A square."), Malformed("<|image_pad|> words", "a mark inside"), Silence(), Reply("It left.")]
+    exchanges = tuple(
+        Exchange(turn, PolicyTurn(action, sampled=True)) for turn, action in zip(example.turns, actions, strict=True)
+    )
+    episode = Episode(example.task, exchanges, StopReason.SOURCE_ENDED)
+    group = Group(example, (episode,), (Score((1.0,), dict.fromkeys(TERMS, 0.0)),), (0.0,))
+    (line,) = rollout_lines([group], 5)
+    (tmp_path / "rollouts.jsonl").write_text(json.dumps(line) + "\n")
+    (stored,) = read_rollouts(tmp_path / "rollouts.jsonl")
+    assert stored.rollout == replace(Rollout.of(episode), gold=stored.rollout.gold)
+    assert [reply.text for reply in stored.rollout.replies] == ["A square.", "It left."]
+    assert line["malformed"] == [
+        {"time": example.turns[1].clock_s, "text": "<|image_pad|> words", "reason": "a mark inside"}
+    ]
 
 
 def test_warnings() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from oncue.reward.proactive import TERMS, Rollout
 from oncue.reward.spans import replies_in
 from oncue.score.recorded import judgement_lines
+from oncue.score.rollouts import StoredRollout, rollout_line
 from oncue.train.rollouts import Group
 from oncue.types import Episode, Malformed, Reply, Silence
 
@@ -44,6 +45,7 @@ def step_metrics(groups: Sequence[Group]) -> dict[str, Any]:
 def rollout_lines(groups: Sequence[Group], step: int) -> list[dict[str, Any]]:
     """One line per rollout, in the form that `oncue score rewards` reads, with what the run made of it.
 
+    A malformed turn is a silent one there, as it is to the reward; what it said stands under `malformed`.
     `example` is the number of the example, from which it can be made again; `judgements` are lines as its replay:FILE
     reads them, left out where no judge was asked.
     """
@@ -51,28 +53,19 @@ def rollout_lines(groups: Sequence[Group], step: int) -> list[dict[str, Any]]:
     for group in groups:
         members = zip(group.episodes, group.scores, group.advantages, strict=True)
         for member, (episode, score, advantage) in enumerate(members):
-            rollout = Rollout.of(episode)
             name = f"{step}/{episode.task.task_id}/{member}"
             judged = {} if score.judgements is None else {"judgements": list(judgement_lines(name, score.judgements))}
+            sampled = [(e.observed.clock_s, e.acted.action) for e in episode.exchanges if e.acted.sampled]
             lines.append(
                 {
-                    "episode_id": name,
+                    **rollout_line(StoredRollout(name, Rollout.of(episode))),
                     "example": group.example.index,
                     "questions": [{"time": q.time_s, "text": q.text} for q in episode.task.questions],
-                    "gold": [
-                        {
-                            "question": g.question,
-                            "content": g.content,
-                            "reply_timespan": [g.span.start_s, g.span.end_s],
-                        }
-                        for g in episode.task.gold
+                    "malformed": [
+                        {"time": time_s, "text": action.text, "reason": action.reason}
+                        for time_s, action in sampled
+                        if isinstance(action, Malformed)
                     ],
-                    "turns": [
-                        {"time": e.observed.clock_s, "text": _text(e.acted.action)}
-                        for e in episode.exchanges
-                        if e.acted.sampled
-                    ],
-                    "previous_replies": list(rollout.previous),
                     **dict(score.terms),
                     "reward": score.total,
                     "unscored": score.num_unscored,
@@ -106,10 +99,6 @@ def warnings_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _mean(rows: Sequence[Mapping[str, Any]], name: str) -> float:
     return float(np.mean([row[name] for row in rows]))
-
-
-def _text(action: object) -> str:
-    return action.text if isinstance(action, Reply | Malformed) else "NO REPLY"
 
 
 def _num_repeated(episode: Episode) -> int:
