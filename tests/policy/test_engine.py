@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,12 +13,13 @@ import torch
 from policy_support import RecordingEngine, drawn_indices, hold, say, shown, stock_logits
 
 from oncue.errors import ContextFullError, InputError
+from oncue.policy.answer import Answer
 from oncue.policy.choose import banned_tokens
 from oncue.policy.engine import Engine, Sampling
 from oncue.policy.model import LoadedModel, load_model
 from oncue.policy.sampling import token_logprobs
 from oncue.render.decision import Lead
-from oncue.render.qwen_vl import DEFAULT_SYSTEM, PROACTIVE_SYSTEM
+from oncue.render.qwen_vl import DEFAULT_SYSTEM, PROACTIVE_SYSTEM, QwenVLRenderer
 from oncue.types import EnvTurn, FrameBatch, PolicyTurn, Reply, Silence
 from tiny_model import build_tiny_model, random_turn
 
@@ -235,6 +237,74 @@ def test_a_failed_forward_is_rolled_back(
             return got + [answer.token_ids for answer in await hold(session, turns[1:])]
 
     assert asyncio.run(go()) == expected
+
+
+@pytest.mark.parametrize("part", ["choose", "settle"])
+def test_an_error_after_the_forward_is_rolled_back_for_all_who_shared_it(
+    tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    turns = shown(4)
+
+    async def go(engine: Engine, error: type[Exception] | None) -> list[list[tuple[int, ...]]]:
+        with engine.open(seed=7) as one, engine.open(seed=8) as two:
+            got = [[a.token_ids for a in await asyncio.gather(*(s.respond(turns[0]) for s in (one, two)))]]
+            if error is not None:
+                held = [(s.context_ids, s._state.slot.length) for s in (one, two)]
+                with monkeypatch.context() as patch:
+                    patch.setattr(*fails_late(part, error))
+                    failed = await asyncio.gather(*(s.respond(turns[1]) for s in (one, two)), return_exceptions=True)
+                assert [type(f) for f in failed] == [error, error]
+                assert held == [(s.context_ids, s._state.slot.length) for s in (one, two)]
+            for turn in turns[1:]:
+                got.append([a.token_ids for a in await asyncio.gather(*(s.respond(turn) for s in (one, two)))])
+            return got
+
+    calm = asyncio.run(go(Engine(tiny_loaded, WARM), None))
+    assert asyncio.run(go(Engine(tiny_loaded, WARM), MemoryError)) == calm
+
+
+def fails_late(part: str, error: type[Exception]) -> tuple[type, str, object]:
+    """What to patch so that choosing fails once an answer has begun, or reading one that is over."""
+    if part == "settle":
+
+        def unread(*_: object, **__: object) -> None:
+            raise error("late")
+
+        return QwenVLRenderer, "read_action", unread
+    whole, calls = Answer.advance, itertools.count()
+
+    def stops(*args: Any) -> None:
+        whole(*args)  # it has chosen, and used its random numbers
+        if next(calls) >= 2:
+            raise error("late")
+
+    return Answer, "advance", stops
+
+
+def test_answers_under_way_when_the_engine_closes_leave_nothing_behind(
+    tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine(tiny_loaded, WARM)
+    choose, num_done = engine._chooser.choose, []
+
+    def closes(answers: list[Answer], logits_RV: torch.Tensor) -> None:
+        choose(answers, logits_RV)
+        num_done.append(sum(answer.done for answer in answers))
+        engine._thread.shutdown(wait=False)
+
+    async def go() -> None:
+        session = engine.open(seed=7)
+        await session.respond(shown(1)[0])
+        held = session.context_ids, session._state.slot.length, session._state.generator.get_state().tolist()
+        monkeypatch.setattr(engine._chooser, "choose", closes)
+        with pytest.raises(RuntimeError, match="shutdown"):
+            await asyncio.wait_for(session.respond(shown(2)[1]), 5)
+        assert num_done == [0]  # so it was speaking
+        assert held == (session.context_ids, session._state.slot.length, session._state.generator.get_state().tolist())
+        session.close()
+        assert engine.num_slots_taken == 0
+
+    asyncio.run(go())
 
 
 def test_the_context_limit_is_an_error_that_changes_nothing(tmp_path: Path) -> None:

@@ -143,15 +143,15 @@ class Answer:
         self.state.forget(num_before + self.num_fed)  # what was drafted and not said
 
     def settle(self) -> PolicyTurn | None:
-        """Write the finished answer into the session's prefix."""
+        """Write the finished answer into the session's prefix; on an error nothing is written."""
         state, observed = self.state, self.waiting.observed
         kept = self.decision.kept(self.chosen) if observed else ()
+        action = self.renderer.read_action(self.chosen, truncated=self.forced) if observed else None
         state.context_ids += [*self.turn_ids, *kept]
         state.pending_ids, state.pending_frames = list(kept[self.num_fed :]), []
         state.next_position = self.answer_position + self.num_fed
-        if observed is None:
+        if observed is None or action is None:
             return None
-        action = self.renderer.read_action(self.chosen, truncated=self.forced)
         state.end_turn(
             PastTurn(observed.text, self.frames, tuple(self.chosen), isinstance(action, Reply)),
             self.decision.lead_after(self.chosen),

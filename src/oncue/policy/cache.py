@@ -73,8 +73,8 @@ class KVPool:
         with self._lock:
             return sum(states.nbytes for kept in self._free.values() for states in kept)
 
-    def take(self, num_tokens: int) -> KVSlot:
-        """An empty slot with room for at least `num_tokens`."""
+    def take(self, num_tokens: int = 1) -> KVSlot:
+        """An empty slot with room for at least `num_tokens`, and never for less than the smallest capacity."""
         with self._lock:
             self._num_taken += 1
         return KVSlot(self._states(num_tokens))

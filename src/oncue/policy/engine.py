@@ -31,7 +31,6 @@ from oncue.types import EnvTurn, PolicyTurn, Reply
 __all__ = ["Engine", "Sampling", "Window"]
 
 _CLOSED = "the session was closed while it was answering a turn"
-_FIRST_TOKENS = 256  # what a new session's slot holds at least
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,7 +102,7 @@ class Engine:
         """
         part = self.renderer.system_block(self.renderer.proactive_system if system is None else system)
         number, generator = self._admit(seed)
-        slot = self._pool.take(_FIRST_TOKENS)
+        slot = self._pool.take()
         system_ids = tuple(part.token_ids.tolist())
         return EngineSession(self, SessionState(number, slot, generator, window or self._window, system_ids))
 
@@ -176,8 +175,8 @@ class Engine:
             try:
                 outcomes = await loop.run_in_executor(self._thread, self._step, taken, loop)
             except Exception as error:  # closed in the meantime, or a defect of ours: nobody may wait for ever
-                waiting = [*taken, *(answer.waiting for answer in self._answers)]
-                outcomes, self._answers = [_Outcome(w, error) for w in waiting], []
+                outcomes = [_Outcome(w, error) for w in taken] + [_failed(a, error) for a in self._answers]
+                self._answers = []
             for outcome in outcomes:
                 self._deliver(outcome)
 
@@ -280,8 +279,23 @@ class Engine:
             if len(answers) > 1:
                 half = len(answers) // 2
                 return self._advance(answers[:half]) + self._advance(answers[half:])
-            answers[0].undo()
-            answers[0].done = True
-            return [_Outcome(answers[0].waiting, error)]
-        self._chooser.choose(answers, logits_RV)
-        return [_Outcome(answer.waiting, answer.settle()) for answer in answers if answer.done]
+            return [_failed(answers[0], error)]
+        try:
+            self._chooser.choose(answers, logits_RV)
+        except Exception as error:
+            return [_failed(answer, error) for answer in answers]
+        return [_settled(answer) for answer in answers if answer.done]
+
+
+def _settled(answer: Answer) -> _Outcome:
+    try:
+        return _Outcome(answer.waiting, answer.settle())
+    except Exception as error:  # carried to the caller of `respond`
+        return _failed(answer, error)
+
+
+def _failed(answer: Answer, error: Exception) -> _Outcome:
+    """The error; the session is as it was before the turn."""
+    answer.undo()
+    answer.done = True
+    return _Outcome(answer.waiting, error)
