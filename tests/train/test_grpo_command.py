@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,8 @@ def test_a_dry_run_writes_nothing(tiny_model_folder: Path, tmp_path: Path, capsy
         (("--held-out-from", "rows.jsonl"), "--data"),
         (("--max-tokens", "50"), "max_tokens = 50"),
         (("--frozen", "no.such"), "no parameter"),
+        (("--judge-server.timeout-s", "3"), "--judge-server.timeout-s is for openai:MODEL@URL"),
+        (("--judge", "openai:m@http://x", "--judge-server.max-at-once", "0"), "max_at_once >= 1"),
     ],
 )
 def test_bad_input_is_one_line(
@@ -97,6 +101,44 @@ def test_what_stops_a_run_is_told_with_how_to_resume(
         assert cli.main(words(tiny_model_folder, tmp_path / "run")) == 1
     assert re.search(told, capsys.readouterr().err.splitlines()[-1])
     assert cli.main(words(tiny_model_folder, tmp_path / "run", "--resume", "auto")) == 0
+
+
+def test_a_judge_is_asked_as_the_flags_say(
+    tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Made(Exception):
+        pass
+
+    def make_judge(spec: str, max_score: int, options: Any) -> None:
+        raise Made(spec, max_score, options.timeout_s, options.max_tokens, options.request_fields, options.cache)
+
+    monkeypatch.setattr("oncue.score.judges.make_judge", make_judge)
+    more = ["--judge", "openai:m@http://x", "--judge-server.timeout-s", "3", "--judge-server.max-tokens", "2000"]
+    more += ["--judge-server.request-fields", '{"seed": 1}', "--judge-server.cache", str(tmp_path / "kept")]
+    with pytest.raises(Made) as made:
+        cli.main(words(tiny_model_folder, tmp_path / "run", *more))
+    assert made.value.args == ("openai:m@http://x", 4, 3.0, 2000, {"seed": 1}, tmp_path / "kept")
+
+
+def test_a_disk_that_is_full_leaves_a_run_that_goes_on(tiny_model_folder: Path, tmp_path: Path) -> None:
+    """No file may grow beyond a size that settings fit into and a checkpoint does not: writing really fails."""
+    started = words(tiny_model_folder, tmp_path / "run")
+    limit = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, resource.RLIM_INFINITY)); "
+    code = limit + "from oncue.cli import main; sys.exit(main(sys.argv[1:]))"
+    ended = subprocess.run([sys.executable, "-c", code, *started], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    line = ended.stderr.strip().splitlines()[-1]
+    assert line.startswith("oncue: ")
+    assert "File too large" in line
+    assert "--resume auto" in line
+    assert "Traceback" not in ended.stderr
+    assert not list((tmp_path / "run" / "checkpoints").glob("step_*"))  # not even half of one
+    assert cli.main([*started, "--resume", "auto"]) == 0
+    assert cli.main(words(tiny_model_folder, tmp_path / "whole")) == 0
+    runs = [
+        [json.loads(x) for x in (tmp_path / n / "metrics.jsonl").read_text().splitlines()] for n in ("run", "whole")
+    ]
+    assert [row["reward"] for row in runs[0]] == [row["reward"] for row in runs[1]]
 
 
 @pytest.mark.parametrize("num_workers", ["0", "1"])
@@ -141,7 +183,7 @@ def test_the_published_settings() -> None:
 def test_the_mini_settings() -> None:
     config = grpo_recipe("mini")
     assert (config.group_size, config.prompts_per_step, config.micro_batch_size) == (4, 8, 16)
-    assert (config.sampling.temperature, config.sampling.top_k, config.sampling.max_new_tokens) == (1.0, 0, 16)
+    assert (config.sampling.temperature, config.sampling.top_k, config.sampling.max_new_tokens) == (0.7, 0, 16)
     assert (config.learning_rate, config.warmup_steps, config.betas) == (1e-4, 10, (0.9, 0.98))
     assert (config.examples.num_turns, config.examples.history_turns) == ((20, 20), (0, 8))
     assert config.frozen

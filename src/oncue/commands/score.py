@@ -9,15 +9,15 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from typing import TYPE_CHECKING, Literal, TextIO
 
 import tyro
 
+from oncue.commands.judging import JudgeServer
 from oncue.commands.progress import Progress
-from oncue.errors import ConfigError
-from oncue.files import prepare_folder, replacing, user_cache
+from oncue.files import prepare_folder, replacing
 
 if TYPE_CHECKING:
     from oncue.eval.table import TextTable
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     Answering = Judge | Mapping[str, Judgements]
 
-_FOR_SERVERS = ("cache", "max_at_once", "timeout_s", "max_tokens", "max_failed_share", "request_fields")
 _NUM_REASONS = 3  # shown of those for which judgements are missing
 
 
@@ -68,24 +67,7 @@ class ScoreRewards:
     record: Path | None = None
     """File for what the judge decided, in the format of replay:FILE."""
 
-    cache: Path | None = None
-    """openai: SQLite file that keeps the answers. By default oncue/judge.sqlite3 in the user's cache folder."""
-
-    max_at_once: int = 16
-    """openai: requests on the way at once."""
-
-    timeout_s: float = 60.0
-    """openai: time limit of a request."""
-
-    max_tokens: int = 16
-    """openai: longest answer; a model that thinks first needs thousands."""
-
-    max_failed_share: float = 0.2
-    """openai: stop when more than this share of 50 answers failed among the newest 50."""
-
-    request_fields: str = "{}"
-    """openai: JSON object of more fields for every request, such as {"chat_template_kwargs": {"enable_thinking":
-    false}}."""
+    server: tyro.conf.OmitArgPrefixes[JudgeServer] = field(default_factory=JudgeServer)
 
     json: bool = False
     """One JSON object per rollout on stdout; everything else goes to stderr."""
@@ -153,36 +135,12 @@ class ScoreRewards:
 
     def _judge(self) -> Answering:
         """A judge, or what one decided. Raises ConfigError for flags that would do nothing with it."""
-        from oncue.score.judges import make_judge
         from oncue.score.recorded import PREFIX, read_judgements
 
-        if self.judge.startswith("openai:"):
-            return make_judge(self.judge, 4, self._options())
-        unused = [name for name in _FOR_SERVERS if getattr(self, name) != getattr(type(self), name)]
-        if unused:
-            flag = "--" + unused[0].replace("_", "-")
-            raise ConfigError(f"{flag} is for openai:MODEL@URL; leave it out with --judge {self.judge}")
         if self.judge.startswith(PREFIX):
+            self.server.check_unused(self.judge)
             return read_judgements(Path(self.judge.removeprefix(PREFIX)))
-        return make_judge(self.judge, 4)
-
-    def _options(self) -> Any:
-        from oncue.reward.server_judge import JudgeOptions
-
-        try:
-            more = json.loads(self.request_fields)
-        except json.JSONDecodeError as error:
-            raise ConfigError(f"--request-fields is not JSON ({error}); expected an object of fields") from error
-        if not isinstance(more, dict):
-            raise ConfigError(f"--request-fields must be a JSON object, got {self.request_fields!r:.80}")
-        return JudgeOptions(
-            max_at_once=self.max_at_once,
-            timeout_s=self.timeout_s,
-            max_tokens=self.max_tokens,
-            request_fields=more,
-            cache=self.cache or user_cache() / "judge.sqlite3",
-            max_failed_share=self.max_failed_share,
-        )
+        return self.server.judge(self.judge, 4)
 
 
 def _warn_of_strays(stored: Sequence[StoredRollout], recorded: Mapping[str, Judgements]) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from oncue.commands.judging import JudgeServer
 from oncue.commands.training import RunOptions, TrainCommand, check_files, parse_settings
 from oncue.errors import ConfigError
-from oncue.files import user_cache
+
+if TYPE_CHECKING:
+    from oncue.reward.judge import Judge
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,9 @@ class _GrpoOptions(RunOptions):
 
     held_out_from: tuple[Path, ...] = ()
     """Files of supervised training (JSONL rows): examples of --data whose video stands in them are refused."""
+
+    judge_server: JudgeServer = field(default_factory=JudgeServer)
+    """How a judge openai:MODEL@URL is asked. It may differ when a run is resumed."""
 
 
 class TrainGrpo(TrainCommand):
@@ -69,11 +75,10 @@ class TrainGrpo(TrainCommand):
 
     def train(self) -> Path:
         from oncue.reward.proactive import ProactiveReward
-        from oncue.reward.server_judge import JudgeOptions, ServerJudge
-        from oncue.score.judges import make_judge
+        from oncue.reward.server_judge import ServerJudge
         from oncue.train.grpo import train_grpo
 
-        judge = make_judge(self.config.judge, 4, JudgeOptions(cache=user_cache() / "judge.sqlite3"))
+        judge = self._judge()
         reward = ProactiveReward(judge, self.config.reward)
         try:
             return train_grpo(self.config, reward, self.options.out, resume=self.resumes, report=self.report)
@@ -93,8 +98,11 @@ class TrainGrpo(TrainCommand):
         )
 
     def plan(self) -> Iterator[str]:
-        from oncue.score.judges import make_judge
         from oncue.train.grpo_plan import plan_grpo
 
-        make_judge(self.config.judge, 4)
+        self._judge()
         yield from plan_grpo(self.config)
+
+    def _judge(self) -> Judge:
+        judge: Judge = self.options.judge_server.judge(self.config.judge, 4, prefix="--judge-server.")
+        return judge
