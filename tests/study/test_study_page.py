@@ -197,14 +197,8 @@ def test_views_that_are_missing_leave_nothing(results: dict[str, Any]) -> None:
 
 
 def test_a_study_that_has_just_begun_has_a_page(results: dict[str, Any]) -> None:
-    study = {
-        **results["study"],
-        "complete": False,
-        "missing": ["sft/0"],
-        "references": {},
-        "curves": {},
-        "settings": {},
-    }
+    study = results["study"] | {"complete": False, "missing": ["sft/0"]}
+    study |= {"references": {}, "curves": {}, "settings": {}}
     page = Parsed(study_page({"sft": arm(31, 0), "rl": arm(51, 0), "study": study}))
     assert not page.number_tables()
     assert "svg" not in [tag for tag, _ in page.tags]
