@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 import torch
 
-from oncue.errors import InputError
+from oncue.errors import InputError, RunStoppedError
 
 Made = TypeVar("Made")
 
@@ -16,10 +16,20 @@ Made = TypeVar("Made")
 def made_ahead(make: Callable[[int], Made], count: int, num_workers: int) -> Iterator[Made]:
     """`make(0)` to `make(count - 1)`, made by `num_workers` processes (0: here, when they are asked for).
 
-    Raises an InputError of `make` as if it had been called here. `make` must be picklable.
+    Raises an InputError of `make` as if it had been called here, and RunStoppedError when a process was killed. `make`
+    must be picklable.
     """
-    data = _Ahead(make, count)
-    for made in torch.utils.data.DataLoader(data, batch_size=None, num_workers=num_workers):
+    loader = iter(torch.utils.data.DataLoader(_Ahead(make, count), batch_size=None, num_workers=num_workers))
+    for _ in range(count):
+        try:
+            made = next(loader)
+        except RuntimeError as error:
+            if not str(error).startswith("DataLoader worker (pid"):
+                raise
+            raise RunStoppedError(
+                f"a process that makes training data was ended from outside, often for want of memory ({error}); the "
+                "same command with --resume auto goes on from the newest checkpoint; --num-workers 0 does without it"
+            ) from error
         if isinstance(made, InputError):
             raise made
         yield made
