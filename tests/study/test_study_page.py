@@ -19,6 +19,7 @@ NASTY = '</script><script>alert(1)</script><!-- <b onclick="x">\'&amp; {{slot}}'
 DECIMALS = {
     "pauc": 1,
     "duplicates": 1,
+    "num_following": 0,
     "num_replies": 2,
     "first_reply_delay_s": 2,
     "false_replies_per_quiet_min": 2,

@@ -34,6 +34,12 @@ MEASURES = (
         (0.0, 100.0),
     ),
     Measure("duplicates", "Duplicates, %", 1, "replies that only say again what was said", (0.0, 100.0)),
+    Measure(
+        "num_following",
+        "of following replies",
+        0,
+        "replies after another one in the same span, of which duplicates are a share: of a few it says little",
+    ),
     Measure("num_replies", "Replies per clip", 2, "all replies, due or not"),
     Measure(
         "first_reply_delay_s",
