@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from oncue.study.claims import claims_of, targets_of
-from oncue.study.statistics import mean_of
+from oncue.study.intervals import mean_of
 
 
 def test_the_interval_of_three_values_is_students() -> None:
@@ -44,16 +44,34 @@ def arms(sft: list[float | None], rl: list[float | None], **more: list[float | N
 def test_a_claim_is_seen_where_the_interval_of_the_differences_says_so(
     sft: list[float | None], rl: list[float | None], verdict: str, measured: str
 ) -> None:
-    claim = claims_of(arms(sft, rl))[0]
+    claim = claims_of(arms(sft, rl), {})[0]
     assert (claim.verdict, claim.measured) == (verdict, measured)
 
 
 def test_seeds_are_compared_with_their_own() -> None:
     """Differences within seeds are exact though the seeds differ widely; a mix-up of seeds would hide it."""
     made = arms([10, 40, 70], [12, 42, 72.1])
-    assert claims_of(made)[0].verdict == "seen"
+    assert claims_of(made, {})[0].verdict == "seen"
     made["rl"]["seeds"] = [2, 0, 1]
-    assert claims_of(made)[0].verdict == "not seen"
+    assert claims_of(made, {})[0].verdict == "not seen"
+
+
+def test_a_trend_is_of_stretches_of_the_training() -> None:
+    """Twenty steps: the start is steps 1 and 2, soon after are steps 4 to 7, the end are the last four."""
+
+    def curve(seed: int, soon: float) -> dict[str, Any]:
+        replies = [2.0] * 2 + [50.0] + [soon + 0.1 * seed] * 4 + [50.0] * 9 + [3.0 - 0.1 * seed] * 4
+        return {"seed": seed, "replies_per_episode": replies, "reward_pauc": [0.5 + 0.01 * seed] * 20}
+
+    def found(soon: float) -> dict[str, Any]:
+        curves = {"rl": [curve(seed, soon) for seed in range(3)]}
+        return {claim.claim: claim for claim in claims_of({}, curves) if claim.source == "Fig. 5"}
+
+    dip = found(1.0)
+    assert [claim.verdict for claim in dip.values()] == ["seen", "seen", "not seen", "not seen"]
+    assert dip["At first there are fewer replies"].measured == "2.00 -> 1.10"
+    assert dip["then there are more"].measured == "1.10 -> 2.90"
+    assert found(2.5)["At first there are fewer replies"].verdict == "reversed"
 
 
 def test_targets_are_met_or_not_by_the_means() -> None:

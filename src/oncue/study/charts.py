@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 
-from oncue.study.statistics import Mean, mean_of
+from oncue.study.intervals import Mean, mean_of
 from oncue.study.tables import decimal, mean_text
 
 SMOOTHED_STEPS = 10

@@ -6,11 +6,12 @@ reports; reversed where it lies on the other; and not seen where it holds zero.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from oncue.study.statistics import Mean, mean_of
+from oncue.study.intervals import Mean, mean_of
 
 Verdict = Literal["seen", "not seen", "reversed", "not measured"]
 Arms = Mapping[str, Mapping[str, Any]]
@@ -52,6 +53,37 @@ class _Difference:
     view: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Trend:
+    """That `measure` of the rollouts of `arm` is higher (`sign` 1) or lower (-1) in a later stretch of the training
+    than in an earlier one. Stretches are shares of all steps."""
+
+    claim: str
+    source: str
+    paper: str
+    arm: str
+    measure: str
+    before: tuple[float, float]
+    after: tuple[float, float]
+    sign: int
+
+
+_START, _SOON, _END = (0.0, 0.1), (0.15, 0.35), (0.8, 1.0)
+_TRENDS = (
+    _Trend(
+        "At first there are fewer replies",
+        "Fig. 5",
+        "steps 0 to 180 of 489",
+        "rl",
+        "replies_per_episode",
+        _START,
+        _SOON,
+        -1,
+    ),
+    _Trend("then there are more", "Fig. 5", "steps 180 to 450", "rl", "replies_per_episode", _SOON, _END, 1),
+    _Trend("At first PAUC falls", "Fig. 5", "steps 0 to 180 of 489", "rl", "reward_pauc", _START, _SOON, -1),
+    _Trend("then it grows", "Fig. 5", "steps 180 to 450", "rl", "reward_pauc", _SOON, _END, 1),
+)
 _CLAIMS = (
     _Difference(
         "Reinforcement learning raises PAUC over supervised training",
@@ -122,24 +154,40 @@ _CLAIMS = (
 )
 
 
-def claims_of(arms: Arms) -> list[Claim]:
-    """Every claim with what was measured; arms that have no seed in common say nothing."""
-    return [_weighed(claim, arms) for claim in _CLAIMS]
+def claims_of(arms: Arms, curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Claim]:
+    """Every claim with what was measured; arms that have no seed in common say nothing. `curves`: of each arm, one per
+    seed (`results_of`)."""
+    found = []
+    for claim in _CLAIMS:
+        mine = _by_seed(arms, claim.arm, claim.measure, claim.view)
+        found.append(_weighed(claim, _by_seed(arms, claim.than, claim.measure, claim.view), mine))
+    for trend in _TRENDS:
+        before, after = (
+            {curve["seed"]: _stretch(curve[trend.measure], shares) for curve in curves.get(trend.arm, ())}
+            for shares in (trend.before, trend.after)
+        )
+        found.append(_weighed(trend, before, after))
+    return found
 
 
-def _weighed(claim: _Difference, arms: Arms) -> Claim:
-    mine = _by_seed(arms, claim.arm, claim.measure, claim.view)
-    other = _by_seed(arms, claim.than, claim.measure, claim.view)
-    seeds = sorted(mine.keys() & other.keys())
-    difference = mean_of([mine[seed] - other[seed] for seed in seeds])
+def _stretch(values: Sequence[float], shares: tuple[float, float]) -> float:
+    """The mean over a stretch of the steps, at least one."""
+    first = min(round(shares[0] * len(values)), len(values) - 1)
+    return statistics.fmean(values[first : max(round(shares[1] * len(values)), first + 1)])
+
+
+def _weighed(claim: _Difference | _Trend, before: Mapping[int, float], after: Mapping[int, float]) -> Claim:
+    """The claim that numbers by seed differ as it says."""
+    seeds = sorted(before.keys() & after.keys())
+    difference = mean_of([after[seed] - before[seed] for seed in seeds])
 
     def weighed(measured: str, verdict: Verdict, why: str) -> Claim:
         return Claim(claim.claim, claim.source, claim.paper, measured, verdict, why)
 
     if difference is None:
         return weighed("-", "not measured", "the arms have not been run with the same seed")
-    means = [mean_of([values[seed] for seed in seeds]) for values in (other, mine)]
-    measured = " -> ".join(f"{mean.value:.1f}" for mean in means if mean is not None)
+    means = [mean_of([values[seed] for seed in seeds]) for values in (before, after)]
+    measured = " -> ".join(_figure(mean.value) for mean in means if mean is not None)
     if difference.half_width is None:
         return weighed(measured, "not measured", "one seed says nothing of how sure this is")
     side = claim.sign * difference.value
@@ -150,8 +198,13 @@ def _weighed(claim: _Difference, arms: Arms) -> Claim:
     return weighed(measured, verdict, f"difference {_signed(difference)} over {difference.num} seeds")
 
 
+def _figure(value: float) -> str:
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
 def _signed(mean: Mean) -> str:
-    return f"{mean.value:+.1f} ± {mean.half_width:.1f}"
+    sign = "+" if mean.value >= 0 else ""
+    return f"{sign}{_figure(mean.value)} ± {_figure(mean.half_width or 0.0)}"
 
 
 def _by_seed(arms: Arms, name: str, measure: str, view: str) -> dict[int, float]:

@@ -12,6 +12,7 @@ from oncue.eval.table import rounded
 from oncue.study.arms import Arm, Job, Study, View
 from oncue.study.claims import claims_of, targets_of
 from oncue.study.jobs import MODEL, config_of, run_folder, scores_of
+from oncue.train.grpo_settings import GrpoConfig
 from oncue.train.run_dir import RunDirectory
 
 CURVES = (
@@ -34,6 +35,12 @@ def results_of(study: Study, folder: Path, start: str, done: set[str]) -> dict[s
     """
     arms = {arm.name: _arm(arm, folder, done) for arm in study.arms}
     missing = [job.name for job in study.jobs() if job.name not in done]
+    references = _references(study, folder, done)
+    curves = {
+        arm.name: [_curve(folder, job) for job in jobs]
+        for arm in study.arms
+        if (jobs := _jobs(arm, done)) and isinstance(config_of(folder, jobs[0], start), GrpoConfig)
+    }
     return {
         **arms,
         "study": {
@@ -43,14 +50,10 @@ def results_of(study: Study, folder: Path, start: str, done: set[str]) -> dict[s
             "oncue": __version__,
             "complete": not missing,
             "missing": missing,
-            "references": _references(study, folder, done),
-            "curves": {
-                arm.name: curves
-                for arm in study.arms
-                if (curves := [_curve(folder, job) for job in _jobs(arm, done) if _is_rl(folder, job, start)])
-            },
-            "claims": [to_plain(claim) for claim in claims_of(arms)],
-            "targets": [to_plain(target) for target in targets_of(arms, _references(study, folder, done))],
+            "references": references,
+            "curves": curves,
+            "claims": [to_plain(claim) for claim in claims_of(arms, curves)],
+            "targets": [to_plain(target) for target in targets_of(arms, references)],
             "settings": {
                 arm.name: to_plain(config_of(folder, jobs[0], start))
                 for arm in study.arms
@@ -107,12 +110,6 @@ def _references(study: Study, folder: Path, done: set[str]) -> dict[str, Any]:
                     "temperature": view.temperature,
                 }
     return found
-
-
-def _is_rl(folder: Path, job: Job, start: str) -> bool:
-    from oncue.train.grpo_settings import GrpoConfig
-
-    return isinstance(config_of(folder, job, start), GrpoConfig)
 
 
 def _curve(folder: Path, job: Job) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
-from oncue.study.statistics import Mean, mean_of
+from oncue.study.intervals import Mean, mean_of
 
 NULL = "-"
 
