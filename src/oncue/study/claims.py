@@ -107,6 +107,16 @@ _CLAIMS = (
         1,
     ),
     _Difference(
+        "The same, where replies are sampled as in training",
+        "Table 6",
+        "4.2 -> 17.3 (WEB), 8.1 -> 31.9 (EGO)",
+        "no_repetition",
+        "rl",
+        "duplicates",
+        1,
+        "shapes-sampled",
+    ),
+    _Difference(
         "Without the repetition term there are more replies",
         "Table 6",
         "3.3 -> 4.9 (WEB), 3.5 -> 8.0 (EGO)",
