@@ -1,4 +1,5 @@
-"""Writes the results table of README.md from the scores in this folder. `make results` makes them and calls this."""
+"""Writes the tables of README.md: results from the scores in this folder (`make results` makes them and calls this), and
+the study from docs/studies (`oncue study mmduet2-mini`, then this)."""
 
 from __future__ import annotations
 
@@ -7,7 +8,9 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 README = HERE.parent.parent / "README.md"
+STUDY = HERE.parent / "studies" / "mmduet2-mini" / "results.json"
 START, END = "<!-- results: made by docs/results/to_readme.py -->", "<!-- end of results -->"
+STUDY_START, STUDY_END = "<!-- study: made by docs/results/to_readme.py -->", "<!-- end of study -->"
 
 
 def world_rows() -> list[str]:
@@ -59,9 +62,41 @@ def main() -> None:
             *clip_rows(),
         ]
     )
-    text = README.read_text("utf-8")
-    before, rest = text.split(START)
-    README.write_text(f"{before}{START}\n{table}\n{END}{rest.split(END)[1]}", "utf-8")
+    text = between(README.read_text("utf-8"), START, END, table)
+    if STUDY.exists():
+        text = between(text, STUDY_START, STUDY_END, study_table())
+    README.write_text(text, "utf-8")
+
+
+def between(text: str, start: str, end: str, table: str) -> str:
+    """The text with what stands between two marks replaced."""
+    before, rest = text.split(start)
+    return f"{before}{start}\n{table}\n{end}{rest.split(end)[1]}"
+
+
+def study_table() -> str:
+    """Means over seeds of the arms on `shapes`, each with its lowest and highest seed."""
+    results = json.loads(STUDY.read_text("utf-8"))
+    measures = {"pauc": 1, "duplicates": 1, "num_replies": 2, "first_reply_delay_s": 2, "false_replies_per_quiet_min": 2}
+    rows = []
+    for name, arm in results.items():
+        if name == "study" or len(arm["seeds"]) < 2:
+            continue
+        cells = []
+        for measure, decimals in measures.items():
+            values = [value for value in arm[measure] if value is not None]
+            mean = sum(values) / len(values)
+            cells.append(f"{mean:.{decimals}f} ({min(values):.{decimals}f} to {max(values):.{decimals}f})")
+        footage = arm.get("footage", {}).get("pauc", [])
+        other = f"{sum(footage) / len(footage):.1f} ({min(footage):.1f} to {max(footage):.1f})" if footage else ""
+        rows.append(f"| `{name}`: {arm['about']} | {len(arm['seeds'])} | {' | '.join(cells)} | {other} |")
+    return "\n".join(
+        [
+            "| arm | seeds | PAUC | duplicates % | replies per clip | first reply after s | false replies / quiet min | PAUC, footage |",
+            "|---|---|---|---|---|---|---|---|",
+            *rows,
+        ]
+    )
 
 
 if __name__ == "__main__":
