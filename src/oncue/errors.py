@@ -47,5 +47,9 @@ class RunStoppedError(RuntimeError):
     """A training run cannot go on; what it has saved is sound."""
 
 
+class StoppedElsewhereError(RunStoppedError):
+    """Another process of the same run cannot go on, and says itself why."""
+
+
 class CorruptStretchWarning(UserWarning):
     """A stretch of a video could not be decoded and was skipped."""

@@ -21,8 +21,9 @@ from oncue.reward.judge import ExactJudge
 from oncue.reward.proactive import TERMS, ProactiveReward, Rollout
 from oncue.score.rollouts import read_rollouts
 from oncue.train.examples import WorldExamples
-from oncue.train.grpo import GrpoConfig, _Trainer, train_grpo
+from oncue.train.grpo import GrpoConfig, train_grpo
 from oncue.train.grpo_metrics import rollout_lines, step_metrics, warnings_of
+from oncue.train.policy_trainer import PolicyTrainer
 from oncue.train.rl_samples import policy_samples
 from oncue.train.rollouts import Group, roll_out
 from oncue.types import Episode, Exchange, Malformed, PolicyTurn, Reply, Silence, StopReason
@@ -143,7 +144,7 @@ def scored(groups: list[Group]) -> list[Group]:
 def test_trainer_and_sampler_agree_at_step_0_and_not_after_it(tiny_model_folder: Path) -> None:
     loaded = load_model(tiny_model_folder, "cpu")
     groups = scored(rolled(loaded))
-    trainer = _Trainer(config(tiny_model_folder, learning_rate=1e-2), loaded, tiny_model_folder)
+    trainer = PolicyTrainer(config(tiny_model_folder, learning_rate=1e-2), loaded, tiny_model_folder)
     first = trainer.update(groups, 0)
     assert first["max_ratio_gap"] <= 1e-4
     assert first["clip_share"] == 0
@@ -155,7 +156,7 @@ def test_mergers_are_frozen_apart_from_the_vision_tower(tmp_path: Path) -> None:
 
     def trained(**flags: bool) -> set[str]:
         loaded = load_model(folder, "cpu")
-        _Trainer(config(folder, **flags), loaded, tmp_path)
+        PolicyTrainer(config(folder, **flags), loaded, tmp_path)
         names = {name for name, p in loaded.model.named_parameters() if p.requires_grad and ".visual." in name}
         return {name.split(".")[2] for name in names}
 
@@ -170,7 +171,7 @@ def test_mergers_are_frozen_apart_from_the_vision_tower(tmp_path: Path) -> None:
 def test_micro_batches_do_not_change_the_update(tiny_model_folder: Path) -> None:
     def weights(size: int) -> torch.Tensor:
         loaded = load_model(tiny_model_folder, "cpu")
-        trainer = _Trainer(config(tiny_model_folder, micro_batch_size=size), loaded, tiny_model_folder)
+        trainer = PolicyTrainer(config(tiny_model_folder, micro_batch_size=size), loaded, tiny_model_folder)
         trainer.optimizer = torch.optim.SGD(trainer.parameters, lr=1.0)
         trainer.update(scored(rolled(loaded)), 0)
         return torch.cat([p.detach().flatten() for p in loaded.model.parameters()])

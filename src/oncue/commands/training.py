@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import tyro
 
-from oncue.errors import ConfigError, JudgeDownError, RunStoppedError
+from oncue.errors import ConfigError, JudgeDownError, RunStoppedError, StoppedElsewhereError
 from oncue.files import prepare_folder
 
 _SHAPE = (tyro.conf.FlagCreatePairsOff, tyro.conf.AvoidSubcommands, tyro.conf.EnumChoicesFromValues)
@@ -96,13 +96,23 @@ class TrainCommand:
         raise NotImplementedError
 
     def run(self) -> int:
-        """Train, or say what would be trained. Returns the exit code."""
+        """Train, or say what would be trained. Returns the exit code.
+
+        Of several processes that train together, the first speaks for all; one that cannot go on says so itself.
+        """
+        from oncue.train.parallel import Ranks
+
+        is_first = Ranks.of_environment().is_first
         if self.options.dry_run:
-            return self._describe()
+            return self._describe() if is_first else 0
         prepare_folder(self.options.out)
-        with _resumable():
-            final = self.train()
-        print(f"trained: {final}", file=sys.stderr)
+        try:
+            with _resumable():
+                final = self.train()
+        except StoppedElsewhereError:
+            return 1
+        if is_first:
+            print(f"trained: {final}", file=sys.stderr)
         return 0
 
     @property

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,20 +52,25 @@ def latest_checkpoint(folder: Path) -> Path | None:
     return found[-1] if found else None
 
 
-def load_progress(checkpoint: Path, optimizer: torch.optim.Optimizer) -> Progress:
-    """Puts the optimiser back into the state it was saved in. Raises ConfigError for a checkpoint without one."""
+def load_progress(
+    checkpoint: Path, optimizer: torch.optim.Optimizer, place: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+) -> Progress:
+    """Puts the optimiser back into the state it was saved in. Raises ConfigError for a checkpoint without one.
+
+    `place` moves the state of a whole model to where the optimiser wants it, which may be a part of it only.
+    """
     path = checkpoint / "trainer.pt"
     if not path.is_file():
         raise ConfigError(f"{checkpoint} cannot be resumed: it has no trainer.pt; start a new run from it as --model")
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    optimizer.load_state_dict(state["optimizer"])
+    state = torch.load(path, map_location="cpu", weights_only=True, mmap=place is not None)
+    optimizer.load_state_dict(place(state["optimizer"]) if place else state["optimizer"])
     return Progress(int(state["step"]), state["unlogged"])
 
 
 def save_checkpoint(
     folder: Path,
     loaded: LoadedModel,
-    optimizer: torch.optim.Optimizer,
+    optimizer_state: Mapping[str, Any],
     progress: Progress,
     beside_weights: Mapping[str, bytes],
     *,
@@ -80,7 +85,7 @@ def save_checkpoint(
         shutil.rmtree(left_behind)
     final = folder / f"step_{progress.step:06d}"
     partial = folder / f".partial_{progress.step:06d}"
-    state = {"optimizer": optimizer.state_dict(), "step": progress.step, "unlogged": dict(progress.unlogged)}
+    state = {"optimizer": optimizer_state, "step": progress.step, "unlogged": dict(progress.unlogged)}
     try:
         save_model(loaded, partial, beside_weights)
         torch.save(state, partial / "trainer.pt")

@@ -8,7 +8,8 @@ from oncue.clock import Clock
 from oncue.errors import ModelError
 from oncue.hub import resolve_model
 from oncue.render.qwen_vl import QwenVLRenderer
-from oncue.train.grpo_settings import GrpoConfig
+from oncue.train.grpo_settings import GrpoConfig, groups_per_process
+from oncue.train.parallel import Ranks
 from oncue.train.row_examples import RowExamples
 from oncue.train.token_budget import longest_rollout
 
@@ -19,13 +20,17 @@ def plan_grpo(config: GrpoConfig) -> Iterator[str]:
     """How many rollouts and passes there are, and the tokens of the first examples against the limit.
 
     Where the tokenizer cannot be had, a line says so and tokens are not counted. Raises DataError for examples that
-    cannot be shown.
+    cannot be shown, ConfigError where several processes cannot share a step.
     """
+    num_processes = Ranks.of_environment().size
+    num_groups = groups_per_process(config, num_processes)
     num_prompts = config.num_steps * config.prompts_per_step
     yield (
         f"{config.num_steps:,} steps of {config.prompts_per_step} examples with {config.group_size} rollouts each, "
         f"{num_prompts * config.group_size:,} rollouts in all"
     )
+    if num_processes > 1:
+        yield f"each of {num_processes} processes takes {num_groups} of the {config.prompts_per_step} groups of a step"
     if isinstance(config.examples, RowExamples):
         yield f"{len(config.examples):,} examples, each used {num_prompts / len(config.examples):.1f} times on average"
     try:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Literal
 
+from oncue.errors import ConfigError
 from oncue.policy.sampling import Sampling
 from oncue.reward.proactive import RewardSettings
 from oncue.train.examples import WorldExamples
@@ -20,7 +22,8 @@ class GrpoConfig:
     A step rolls out `group_size` episodes for each of `prompts_per_step` examples, and updates the weights
     `updates_per_step` times, each on its share of the examples. `judge`: see `make_judge`.
     `frozen`: patterns of the names of parameters that stay as they are. `scale_by_deviation`: divide advantages by the
-    deviation of the group. Raises ConfigError for a value out of range.
+    deviation of the group. `sharding`: what several processes do with the model, `none`: each has it whole, `full`:
+    weights, gradients and optimiser are spread over all of them. Raises ConfigError for a value out of range.
     """
 
     model: str
@@ -51,6 +54,7 @@ class GrpoConfig:
     device: str | None = None
     param_dtype: str = "float32"
     autocast_dtype: str | None = None
+    sharding: Literal["none", "full"] = "none"
     num_workers: int = 1
     seed: int = 0
     log_every_steps: int = 1
@@ -81,3 +85,14 @@ class GrpoConfig:
         if isinstance(self.examples, RowExamples):
             rule = "lexical or openai:MODEL@URL where examples come from files (exact knows generated clips only)"
             require(self.judge != "exact", "judge", rule, self.judge)
+
+
+def groups_per_process(config: GrpoConfig, num_processes: int) -> int:
+    """How many groups of a step each process takes. Raises ConfigError where updates cannot be dealt out evenly."""
+    shares = num_processes * config.updates_per_step
+    if config.prompts_per_step % shares:
+        raise ConfigError(
+            f"prompts_per_step must be divisible by the number of processes times updates_per_step "
+            f"({num_processes} x {config.updates_per_step} = {shares}), got {config.prompts_per_step}"
+        )
+    return config.prompts_per_step // num_processes

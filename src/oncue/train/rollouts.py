@@ -18,7 +18,7 @@ from oncue.policy.session import EngineSession
 from oncue.reward.base import Score
 from oncue.rollout import run_episode
 from oncue.train.examples import RolloutExample
-from oncue.types import Episode, Exchange
+from oncue.types import Episode, Exchange, FrameBatch
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,12 +32,27 @@ class Group:
 
 
 async def roll_out(
-    engine: Engine, examples: Sequence[RolloutExample], group_size: int, seed: Sequence[int]
+    engine: Engine,
+    examples: Sequence[RolloutExample],
+    group_size: int,
+    seed: Sequence[int],
+    places: Sequence[int] | None = None,
 ) -> list[Group]:
     """A group of `group_size` episodes per example. The random numbers of a member follow from `seed`, its example's
-    place and its own."""
-    groups = (_group(engine, example, group_size, (*seed, place)) for place, example in enumerate(examples))
+    place (`places`, by default those in `examples`) and its own."""
+    numbered = zip(places or range(len(examples)), examples, strict=True)
+    groups = (_group(engine, example, group_size, (*seed, place)) for place, example in numbered)
     return list(await asyncio.gather(*groups))
+
+
+def without_frames(group: Group) -> Group:
+    """The group without anything that was shown, which is what makes it large. Metrics and stored lines need none."""
+    episodes = tuple(replace(e, exchanges=tuple(_unseen(x) for x in e.exchanges)) for e in group.episodes)
+    return replace(group, example=replace(group.example, history=(), turns=()), episodes=episodes)
+
+
+def _unseen(exchange: Exchange) -> Exchange:
+    return replace(exchange, observed=replace(exchange.observed, frames=FrameBatch.empty()))
 
 
 async def _group(engine: Engine, example: RolloutExample, group_size: int, seed: Sequence[int]) -> Group:

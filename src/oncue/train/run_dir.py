@@ -19,7 +19,10 @@ from oncue.train.checkpoint import latest_checkpoint
 from oncue.train.report import write_report
 
 # What may differ between a run and its resumption: how often it writes, and where it runs.
-_FREE = ("num_workers", "log_every_steps", "save_every_steps", "store_every_steps", "keep_checkpoints", "device")
+_FREE = (
+    *("num_workers", "log_every_steps", "save_every_steps", "store_every_steps", "keep_checkpoints"),
+    *("device", "sharding"),
+)
 
 
 @dataclass(frozen=True, slots=True)

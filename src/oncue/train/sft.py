@@ -28,6 +28,7 @@ from oncue.train.checkpoint import (
 )
 from oncue.train.losses import trained_logits, weighted_loss_sum
 from oncue.train.meter import Meter
+from oncue.train.parallel import Ranks
 from oncue.train.run_dir import RunDirectory
 from oncue.train.settings import SftConfig, Stage, learning_rate_at, stage_steps
 from oncue.train.trainable import freeze, recompute_activations
@@ -55,6 +56,8 @@ def train_sft(
     when loss or gradient are not finite (the weights are then untouched by that step, and the last checkpoint stays
     usable) or a checkpoint cannot be written.
     """
+    if Ranks.of_environment().size > 1:
+        raise ConfigError("train sft uses one device; start it without torchrun (train grpo uses several)")
     total = sum(stage_steps(stage) for stage in config.stages)
     run = RunDirectory.open(out, config, resume=resume)
     previous = latest_checkpoint(run.checkpoints) if resume else None
@@ -108,12 +111,16 @@ def train_sft(
         )
         if step % config.save_every_steps == 0 and step < total:
             now = Progress(step, meter.unlogged)
-            save_checkpoint(run.checkpoints, loaded, optimizer, now, beside_weights, keep=config.keep_checkpoints)
+            save_checkpoint(
+                run.checkpoints, loaded, optimizer.state_dict(), now, beside_weights, keep=config.keep_checkpoints
+            )
     meter.flush(step)
     final = previous
     if final is None or step > progress.step:
         now = Progress(step, meter.unlogged)
-        final = save_checkpoint(run.checkpoints, loaded, optimizer, now, beside_weights, keep=config.keep_checkpoints)
+        final = save_checkpoint(
+            run.checkpoints, loaded, optimizer.state_dict(), now, beside_weights, keep=config.keep_checkpoints
+        )
     run.finish(config, final, step)
     return final
 

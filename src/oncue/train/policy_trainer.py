@@ -1,0 +1,172 @@
+"""The policy update of a step: judged groups in, better weights out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from oncue.policy.choose import banned_tokens
+from oncue.policy.model import LoadedModel, load_model
+from oncue.policy.sampling import token_logprobs
+from oncue.train.checkpoint import Progress, load_progress, not_finite, save_checkpoint
+from oncue.train.grpo_settings import GrpoConfig
+from oncue.train.losses import trained_logits
+from oncue.train.parallel import ALONE, Ranks
+from oncue.train.policy_loss import PolicyLoss, policy_loss
+from oncue.train.rl_samples import PolicyBatch, PolicySample, collate_policy, policy_samples
+from oncue.train.rollouts import Group
+from oncue.train.sharding import Root, as_number, gathered, hollow_copy, shard, sharded_state, whole_state
+from oncue.train.trainable import freeze, recompute_activations
+
+
+class PolicyTrainer:
+    """Weights, optimiser, and the update of one step."""
+
+    def __init__(self, config: GrpoConfig, loaded: LoadedModel, checkpoints: Path, ranks: Ranks = ALONE) -> None:
+        self.config, self.loaded, self.checkpoints, self.ranks = config, loaded, checkpoints, ranks
+        self._root = Root(loaded.model)
+        freeze(
+            loaded.model,
+            freeze_vision=config.freeze_vision,
+            freeze_merger=config.freeze_merger,
+            patterns=config.frozen,
+        )
+        if config.gradient_checkpointing:
+            recompute_activations(loaded.model)
+        self.is_sharded = config.sharding == "full" and ranks.size > 1
+        if self.is_sharded:
+            self.loaded = replace(loaded, model=hollow_copy(loaded.model))
+            shard(self._root, loaded.device)
+        self.parameters = [p for p in self._root.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay, fused=True
+        )
+        self._reference = _reference(config, loaded)
+        self._banned_V = banned_tokens(loaded).to(loaded.device)
+        self._all_but_V = torch.ones_like(self._banned_V)
+        self._all_but_V[sorted(loaded.renderer.decision.allowed(0) or ())] = False
+
+    def update(self, groups: Sequence[Group], step: int) -> dict[str, float]:
+        """Learn from judged groups; returns what is logged. Raises RunStoppedError where a loss is not finite."""
+        self._root.train()
+        config = self.config
+        rate = config.learning_rate * min(1.0, (step + 1) / max(1, config.warmup_steps))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        samples = [self._samples(group) for group in groups]
+        size = len(groups) // config.updates_per_step
+        totals: dict[str, float] = {}
+        for first in range(0, len(groups), size):
+            mine = [sample for group in samples[first : first + size] for sample in group]
+            for name, value in self._one_update(mine, step).items():
+                totals[name] = totals.get(name, 0.0) + value / config.updates_per_step
+        num_tokens = sum(len(s.sample.token_ids_L) for group in samples for s in group)
+        return {"learning_rate": rate, "num_tokens": sum(self.ranks.gather(num_tokens)), **totals}
+
+    @contextmanager
+    def whole_model(self) -> Iterator[None]:
+        """Within the block `loaded.model` has its weights, in eval mode; outside only where it is not sharded."""
+        self.loaded.model.eval()
+        with gathered(self.loaded.model, self._root.model) if self.is_sharded else nullcontext():
+            yield
+
+    def load(self, checkpoint: Path) -> Progress:
+        """Puts the optimiser into the state it was saved in, sharded then or not."""
+        place = partial(sharded_state, parameters=self.parameters) if self.is_sharded else None
+        return load_progress(checkpoint, self.optimizer, place)
+
+    def save(self, progress: Progress, beside_weights: Mapping[str, bytes]) -> Path:
+        """Writes a checkpoint; returns its folder. Raises RunStoppedError where it cannot be written."""
+        folder, state, keep = None, whole_state(self.optimizer), self.config.keep_checkpoints
+        with self.whole_model(), self.ranks.together():
+            if self.ranks.is_first:
+                folder = save_checkpoint(self.checkpoints, self.loaded, state, progress, beside_weights, keep=keep)
+        written = self.ranks.gather(folder)[0]
+        assert written is not None
+        return written
+
+    def _samples(self, group: Group) -> list[PolicySample]:
+        renderer = self.loaded.renderer
+        patched = [renderer.frame_processor(pixels) for pixels in group.example.frames]
+        return policy_samples(group.episodes, group.advantages, patched, renderer, renderer.proactive_system)
+
+    def _one_update(self, samples: Sequence[PolicySample], step: int) -> dict[str, float]:
+        """One optimiser step over the `samples` of all processes; how they are split does not change the gradient."""
+        num_choices = sum(self.ranks.gather(sum(sample.num_choices for sample in samples)))
+        size = self.config.micro_batch_size
+        losses = []
+        for first in range(0, len(samples), size):
+            batch = collate_policy(samples[first : first + size], self.loaded.renderer.endoftext_id)
+            losses.append(self._backward(batch.to(self.loaded.device), num_choices))
+        if not self.is_sharded:  # shards are summed already
+            self.ranks.sum_gradients(self.parameters)
+        grad_norm = as_number(torch.nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm))
+        means, gaps = zip(*self.ranks.gather(_means_and_gap(losses, num_choices)), strict=True)
+        loss, clip_share, entropy, kl = (sum(of_ranks) for of_ranks in zip(*means, strict=True))
+        if not (math.isfinite(loss) and math.isfinite(grad_norm)):
+            self.optimizer.zero_grad(set_to_none=True)
+            with self.ranks.together():
+                raise not_finite(step + 1, loss, grad_norm, self.checkpoints)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return {
+            "loss": loss,
+            "grad_norm": grad_norm,
+            "clip_share": clip_share,
+            "entropy": entropy,
+            "kl": kl,
+            "max_ratio_gap": max(gaps),
+            "num_choices": float(num_choices),
+        }
+
+    def _backward(self, batch: PolicyBatch, num_choices: int) -> PolicyLoss:
+        dtype = getattr(torch, self.config.autocast_dtype) if self.config.autocast_dtype else torch.float32
+        enabled, caches = (
+            self.config.autocast_dtype is not None,
+            not self.is_sharded,
+        )  # a cache would keep whole weights
+        with torch.autocast(self.loaded.device.type, dtype, enabled=enabled, cache_enabled=caches):
+            logprobs_TV, targets_T = self._logprobs(self._root, batch)
+        reference_T = None
+        if self._reference is not None:
+            with torch.no_grad():
+                reference_TV, _ = self._logprobs(self._reference, batch)
+            reference_T = reference_TV.gather(1, targets_T[:, None])[:, 0]
+        made = policy_loss(
+            logprobs_TV, targets_T, batch.old_logprobs_T, batch.advantages_T, self.config.loss, reference_T
+        )
+        (made.loss / num_choices).backward()
+        return made
+
+    def _logprobs(self, root: Root, batch: PolicyBatch) -> tuple[torch.Tensor, torch.Tensor]:
+        """The log-probabilities (T, V) of the very distribution the sampler drew from, and the ids drawn (T,)."""
+        logits_TV, targets_T, _ = root(trained_logits, batch.batch, self.loaded.renderer.image_pad_id)
+        banned = self._banned_V
+        if bool(batch.limited_T.any()):
+            banned = torch.where(batch.limited_T[:, None], self._all_but_V, self._banned_V)
+        return token_logprobs(logits_TV, self.config.sampling, banned), targets_T
+
+
+def _means_and_gap(losses: Sequence[PolicyLoss], num_choices: int) -> tuple[tuple[float, ...], float]:
+    """What these micro-batches add to the means over `num_choices` (loss, clipped, entropy, KL); the greatest gap."""
+    sums = (
+        sum(float(made.loss.detach()) for made in losses),
+        sum(made.num_clipped for made in losses),
+        sum(made.sum_entropy for made in losses),
+        sum(made.sum_kl for made in losses),
+    )
+    return tuple(total / num_choices for total in sums), max(made.max_ratio_gap for made in losses)
+
+
+def _reference(config: GrpoConfig, loaded: LoadedModel) -> Root | None:
+    """The model the run started from, where the loss needs it; whole in every process."""
+    if config.loss.kl_coefficient == 0:
+        return None
+    start = load_model(config.model, loaded.device, config.param_dtype, max_pixels=config.max_pixels)
+    return Root(start.model.requires_grad_(False))
