@@ -132,7 +132,7 @@ def outcomes(model: Path, folder: Path) -> dict[str, list[dict[str, Any]]]:
         for rank in map(str, range(NUM_PROCESSES))
     ]
     try:
-        codes = [process.wait(timeout=600) for process in processes]
+        codes = [process.wait(timeout=1200) for process in processes]
     finally:
         for process in processes:
             process.kill()

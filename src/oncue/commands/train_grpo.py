@@ -66,10 +66,11 @@ class TrainGrpo(TrainCommand):
 
     def run(self) -> int:
         """As every training command, after a word about segments of unusual length."""
+        from oncue.train.parallel import Ranks
         from oncue.train.row_examples import RowExamples, unusual_segments
 
-        examples = self.config.examples
-        if isinstance(examples, RowExamples) and (warning := unusual_segments(examples.rows())):
+        examples, is_first = self.config.examples, Ranks.of_environment().is_first
+        if is_first and isinstance(examples, RowExamples) and (warning := unusual_segments(examples.rows())):
             print(f"oncue: warning: {warning}", file=sys.stderr)
         return super().run()
 
