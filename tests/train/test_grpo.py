@@ -20,11 +20,13 @@ from oncue.reward.base import Score
 from oncue.reward.judge import ExactJudge
 from oncue.reward.proactive import TERMS, ProactiveReward, Rollout
 from oncue.score.rollouts import read_rollouts
+from oncue.train import policy_trainer
 from oncue.train.examples import WorldExamples
 from oncue.train.grpo import GrpoConfig, train_grpo
 from oncue.train.grpo_metrics import rollout_lines, step_metrics, warnings_of
+from oncue.train.policy_loss import LossSettings
 from oncue.train.policy_trainer import PolicyTrainer
-from oncue.train.rl_samples import policy_samples
+from oncue.train.rl_samples import collate_policy, policy_samples
 from oncue.train.rollouts import Group, roll_out
 from oncue.types import Episode, Exchange, Malformed, PolicyTurn, Reply, Silence, StopReason
 from oncue.world.questions import exact_level
@@ -180,6 +182,36 @@ def test_micro_batches_do_not_change_the_update(tiny_model_folder: Path) -> None
     one, six = weights(1), weights(6)
     assert torch.allclose(one, six, atol=1e-5)
     assert not torch.allclose(one, start, atol=1e-5)
+
+
+def test_a_member_that_teaches_nothing_costs_nothing(tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The middle one of each group of three has advantage 0: the update is the same with and without it."""
+    num_trained = []
+
+    def collated(samples: Any, pad_id: int) -> Any:
+        num_trained.append(len(samples))
+        return collate_policy(samples, pad_id)
+
+    monkeypatch.setattr(policy_trainer, "collate_policy", collated)
+
+    def updated(**changes: Any) -> tuple[torch.Tensor, dict[str, float]]:
+        loaded = load_model(tiny_model_folder, "cpu")
+        trainer = PolicyTrainer(config(tiny_model_folder, micro_batch_size=6, **changes), loaded, tiny_model_folder)
+        trainer.optimizer = torch.optim.SGD(trainer.parameters, lr=1.0)
+        told = trainer.update(scored(rolled(loaded)), 0)
+        return torch.cat([p.detach().flatten() for p in loaded.model.parameters()]), told
+
+    weights, told = updated()
+    assert num_trained == [4]
+    nearly_none = LossSettings(entropy_coefficient=1e-12)
+    all_weights, all_told = updated(loss=nearly_none)
+    assert num_trained == [4, 6]  # a loss that looks at entropy has a gradient from every member
+    assert torch.allclose(weights, all_weights, atol=1e-6)
+    start = torch.cat([p.detach().flatten() for p in load_model(tiny_model_folder, "cpu").model.parameters()])
+    assert not torch.allclose(weights, start, atol=1e-5)
+    assert told["loss"] == pytest.approx(all_told["loss"], abs=1e-6)
+    assert told["num_choices"] == all_told["num_choices"]
+    assert told["entropy"] == pytest.approx(all_told["entropy"], rel=0.2)  # a mean over fewer choices
 
 
 def test_killed_and_resumed_is_never_killed(tiny_model_folder: Path, tmp_path: Path) -> None:

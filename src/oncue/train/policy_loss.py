@@ -28,6 +28,7 @@ class PolicyLoss:
     sum_entropy: float
     sum_kl: float
     max_ratio_gap: float
+    num_choices: int
 
 
 def policy_loss(
@@ -63,4 +64,5 @@ def policy_loss(
         float(entropy_T.detach().sum()),
         float(kl_T.detach().sum()),
         float((ratio_T.detach() - 1).abs().max()) if len(ratio_T) else 0.0,
+        len(ratio_T),
     )

@@ -100,15 +100,16 @@ class PolicyTrainer:
         """One optimiser step over the `samples` of all processes; how they are split does not change the gradient."""
         num_choices = sum(self.ranks.gather(sum(sample.num_choices for sample in samples)))
         size = self.config.micro_batch_size
-        losses = []
+        samples, losses = self._taught_by(samples), []
         for first in range(0, len(samples), size):
             batch = collate_policy(samples[first : first + size], self.loaded.renderer.endoftext_id)
             losses.append(self._backward(batch.to(self.loaded.device), num_choices))
         if not self.is_sharded:  # shards are summed already
             self.ranks.sum_gradients(self.parameters)
         grad_norm = as_number(torch.nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm))
-        means, gaps = zip(*self.ranks.gather(_means_and_gap(losses, num_choices)), strict=True)
-        loss, clip_share, entropy, kl = (sum(of_ranks) for of_ranks in zip(*means, strict=True))
+        sums, gaps = zip(*self.ranks.gather(_sums_and_gap(losses)), strict=True)
+        loss, num_clipped, entropy, kl, num_seen = (sum(of_ranks) for of_ranks in zip(*sums, strict=True))
+        loss /= num_choices
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):
             self.optimizer.zero_grad(set_to_none=True)
             with self.ranks.together():
@@ -118,12 +119,20 @@ class PolicyTrainer:
         return {
             "loss": loss,
             "grad_norm": grad_norm,
-            "clip_share": clip_share,
-            "entropy": entropy,
-            "kl": kl,
+            "clip_share": num_clipped / num_choices,
+            "entropy": entropy / num_seen,
+            "kl": kl / num_seen,
             "max_ratio_gap": max(gaps),
             "num_choices": float(num_choices),
         }
+
+    def _taught_by(self, samples: Sequence[PolicySample]) -> Sequence[PolicySample]:
+        """The samples with a gradient. One that did neither better nor worse than its group has none, unless the loss
+        looks at more than advantages; all of them stay where processes must run as many micro-batches as each other.
+        """
+        if self.is_sharded or self.config.loss.kl_coefficient or self.config.loss.entropy_coefficient:
+            return samples
+        return [sample for sample in samples if sample.advantage != 0] or samples
 
     def _backward(self, batch: PolicyBatch, num_choices: int) -> PolicyLoss:
         dtype = getattr(torch, self.config.autocast_dtype) if self.config.autocast_dtype else torch.float32
@@ -153,15 +162,16 @@ class PolicyTrainer:
         return token_logprobs(logits_TV, self.config.sampling, banned), targets_T
 
 
-def _means_and_gap(losses: Sequence[PolicyLoss], num_choices: int) -> tuple[tuple[float, ...], float]:
-    """What these micro-batches add to the means over `num_choices` (loss, clipped, entropy, KL); the greatest gap."""
+def _sums_and_gap(losses: Sequence[PolicyLoss]) -> tuple[tuple[float, ...], float]:
+    """Of these micro-batches the sums of loss, clipped choices, entropy, KL and choices; the greatest gap."""
     sums = (
         sum(float(made.loss.detach()) for made in losses),
         sum(made.num_clipped for made in losses),
         sum(made.sum_entropy for made in losses),
         sum(made.sum_kl for made in losses),
+        sum(made.num_choices for made in losses),
     )
-    return tuple(total / num_choices for total in sums), max(made.max_ratio_gap for made in losses)
+    return sums, max(made.max_ratio_gap for made in losses)
 
 
 def _reference(config: GrpoConfig, loaded: LoadedModel) -> Root | None:
