@@ -189,7 +189,8 @@ def _stretch(values: Sequence[float], shares: tuple[float, float]) -> float:
 def _weighed(claim: _Difference | _Trend, before: Mapping[int, float], after: Mapping[int, float]) -> Claim:
     """The claim that numbers by seed differ as it says."""
     seeds = sorted(before.keys() & after.keys())
-    difference = mean_of([after[seed] - before[seed] for seed in seeds])
+    differences = [after[seed] - before[seed] for seed in seeds]
+    difference = mean_of(differences)
 
     def weighed(measured: str, verdict: Verdict, why: str) -> Claim:
         return Claim(claim.claim, claim.source, claim.paper, measured, verdict, why)
@@ -205,7 +206,9 @@ def _weighed(claim: _Difference | _Trend, before: Mapping[int, float], after: Ma
         verdict: Verdict = "seen"
     else:
         verdict = "reversed" if side + difference.half_width < 0 else "not seen"
-    return weighed(measured, verdict, f"difference {_signed(difference)} over {difference.num} seeds")
+    num_agree = sum(claim.sign * value > 0 for value in differences)
+    why = f"difference {_signed(difference)}; {num_agree} of {difference.num} seeds go the paper's way"
+    return weighed(measured, verdict, why)
 
 
 def _figure(value: float) -> str:
