@@ -132,7 +132,8 @@ class PolicyTrainer:
         """
         if self.is_sharded or self.config.loss.kl_coefficient or self.config.loss.entropy_coefficient:
             return samples
-        return [sample for sample in samples if sample.advantage != 0] or samples
+        taught_by = [sample for sample in samples if sample.advantage != 0]
+        return taught_by if any(self.ranks.gather(bool(taught_by))) else samples
 
     def _backward(self, batch: PolicyBatch, num_choices: int) -> PolicyLoss:
         dtype = getattr(torch, self.config.autocast_dtype) if self.config.autocast_dtype else torch.float32
@@ -171,7 +172,7 @@ def _sums_and_gap(losses: Sequence[PolicyLoss]) -> tuple[tuple[float, ...], floa
         sum(made.sum_kl for made in losses),
         sum(made.num_choices for made in losses),
     )
-    return sums, max(made.max_ratio_gap for made in losses)
+    return sums, max((made.max_ratio_gap for made in losses), default=0.0)
 
 
 def _reference(config: GrpoConfig, loaded: LoadedModel) -> Root | None:
