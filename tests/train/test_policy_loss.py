@@ -80,3 +80,19 @@ def test_what_a_cut_leaves_out_gives_no_nan() -> None:
     assert scores.grad is not None
     assert scores.grad[0, :2].isfinite().all()
     assert math.isfinite(made.loss.item())
+
+
+def test_what_a_cut_leaves_out_has_no_divergence() -> None:
+    """Its log-probability is not known, only that it is none of the likeliest."""
+    scores = torch.tensor([[1.0, 0.5, -math.inf], [1.0, 0.5, 0.0]], requires_grad=True)
+    drawn, reference = torch.tensor([2, 0]), torch.tensor([-1.0, -1.0])
+    settings = LossSettings(kl_coefficient=0.1)
+    made = policy_loss(scores.log_softmax(-1), drawn, torch.full((2,), -1.0), torch.zeros(2), settings, reference)
+    alone = policy_loss(
+        scores[1:].log_softmax(-1), drawn[1:], torch.full((1,), -1.0), torch.zeros(1), settings, reference[1:]
+    )
+    assert made.sum_kl == pytest.approx(alone.sum_kl)
+    assert 0 < made.sum_kl < 1
+    made.loss.backward()
+    assert scores.grad is not None
+    assert scores.grad[:, :2].isfinite().all()

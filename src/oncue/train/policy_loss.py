@@ -56,7 +56,7 @@ def policy_loss(
     kl_T = torch.zeros_like(ratio_T)
     if reference_T is not None:
         gap_T = (reference_T - logprobs_T).clamp(-20.0, 20.0)
-        kl_T = gap_T.exp() - gap_T - 1
+        kl_T = torch.where(cut_T, 0.0, gap_T.exp() - gap_T - 1)  # what is cut cannot be measured, and has no gradient
         loss = loss + settings.kl_coefficient * kl_T.sum()
     return PolicyLoss(
         loss,
