@@ -230,42 +230,42 @@ def _by_seed(arms: Arms, name: str, measure: str, view: str) -> dict[int, float]
 
 
 def targets_of(arms: Arms, references: Mapping[str, Mapping[str, Any]]) -> list[Target]:
-    """What was asked of this study before it was run, by the means over seeds."""
+    """What was asked of this study before it was run, by the means over seeds; ratios over those both arms have."""
     oracle = references.get("shapes", {}).get("oracle_pauc")
     least = 70.0 if oracle is None else min(70.0, 0.9 * oracle)
-    rl, sft = (lambda m, v="": _mean(arms, "rl", m, v)), (lambda m, v="": _mean(arms, "sft", m, v))
+    pauc, duplicates = (mean_of(list(_by_seed(arms, "rl", measure, "").values())) for measure in ("pauc", "duplicates"))
     return [
-        _ratio("PAUC of rl over sft, shapes", rl("pauc"), sft("pauc"), at_least=1.4),
-        _bound("PAUC of rl, shapes", rl("pauc"), at_least=least),
-        _ratio("PAUC of rl over sft, footage", rl("pauc", "footage"), sft("pauc", "footage"), at_least=1.25),
-        _bound("duplicates of rl, shapes, percent", rl("duplicates"), at_most=5.0),
+        _ratio("PAUC of rl over sft, shapes", _pair(arms, "rl", "sft", "pauc"), at_least=1.4),
+        _bound("PAUC of rl, shapes", pauc.value if pauc else None, at_least=least),
+        _ratio("PAUC of rl over sft, footage", _pair(arms, "rl", "sft", "pauc", "footage"), at_least=1.25),
+        _bound("duplicates of rl, shapes, percent", duplicates.value if duplicates else None, at_most=5.0),
         _ratio(
             "first-reply delay of rl over sft, shapes, greedy",
-            rl("first_reply_delay_s"),
-            sft("first_reply_delay_s"),
+            _pair(arms, "rl", "sft", "first_reply_delay_s"),
             at_most=0.5,
         ),
         _ratio(
             "first-reply delay of rl over sft, shapes, sampled",
-            rl("first_reply_delay_s", "shapes-sampled"),
-            sft("first_reply_delay_s", "shapes-sampled"),
+            _pair(arms, "rl", "sft", "first_reply_delay_s", "shapes-sampled"),
             at_most=0.5,
         ),
+        _ratio("duplicates of no_repetition over rl", _pair(arms, "no_repetition", "rl", "duplicates"), at_least=3),
         _ratio(
-            "duplicates of no_repetition over rl",
-            _mean(arms, "no_repetition", "duplicates"),
-            rl("duplicates"),
+            "duplicates of no_repetition over rl, sampled",
+            _pair(arms, "no_repetition", "rl", "duplicates", "shapes-sampled"),
             at_least=3,
         ),
-        _ratio(
-            "replies of no_in_span over rl", _mean(arms, "no_in_span", "num_replies"), rl("num_replies"), at_least=2
-        ),
+        _ratio("replies of no_in_span over rl", _pair(arms, "no_in_span", "rl", "num_replies"), at_least=2),
     ]
 
 
-def _mean(arms: Arms, name: str, measure: str, view: str = "") -> float | None:
-    mean = mean_of(list(_by_seed(arms, name, measure, view).values()))
-    return None if mean is None else mean.value
+def _pair(arms: Arms, arm: str, base: str, measure: str, view: str = "") -> tuple[float, float] | None:
+    """The means of a measure in two arms over the seeds that both have; None for none."""
+    mine, other = _by_seed(arms, arm, measure, view), _by_seed(arms, base, measure, view)
+    seeds = mine.keys() & other.keys()
+    if not seeds:
+        return None
+    return statistics.fmean(mine[seed] for seed in seeds), statistics.fmean(other[seed] for seed in seeds)
 
 
 def _bound(target: str, value: float | None, at_least: float | None = None, at_most: float | None = None) -> Target:
@@ -277,12 +277,12 @@ def _bound(target: str, value: float | None, at_least: float | None = None, at_m
 
 
 def _ratio(
-    target: str, value: float | None, base: float | None, at_least: float | None = None, at_most: float | None = None
+    target: str, pair: tuple[float, float] | None, at_least: float | None = None, at_most: float | None = None
 ) -> Target:
-    """A bound on `value / base`, with both shown."""
-    if value is None or base is None or base == 0:
-        shown = "-" if value is None or base is None else f"{value:.2f} against 0"
-        bound = _bound(target, None, at_least, at_most)
-        return Target(target, f"x {bound.asked}", shown, None)
+    """A bound on the ratio of a pair, with both shown."""
+    if pair is None or pair[1] == 0:
+        asked = _bound(target, None, at_least, at_most).asked
+        return Target(target, f"x {asked}", "-" if pair is None else f"{pair[0]:.2f} against 0", None)
+    value, base = pair
     bound = _bound(target, value / base, at_least, at_most)
     return Target(target, f"x {bound.asked}", f"x {bound.measured} ({base:.2f} -> {value:.2f})", bound.met)
