@@ -211,6 +211,7 @@ def test_a_member_that_teaches_nothing_costs_nothing(tiny_model_folder: Path, mo
     assert not torch.allclose(weights, start, atol=1e-5)
     assert told["loss"] == pytest.approx(all_told["loss"], abs=1e-6)
     assert told["num_choices"] == all_told["num_choices"]
+    assert told["num_tokens"] < all_told["num_tokens"]
     assert told["entropy"] == pytest.approx(all_told["entropy"], rel=0.2)  # a mean over fewer choices
 
 

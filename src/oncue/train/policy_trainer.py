@@ -62,11 +62,13 @@ class PolicyTrainer:
         samples = [self._samples(group) for group in groups]
         size = len(groups) // config.updates_per_step
         totals: dict[str, float] = {}
+        num_tokens = 0  # that were trained
         for first in range(0, len(groups), size):
             mine = [sample for group in samples[first : first + size] for sample in group]
-            for name, value in self._one_update(mine, step).items():
+            taught_by = self._taught_by(mine)
+            num_tokens += sum(len(sample.sample.token_ids_L) for sample in taught_by)
+            for name, value in self._one_update(taught_by, sum(s.num_choices for s in mine), step).items():
                 totals[name] = totals.get(name, 0.0) + value / config.updates_per_step
-        num_tokens = sum(len(s.sample.token_ids_L) for group in samples for s in group)
         return {"learning_rate": rate, "num_tokens": sum(self.ranks.gather(num_tokens)), **totals}
 
     @contextmanager
@@ -96,11 +98,12 @@ class PolicyTrainer:
         patched = [renderer.frame_processor(pixels) for pixels in group.example.frames]
         return policy_samples(group.episodes, group.advantages, patched, renderer, renderer.proactive_system)
 
-    def _one_update(self, samples: Sequence[PolicySample], step: int) -> dict[str, float]:
-        """One optimiser step over the `samples` of all processes; how they are split does not change the gradient."""
-        num_choices = sum(self.ranks.gather(sum(sample.num_choices for sample in samples)))
+    def _one_update(self, samples: Sequence[PolicySample], num_choices: int, step: int) -> dict[str, float]:
+        """One optimiser step over the `samples` of all processes, as means over the `num_choices` of these and of
+        members without a gradient; how they are split does not change the gradient."""
+        num_choices = sum(self.ranks.gather(num_choices))
         size = self.config.micro_batch_size
-        samples, losses = self._taught_by(samples), []
+        losses = []
         for first in range(0, len(samples), size):
             batch = collate_policy(samples[first : first + size], self.loaded.renderer.endoftext_id)
             losses.append(self._backward(batch.to(self.loaded.device), num_choices))
