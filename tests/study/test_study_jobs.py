@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -182,7 +183,7 @@ def test_no_more_run_at_once_than_asked(tmp_path: Path, num_at_once: int) -> Non
     assert told[num_at_once].endswith("done")
 
 
-def test_those_at_work_are_stopped_with_the_study(tmp_path: Path) -> None:
+def test_those_at_work_are_stopped_with_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Stop(Exception):
         pass
 
@@ -190,18 +191,18 @@ def test_those_at_work_are_stopped_with_the_study(tmp_path: Path) -> None:
         if line == "b/0: started":
             raise Stop
 
-    started = time.monotonic()
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Recorded(subprocess.Popen):  # type: ignore[type-arg]
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            started.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Recorded)
+    sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
     with pytest.raises(Stop):
-        run_all(
-            tmp_path,
-            jobs_of("a", "b"),
-            set(),
-            lambda _: [sys.executable, "-c", "import time; time.sleep(600)"],
-            2,
-            stop,
-            lambda: None,
-        )
-    assert time.monotonic() - started < 300  # it waited for its processes, which did not sleep on
+        run_all(tmp_path, jobs_of("a", "b"), set(), lambda _: sleep, 2, stop, lambda: None)
+    assert [process.returncode for process in started] == [-signal.SIGTERM] * 2
 
 
 def test_the_arms_of_the_mini_study_differ_by_what_they_say() -> None:

@@ -20,12 +20,12 @@ from oncue.train.sources import WorldSource
 SHAPES = View("shapes", "shapes")
 FOOTAGE = View("footage", "footage")
 SELDOM = View("shapes-2s", "shapes", frame_interval_s=2.0)
-SAMPLED = View("shapes-sampled", "shapes", temperature=0.7)
+SAMPLED = View("shapes-sampled", "shapes", temperature=mini_grpo().sampling.temperature)
 
 # The paper's 50 characters are more than any sentence of this world has, so its term would never be anything but 0.
 PREFIX_CHARACTERS = 20
 
-# Three seeds leave an interval of four standard deviations. Seeds 3 and 4 came when the first three had been seen.
+# Of three seeds an interval is five standard deviations wide. Seeds 3 and 4 came when the first three had been seen.
 _MAIN_SEEDS = (0, 1, 2, 3, 4)
 
 
