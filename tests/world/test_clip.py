@@ -14,6 +14,7 @@ from oncue.eval.baselines import oracle_replies
 from oncue.video.source import FileSource, frames_of
 from oncue.video.writer import write_video
 from oncue.world.clip import SPLITS, WORLDS, Clip, make_clip
+from oncue.world.questions import WORDINGS
 from oncue.world.scene import Event
 from oncue.world.shapes import COLOURS
 
@@ -47,6 +48,16 @@ def test_unknown_names_are_refused():
         make_clip("circles", "test", 0)
     with pytest.raises(ConfigError, match="train, val, test"):
         make_clip("shapes", "dev", 0)
+
+
+def test_kinds_a_world_cannot_be_asked_are_left_out_and_none_is_an_error():
+    asked = clips("footage", question_kinds={"look": 5.0, "leaves": 1.0}, num_clips=20)
+    assert {question.text for clip in asked for question in clip.task.questions} == set(WORDINGS["leaves"])
+    look = clips("shapes", question_kinds={"look": 5.0}, num_clips=20)
+    assert all(any(colour in clip.task.questions[0].text for colour in COLOURS) for clip in look)
+    for world, kinds in (("footage", {"look": 1.0}), ("shapes", {"smell": 1.0}), ("shapes", {"leaves": 0.0})):
+        with pytest.raises(ConfigError, match="question_kinds"):
+            make_clip(world, "test", 0, question_kinds=kinds)
 
 
 @pytest.mark.parametrize("world", WORLDS)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from oncue.errors import InputError
+from oncue.errors import ConfigError, InputError
 from oncue.types import GoldTurn, Question, Task, TimeSpan
 from oncue.world.scene import NAMELESS, SIDES, Event, Scene
 from oncue.world.shapes import COLOURS, FORMS
@@ -65,9 +65,15 @@ def wish_of(text: str) -> Wish:
 
 
 def draw_wish(kinds: dict[str, float], looks: tuple[str, ...], rng: np.random.Generator) -> Wish:
-    """A question of a kind drawn by the weights `kinds`, with its limit and wording drawn evenly."""
-    names = list(kinds)
-    odds = np.array([kinds[k] for k in names])
+    """A question of a kind drawn by the weights `kinds`, with its limit and wording drawn evenly.
+
+    Where there are no `looks`, nothing is asked about them. Raises ConfigError for weights of which none can be drawn.
+    """
+    names = [kind for kind in kinds if kind != "look" or looks]
+    odds = np.array([kinds[kind] for kind in names], float)
+    if not set(kinds) <= set(WORDINGS) or not (odds >= 0).all() or not 0 < odds.sum() < np.inf:
+        asked = ", ".join(WORDINGS if looks else [kind for kind in WORDINGS if kind != "look"])
+        raise ConfigError(f"question_kinds must give weights, one above 0, to some of {asked}; got {kinds}")
     kind = str(rng.choice(names, p=odds / odds.sum()))
     limits = looks if kind == "look" else LIMITS.get(kind, ("",))
     return Wish(kind, str(rng.choice(limits)), int(rng.integers(len(WORDINGS[kind]))))
