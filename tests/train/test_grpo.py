@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -151,6 +152,28 @@ def test_trainer_and_sampler_agree_at_step_0_and_not_after_it(tiny_model_folder:
     assert first["max_ratio_gap"] <= 1e-4
     assert first["clip_share"] == 0
     assert trainer.update(groups, 1)["max_ratio_gap"] > 1e-2  # control: the weights have moved
+
+
+def test_the_rate_stays_after_the_warm_up_unless_told_where_it_ends(tiny_model_folder: Path) -> None:
+    loaded = load_model(tiny_model_folder, "cpu")
+    groups = scored(rolled(loaded))
+
+    def rates(**changes: Any) -> list[float]:
+        told = config(tiny_model_folder, learning_rate=2e-4, warmup_steps=2, num_steps=6, **changes)
+        trainer = PolicyTrainer(told, loaded, tiny_model_folder)
+        used = []
+        for step in range(6):
+            used.append(trainer.update(groups, step)["learning_rate"])
+            assert trainer.optimizer.param_groups[0]["lr"] == used[-1]
+        return used
+
+    assert rates() == pytest.approx([1e-4, 2e-4, 2e-4, 2e-4, 2e-4, 2e-4])
+    falling = rates(final_learning_rate_share=0.1)
+    assert falling[:3] == pytest.approx([1e-4, 2e-4, 2e-4])
+    assert falling[4] == pytest.approx(2e-4 * 0.55)  # half of the way from 1 to 0.1
+    assert all(a > b for a, b in itertools.pairwise(falling[2:]))
+    with pytest.raises(ConfigError, match="final_learning_rate_share"):
+        config("mini", final_learning_rate_share=1.5)
 
 
 def test_mergers_are_frozen_apart_from_the_vision_tower(tmp_path: Path) -> None:

@@ -22,8 +22,9 @@ class GrpoConfig:
     A step rolls out `group_size` episodes for each of `prompts_per_step` examples, and updates the weights
     `updates_per_step` times, each on its share of the examples. `judge`: see `make_judge`.
     `frozen`: patterns of the names of parameters that stay as they are. `scale_by_deviation`: divide advantages by the
-    deviation of the group. `sharding`: what several processes do with the model, `none`: each has it whole, `full`:
-    weights, gradients and optimiser are spread over all of them. Raises ConfigError for a value out of range.
+    deviation of the group. `final_learning_rate_share`: where the cosine after the warm-up ends, relative to its peak
+    (1: the rate stays, as published). `sharding`: what several processes do with the model, `none`: each has it whole,
+    `full`: weights, gradients and optimiser are spread over all of them. Raises ConfigError for a value out of range.
     """
 
     model: str
@@ -42,6 +43,7 @@ class GrpoConfig:
     max_pixels: int | None = None
     learning_rate: float = 1e-6
     warmup_steps: int = 0
+    final_learning_rate_share: float = 1.0
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
     max_grad_norm: float = 1.0
@@ -73,6 +75,8 @@ class GrpoConfig:
             require(0 < getattr(self, name) < math.inf, name, "a positive number", getattr(self, name))
         for name in ("weight_decay", "warmup_steps", "num_workers", "seed"):
             require(0 <= getattr(self, name) < math.inf, name, "0 or more", getattr(self, name))
+        share = self.final_learning_rate_share
+        require(0 <= share <= 1, "final_learning_rate_share", "between 0 and 1", share)
         require(self.group_size >= 2, "group_size", "at least 2: members are compared", self.group_size)
         require(self.sampling.temperature > 0, "sampling.temperature", "above 0", self.sampling.temperature)
         fits = self.prompts_per_step % self.updates_per_step == 0

@@ -21,6 +21,7 @@ from oncue.train.parallel import ALONE, Ranks
 from oncue.train.policy_loss import PolicyLoss, policy_loss
 from oncue.train.rl_samples import PolicyBatch, PolicySample, collate_policy, policy_samples
 from oncue.train.rollouts import Group
+from oncue.train.schedule import scheduled_rate
 from oncue.train.sharding import Root, as_number, gathered, hollow_copy, shard, sharded_state, whole_state
 from oncue.train.trainable import freeze, recompute_activations
 
@@ -56,7 +57,8 @@ class PolicyTrainer:
         """Learn from judged groups; returns what is logged. Raises RunStoppedError where a loss is not finite."""
         self._root.train()
         config = self.config
-        rate = config.learning_rate * min(1.0, (step + 1) / max(1, config.warmup_steps))
+        warmup, share = config.warmup_steps, config.final_learning_rate_share
+        rate = scheduled_rate(config.learning_rate, step, config.num_steps, warmup=warmup, final_share=share)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         samples = [self._samples(group) for group in groups]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from oncue.errors import ConfigError
 from oncue.render.decision import DecisionName
+from oncue.train.schedule import scheduled_rate
 from oncue.train.sources import RowSource, Source
 
 AUTOCAST_DTYPES = ("bfloat16", "float16")
@@ -106,8 +107,5 @@ def stage_steps(stage: Stage) -> int:
 def learning_rate_at(config: SftConfig, step: int, total: int, scale: float) -> float:
     """Linear warm-up, then cosine to `final_learning_rate_share`; `step` counts from 0, of `total`."""
     warmup = max(1, round(config.warmup_share * total))
-    if step < warmup:
-        return config.learning_rate * scale * (step + 1) / warmup
     share = config.final_learning_rate_share
-    along = (step - warmup) / max(1, total - warmup)
-    return config.learning_rate * scale * (share + (1 - share) * 0.5 * (1 + math.cos(math.pi * along)))
+    return scheduled_rate(config.learning_rate * scale, step, total, warmup=warmup, final_share=share)
