@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from math import prod
+from pathlib import Path
+
 import pytest
 import torch
 from bench_support import tiny
+from torch.utils.flop_counter import FlopCounterMode
 
 from oncue.bench.models import SHAPE_3B, config_of
 from oncue.bench.roofline import Chip, Work, chip_of, measured_chip, work_of
+from oncue.policy.model import load_model
+from tiny_model import FAMILIES, build_tiny_model
 
 NUM_PATCHES, NUM_NEW = 512, 142  # a frame of 128 vision tokens, a silent turn
 H100, H200 = Chip("H100", 3.35e12, 989e12, True), Chip("H200", 4.8e12, 989e12, True)
@@ -27,6 +33,28 @@ def test_bytes_of_weights_and_keys(work: Work) -> None:
     assert work.text_weight_bytes == 2 * 3_085_938_688  # decoder and output layer, which is the embedding
     assert work.vision_weight_bytes == 2 * 668_684_288
     assert work.kv_bytes_per_token == 36_864
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_costs_what_torch_counts(family: str, tmp_path: Path) -> None:
+    model = load_model(build_tiny_model(tmp_path, family=family), "cpu").model
+    model.set_attn_implementation("eager")  # torch cannot see what happens inside a fused kernel
+    grid, num_tokens = (1, 8, 12), 11
+    num_patches = prod(grid)
+    work = work_of(model, num_patches, bytes_per_weight=4)
+    ids = torch.arange(num_tokens)[None]
+    vision = model.config.vision_config
+    patches = torch.ones(num_patches, vision.in_channels * vision.temporal_patch_size * vision.patch_size**2)
+    with torch.no_grad():
+        kept = model(input_ids=ids, use_cache=True).past_key_values
+        with FlopCounterMode(display=False) as told:
+            model(input_ids=ids, logits_to_keep=1)
+        with FlopCounterMode(display=False) as shown:
+            model.model.get_image_features(patches, torch.tensor([grid]))
+    num_bytes = sum(layer.keys.nbytes + layer.values.nbytes for layer in kept.layers)
+    assert work.kv_bytes_per_token == num_bytes / num_tokens
+    assert work.text_flops(num_tokens, num_tokens) == pytest.approx(told.get_total_flops(), rel=0.02)
+    assert work.vision_flops == pytest.approx(shown.get_total_flops(), rel=0.03)
 
 
 @pytest.mark.parametrize(("num_context", "tera"), [(2_048, 1.54), (8_192, 1.80), (32_768, 2.83)])

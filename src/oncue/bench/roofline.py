@@ -71,26 +71,29 @@ class Work:
 def work_of(model: Any, num_patches: int, bytes_per_weight: int) -> Work:
     """What decisions of this Qwen-VL model cost, with frames of `num_patches`. Two operations per weight and input.
 
-    The weights of the patch merger see one input per vision token, all others of the vision encoder one per patch.
+    The weights of a patch merger see one input per vision token, all others of the vision encoder one per patch; a
+    table of positions is looked up.
     """
     vision, decoder = model.model.visual, model.model.language_model
     text, seen = model.config.get_text_config(), model.config.vision_config
-    num_merger, num_head = _num_params(vision.merger), prod(model.lm_head.weight.shape)
+    mergers = [vision.merger, *getattr(vision, "deepstack_merger_list", ())]
+    num_merger, num_head = sum(_num_params(merger) for merger in mergers), prod(model.lm_head.weight.shape)
     num_vision = _num_params(vision)
+    num_looked_up = _num_params(vision.pos_embed) if hasattr(vision, "pos_embed") else 0
     num_text = _num_params(decoder) - decoder.get_input_embeddings().weight.numel()
     merged = num_patches / seen.spatial_merge_size**2
     num_full = len(getattr(seen, "fullatt_block_indexes", range(seen.depth)))  # other families have no windows
     window = min(num_patches, (getattr(seen, "window_size", 0) // seen.patch_size) ** 2)
     width = getattr(seen, "embed_dim", seen.hidden_size)
     pairs = num_patches * (num_full * num_patches + (seen.depth - num_full) * window)
-    head_dim = text.hidden_size // text.num_attention_heads
+    attention = decoder.layers[0].self_attn  # heads may be wider than their share of the hidden size
     return Work(
         num_vision * bytes_per_weight,
         (num_text + num_head) * bytes_per_weight,
-        text.num_hidden_layers * 2 * text.num_key_value_heads * head_dim * bytes_per_weight,
-        2 * (num_vision - num_merger) * num_patches + 2 * num_merger * merged + 4 * pairs * width,
+        text.num_hidden_layers * (attention.k_proj.out_features + attention.v_proj.out_features) * bytes_per_weight,
+        2 * (num_vision - num_merger - num_looked_up) * num_patches + 2 * num_merger * merged + 4 * pairs * width,
         2 * num_text,
-        4 * text.hidden_size * text.num_hidden_layers,
+        4 * attention.q_proj.out_features * text.num_hidden_layers,
         2 * num_head,
     )
 
