@@ -56,8 +56,10 @@ def main() -> None:
     lines = [
         "# Two decision formats, measured",
         "",
-        "Made by `docs/results/formats.py`, which says with which commands. One mini model per format, the same recipe and seed, 200 held-out",
-        f"clips per world, greedy; speeds on {threads} thread(s) of a CPU with the frames of `oncue bench engine`. One run each: differences of a few",
+        "Made by `docs/results/formats.py`, which says with which commands. One mini model per format, the same recipe "
+        "and seed, 200 held-out",
+        f"clips per world, greedy; speeds on {threads} thread(s) of a CPU with the frames of `oncue bench engine`. "
+        "One run each: differences of a few",
         "points of PAUC may be chance.",
         "",
         f"| | {' | '.join(FORMATS)} |",

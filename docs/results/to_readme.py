@@ -1,5 +1,5 @@
-"""Writes the tables of README.md: results from the scores in this folder (`make results` makes them and calls this), and
-the study from docs/studies (`oncue study mmduet2-mini`, then this)."""
+"""Writes the tables of README.md: results from the scores in this folder (`make results` makes them and calls this),
+and the study from docs/studies (`oncue study mmduet2-mini`, then this)."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ def world_rows() -> list[str]:
             for name in ("frozen", "shuffled")
         }
         rows.append(
-            f"| {world} | {head['n_clips']} | **{head['pauc']:.1f}** | {head['silence_pauc']:.1f} | {head['talk_pauc']:.1f} "
-            f"| {head['oracle_pauc']:.1f} | {head['duplicates']:.1f} | {head['first_reply_delay_s']:.2f} "
+            f"| {world} | {head['n_clips']} | **{head['pauc']:.1f}** | {head['silence_pauc']:.1f} "
+            f"| {head['talk_pauc']:.1f} | {head['oracle_pauc']:.1f} "
+            f"| {head['duplicates']:.1f} | {head['first_reply_delay_s']:.2f} "
             f"| {head['false_replies_per_min']:.2f} | {controls['frozen']['replies_per_min']:.2f} "
             f"| {controls['shuffled']['pauc']:.1f} | {controls['shuffled']['truthful_pauc']:.1f} |"
         )
@@ -43,8 +44,8 @@ def clip_rows() -> list[str]:
     ]
     return [
         "",
-        f"Timing alone on {scores['n_items']} questions about real fixed-camera clips with hand-made gold, asked in the model's own words "
-        "(`docs/results/real_clips_asks.json`); the frame difference is tuned on `footage`:",
+        f"Timing alone on {scores['n_items']} questions about real fixed-camera clips with hand-made gold, asked in "
+        "the model's own words (`docs/results/real_clips_asks.json`); the frame difference is tuned on `footage`:",
         "",
         "| policy | spans hit | replies in no span | spans missed | F1 |",
         "|---|---|---|---|---|",
@@ -55,8 +56,9 @@ def clip_rows() -> list[str]:
 def main() -> None:
     table = "\n".join(
         [
-            "| world | clips | PAUC | silent | talking | perfect | duplicates % | first reply after s | false replies / min "
-            "| replies / min on a frozen video | PAUC on shuffled frames | truthful on shuffled frames |",
+            "| world | clips | PAUC | silent | talking | perfect | duplicates % | first reply after s "
+            "| false replies / min | replies / min on a frozen video | PAUC on shuffled frames "
+            "| truthful on shuffled frames |",
             "|---|---|---|---|---|---|---|---|---|---|---|---|",
             *world_rows(),
             *clip_rows(),
@@ -74,25 +76,35 @@ def between(text: str, start: str, end: str, table: str) -> str:
     return f"{before}{start}\n{table}\n{end}{rest.split(end)[1]}"
 
 
+def spread(values: list[float], decimals: int) -> str:
+    """Their mean, and the lowest and highest of them."""
+    mean = sum(values) / len(values)
+    return f"{mean:.{decimals}f} ({min(values):.{decimals}f} to {max(values):.{decimals}f})"
+
+
 def study_table() -> str:
     """Means over seeds of the arms on `shapes`, each with its lowest and highest seed."""
     results = json.loads(STUDY.read_text("utf-8"))
-    measures = {"pauc": 1, "duplicates": 1, "num_replies": 2, "first_reply_delay_s": 2, "false_replies_per_quiet_min": 2}
+    one_decimal = {"pauc", "duplicates"}
+    measures = ("pauc", "duplicates", "num_replies", "first_reply_delay_s", "false_replies_per_quiet_min")
     rows = []
     for name, arm in results.items():
         if name == "study" or len(arm["seeds"]) < 2:
             continue
         cells = []
-        for measure, decimals in measures.items():
-            values = [value for value in arm[measure] if value is not None]
-            mean = sum(values) / len(values)
-            cells.append(f"{mean:.{decimals}f} ({min(values):.{decimals}f} to {max(values):.{decimals}f})")
+        for measure in measures:
+            values, decimals = (
+                [value for value in arm[measure] if value is not None],
+                1 if measure in one_decimal else 2,
+            )
+            cells.append(spread(values, decimals) if values else "none")
         footage = arm.get("footage", {}).get("pauc", [])
-        other = f"{sum(footage) / len(footage):.1f} ({min(footage):.1f} to {max(footage):.1f})" if footage else ""
+        other = spread(footage, 1) if footage else ""
         rows.append(f"| `{name}`: {arm['about']} | {len(arm['seeds'])} | {' | '.join(cells)} | {other} |")
     return "\n".join(
         [
-            "| arm | seeds | PAUC | duplicates % | replies per clip | first reply after s | false replies / quiet min | PAUC, footage |",
+            "| arm | seeds | PAUC | duplicates % | replies per clip | first reply after s | false replies / quiet min "
+            "| PAUC, footage |",
             "|---|---|---|---|---|---|---|---|",
             *rows,
         ]
