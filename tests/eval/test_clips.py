@@ -30,6 +30,7 @@ from oncue.policy.scripted import ScriptedPolicy, SilentPolicy
 from oncue.types import Question, TimedReply, TimeSpan
 from oncue.video.source import FileSource
 from oncue.video.writer import write_video
+from openai_server import OpenAIServer
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
 TUNED = TunedTrigger(Trigger(20.0, 2.0), TimingCount(3, 1, 0))
@@ -219,3 +220,19 @@ def test_the_hand_made_gold_of_real_clips():
     shortest = min(items, key=lambda item: item.task.duration_s)
     timed = time_item(watched(shortest, SilentPolicy()), TUNED)
     assert timed.counts["model"].num_missed == len(shortest.task.gold)
+
+
+def test_a_model_behind_a_server_is_timed_too(folder, capsys):
+    def third_turn(messages):
+        return ("Now", ".") if sum(m["role"] == "user" for m in messages) == 3 else ("NO", " REPLY")
+
+    with OpenAIServer(third_turn, models=("qwen",)) as server:
+        line = words(folder, "--server", server.url, "--json")
+        assert cli.main(line) == 0
+        assert cli.main([*line, "--device", "cpu"]) == 2
+    captured = capsys.readouterr()
+    scores = json.loads(captured.out)
+    spoken, silent = scores["policies"]["model"], scores["policies"]["silence"]
+    assert scores["model"] == "qwen"
+    assert (spoken["n_hit"], spoken["n_false"], silent["n_hit"]) == (1, 2, 0)  # at 3 s; b is due from 1 to 3
+    assert "--device" in captured.err.splitlines()[-1]

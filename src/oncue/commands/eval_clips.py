@@ -20,6 +20,7 @@ from oncue.startup import loading
 
 if TYPE_CHECKING:
     from oncue.eval.clips import ClipScores, Item, WatchedItem
+    from oncue.policy.openai import ChatServer
     from oncue.types import PolicySession
 
 
@@ -39,6 +40,9 @@ class EvalClips:
 
     model: str = "mini"
     """A model folder, a hub id (owner/name), or mini, which ships with the package."""
+
+    server: str | None = None
+    """Address of an OpenAI-compatible chat server, as for `oncue watch`; --model is then its name for the model."""
 
     ask: str | None = None
     """A question in the model's own words, in place of those of the gold file."""
@@ -84,14 +88,22 @@ class EvalClips:
         if self.out is not None:
             prepare_folder(self.out)
         with ExitStack() as closing:
-            open_session = self._sessions(closing)
+            server = self._server()
+            open_session = self._sessions(closing) if server is None else lambda _: server.open()
             with Progress(f"tuning on {self.tune_world}", self.tune_clips) as progress:
                 tuned = tune_on_world(self.tune_world, self.tune_clips, progress.step)
             with Progress("watching clips", len(items)) as progress:
                 watched = asyncio.run(_watch(items, open_session, progress.step))
         timed = tuple(time_item(item, tuned) for item in watched)
-        self._report(ClipScores(self.model, tuned, self.tune_world, self.tune_clips, timed))
+        self._report(ClipScores(server.model if server else self.model, tuned, self.tune_world, self.tune_clips, timed))
         return 0
+
+    def _server(self) -> ChatServer | None:
+        if self.server is None:
+            return None
+        from oncue.commands.server import connect_to
+
+        return connect_to(self, ("device", "dtype"))
 
     def _sessions(self, closing: ExitStack) -> Callable[[Item], PolicySession]:
         """Opens sessions on a model that runs here; `closing` closes its engine."""

@@ -110,11 +110,8 @@ class EvalWorld:
         if self.server is None:
             return None
         from oncue.commands.server import connect_to
-        from oncue.policy.openai import ServerOptions
-        from oncue.render.qwen_vl import MMDUET2_MAX_PIXELS
 
-        max_pixels = MMDUET2_MAX_PIXELS if self.max_pixels is None else self.max_pixels
-        return connect_to(self, ServerOptions(self.max_new_tokens, max_pixels), ("device", "dtype", "temperature"))
+        return connect_to(self, ("device", "dtype", "temperature"))
 
     def _sessions(self, closing: ExitStack) -> Callable[[Clip], PolicySession]:
         """Opens sessions on a model that runs here; `closing` closes its engine."""

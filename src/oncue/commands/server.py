@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Protocol
 from oncue.errors import ConfigError
 
 if TYPE_CHECKING:
-    from oncue.policy.openai import ChatServer, ServerOptions
+    from oncue.policy.openai import ChatServer
 
 
 class ServerFlags(Protocol):
-    """The flags that name a model on a server."""
+    """The flags that name a model on a server, and bound what it is shown and says."""
 
     @property
     def server(self) -> str | None: ...
@@ -20,13 +20,20 @@ class ServerFlags(Protocol):
     @property
     def model(self) -> str: ...
 
+    @property
+    def max_new_tokens(self) -> int: ...
 
-def connect_to(flags: ServerFlags, options: ServerOptions, local_only: Iterable[str]) -> ChatServer:
+    @property
+    def max_pixels(self) -> int | None: ...
+
+
+def connect_to(flags: ServerFlags, local_only: Iterable[str], *, verify_silence: bool = False) -> ChatServer:
     """The server of `--server`, with the model of `--model`, or its only one where that flag was left out.
 
     Raises ConfigError for a flag of `local_only` that was given, for it would do nothing, and what `connect` raises.
     """
-    from oncue.policy.openai import connect
+    from oncue.policy.openai import ServerOptions, connect
+    from oncue.render.qwen_vl import MMDUET2_MAX_PIXELS
 
     assert flags.server is not None
     for name in local_only:
@@ -34,4 +41,6 @@ def connect_to(flags: ServerFlags, options: ServerOptions, local_only: Iterable[
             flag = "--" + name.replace("_", "-")
             raise ConfigError(f"{flag} is for models that run here; leave it out, or leave --server out")
     left_out = flags.model == type(flags).model
+    max_pixels = MMDUET2_MAX_PIXELS if flags.max_pixels is None else flags.max_pixels
+    options = ServerOptions(flags.max_new_tokens, max_pixels, verify_silence=verify_silence)
     return connect(flags.server, None if left_out else flags.model, options)

@@ -191,12 +191,10 @@ class Watch:
     def _server_session(self) -> tuple[PolicySession, str]:
         """A session on the chat server, and the name of its model."""
         from oncue.commands.server import connect_to
-        from oncue.policy.openai import ServerOptions
-        from oncue.render.qwen_vl import MMDUET2_MAX_PIXELS, PROACTIVE_SYSTEM
+        from oncue.render.qwen_vl import PROACTIVE_SYSTEM
 
-        max_pixels = MMDUET2_MAX_PIXELS if self.max_pixels is None else self.max_pixels
-        options = ServerOptions(self.max_new_tokens, max_pixels, verify_silence=self.verify_silence)
-        server = connect_to(self, options, ("device", "dtype", "temperature", "seed", "context_tokens"))
+        local_only = ("device", "dtype", "temperature", "seed", "context_tokens")
+        server = connect_to(self, local_only, verify_silence=self.verify_silence)
         return server.open(PROACTIVE_SYSTEM if self.system is None else self.system), server.model
 
     def _clock(self) -> Clock:
