@@ -139,6 +139,16 @@ def test_a_run_without_judgements_has_no_marks_and_no_stairs(folder: Path) -> No
     assert {r["mark"] for _, m in shown for r in m["replies"]} == {None}
 
 
+def test_turns_that_could_not_be_read_are_shown_and_no_reply(folder: Path) -> None:
+    lines = read_lines(folder, 5)
+    lines[0]["malformed"] = [{"time": 4.0, "text": "NO\n", "reason": "a turn of white space"}]
+    write_lines(folder, 5, lines)
+    (_, first), (_, second), *_ = members(values_of(read_run(folder, [5])))
+    assert first["malformed"] == [{"time_s": 4.0, "why": "a turn of white space: 'NO\\n'"}]
+    assert 4.0 in first["silent_s"]
+    assert (first["replies"], second["malformed"]) == ([], [])
+
+
 def test_the_newest_steps_are_shown_and_others_on_request(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", (5,))
     lines = read_lines(folder, 5)
@@ -223,6 +233,7 @@ def broken(folder: Path, how: str) -> None:
         "a level out of range": {"judgements": [{"kind": "coverage", "gold_index": 0, "time": 3.0, "level": 9}]},
         "another gold": {"gold": [{"question": "", "content": "x", "reply_timespan": [1, 2]}]},
         "no turns": {"turns": []},
+        "a malformed turn without a time": {"malformed": [{"text": "x", "reason": "y"}]},
     }
     if how in changes:
         lines[0] |= changes[how]
@@ -252,6 +263,7 @@ def broken(folder: Path, how: str) -> None:
         ("a level out of range", "level must be 1 to 5"),
         ("another gold", "gold turns are not those of"),
         ("no turns", "at least one turn"),
+        ("a malformed turn without a time", "field 'time' is missing"),
         ("no config", "holds no run"),
         ("settings of another kind", "stages: unknown setting"),
         ("metrics that are none", "metrics.jsonl, line 1"),

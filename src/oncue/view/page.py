@@ -109,6 +109,7 @@ def _member(member: Member, settings: RewardSettings) -> dict[str, Any]:
     return {
         "replies": _replies(member),
         "silent_s": [time_s for time_s, text in rollout.turns if text is None],
+        "malformed": [{"time_s": time_s, "why": why} for time_s, why in member.malformed],
         "stairs": [_stairs(found, rollout.gold[i], settings) | {"gold": i} for i, found in _points(member, settings)],
         "judged": member.judgements is not None,
         "terms": dict(member.terms),

@@ -25,7 +25,8 @@ _NAME = re.compile(r"(?P<step>\d+)/(?P<task>.+)/(?P<member>\d+)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A rollout of a group and what the run made of it. `judgements`: None where the run stored none."""
+    """A rollout of a group and what the run made of it. `judgements`: None where the run stored none. `malformed`: when
+    a turn could not be read, and why; it counted as silent."""
 
     rollout: Rollout
     terms: Mapping[str, float]
@@ -33,6 +34,7 @@ class Member:
     advantage: float
     num_unscored: int
     judgements: Judgements | None
+    malformed: tuple[tuple[float, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,11 @@ def _member(rollout: Rollout, row: Mapping[str, Any], where: str) -> Member:
     judgements = _judgements(items_of(row, "judgements", where), where) if "judgements" in row else None
     terms = {name: _number(row, name, where) for name in TERMS}
     reward, advantage = _number(row, "reward", where), _number(row, "advantage", where)
-    return Member(rollout, terms, reward, advantage, int(_number(row, "unscored", where)), judgements)
+    malformed = tuple(
+        (seconds_of(turn, "time", where), f"{text_of(turn, 'reason', where)}: {field_of(turn, 'text', where)!r}")
+        for turn in (items_of(row, "malformed", where) if "malformed" in row else ())
+    )
+    return Member(rollout, terms, reward, advantage, int(_number(row, "unscored", where)), judgements, malformed)
 
 
 def _judgements(lines: Sequence[Any], where: str) -> Judgements:
