@@ -62,6 +62,7 @@ def test_the_flags_reach_the_server(clip, capsys) -> None:
     [
         (["--temperature", "0.5"], "--temperature"),
         (["--device", "cpu"], "--device"),
+        (["--reply-bias", "1"], "--reply-bias"),
         (["--context-tokens", "99"], "--context-tokens"),
         (["--max-pixels", "0"], "max 0"),
         ([], "it has a, b"),

@@ -62,6 +62,10 @@ class EvalClips:
     dtype: str | None = None
     """float32, bfloat16 or float16. By default bfloat16 on a GPU, float32 elsewhere."""
 
+    reply_bias: float = 0.0
+    """Added to the log-odds of replying in every turn: above 0 the model speaks more readily, below 0 less. 0: as it
+    was trained."""
+
     max_new_tokens: int = 32
     """Longest reply; a longer one is cut."""
 
@@ -103,7 +107,7 @@ class EvalClips:
             return None
         from oncue.commands.server import connect_to
 
-        return connect_to(self, ("device", "dtype"))
+        return connect_to(self, ("device", "dtype", "reply_bias"))
 
     def _sessions(self, closing: ExitStack) -> Callable[[Item], PolicySession]:
         """Opens sessions on a model that runs here; `closing` closes its engine."""
@@ -111,7 +115,7 @@ class EvalClips:
             from oncue.policy.engine import Engine, Sampling
             from oncue.policy.model import load_model
 
-            sampling = Sampling(max_new_tokens=self.max_new_tokens)
+            sampling = Sampling(max_new_tokens=self.max_new_tokens, reply_bias=self.reply_bias)
             loaded = load_model(self.model, self.device, self.dtype, max_pixels=self.max_pixels)
         engine = closing.enter_context(Engine(loaded, sampling))
         return lambda _: engine.open()

@@ -69,6 +69,10 @@ class EvalWorld:
     temperature: float = 0.0
     """0 always takes the likeliest token."""
 
+    reply_bias: float = 0.0
+    """Added to the log-odds of replying in every turn: above 0 the model speaks more readily, below 0 less. 0: as it
+    was trained."""
+
     max_new_tokens: int = 32
     """Longest reply; a longer one is cut. No reply of a world needs more."""
 
@@ -111,7 +115,7 @@ class EvalWorld:
             return None
         from oncue.commands.server import connect_to
 
-        return connect_to(self, ("device", "dtype", "temperature"))
+        return connect_to(self, ("device", "dtype", "temperature", "reply_bias"))
 
     def _sessions(self, closing: ExitStack) -> Callable[[Clip], PolicySession]:
         """Opens sessions on a model that runs here; `closing` closes its engine."""
@@ -119,7 +123,12 @@ class EvalWorld:
             from oncue.policy.engine import Engine, Sampling
             from oncue.policy.model import load_model
 
-            sampling = Sampling(temperature=self.temperature, max_new_tokens=self.max_new_tokens, seed=self.seed)
+            sampling = Sampling(
+                temperature=self.temperature,
+                max_new_tokens=self.max_new_tokens,
+                seed=self.seed,
+                reply_bias=self.reply_bias,
+            )
             loaded = load_model(self.model, self.device, self.dtype, max_pixels=self.max_pixels)
         engine = closing.enter_context(Engine(loaded, sampling))
         return lambda clip: engine.open(seed=(self.seed << 32) + clip.index)  # whoever else is being watched

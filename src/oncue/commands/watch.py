@@ -73,6 +73,10 @@ class Watch:
     seed: int = 0
     """Seed of the sampling."""
 
+    reply_bias: float = 0.0
+    """Added to the log-odds of replying in every turn: above 0 the model speaks more readily, below 0 less. 0: as it
+    was trained."""
+
     max_new_tokens: int = 512
     """Longest reply; a longer one is cut."""
 
@@ -181,8 +185,13 @@ class Watch:
         from oncue.policy.engine import Engine, Sampling, Window
         from oncue.policy.model import load_model
 
+        sampling = Sampling(
+            temperature=self.temperature,
+            max_new_tokens=self.max_new_tokens,
+            seed=self.seed,
+            reply_bias=self.reply_bias,
+        )
         loaded = load_model(self.model, self.device, self.dtype, max_pixels=self.max_pixels)
-        sampling = Sampling(temperature=self.temperature, max_new_tokens=self.max_new_tokens, seed=self.seed)
         bound = self.context_tokens or (min(ENDLESS_CONTEXT_TOKENS, loaded.max_positions) if endless else None)
         window = None if bound is None else Window(bound)
         engine = closing.enter_context(Engine(loaded, sampling, window=window))
@@ -193,7 +202,7 @@ class Watch:
         from oncue.commands.server import connect_to
         from oncue.render.qwen_vl import PROACTIVE_SYSTEM
 
-        local_only = ("device", "dtype", "temperature", "seed", "context_tokens")
+        local_only = ("device", "dtype", "temperature", "seed", "reply_bias", "context_tokens")
         server = connect_to(self, local_only, verify_silence=self.verify_silence)
         return server.open(PROACTIVE_SYSTEM if self.system is None else self.system), server.model
 

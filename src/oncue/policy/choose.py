@@ -5,6 +5,7 @@ Axis letters: R logits read, V vocabulary.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -12,6 +13,7 @@ import torch
 from oncue.policy.answer import Answer
 from oncue.policy.model import LoadedModel
 from oncue.policy.sampling import Sampling, token_logprobs
+from oncue.types import Silence
 
 
 class Chooser:
@@ -21,12 +23,15 @@ class Chooser:
         self._sampling = sampling
         self._banned_V = banned_tokens(loaded).to(loaded.device)
         self._limited: dict[frozenset[int], torch.Tensor] = {}
+        self._silence_id = loaded.renderer.policy_turn_ids(Silence())[0]  # the first token of a silent answer
 
     @torch.inference_mode()
     def choose(self, answers: Sequence[Answer], logits_RV: torch.Tensor) -> None:
         """Advance each answer by the logits it asked for, in order."""
         asked = [answer.num_asked for answer in answers]
         if sum(asked):
+            if self._sampling.reply_bias:
+                logits_RV = self._biased(answers, asked, logits_RV)
             logprobs_RV = token_logprobs(logits_RV, self._sampling, self._banned(answers, asked))
             likeliest = logprobs_RV.argmax(-1).tolist()
         else:
@@ -36,6 +41,14 @@ class Chooser:
             end = first + num_asked
             answer.advance(logprobs_RV[first:end], likeliest[first:end], self._sampling)
             first = end
+
+    def _biased(self, answers: Sequence[Answer], asked: Sequence[int], logits_RV: torch.Tensor) -> torch.Tensor:
+        """The logits with silence less likely by `reply_bias` where an answer begins."""
+        starts = itertools.accumulate(asked, initial=0)
+        beginning = [start for start, answer in zip(starts, answers, strict=False) if not answer.chosen]
+        biased_RV = logits_RV.to(torch.float32, copy=True)
+        biased_RV[beginning, self._silence_id] -= self._sampling.reply_bias
+        return biased_RV
 
     def _banned(self, answers: Sequence[Answer], asked: Sequence[int]) -> torch.Tensor:
         """Which ids may not be chosen: (V,) for all alike, or (R, V) where a choice is limited."""

@@ -21,6 +21,8 @@ class Sampling:
     likeliest tokens (0: no cut) and then to the smallest set that holds `top_p` of the mass (1: no cut). At most
     `max_new_tokens` tokens are chosen per turn; a turn that has not closed itself by then is closed by the engine.
     `seed` starts the random numbers of the sessions (see `Engine.open`).
+    `reply_bias`: added to the log-odds of replying where an answer begins (taken from the logit of the first token of
+    silence); 0 leaves the model as it was trained, above 0 it speaks more readily, below 0 less.
     """
 
     temperature: float = 0.0
@@ -28,6 +30,7 @@ class Sampling:
     top_p: float = 1.0
     max_new_tokens: int = 512
     seed: int = 0
+    reply_bias: float = 0.0
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
@@ -40,6 +43,8 @@ class Sampling:
             raise ConfigError(f"max_new_tokens must be at least 1, got {self.max_new_tokens}")
         if self.seed < 0:
             raise ConfigError(f"seed must not be negative, got {self.seed}")
+        if not math.isfinite(self.reply_bias):
+            raise ConfigError(f"reply_bias must be a finite number (0: as trained), got {self.reply_bias}")
 
 
 def token_logprobs(logits: torch.Tensor, sampling: Sampling, banned_V: torch.Tensor) -> torch.Tensor:

@@ -79,6 +79,8 @@ class GrpoConfig:
         require(0 <= share <= 1, "final_learning_rate_share", "between 0 and 1", share)
         require(self.group_size >= 2, "group_size", "at least 2: members are compared", self.group_size)
         require(self.sampling.temperature > 0, "sampling.temperature", "above 0", self.sampling.temperature)
+        bias = self.sampling.reply_bias
+        require(bias == 0, "sampling.reply_bias", "0: what is trained must be what is sampled", bias)
         fits = self.prompts_per_step % self.updates_per_step == 0
         require(
             fits, "updates_per_step", f"a divisor of prompts_per_step ({self.prompts_per_step})", self.updates_per_step

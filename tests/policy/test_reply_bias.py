@@ -1,0 +1,101 @@
+"""Laws of `reply_bias`: it moves the one choice between silence and reply by so many log-odds, and nothing else."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from policy_support import RecordingEngine, say
+
+from oncue import cli
+from oncue.clock import Clock
+from oncue.errors import ConfigError
+from oncue.policy.choose import banned_tokens
+from oncue.policy.engine import Engine, Sampling
+from oncue.policy.model import LoadedModel, load_model
+from oncue.policy.sampling import token_logprobs
+from oncue.recipes.mini_rl import mini_grpo
+from oncue.types import EnvTurn, FrameBatch, PolicyTurn, Reply, Silence
+from oncue.world.clip import make_clip
+
+LIMIT = 8
+
+
+@pytest.fixture(scope="module", params=["text", "token"])
+def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+    """The bundled model; and a new one of the token format, which has learned nothing."""
+    if request.param == "text":
+        return load_model("mini", device="cpu")
+    from oncue.recipes.mini_model import build_mini
+
+    return load_model(build_mini(tmp_path_factory.mktemp("token"), decision_name="token"), device="cpu")
+
+
+def turns() -> list[EnvTurn]:
+    frames = make_clip("shapes", "val", 4, duration_s=(20.0, 20.0), mean_gap_s=1.5).grid_frames(Clock(1.0))
+    asked = ["Tell me everything that happens.", *[""] * 99]
+    return [
+        EnvTurn(FrameBatch(pixels[None], np.array([k + 1.0])), k + 1.0, asked[k]) for k, pixels in enumerate(frames)
+    ]
+
+
+def said(loaded: LoadedModel, *, draft: bool = True, shown: int | None = None, **how: Any) -> list[PolicyTurn]:
+    return say(Engine(loaded, Sampling(max_new_tokens=LIMIT, **how), draft=draft), turns()[:shown], 5)[0]
+
+
+def replies(answers: list[PolicyTurn]) -> int:
+    return sum(isinstance(answer.action, Reply) for answer in answers)
+
+
+def test_more_is_said_the_higher_it_is_and_at_the_ends_always_or_never(loaded: LoadedModel) -> None:
+    counts = [replies(said(loaded, reply_bias=bias)) for bias in (-1e3, -3.0, 0.0, 3.0, 1e3)]
+    assert counts == sorted(counts)
+    assert (counts[0], counts[-1]) == (0, len(turns()))
+    assert all(isinstance(answer.action, Silence) for answer in said(loaded, reply_bias=-1e3))
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.3])
+def test_the_draft_changes_no_token(loaded: LoadedModel, temperature: float) -> None:
+    how: dict[str, Any] = {"reply_bias": 1.0, "temperature": temperature, "seed": 3}
+    plain, drafted = said(loaded, draft=False, **how), said(loaded, **how)
+    assert [a.token_ids for a in drafted] == [a.token_ids for a in plain]
+    assert [p for a in drafted for p in a.logprobs] == pytest.approx([p for a in plain for p in a.logprobs], abs=1e-4)
+
+
+@pytest.mark.parametrize("bias", [-2.0, 0.7])
+def test_it_is_taken_from_silence_where_an_answer_begins_and_nowhere_else(loaded: LoadedModel, bias: float) -> None:
+    silence_id = loaded.renderer.policy_turn_ids(Silence())[0]
+    sampling = Sampling(temperature=1.3, max_new_tokens=LIMIT, seed=5, reply_bias=bias)
+    engine = RecordingEngine(loaded, sampling)
+    answers, _ = say(engine, turns(), 5)
+    logits = iter(engine.logits)
+    others = 0.0
+    for answer in answers:
+        for i, token in enumerate(answer.token_ids[: len(answer.token_ids) - answer.forced_close]):
+            as_trained_V = next(logits).clone()
+            allowed = loaded.renderer.decision.allowed(i)
+            banned_V = banned_tokens(loaded)
+            if allowed is not None:
+                banned_V = torch.ones_like(banned_V).index_fill(0, torch.tensor(sorted(allowed)), False)
+            if i == 0:
+                unmoved = token_logprobs(as_trained_V, sampling, banned_V)[token]
+                as_trained_V[silence_id] -= bias
+                others = max(others, abs(float(unmoved) - answer.logprobs[0]))
+            expected = token_logprobs(as_trained_V, sampling, banned_V)[token]
+            assert answer.logprobs[i] == pytest.approx(float(expected), abs=1e-5)
+    assert others > 0.1  # control: without the bias the figures would be others
+
+
+def test_what_makes_no_sense_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ConfigError, match="reply_bias"):
+        Sampling(reply_bias=math.nan)
+    with pytest.raises(ConfigError, match="reply_bias"):
+        replace(mini_grpo(), sampling=Sampling(temperature=1.0, reply_bias=0.5))
+    words = ["eval", "world", "--limit", "1", "--cache", str(tmp_path), "--reply-bias", "inf"]
+    assert cli.main(words) == 2
+    assert "reply_bias must be a finite number" in capsys.readouterr().err
