@@ -268,6 +268,17 @@ def test_killed_and_resumed_is_never_killed(tiny_model_folder: Path, tmp_path: P
     assert stored == ["step_000002.jsonl", "step_000004.jsonl"]
     line = json.loads((tmp_path / "whole" / "rollouts" / "step_000004.jsonl").read_text().splitlines()[0])
     assert {"episode_id", "gold", "turns", "previous_replies", "reward"} <= set(line)
+    told = tmp_path / "killed" / "config.yaml"
+    told.write_text(told.read_text().replace("scale_by_deviation: true\n", ""))  # as of a version without it
+    run(tmp_path / "killed", resume=True)
+    with pytest.raises(ConfigError, match="scale_by_deviation"):
+        train_grpo(
+            config(tiny_model_folder, scale_by_deviation=False),
+            Wordy(),
+            tmp_path / "killed",
+            resume=True,
+            report=lambda _: None,
+        )
     with pytest.raises(ConfigError, match="other settings"):
         train_grpo(
             config(tiny_model_folder, group_size=4), Wordy(), tmp_path / "killed", resume=True, report=lambda _: None

@@ -7,12 +7,12 @@ import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
 from oncue import __version__
-from oncue.config import to_plain
+from oncue.config import from_plain, to_plain
 from oncue.errors import ConfigError
 from oncue.files import write_json, write_text
 from oncue.train.checkpoint import latest_checkpoint
@@ -46,7 +46,7 @@ class RunDirectory:
         if path.exists() and run.has_started():
             if not resume:
                 raise ConfigError(f"{folder} already holds a run; give --resume auto to go on, or another --out")
-            _check_same(_read(path), plain, folder)
+            _check_same(_completed(_read(path), type(config)), plain, folder)
         else:
             write_text(path, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
             write_json(folder / "env.json", environment())
@@ -117,6 +117,14 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(plain, dict):
         raise ConfigError(f"{path} must hold settings as `name: value`; give another --out")
     return plain
+
+
+def _completed(before: dict[str, Any], kind: type) -> dict[str, Any]:
+    """Settings that an older version may have written: those it did not have yet take their defaults."""
+    try:
+        return cast("dict[str, Any]", to_plain(from_plain(kind, before)))
+    except ConfigError:
+        return before  # of another kind of run, or of a newer version: they will differ
 
 
 def _check_same(before: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
