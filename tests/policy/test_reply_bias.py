@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
@@ -15,13 +17,17 @@ from policy_support import RecordingEngine, say
 from oncue import cli
 from oncue.clock import Clock
 from oncue.errors import ConfigError
-from oncue.policy.choose import banned_tokens
+from oncue.policy.choose import Chooser, banned_tokens
 from oncue.policy.engine import Engine, Sampling
 from oncue.policy.model import LoadedModel, load_model
 from oncue.policy.sampling import token_logprobs
 from oncue.recipes.mini_rl import mini_grpo
 from oncue.types import EnvTurn, FrameBatch, PolicyTurn, Reply, Silence
+from oncue.video.writer import write_video
 from oncue.world.clip import make_clip
+
+if TYPE_CHECKING:
+    from oncue.policy.answer import Answer
 
 LIMIT = 8
 
@@ -56,7 +62,6 @@ def test_more_is_said_the_higher_it_is_and_at_the_ends_always_or_never(loaded: L
     counts = [replies(said(loaded, reply_bias=bias)) for bias in (-1e3, -3.0, 0.0, 3.0, 1e3)]
     assert counts == sorted(counts)
     assert (counts[0], counts[-1]) == (0, len(turns()))
-    assert all(isinstance(answer.action, Silence) for answer in said(loaded, reply_bias=-1e3))
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.3])
@@ -84,11 +89,45 @@ def test_it_is_taken_from_silence_where_an_answer_begins_and_nowhere_else(loaded
                 banned_V = torch.ones_like(banned_V).index_fill(0, torch.tensor(sorted(allowed)), False)
             if i == 0:
                 unmoved = token_logprobs(as_trained_V, sampling, banned_V)[token]
-                as_trained_V[silence_id] -= bias
+                as_trained_V[silence_id] -= bias * sampling.temperature
                 others = max(others, abs(float(unmoved) - answer.logprobs[0]))
             expected = token_logprobs(as_trained_V, sampling, banned_V)[token]
             assert answer.logprobs[i] == pytest.approx(float(expected), abs=1e-5)
     assert others > 0.1  # control: without the bias the figures would be others
+
+
+def test_a_row_that_asks_nothing_leaves_those_of_others_alone(loaded: LoadedModel) -> None:
+    chooser = Chooser(loaded, Sampling(reply_bias=2.0))
+    silence_id = loaded.renderer.policy_turn_ids(Silence())[0]
+    filled, speaking, beginning = (cast("Answer", SimpleNamespace(chosen=chosen)) for chosen in ([], [7], []))
+    logits_RV = torch.zeros(3, 500)
+    biased_RV = chooser._biased([filled, speaking, beginning], [0, 1, 2], logits_RV)
+    assert biased_RV.nonzero().tolist() == [[1, silence_id]]
+    assert biased_RV[1, silence_id] == -2
+    assert not logits_RV.any()
+
+
+@pytest.mark.parametrize("bias", ["-1000", "1000"])
+def test_the_flag_reaches_the_model(tmp_path: Path, capsys: pytest.CaptureFixture[str], bias: str) -> None:
+    talks = bias == "1000"
+    video = tmp_path / "grey.mp4"
+    write_video(video, (np.full((64, 96, 3), 90, np.uint8) for _ in range(20)), 5.0)
+    flags = ["--reply-bias", bias, "--json"]
+    assert cli.main(["watch", str(video), "--ask", "Tell me everything that happens.", *flags]) == 0
+    summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert summary["num_replies"] == (4 if talks else 0)
+
+    assert cli.main(["eval", "world", "--limit", "1", "--cache", str(tmp_path), *flags]) == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert (scores["false_replies_per_min"] > 30) is talks
+
+    due = [{"role": "assistant", "content": "It happens.", "reply_timespan": [1, 3]}]
+    asked = [{"role": "user", "content": "Tell me everything that happens.", "time": 0.0}]
+    row = {"video": video.name, "question_id": "a", "duration": 4, "conversation": asked, "answer": due}
+    (tmp_path / "gold.json").write_text(json.dumps([row]))
+    words = ["eval", "clips", str(tmp_path / "gold.json"), "--videos", str(tmp_path), "--tune-clips", "2", *flags]
+    assert cli.main(words) == 0
+    assert json.loads(capsys.readouterr().out)["policies"]["model"]["n_hit"] == int(talks)
 
 
 def test_what_makes_no_sense_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

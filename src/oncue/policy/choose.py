@@ -43,11 +43,16 @@ class Chooser:
             first = end
 
     def _biased(self, answers: Sequence[Answer], asked: Sequence[int], logits_RV: torch.Tensor) -> torch.Tensor:
-        """The logits with silence less likely by `reply_bias` where an answer begins."""
+        """The logits with the log-odds of silence lower by `reply_bias` where an answer begins, whatever the
+        temperature."""
         starts = itertools.accumulate(asked, initial=0)
-        beginning = [start for start, answer in zip(starts, answers, strict=False) if not answer.chosen]
+        rows = [
+            start
+            for start, answer, num_asked in zip(starts, answers, asked, strict=False)
+            if num_asked and not answer.chosen
+        ]
         biased_RV = logits_RV.to(torch.float32, copy=True)
-        biased_RV[beginning, self._silence_id] -= self._sampling.reply_bias
+        biased_RV[rows, self._silence_id] -= self._sampling.reply_bias * (self._sampling.temperature or 1.0)
         return biased_RV
 
     def _banned(self, answers: Sequence[Answer], asked: Sequence[int]) -> torch.Tensor:

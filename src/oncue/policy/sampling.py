@@ -21,8 +21,8 @@ class Sampling:
     likeliest tokens (0: no cut) and then to the smallest set that holds `top_p` of the mass (1: no cut). At most
     `max_new_tokens` tokens are chosen per turn; a turn that has not closed itself by then is closed by the engine.
     `seed` starts the random numbers of the sessions (see `Engine.open`).
-    `reply_bias`: added to the log-odds of replying where an answer begins (taken from the logit of the first token of
-    silence); 0 leaves the model as it was trained, above 0 it speaks more readily, below 0 less.
+    `reply_bias`: added to the log-odds of replying where an answer begins (taken from those of the first token of
+    silence, at any temperature); 0: as trained, above 0 the model speaks more readily, below 0 less.
     """
 
     temperature: float = 0.0
@@ -52,7 +52,8 @@ def token_logprobs(logits: torch.Tensor, sampling: Sampling, banned_V: torch.Ten
 
     Banned tokens (`banned_V`, bool) are out before anything else, then come temperature, `top_k` and `top_p`, and the
     rest is renormalised; tokens that are cut have -inf. A trainer that wants the ratio 1 at step 0 calls this function
-    on its own logits. Greedy decoding (temperature 0) reports the model's distribution at temperature 1, uncut.
+    on its own logits. Greedy decoding (temperature 0) reports the distribution of `logits` at temperature 1, uncut.
+    `reply_bias` is in `logits` already.
     """
     scores = logits.float().masked_fill(banned_V, -math.inf)
     if sampling.temperature > 0:
