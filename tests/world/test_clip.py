@@ -11,6 +11,7 @@ import pytest
 from oncue.clock import Clock
 from oncue.errors import ConfigError
 from oncue.eval.baselines import oracle_replies
+from oncue.train.sources import WorldSource
 from oncue.video.source import FileSource, frames_of
 from oncue.video.writer import write_video
 from oncue.world.clip import SPLITS, WORLDS, Clip, make_clip
@@ -58,6 +59,9 @@ def test_kinds_a_world_cannot_be_asked_are_left_out_and_none_is_an_error():
     for world, kinds in (("footage", {"look": 1.0}), ("shapes", {"smell": 1.0}), ("shapes", {"leaves": 0.0})):
         with pytest.raises(ConfigError, match="question_kinds"):
             make_clip(world, "test", 0, question_kinds=kinds)
+        with pytest.raises(ConfigError, match=f"world {world}: question_kinds"):
+            WorldSource(worlds={world: 1.0}, question_kinds=kinds)
+    WorldSource(worlds={"shapes": 1.0, "footage": 0.0}, question_kinds={"look": 1.0})
 
 
 @pytest.mark.parametrize("world", WORLDS)

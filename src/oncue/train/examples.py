@@ -61,7 +61,7 @@ class WorldExamples:
             low, high = getattr(self, name)
             if not smallest <= low <= high:
                 raise ConfigError(f"{name} must be a smallest (>= {smallest}) and a largest number, got {(low, high)}")
-        check_worlds(self.worlds, self.split)
+        check_worlds(self.worlds, self.split, self.question_kinds)
 
     def item(self, index: int, seed: int, clock: Clock, frames_per_turn: int) -> RolloutExample:
         """Example number `index`."""

@@ -30,8 +30,9 @@ class WorldSource:
 
     `worlds`: odds of each world. `num_turns`: smallest and largest number of turns of a sample. `mean_gap_s`: mean
     time between events; None takes the world's own. `empty_share`: share of clips in which nothing happens.
-    `question_kinds`: odds of each kind of question; None takes the world's own. `pixel_noise`: largest standard
-    deviation of the noise put on frames (levels of 255), drawn per clip: what compression does to a video file.
+    `question_kinds`: odds of each kind of question (what a world cannot be asked is left out); None takes the world's
+    own. `pixel_noise`: largest standard deviation of the noise put on frames (levels of 255), drawn per clip: what
+    compression does to a video file.
     """
 
     worlds: dict[str, float] = field(default_factory=lambda: {"shapes": 1.0, "footage": 1.0})
@@ -47,7 +48,7 @@ class WorldSource:
     def __post_init__(self) -> None:
         if not 1 <= self.num_turns[0] <= self.num_turns[1]:
             raise ConfigError(f"num_turns must be a smallest and a largest number of turns, got {self.num_turns}")
-        check_worlds(self.worlds, self.split)
+        check_worlds(self.worlds, self.split, self.question_kinds)
 
     def item(self, index: int, seed: int, clock: Clock, frames_per_turn: int) -> Item:
         """The dialogue number `index` and its frames."""

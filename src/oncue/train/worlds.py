@@ -7,16 +7,22 @@ from collections.abc import Mapping
 import numpy as np
 
 from oncue.errors import ConfigError
-from oncue.world.clip import SPLITS, WORLDS
+from oncue.world.clip import SPLITS, WORLDS, looks_of
+from oncue.world.questions import askable
 
 
-def check_worlds(worlds: Mapping[str, float], split: str) -> None:
-    """Raises ConfigError unless `worlds` gives odds (not negative, their sum not zero) to known worlds, and `split` is
-    known."""
+def check_worlds(worlds: Mapping[str, float], split: str, question_kinds: Mapping[str, float] | None) -> None:
+    """Raises ConfigError unless `worlds` gives odds (not negative, their sum not zero) to known worlds, `split` is
+    known, and each of these worlds can be asked some of `question_kinds` (None: its own)."""
     if not set(worlds) <= set(WORLDS) or not sum(worlds.values()) > 0 or min(worlds.values()) < 0:
         raise ConfigError(f"worlds must give odds to some of {', '.join(WORLDS)}, got {worlds}")
     if split not in SPLITS:
         raise ConfigError(f"unknown split {split!r}; expected one of {', '.join(SPLITS)}")
+    for world in (world for world, odds in worlds.items() if odds and question_kinds is not None):
+        try:
+            askable(question_kinds or {}, looks_of(world))
+        except ConfigError as error:
+            raise ConfigError(f"world {world}: {error}") from error
 
 
 def draw_world(worlds: Mapping[str, float], rng: np.random.Generator) -> str:

@@ -82,6 +82,11 @@ def _key(world: str, split: str, index: int, seed: int) -> tuple[int, int, int, 
     return (seed, WORLDS.index(world), SPLITS.index(split), index)
 
 
+def looks_of(world: str) -> tuple[str, ...]:
+    """What things of this world may be called by."""
+    return tuple(shapes.COLOURS) if world == "shapes" else ()
+
+
 def make_clip(
     world: str,
     split: str,
@@ -96,8 +101,8 @@ def make_clip(
     """The clip number `index` of a split; the same arguments always give the same clip.
 
     `mean_gap_s`, `empty_share` and `question_kinds` replace the world's own mean time between events, share of clips
-    without any, and odds of each kind of question.
-    Raises ConfigError for an unknown world or split.
+    without any, and odds of each kind of question; kinds that the world cannot be asked are left out.
+    Raises ConfigError for an unknown world or split, and for odds of which none can be drawn.
     """
     if world not in WORLDS:
         raise ConfigError(f"unknown world {world!r}; expected one of {', '.join(WORLDS)}")
@@ -114,6 +119,6 @@ def make_clip(
     scene = compose(style, rng, length_s, FRAME_RATE)
     height_px, width_px = SIZES_PX[int(rng.integers(len(SIZES_PX)))]
     clip_id = f"{world}-{split}-{seed}-{index:05d}"
-    looks = tuple(shapes.COLOURS) if world == "shapes" else ()
-    task = draw_task(scene, clip_id, question_kinds or module.QUESTION_KINDS, looks, rng)
+    kinds = module.QUESTION_KINDS if question_kinds is None else question_kinds
+    task = draw_task(scene, clip_id, kinds, looks_of(world), rng)
     return Clip(clip_id, world, split, index, seed, height_px, width_px, scene, task)

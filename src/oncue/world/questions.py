@@ -6,7 +6,8 @@ at a fixed distance from the frame, which is what a model of a few million param
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,17 +65,26 @@ def wish_of(text: str) -> Wish:
     return _WISHES[text]
 
 
-def draw_wish(kinds: dict[str, float], looks: tuple[str, ...], rng: np.random.Generator) -> Wish:
-    """A question of a kind drawn by the weights `kinds`, with its limit and wording drawn evenly.
+def askable(kinds: Mapping[str, float], looks: tuple[str, ...]) -> dict[str, float]:
+    """The weights `kinds` without those of questions that a world without `looks` cannot be asked.
 
-    Where there are no `looks`, nothing is asked about them. Raises ConfigError for weights of which none can be drawn.
+    Raises ConfigError for weights of which none can be drawn.
     """
-    names = [kind for kind in kinds if kind != "look" or looks]
-    odds = np.array([kinds[kind] for kind in names], float)
-    if not set(kinds) <= set(WORDINGS) or not (odds >= 0).all() or not 0 < odds.sum() < np.inf:
-        asked = ", ".join(WORDINGS if looks else [kind for kind in WORDINGS if kind != "look"])
-        raise ConfigError(f"question_kinds must give weights, one above 0, to some of {asked}; got {kinds}")
-    kind = str(rng.choice(names, p=odds / odds.sum()))
+    known = [kind for kind in WORDINGS if kind != "look" or looks]
+    asked = {kind: kinds[kind] for kind in kinds if kind in known}
+    fine = set(kinds) <= set(WORDINGS) and all(weight >= 0 for weight in asked.values())
+    if not fine or not 0 < sum(asked.values()) < math.inf:
+        raise ConfigError(
+            f"question_kinds must give weights, one above 0, to some of {', '.join(known)}; got {dict(kinds)}"
+        )
+    return asked
+
+
+def draw_wish(kinds: Mapping[str, float], looks: tuple[str, ...], rng: np.random.Generator) -> Wish:
+    """A question of a kind drawn by the weights `kinds` (see `askable`), with its limit and wording drawn evenly."""
+    weights = askable(kinds, looks)
+    odds = np.array(list(weights.values()), float)
+    kind = str(rng.choice(list(weights), p=odds / odds.sum()))
     limits = looks if kind == "look" else LIMITS.get(kind, ("",))
     return Wish(kind, str(rng.choice(limits)), int(rng.integers(len(WORDINGS[kind]))))
 
