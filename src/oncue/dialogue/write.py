@@ -14,18 +14,13 @@ class Placement(enum.StrEnum):
     """Which turn of its span a gold reply is written into.
 
     end: the last turn whose clock is inside, as in the paper. spread: an evenly drawn turn inside, which leaves the
-    model unsure when to speak. late: the turn reached by a watcher who needs up to `SLOWEST_REACTION_S` seconds, drawn
-    evenly, but not after the span; seldom the first one. start: the first turn inside.
+    model unsure when to speak (what reinforcement learning needs to start from). start: the first turn inside.
     A span without a turn takes the first turn after its start.
     """
 
     END = "end"
     SPREAD = "spread"
-    LATE = "late"
     START = "start"
-
-
-SLOWEST_REACTION_S = 2.0
 
 
 def turn_reaching(time_s: float, clock: Clock, frames_per_turn: int, num_frames: int) -> int | None:
@@ -49,14 +44,7 @@ def reply_turn(
     last = num_turns - 1 if shown >= num_frames else shown // frames_per_turn - 1
     if last <= first or placement is Placement.START:
         return first
-    if placement is Placement.END:
-        return last
-    if placement is Placement.LATE:
-        late = turn_reaching(
-            span.start_s + float(rng.uniform(0, SLOWEST_REACTION_S)), clock, frames_per_turn, num_frames
-        )
-        return last if late is None else min(late, last)
-    return int(rng.integers(first, last + 1))
+    return last if placement is Placement.END else int(rng.integers(first, last + 1))
 
 
 def write_dialogue(
