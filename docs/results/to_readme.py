@@ -93,10 +93,8 @@ def study_table() -> str:
             continue
         cells = []
         for measure in measures:
-            values, decimals = (
-                [value for value in arm[measure] if value is not None],
-                1 if measure in one_decimal else 2,
-            )
+            values = [value for value in arm[measure] if value is not None]
+            decimals = 1 if measure in one_decimal else 2
             cells.append(spread(values, decimals) if values else "none")
         footage = arm.get("footage", {}).get("pauc", [])
         other = spread(footage, 1) if footage else ""

@@ -71,8 +71,8 @@ class Work:
 def work_of(model: Any, num_patches: int, bytes_per_weight: int) -> Work:
     """What decisions of this Qwen-VL model cost, with frames of `num_patches`. Two operations per weight and input.
 
-    The weights of a patch merger see one input per vision token, all others of the vision encoder one per patch; a
-    table of positions is looked up.
+    The weights of a patch merger see one input per vision token, all others of the vision encoder one per patch; of a
+    table of positions a few rows (it counts as read, which is little too much).
     """
     vision, decoder = model.model.visual, model.model.language_model
     text, seen = model.config.get_text_config(), model.config.vision_config
