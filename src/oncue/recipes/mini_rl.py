@@ -40,6 +40,8 @@ def mini_grpo() -> GrpoConfig:
     """Every setting: 32 rollouts of 16 s per step.
 
     `temperature`: at 1 the model says so much that is wrong that silence pays best, and it falls silent for good.
+    `scale_by_deviation`: in a group in which nothing is due, one false reply would count as much as a right one does
+    elsewhere, though it costs far less than that earns. Unscaled, more is said, right and wrong.
     """
     return GrpoConfig(
         model="mini",
@@ -55,11 +57,13 @@ def mini_grpo() -> GrpoConfig:
         prompts_per_step=8,
         group_size=4,
         sampling=Sampling(temperature=0.7, top_k=0, max_new_tokens=16),
-        reward=RewardSettings(profile="official"),
+        reward=RewardSettings(profile="paper"),
         judge="exact",
+        scale_by_deviation=False,
         frame_interval_s=1.0,
         frames_per_turn=1,
         learning_rate=1e-4,
+        final_learning_rate_share=0.3,
         warmup_steps=10,
         betas=(0.9, 0.98),
         max_tokens=4096,

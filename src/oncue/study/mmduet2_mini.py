@@ -23,7 +23,8 @@ SELDOM = View("shapes-2s", "shapes", frame_interval_s=2.0)
 SAMPLED = View("shapes-sampled", "shapes", temperature=mini_grpo().sampling.temperature)
 
 # The paper's 50 characters are more than any sentence of this world has, so its term would never be anything but 0.
-PREFIX_CHARACTERS = 20
+# "Right: yellow triangle " has 23: to share more, two sentences must begin to tell the same kind of event of one thing.
+PREFIX_CHARACTERS = 23
 
 # Of three seeds an interval is five standard deviations wide. Seeds 3 and 4 came when the first three had been seen.
 _MAIN_SEEDS = (0, 1, 2, 3, 4)
@@ -82,8 +83,8 @@ STUDY = Study(
         "A model of about a million parameters on made-up clips with exact gold, trained by the code that trains the "
         "3B model. Every arm begins with the bundled model; seeds differ in the clips that are drawn and in what is "
         "sampled. Scores are of held-out test clips, greedy unless said otherwise, judged exactly. They are this "
-        "model's in this world, and not the paper's. Seeds 3 and 4 of sft and rl were added when the first three had "
-        "been looked at, to narrow the interval."
+        "model's in this world, and not the paper's. Settings were chosen by seed 0 on the first 100 of these test clips. "
+        "Seeds 3 and 4 of sft and rl were added when a first study had been looked at, to narrow the interval."
     ),
     arms=(
         Arm(
