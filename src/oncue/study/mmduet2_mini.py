@@ -83,8 +83,8 @@ STUDY = Study(
         "A model of about a million parameters on made-up clips with exact gold, trained by the code that trains the "
         "3B model. Every arm begins with the bundled model; seeds differ in the clips that are drawn and in what is "
         "sampled. Scores are of held-out test clips, greedy unless said otherwise, judged exactly. They are this "
-        "model's in this world, and not the paper's. Settings were chosen by seed 0 on the first 100 of these test clips. "
-        "Seeds 3 and 4 of sft and rl were added when a first study had been looked at, to narrow the interval."
+        "model's in this world, and not the paper's. Settings were chosen by seed 0 on the first 100 of these test "
+        "clips. Seeds 3 and 4 of sft and rl were added when a first study had been looked at, to narrow the interval."
     ),
     arms=(
         Arm(
