@@ -18,9 +18,11 @@ def check_worlds(worlds: Mapping[str, float], split: str, question_kinds: Mappin
         raise ConfigError(f"worlds must give odds to some of {', '.join(WORLDS)}, got {worlds}")
     if split not in SPLITS:
         raise ConfigError(f"unknown split {split!r}; expected one of {', '.join(SPLITS)}")
-    for world in (world for world, odds in worlds.items() if odds and question_kinds is not None):
+    if question_kinds is None:
+        return
+    for world in (world for world, odds in worlds.items() if odds):
         try:
-            askable(question_kinds or {}, looks_of(world))
+            askable(question_kinds, looks_of(world))
         except ConfigError as error:
             raise ConfigError(f"world {world}: {error}") from error
 
