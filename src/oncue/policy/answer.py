@@ -175,3 +175,26 @@ class Answer:
     def _text_positions(self, num_tokens: int) -> np.ndarray:
         first = self.answer_position + self.num_fed
         return np.broadcast_to(np.arange(first, first + num_tokens), (3, num_tokens))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """What came of a turn: its answer, or the error that stopped it."""
+
+    waiting: Waiting
+    result: PolicyTurn | Exception | None
+
+
+def settled(answer: Answer) -> Outcome:
+    """The finished answer, written into its session's prefix."""
+    try:
+        return Outcome(answer.waiting, answer.settle())
+    except Exception as error:  # carried to the caller of `respond`
+        return failed(answer, error)
+
+
+def failed(answer: Answer, error: Exception) -> Outcome:
+    """The error; the session is as it was before the turn."""
+    answer.undo()
+    answer.done = True
+    return Outcome(answer.waiting, error)

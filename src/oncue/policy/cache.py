@@ -19,6 +19,8 @@ from typing import Any
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from oncue.policy.static import Arena, StaticRows, StaticShapes
+
 ROWS = "oncue_rows"  # the attention function below; without rows it is transformers' sdpa
 
 _SMALLEST_CAPACITY = 256  # tokens
@@ -51,13 +53,25 @@ class KVPool:
     """Hands out slots and takes them back. Capacities are powers of two, so what one session leaves fits another.
 
     Memory given back is kept for the next session: a service with a steady number of sessions allocates nothing.
+    Where there is an `arena` (`policy.static`), its places go first.
     """
 
     def __init__(
-        self, num_layers: int, num_kv_heads: int, head_dim: int, dtype: torch.dtype, device: torch.device
+        self,
+        num_layers: int,
+        num_kv_heads: int,
+        head_dim: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        shapes: StaticShapes | None = None,
     ) -> None:
         self._shape = (num_layers, 2, num_kv_heads)
         self._head_dim, self._dtype, self._device = head_dim, dtype, device
+        self.arena: Arena | None = None
+        if shapes is not None:
+            places = (shapes.num_slots + 1, *self._shape, shapes.num_slot_tokens, head_dim)
+            with torch.inference_mode(False):
+                self.arena = Arena(torch.zeros(places, dtype=dtype, device=device))
         self._free: dict[int, list[torch.Tensor]] = {}
         self._lock = threading.Lock()
         self._num_taken = 0
@@ -103,6 +117,12 @@ class KVPool:
     def _states(self, num_tokens: int) -> torch.Tensor:
         capacity = max(_SMALLEST_CAPACITY, 1 << (num_tokens - 1).bit_length())
         with self._lock:
+            if (
+                self.arena is not None
+                and num_tokens <= self.arena.capacity
+                and (place := self.arena.take()) is not None
+            ):
+                return place
             if self._free.get(capacity):
                 return self._free[capacity].pop()
         shape = (*self._shape, capacity, self._head_dim)
@@ -111,7 +131,8 @@ class KVPool:
 
     def _keep(self, states: torch.Tensor) -> None:
         with self._lock:
-            self._free.setdefault(states.shape[3], []).append(states)
+            if self.arena is None or not self.arena.keep(states):
+                self._free.setdefault(states.shape[3], []).append(states)
 
 
 class Rows:
@@ -164,7 +185,7 @@ class StepCache:
     The whole past is read by the attention function, from the same `rows`.
     """
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: Rows | StaticRows) -> None:
         self._rows = rows
 
     def update(
@@ -186,7 +207,7 @@ def _attend_rows(
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     *,
-    rows: Rows | None = None,
+    rows: Rows | StaticRows | None = None,
     scaling: float | None = None,
     **options: Any,
 ) -> tuple[torch.Tensor, None]:

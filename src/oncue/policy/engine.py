@@ -11,34 +11,26 @@ import asyncio
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from oncue.errors import ContextFullError
-from oncue.policy.answer import Answer, Waiting
+from oncue.policy.answer import Answer, Outcome, Waiting, failed, settled
 from oncue.policy.choose import Chooser
 from oncue.policy.forward import PackedModel
 from oncue.policy.model import LoadedModel
 from oncue.policy.sampling import Sampling
 from oncue.policy.session import EngineSession, SessionState
 from oncue.policy.shown import FrameShelf, ShownFrame
+from oncue.policy.static import StaticShapes
 from oncue.policy.window import Window, cut
 from oncue.render.qwen_vl import QwenVLRenderer
 from oncue.types import EnvTurn, PolicyTurn, Reply
 
-__all__ = ["Engine", "Sampling", "Window"]
+__all__ = ["Engine", "Sampling", "StaticShapes", "Window"]
 
 _CLOSED = "the session was closed while it was answering a turn"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Outcome:
-    """What came of a turn: its answer, or the error that stopped it."""
-
-    waiting: Waiting
-    result: PolicyTurn | Exception | None
 
 
 class Engine:
@@ -49,6 +41,7 @@ class Engine:
     `lockstep` makes a step wait until every open session has a turn waiting or being answered, so that who shares a
     forward, and with it the last bits of every result, follows from the sessions alone; for reproducible rollouts. An
     open session that is shown nothing then stops all others: close it.
+    `shapes` runs forwards of few rows at fixed shapes, on a GPU as CUDA graphs.
     """
 
     def __init__(
@@ -59,13 +52,14 @@ class Engine:
         draft: bool = True,
         window: Window | None = None,
         lockstep: bool = False,
+        shapes: StaticShapes | None = None,
     ) -> None:
         self.loaded = loaded
         self.sampling = sampling or Sampling()
         self.lockstep = lockstep
         self._window = window
         self._draft = self.renderer.decision.silence_draft if draft else ()
-        self._model = PackedModel(loaded)
+        self._model = PackedModel(loaded, shapes)
         self._pool = self._model.pool
         self._shelf = FrameShelf()
         reply_ids = self.renderer.policy_turn_ids(Reply("."))
@@ -175,12 +169,12 @@ class Engine:
             try:
                 outcomes = await loop.run_in_executor(self._thread, self._step, taken, loop)
             except Exception as error:  # closed in the meantime, or a defect of ours: nobody may wait for ever
-                outcomes = [_Outcome(w, error) for w in taken] + [_failed(a, error) for a in self._answers]
+                outcomes = [Outcome(w, error) for w in taken] + [failed(a, error) for a in self._answers]
                 self._answers = []
             for outcome in outcomes:
                 self._deliver(outcome)
 
-    def _deliver(self, outcome: _Outcome) -> None:
+    def _deliver(self, outcome: Outcome) -> None:
         """Hand a turn's outcome to whoever waits; its session may be used, or let go, from here on."""
         state, answered = outcome.waiting.state, outcome.waiting.answered
         state.busy = False
@@ -214,23 +208,23 @@ class Engine:
 
     # From here on: the worker thread.
 
-    def _step(self, taken: Sequence[Waiting], loop: asyncio.AbstractEventLoop) -> list[_Outcome]:
+    def _step(self, taken: Sequence[Waiting], loop: asyncio.AbstractEventLoop) -> list[Outcome]:
         """One forward for all; the turns that are over with it. One turn's error is no other's."""
-        outcomes: list[_Outcome] = []
+        outcomes: list[Outcome] = []
         for answer in self._answers:
             if answer.waiting.abandoned or answer.waiting.answered.get_loop() is not loop:
                 answer.undo()
-                outcomes.append(_Outcome(answer.waiting, RuntimeError(_CLOSED)))
+                outcomes.append(Outcome(answer.waiting, RuntimeError(_CLOSED)))
         dropped = {id(outcome.waiting) for outcome in outcomes}
         self._answers = [answer for answer in self._answers if id(answer.waiting) not in dropped]
         for waiting in sorted(taken, key=lambda w: w.state.number):
             if waiting.abandoned:
-                outcomes.append(_Outcome(waiting, RuntimeError(_CLOSED)))
+                outcomes.append(Outcome(waiting, RuntimeError(_CLOSED)))
                 continue
             try:
                 self._answers.append(self._begin(waiting))
             except Exception as error:  # carried to the caller of `respond`
-                outcomes.append(_Outcome(waiting, error))
+                outcomes.append(Outcome(waiting, error))
         outcomes += self._advance(self._answers)
         self._answers = [answer for answer in self._answers if not answer.done]
         return outcomes
@@ -269,7 +263,7 @@ class Engine:
             return ShownFrame.of(self.renderer.frame_processor(pixels))
         return self._shelf.frame(pixels, self.renderer.frame_processor)
 
-    def _advance(self, answers: Sequence[Answer]) -> list[_Outcome]:
+    def _advance(self, answers: Sequence[Answer]) -> list[Outcome]:
         """One forward over these turns. If it fails, each half by itself, down to the turn at fault."""
         if not answers:
             return []
@@ -279,23 +273,9 @@ class Engine:
             if len(answers) > 1:
                 half = len(answers) // 2
                 return self._advance(answers[:half]) + self._advance(answers[half:])
-            return [_failed(answers[0], error)]
+            return [failed(answers[0], error)]
         try:
             self._chooser.choose(answers, logits_RV)
         except Exception as error:
-            return [_failed(answer, error) for answer in answers]
-        return [_settled(answer) for answer in answers if answer.done]
-
-
-def _settled(answer: Answer) -> _Outcome:
-    try:
-        return _Outcome(answer.waiting, answer.settle())
-    except Exception as error:  # carried to the caller of `respond`
-        return _failed(answer, error)
-
-
-def _failed(answer: Answer, error: Exception) -> _Outcome:
-    """The error; the session is as it was before the turn."""
-    answer.undo()
-    answer.done = True
-    return _Outcome(answer.waiting, error)
+            return [failed(answer, error) for answer in answers]
+        return [settled(answer) for answer in answers if answer.done]

@@ -8,6 +8,7 @@ Axis letters: T tokens of all rows, L tokens of one row, R logits read, V vocabu
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ import torch
 from oncue.policy.cache import KVPool, KVSlot, Rows, StepCache, use_rows
 from oncue.policy.model import LoadedModel
 from oncue.policy.shown import ShownFrame
+from oncue.policy.static import StaticForward, StaticRows, StaticShapes, pad_rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,9 +35,13 @@ class RowInput:
 
 
 class PackedModel:
-    """A loaded model that runs rows of many sessions at once, and the pool their slots come from."""
+    """A loaded model that runs rows of many sessions at once, and the pool their slots come from.
 
-    def __init__(self, loaded: LoadedModel) -> None:
+    `shapes`: forwards of few rows run at fixed shapes, on a GPU as CUDA graphs (`policy.static`). What DeepStack adds
+    to a model's layers has no fixed shape: such frames go the plain way.
+    """
+
+    def __init__(self, loaded: LoadedModel, shapes: StaticShapes | None = None) -> None:
         self.device, self.dtype = loaded.device, loaded.dtype
         self._model: Any = loaded.model
         self._decoder: Any = loaded.model.model.language_model
@@ -43,7 +49,12 @@ class PackedModel:
         self._image_pad_id = loaded.renderer.image_pad_id
         config = loaded.model.config.get_text_config()
         head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        self.pool = KVPool(len(self._decoder.layers), config.num_key_value_heads, head_dim, loaded.dtype, loaded.device)
+        self.pool = KVPool(
+            len(self._decoder.layers), config.num_key_value_heads, head_dim, loaded.dtype, loaded.device, shapes
+        )
+        self._static: StaticForward | None = None
+        if shapes is not None and self.pool.arena is not None:
+            self._static = StaticForward(shapes, self.pool.arena, config.hidden_size, loaded.dtype, self._decode)
         self._num_groups = config.num_attention_heads // config.num_key_value_heads
         self._given_mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=loaded.device)  # unused: rows have their own
         use_rows(self._decoder)
@@ -54,38 +65,70 @@ class PackedModel:
 
         On an error no slot has changed.
         """
-        self._encode([frame for row in rows for frame in row.frames])
+        frames = [frame for row in rows for frame in row.frames]
+        self._encode(frames)
         for row in rows:
             self.pool.reserve(row.slot, row.slot.length + len(row.ids_L))
-        lengths = [len(row.ids_L) for row in rows]
-        plan = Rows([row.slot for row in rows], lengths, self._num_groups, self.dtype)
-        ids_1T = torch.from_numpy(np.concatenate([row.ids_L for row in rows])).to(self.device)[None]
-        positions_31T = torch.from_numpy(np.concatenate([row.positions_3L for row in rows], axis=1))[:, None]
-        hidden_1TE = self._decoder(
-            **self._embedded(ids_1T, [frame for row in rows for frame in row.frames]),
-            position_ids=positions_31T.to(self.device),
-            attention_mask=self._given_mask,
-            past_key_values=StepCache(plan),
-            use_cache=True,
-            rows=plan,
-        ).last_hidden_state
-        starts = np.cumsum([0, *lengths[:-1]])
+        hidden_TE, starts = self._static_hidden(rows, frames) or self._plain_hidden(rows, frames)
         read = [int(start) + i for start, row in zip(starts, rows, strict=True) for i in row.read]
-        logits_RV = self._model.lm_head(hidden_1TE[0, read]).float()
-        for row, length in zip(rows, lengths, strict=True):
-            row.slot.length += length
+        logits_RV = self._model.lm_head(hidden_TE[read]).float()
+        for row in rows:
+            row.slot.length += len(row.ids_L)
         return logits_RV
 
-    def _embedded(self, ids_1T: torch.Tensor, frames: Sequence[ShownFrame]) -> dict[str, Any]:
+    def _plain_hidden(
+        self, rows: Sequence[RowInput], frames: Sequence[ShownFrame]
+    ) -> tuple[torch.Tensor, Sequence[int]]:
+        """Hidden states (T, E), and where in them each row begins."""
+        lengths = [len(row.ids_L) for row in rows]
+        plan = Rows([row.slot for row in rows], lengths, self._num_groups, self.dtype)
+        positions_3T = torch.from_numpy(np.concatenate([row.positions_3L for row in rows], axis=1)).to(self.device)
+        given = self._embedded(np.concatenate([row.ids_L for row in rows]), frames)
+        hidden_1TE = self._decode(given.pop("inputs_embeds"), positions_3T[:, None], plan, **given)
+        return hidden_1TE[0], [0, *itertools.accumulate(lengths[:-1])]
+
+    def _static_hidden(
+        self, rows: Sequence[RowInput], frames: Sequence[ShownFrame]
+    ) -> tuple[torch.Tensor, Sequence[int]] | None:
+        """The same at a fixed shape; None where there is none for these rows."""
+        if self._static is None or any(frame.features is not None and len(frame.features) > 1 for frame in frames):
+            return None
+        states, lengths = [row.slot.states for row in rows], [row.slot.length for row in rows]
+        shape = self._static.shape(states, lengths, [len(row.ids_L) for row in rows])
+        if shape is None:
+            return None
+        embedded_1TE = self._embedded(pad_rows([row.ids_L for row in rows], shape), frames)["inputs_embeds"]
+        positions_3T = torch.from_numpy(pad_rows([row.positions_3L for row in rows], shape))
+        hidden_TE = self._static.run(shape, states, lengths, embedded_1TE[0], positions_3T)
+        return hidden_TE, range(0, shape.num_rows * shape.num_new, shape.num_new)[: len(rows)]
+
+    def _decode(
+        self, embedded_1TE: torch.Tensor, positions_31T: torch.Tensor, rows: Rows | StaticRows, **options: Any
+    ) -> torch.Tensor:
+        """Hidden states (1, T, E); the new keys and values are written to the slots of `rows`."""
+        hidden_1TE: torch.Tensor = self._decoder(
+            inputs_embeds=embedded_1TE,
+            position_ids=positions_31T,
+            attention_mask=self._given_mask,
+            past_key_values=StepCache(rows),
+            use_cache=True,
+            rows=rows,
+            **options,
+        ).last_hidden_state
+        return hidden_1TE
+
+    def _embedded(self, ids_T: np.ndarray, frames: Sequence[ShownFrame]) -> dict[str, Any]:
         """What the decoder takes in place of ids; with DeepStack also the vision tokens of further depths."""
-        embedded_1TE = self._embed(ids_1T)
+        embedded_1TE = self._embed(torch.from_numpy(ids_T).to(self.device)[None])
         if not frames:
             return {"inputs_embeds": embedded_1TE}
         features = torch.cat([frame.features for frame in frames if frame.features is not None], dim=1)
-        is_vision_1T = ids_1T == self._image_pad_id
-        embedded_1TE[is_vision_1T] = features[0].to(embedded_1TE.dtype)
+        is_vision_T = ids_T == self._image_pad_id
+        vision_places = torch.from_numpy(np.flatnonzero(is_vision_T)).to(self.device)
+        embedded_1TE[0, vision_places] = features[0].to(embedded_1TE.dtype)
         given: dict[str, Any] = {"inputs_embeds": embedded_1TE}
         if len(features) > 1:
+            is_vision_1T = torch.from_numpy(is_vision_T).to(self.device)[None]
             given |= {"visual_pos_masks": is_vision_1T, "deepstack_visual_embeds": list(features[1:])}
         return given
 
