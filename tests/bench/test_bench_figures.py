@@ -121,6 +121,9 @@ def test_the_large_part_runs_on_any_device() -> None:
     one, many = large["one_stream"], large["many_streams"]
     assert (one["num_turns"], one["num_silent"]) == (20, 20)
     assert (many["num_streams"], many["num_silent"]) == (3, 9)
+    static = large["one_stream_static"]
+    same = ("num_turns", "num_silent", "num_context_tokens", "num_new_tokens", "roofline_ms")
+    assert {key: static[key] for key in same} == {key: one[key] for key in same}
     assert 800 <= one["num_context_tokens"] <= 1600
     assert many["num_context_tokens"] == pytest.approx(1200, rel=0.1)
     assert one["num_new_tokens"] == many["num_new_tokens"] == large["num_vision_tokens"] + 14

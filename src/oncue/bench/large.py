@@ -14,7 +14,7 @@ from oncue.bench.memory import resident_bytes
 from oncue.bench.roofline import Chip, Work, work_of
 from oncue.bench.settings import BenchSettings
 from oncue.bench.turns import hold, hold_all, video
-from oncue.policy.engine import Engine, Sampling, Window
+from oncue.policy.engine import Engine, Sampling, StaticShapes, Window
 from oncue.policy.model import LoadedModel
 from oncue.policy.session import EngineSession
 from oncue.types import EnvTurn
@@ -40,13 +40,14 @@ async def measure_large(loaded: LoadedModel, chip: Chip, settings: BenchSettings
         "chip_figures": "published" if chip.published else "measured",
         "kv_bytes_per_token": work.kv_bytes_per_token,
         "one_stream": await _one_stream(loaded, chip, work, settings, seed),
+        "one_stream_static": await _one_stream(loaded, chip, work, settings, seed, static=True),
         "many_streams": await _many_streams(loaded, chip, work, settings, seed),
         "peak_memory_bytes": _peak_bytes(loaded.device),
     }
 
 
 async def _one_stream(
-    loaded: LoadedModel, chip: Chip, work: Work, settings: BenchSettings, seed: int
+    loaded: LoadedModel, chip: Chip, work: Work, settings: BenchSettings, seed: int, *, static: bool = False
 ) -> dict[str, float]:
     """One bounded stream. Its prefix goes up and down between 2/3 and 4/3 of the context asked for.
 
@@ -55,10 +56,11 @@ async def _one_stream(
     """
     target = settings.large_context_tokens
     window = Window(4 * target // 3, 2 * target // 3)
+    shapes = StaticShapes.for_one(window.max_tokens) if static else None
     took_ms: list[float] = []
     lengths, growths, num_silent = [], [], 0
     shown = video(seed, LARGE_PX)
-    with Engine(loaded, _sampling(settings), window=window) as engine, engine.open() as session:
+    with Engine(loaded, _sampling(settings), window=window, shapes=shapes) as engine, engine.open() as session:
         await _fill(session, shown, target)
         for turn in islice(shown, settings.num_large_turns):
             num_before = session.num_context_tokens

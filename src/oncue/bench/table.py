@@ -72,7 +72,7 @@ def _large_rows(large: Figures) -> Iterator[Row]:
     if "left_out" in large:
         yield Row("cuda", "-", large["left_out"])
         return
-    one, many = large["one_stream"], large["many_streams"]
+    one, static, many = large["one_stream"], large["one_stream_static"], large["many_streams"]
     about = (
         f"{large['num_params'] / 1e9:.2f} G parameters, {large['dtype']}, {large['num_vision_tokens']} vision tokens"
     )
@@ -81,6 +81,7 @@ def _large_rows(large: Figures) -> Iterator[Row]:
         "one stream, p50_ms", f"{one['p50_ms']:.1f}", f"per decision, {one['num_context_tokens']} tokens of context"
     )
     yield Row("one stream, p95_ms", f"{one['p95_ms']:.1f}", f"at most {one['max_ms']:.1f}, where the prefix is cut")
+    yield Row("one stream, static, p50_ms", f"{static['p50_ms']:.1f}", "the same at fixed shapes, as CUDA graphs")
     yield Row("one stream, roofline_ms", f"{one['roofline_ms']:.2f}", "the chip's limit for such a decision")
     yield Row("one stream, roofline_share", f"{one['roofline_share']:.2f}", "limit / p50")
     yield Row(

@@ -85,6 +85,10 @@ class Watch:
     Questions, the last replies and the newest turns stay. By default everything is kept, and of a stream without a
     known end 16384 tokens."""
 
+    cuda_graphs: bool = False
+    """Replay the model's forwards as CUDA graphs: fewer launches, so faster turns on a GPU. The first turn of each
+    shape is slow, since its graph is recorded then."""
+
     skip_unchanged: float | None = None
     """Do not show the model a frame that differs from the last one it was shown by less than this many grey levels (of
     255, on average over the picture). Such a turn is silent and costs next to nothing. Cameras' noise is often below
@@ -182,7 +186,7 @@ class Watch:
 
     def _session(self, *, endless: bool, closing: ExitStack) -> PolicySession:
         """A session on a model that runs here; `closing` closes its engine."""
-        from oncue.policy.engine import Engine, Sampling, Window
+        from oncue.policy.engine import Engine, Sampling, StaticShapes, Window
         from oncue.policy.model import load_model
 
         sampling = Sampling(
@@ -194,7 +198,10 @@ class Watch:
         loaded = load_model(self.model, self.device, self.dtype, max_pixels=self.max_pixels)
         bound = self.context_tokens or (min(ENDLESS_CONTEXT_TOKENS, loaded.max_positions) if endless else None)
         window = None if bound is None else Window(bound)
-        engine = closing.enter_context(Engine(loaded, sampling, window=window))
+        if self.cuda_graphs and loaded.device.type != "cuda":
+            raise ConfigError(f"--cuda-graphs needs a CUDA device, got {loaded.device.type}; leave it out")
+        shapes = StaticShapes.for_one(bound or ENDLESS_CONTEXT_TOKENS) if self.cuda_graphs else None
+        engine = closing.enter_context(Engine(loaded, sampling, window=window, shapes=shapes))
         return engine.open(self.system)
 
     def _server_session(self) -> tuple[PolicySession, str]:
@@ -202,7 +209,7 @@ class Watch:
         from oncue.commands.server import connect_to
         from oncue.render.qwen_vl import PROACTIVE_SYSTEM
 
-        local_only = ("device", "dtype", "temperature", "seed", "reply_bias", "context_tokens")
+        local_only = ("device", "dtype", "temperature", "seed", "reply_bias", "context_tokens", "cuda_graphs")
         server = connect_to(self, local_only, verify_silence=self.verify_silence)
         return server.open(PROACTIVE_SYSTEM if self.system is None else self.system), server.model
 

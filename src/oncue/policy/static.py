@@ -44,6 +44,11 @@ class StaticShapes:
         if wrong:
             raise ConfigError(f"static shapes need numbers of at least 1, got {wrong[0]}={getattr(self, wrong[0])}")
 
+    @classmethod
+    def for_one(cls, max_tokens: int) -> StaticShapes:
+        """Room for one session of up to `max_tokens`, and for what is rounded up behind it."""
+        return cls(num_slots=1, num_slot_tokens=max_tokens + 1024, max_rows=1)
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
