@@ -37,12 +37,12 @@ def test_a_file_is_no_folder(tiny_model_folder: Path) -> None:
         resolve_model(tiny_model_folder / "config.json")
 
 
-def test_mini_is_the_bundled_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "BUNDLED_FOLDER", tmp_path)
+def test_bundled_models_have_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert resolve_model("mini") != resolve_model("mini-sft")
+    monkeypatch.setattr(hub, "BUNDLED_FOLDERS", {"mini": tmp_path, "mini-sft": tmp_path / "lost"})
     assert resolve_model("mini") == tmp_path
-    monkeypatch.setattr(hub, "BUNDLED_FOLDER", tmp_path / "lost")
     with pytest.raises(ModelError, match="reinstall"):
-        resolve_model("mini")
+        resolve_model("mini-sft")
 
 
 def test_a_hub_id_is_looked_up_in_the_cache_first(tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """From the name of a model to its folder: the one place that knows what a name may be.
 
-A name is "mini" (the model that ships with the package), a folder in Hugging Face format, or a hub id (owner/name).
+A name is "mini" or "mini-sft" (the models that ship with the package), a folder in Hugging Face format, or a hub id
+(owner/name).
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import Any
 from oncue.errors import ModelError
 
 BUNDLED_NAME = "mini"
-BUNDLED_FOLDER = Path(__file__).parent / "assets" / "mini"
+SUPERVISED_NAME = "mini-sft"  # what mini was before reinforcement learning, which begins with it
+BUNDLED_FOLDERS = {name: Path(__file__).parent / "assets" / name for name in (BUNDLED_NAME, SUPERVISED_NAME)}
 HUB_TIMEOUT_S = 10.0
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -28,10 +30,10 @@ def resolve_model(name: str | Path, *, weights: bool = True) -> Path:
 
     Raises ModelError where the name leads nowhere. A folder is not looked into.
     """
-    if str(name) == BUNDLED_NAME:
-        if not BUNDLED_FOLDER.is_dir():
-            raise ModelError(f"the model that ships with oncue is missing from {BUNDLED_FOLDER}; reinstall the package")
-        return BUNDLED_FOLDER
+    if bundled := BUNDLED_FOLDERS.get(str(name)):
+        if not bundled.is_dir():
+            raise ModelError(f"a model that ships with oncue is missing from {bundled}; reinstall the package")
+        return bundled
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder

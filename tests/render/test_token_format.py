@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oncue.errors import DialogueError, InputError, ModelError
-from oncue.hub import BUNDLED_FOLDER
+from oncue.hub import BUNDLED_NAME
 from oncue.render.decision import Lead, TokenDecision
 from oncue.render.folder import own_file
 from oncue.render.layout import chat_text
@@ -207,7 +207,7 @@ def test_only_the_published_system_message_of_streams_is_replaced(token_renderer
 
 def test_the_ids_of_a_small_dialogue() -> None:
     """Golden, with the tokenizer of the bundled model. A frame here has four vision tokens."""
-    renderer = QwenVLRenderer.from_pretrained(BUNDLED_FOLDER, decision_name="token")
+    renderer = QwenVLRenderer.from_pretrained(BUNDLED_NAME, decision_name="token")
     turns: list[Turn] = [
         (1, "Tell me whenever something appears.", Silence()),
         (2, "", Reply("Left: red square appears.")),

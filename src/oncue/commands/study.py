@@ -39,8 +39,9 @@ class Study:
     only: tuple[str, ...] = ()
     """Parts to run here and now, one after the other: ARM for all its seeds, or ARM/SEED such as rl/0."""
 
-    model: str = "mini"
-    """The model that every arm begins with: a folder, a hub id (owner/name), or mini, which ships with the package."""
+    model: str = "mini-sft"
+    """The model that every arm begins with: a folder, a hub id (owner/name), or mini-sft, which ships with the package:
+    the bundled model before reinforcement learning."""
 
     at_once: int = 2
     """How many jobs run side by side, each in a process with its share of the cores."""

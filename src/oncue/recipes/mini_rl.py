@@ -28,7 +28,7 @@ def mini_spread_sft() -> SftConfig:
     )
     return replace(
         mini_sft(),
-        model="mini",
+        model="mini-sft",
         stages=(Stage("spread", source, 8, 250, frozen=COMPARING),),
         learning_rate=2.5e-4,
         log_every_steps=25,
@@ -44,7 +44,7 @@ def mini_grpo() -> GrpoConfig:
     elsewhere, though it costs far less than that earns. Unscaled, more is said, right and wrong.
     """
     return GrpoConfig(
-        model="mini",
+        model="mini-sft",
         examples=WorldExamples(
             worlds=_WORLDS,
             num_turns=(16, 16),
