@@ -16,6 +16,7 @@ from oncue.errors import DialogueError
 from oncue.render.images import FrameProcessor
 from oncue.render.qwen_vl import QwenVLRenderer
 from oncue.render.tiny_tokenizer import save_tokenizer
+from oncue.video.writer import write_video
 
 EXPECTED = (
     "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
@@ -78,17 +79,32 @@ def test_ids_are_those_of_the_renderer(row_path: Path, show_folder: Path) -> Non
 def test_ids_without_what_they_need_are_explained(row_path: Path, show_folder: Path) -> None:
     with pytest.raises(DialogueError, match="name one with --model"):
         shown(row_path, ids=True)
-    with pytest.raises(DialogueError, match=r"0\.png does not exist; .*--frame-size"):
+    with pytest.raises(DialogueError, match=r"no image .*0\.png; .*--frame-size"):
         shown(row_path, ids=True, model=show_folder)
     for k in range(3):
         (row_path.parent / f"{k}.png").write_text("no image")
-    with pytest.raises(DialogueError, match=r"0\.png cannot be read"):
+    with pytest.raises(DialogueError, match=r"0\.png is not an image.*--frame-size"):
         shown(row_path, ids=True, model=show_folder)
     with pytest.raises(DialogueError, match="must be positive"):
         shown(row_path, ids=True, model=show_folder, frame_size=(0, 9))
     row_path.write_text(json.dumps({k: v for k, v in json.loads(row_path.read_text()).items() if k != "images"}))
     with pytest.raises(DialogueError, match="shows 3 frames but lists no images"):
         shown(row_path, ids=True, model=show_folder)
+
+
+def test_moments_of_a_video_are_frames_like_any(row_path: Path, show_folder: Path) -> None:
+    row = json.loads(row_path.read_text())
+    row["images"] = [{"path": f"clip.mp4#t={k + 1}"} for k in range(3)]
+    row_path.write_text(json.dumps(row))
+    with pytest.raises(DialogueError, match=r"clip\.mp4 .*--frame-size"):
+        shown(row_path, ids=True, model=show_folder)
+    write_video(row_path.parent / "clip.mp4", np.zeros((3, 60, 90, 3), np.uint8), 1.0)
+    ids = {"ids": True, "model": show_folder}
+    assert (
+        shown(row_path, **ids)
+        == shown(row_path, **ids, frame_size=(90, 60))
+        != shown(row_path, **ids, frame_size=(640, 480))
+    )
 
 
 def test_the_token_format_is_shown_on_request_or_where_the_model_speaks_it(row_path: Path, show_folder: Path) -> None:

@@ -8,8 +8,9 @@ from typing import TextIO
 
 import numpy as np
 
+from oncue.dialogue.frames import load_frames
 from oncue.dialogue.rows import read_row
-from oncue.errors import DialogueError
+from oncue.errors import DataError, DialogueError, VideoError
 from oncue.render.decision import DecisionName
 from oncue.render.layout import chat_text
 from oncue.types import Dialogue
@@ -61,20 +62,12 @@ def show_dialogue(
         out.write(f"{token_id}{shown}\n")
 
 
-def _load(dialogue: Dialogue, paths: Sequence[Path]) -> list[np.ndarray]:
-    """The images as (H, W, 3) uint8 RGB."""
-    from PIL import Image, UnidentifiedImageError
-
-    remedy = "the number of tokens depends on the size of the frames; give it with --frame-size WIDTH HEIGHT"
-    if len(paths) != dialogue.num_frames:
+def _load(dialogue: Dialogue, images: Sequence[Path]) -> list[np.ndarray]:
+    """The frames of the row as (H, W, 3) uint8 RGB: image files, or moments of videos."""
+    remedy = "the number of tokens depends on the size of the frames, which --frame-size WIDTH HEIGHT gives, too"
+    if len(images) != dialogue.num_frames:
         raise DialogueError(f"the row shows {dialogue.num_frames} frames but lists no images; {remedy}")
-    frames: list[np.ndarray] = []
-    for path in paths:
-        if not path.is_file():
-            raise DialogueError(f"the image {path} does not exist; {remedy}")
-        try:
-            with Image.open(path) as image:
-                frames.append(np.asarray(image.convert("RGB")))
-        except (OSError, UnidentifiedImageError) as error:
-            raise DialogueError(f"the image {path} cannot be read ({error}); {remedy}") from error
-    return frames
+    try:
+        return load_frames(images)
+    except (DataError, VideoError) as error:
+        raise DialogueError(f"{error}; {remedy}") from error
