@@ -57,6 +57,18 @@ def test_spread_draws_every_turn_of_the_span_evenly():
     assert {placed((5, 7), Placement.SPREAD, seed=seed) for seed in range(20)} == {1}
 
 
+def test_turn_odds_are_those_of_the_turns_of_the_span():
+    def turns(span, odds):
+        drawn = (np.random.default_rng(seed) for seed in range(400))
+        return Counter(reply_turn(TimeSpan(*span), Clock(2.0), 2, 10, Placement.START, rng, odds) for rng in drawn)
+
+    found = turns((5, 19), (1, 3))
+    assert set(found) == {1, 2}
+    assert found[2] == pytest.approx(300, abs=40)
+    assert turns((5, 19), (0, 0, 1, 1, 1, 1)) == {3: 400}  # behind the span: its last turn
+    assert turns((5, 7), (0, 1)) == {1: 400}  # a span without a turn
+
+
 def test_a_short_last_turn_keeps_its_own_clock():
     # five frames: the clocks are 4, 8, 10
     assert placed((9, 10), num_frames=5) == 2

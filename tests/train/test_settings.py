@@ -46,7 +46,15 @@ def test_a_stage_that_does_nothing_is_refused(name, value):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("num_turns", (4, 3)), ("num_turns", (0, 3)), ("worlds", {}), ("worlds", {"sea": 1.0}), ("split", "dev")],
+    [
+        ("num_turns", (4, 3)),
+        ("num_turns", (0, 3)),
+        ("worlds", {}),
+        ("worlds", {"sea": 1.0}),
+        ("split", "dev"),
+        ("turn_odds", (0.0, 0.0)),
+        ("turn_odds", (1.0, -1.0)),
+    ],
 )
 def test_a_world_that_does_not_exist_is_refused(name, value):
     with pytest.raises(ConfigError, match=name):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -33,16 +34,31 @@ def turn_reaching(time_s: float, clock: Clock, frames_per_turn: int, num_frames:
 
 
 def reply_turn(
-    span: TimeSpan, clock: Clock, frames_per_turn: int, num_frames: int, placement: Placement, rng: np.random.Generator
+    span: TimeSpan,
+    clock: Clock,
+    frames_per_turn: int,
+    num_frames: int,
+    placement: Placement,
+    rng: np.random.Generator,
+    turn_odds: Sequence[float] = (),
 ) -> int | None:
-    """The index of the turn that answers `span`, or None when the video ends before it."""
+    """The index of the turn that answers `span`, or None when the video ends before it.
+
+    `turn_odds`, where given, take the place of `placement`: the odds of the first turn inside, of the one after it, and
+    so on; what falls behind the span is answered in its last turn.
+    """
     first = turn_reaching(span.start_s, clock, frames_per_turn, num_frames)
     if first is None:
         return None
     shown = clock.frames_until(span.end_s)
     num_turns = -(-num_frames // frames_per_turn)
     last = num_turns - 1 if shown >= num_frames else shown // frames_per_turn - 1
-    if last <= first or placement is Placement.START:
+    if last <= first:
+        return first
+    if turn_odds:
+        shares = np.array(turn_odds) / sum(turn_odds)
+        return min(last, first + int(rng.choice(len(shares), p=shares)))
+    if placement is Placement.START:
         return first
     return last if placement is Placement.END else int(rng.integers(first, last + 1))
 
@@ -56,6 +72,7 @@ def write_dialogue(
     silence: str,
     frames_per_turn: int = 1,
     placement: Placement = Placement.END,
+    turn_odds: Sequence[float] = (),
     rng: np.random.Generator | None = None,
 ) -> Dialogue:
     """The dialogue of `task` over `num_frames` grid frames: a reply in the turn its span asks for, `silence` elsewhere.
@@ -71,7 +88,7 @@ def write_dialogue(
             questions[turn].append(question.text)
     replies: list[list[str]] = [[] for _ in range(num_turns)]
     for gold in task.gold:
-        due = reply_turn(gold.span, clock, frames_per_turn, num_frames, placement, rng)
+        due = reply_turn(gold.span, clock, frames_per_turn, num_frames, placement, rng, turn_odds)
         if due is not None:
             replies[due].append(gold.content)
     turns = [DialogueTurn("system", system)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -32,7 +33,8 @@ class WorldSource:
     time between events; None takes the world's own. `empty_share`: share of clips in which nothing happens.
     `question_kinds`: odds of each kind of question (what a world cannot be asked is left out); None takes the world's
     own. `pixel_noise`: largest standard deviation of the noise put on frames (levels of 255), drawn per clip: what
-    compression does to a video file.
+    compression does to a video file. `turn_odds`: odds of the first, second, ... turn of its span for a gold reply,
+    in place of `placement` (see `reply_turn`).
     """
 
     worlds: dict[str, float] = field(default_factory=lambda: {"shapes": 1.0, "footage": 1.0})
@@ -42,10 +44,13 @@ class WorldSource:
     question_kinds: dict[str, float] | None = None
     pixel_noise: float = 0.0
     placement: Placement = Placement.END
+    turn_odds: tuple[float, ...] = ()
     system: str = PROACTIVE_SYSTEM
     split: str = "train"
 
     def __post_init__(self) -> None:
+        if self.turn_odds and not (min(self.turn_odds) >= 0 and 0 < sum(self.turn_odds) < math.inf):
+            raise ConfigError(f"turn_odds must be odds of 0 or more, not all of them 0, got {self.turn_odds}")
         if not 1 <= self.num_turns[0] <= self.num_turns[1]:
             raise ConfigError(f"num_turns must be a smallest and a largest number of turns, got {self.num_turns}")
         check_worlds(self.worlds, self.split, self.question_kinds)
@@ -75,6 +80,7 @@ class WorldSource:
             silence=TextFormat().silence_text,
             frames_per_turn=frames_per_turn,
             placement=self.placement,
+            turn_odds=self.turn_odds,
             rng=rng,
         )
         return dialogue, frames
