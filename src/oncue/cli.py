@@ -61,7 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     stock_format, warnings.formatwarning = warnings.formatwarning, _one_line_warning
     try:
-        return _run(words)
+        try:
+            return _run(words)
+        finally:
+            _flush_stdout()  # now, while what goes wrong with it can still be said in one line
     except UsageError as error:
         return _complain(str(error), _EXIT_INPUT)
     except KeyboardInterrupt:
@@ -69,6 +72,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _drop_stdout()
         return _EXIT_NO_READER
+    except OSError as error:
+        told = _trouble_with_place(error)
+        if told is None:
+            raise
+        _drop_stdout_if_stuck()
+        return _complain(*told)
     except (ValueError, RuntimeError) as error:
         code = _exit_code(error)
         if code is None:
@@ -161,6 +170,21 @@ def _exit_code(error: Exception) -> int | None:
     return _EXIT_FAILURE if isinstance(error, BackendError | RunStoppedError) else None
 
 
+def _trouble_with_place(error: OSError) -> tuple[str, int] | None:
+    """What to say of a file or disk that cannot be used, and the exit code; None for what no user can mend."""
+    from oncue.files import is_full
+
+    place = error.filename2 or error.filename  # of two that were to be exchanged, the one that was there
+    if is_full(error):
+        return (
+            f"cannot write {place or 'the output'} ({error.strerror}); make room, or give another place",
+            _EXIT_FAILURE,
+        )
+    if place is None:
+        return None
+    return f"cannot use {place} ({error.strerror}); give another place, or mend this one", _EXIT_INPUT
+
+
 def _one_line_warning(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
 ) -> str:
@@ -173,6 +197,19 @@ def _one_line_warning(
 def _complain(message: str, code: int) -> int:
     print("oncue: " + " ".join(message.split()), file=sys.stderr)
     return code
+
+
+def _flush_stdout() -> None:
+    if sys.stdout is not None:  # where it was closed from the start
+        sys.stdout.flush()
+
+
+def _drop_stdout_if_stuck() -> None:
+    """Keep what can still be printed."""
+    try:
+        _flush_stdout()
+    except OSError:
+        _drop_stdout()
 
 
 def _drop_stdout() -> None:

@@ -1,7 +1,8 @@
 """Errors a user can mend. Each is a standard-library error that says what was given, what was expected, what to do.
 
 The command line prints their text alone and exits with 2, or with 1 for a `BackendError` or `RunStoppedError`, where
-the input was right; any other exception is a defect of ours and keeps its traceback.
+the input was right. An OSError about a place is told in one line, too: 2 for one that cannot be used, 1 for a full
+disk. Any other exception is a defect of ours and keeps its traceback.
 """
 
 from __future__ import annotations

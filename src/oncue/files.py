@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from oncue.errors import InputError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -31,14 +34,21 @@ def replacing(path: Path) -> Iterator[Path]:
 def prepare_folder(folder: Path, remedy: str = "give another --out") -> None:
     """Create `folder`, and find out now rather than after an hour of work whether it can be written to.
 
-    Raises InputError where it cannot; `remedy` says what to do instead.
+    Raises InputError where it cannot; `remedy` says what to do instead. A full disk stays an OSError.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
+        if is_full(error):
+            raise
         raise InputError(f"cannot write to the folder {folder} ({error.strerror}); {remedy}") from error
+
+
+def is_full(error: OSError) -> bool:
+    """Whether the place was right, but has no room: a full disk, a quota, the largest file there may be."""
+    return error.errno in _FULL
 
 
 def user_cache() -> Path:

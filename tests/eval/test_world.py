@@ -13,7 +13,7 @@ import pytest
 from oncue import cli
 from oncue.commands.eval_world import EvalWorld
 from oncue.env.streaming import StreamingEnv
-from oncue.errors import ConfigError
+from oncue.errors import ConfigError, InputError
 from oncue.eval.baselines import FrameDifferencePolicy, Trigger, oracle_replies, truthful_replies
 from oncue.eval.scoring import Transcript
 from oncue.eval.shuffled import ShuffledSource
@@ -252,7 +252,7 @@ def test_bad_settings_say_what_to_do(tmp_path):
     with pytest.raises(ConfigError, match="frozen"):
         ClipSet("shapes", control="upside down")
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match="--cache"):
+    with pytest.raises(InputError, match="--cache"):
         prepare(tmp_path / "file", CLIPS)
 
 

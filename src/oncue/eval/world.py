@@ -26,6 +26,7 @@ from oncue.eval.episodes import watch
 from oncue.eval.scoring import ProactiveResult, Transcript, score_proactive
 from oncue.eval.shuffled import ShuffledSource, shuffled_order
 from oncue.eval.table import TextTable, percent, proactive_json, proactive_table, rounded
+from oncue.files import prepare_folder
 from oncue.reward.base import Unscored
 from oncue.types import FrameSource, PolicySession, Task, TimedReply
 from oncue.video.source import FileSource
@@ -93,24 +94,22 @@ def cache_folder(root: Path, clips: ClipSet) -> Path:
 def prepare(root: Path, clips: ClipSet, on_clip: Callable[[], None] = lambda: None) -> list[ClipFile]:
     """The clips as video files; those already there are kept. `on_clip` is called after each.
 
-    Raises ConfigError for an unknown world or split, or a folder that cannot be written.
+    Raises ConfigError for an unknown world or split, InputError for a folder that cannot be written.
     """
     folder = cache_folder(root, clips)
-    try:
-        made = make_world(
-            folder,
-            world=clips.world,
-            split=clips.split,
-            count=clips.limit,
-            seed=clips.seed,
-            frame_interval_s=FRAME_INTERVAL_S,
-            on_clip=lambda _clip, _path: on_clip() if clips.control != "frozen" else None,
-        )
-        if clips.control != "frozen":
-            return [ClipFile(clip, video_path(folder, clip)) for clip in made]
-        return [_standing_still(folder, clip, on_clip) for clip in made]
-    except OSError as error:
-        raise ConfigError(f"clips cannot be written to {folder}: {error}; give another folder (--cache)") from error
+    prepare_folder(folder, "give another folder (--cache)")
+    made = make_world(
+        folder,
+        world=clips.world,
+        split=clips.split,
+        count=clips.limit,
+        seed=clips.seed,
+        frame_interval_s=FRAME_INTERVAL_S,
+        on_clip=lambda _clip, _path: on_clip() if clips.control != "frozen" else None,
+    )
+    if clips.control != "frozen":
+        return [ClipFile(clip, video_path(folder, clip)) for clip in made]
+    return [_standing_still(folder, clip, on_clip) for clip in made]
 
 
 def _standing_still(folder: Path, clip: Clip, on_clip: Callable[[], None]) -> ClipFile:
