@@ -194,6 +194,17 @@ def test_help_is_quick_and_light() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_output_is_utf8_whatever_the_environment_says(tmp_path) -> None:
+    row = {"messages": [{"role": "user", "content": "Größe →?"}, {"role": "assistant", "content": "NO REPLY"}]}
+    (tmp_path / "row.json").write_text(json.dumps(row))
+    words = [sys.executable, "-m", "oncue.cli", "render", str(tmp_path / "row.json"), "--mask"]
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run(words, capture_output=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Größe →?" in done.stdout.decode("utf-8")
+    assert "⟦NO REPLY" in done.stdout.decode("utf-8")
+
+
 SCRIPTED_COMMAND = """
 import sys
 from oncue import cli

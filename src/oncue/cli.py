@@ -1,7 +1,7 @@
 """The `oncue` command: finds the verb, reads its flags, turns errors a user can mend into one line.
 
 Exit codes: 0 done, 1 failure, 2 bad usage or input, 130 stopped by Ctrl-C or SIGTERM, 141 the reader of stdout is gone.
-Nothing heavy is imported before a verb is known, so that help comes at once.
+Output is UTF-8 everywhere. Nothing heavy is imported before a verb is known, so that help comes at once.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ class UsageError(Exception):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (default: that of the process) and return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    _speak_utf8()
     stock_format, warnings.formatwarning = warnings.formatwarning, _one_line_warning
     try:
         try:
@@ -197,6 +198,13 @@ def _one_line_warning(
 def _complain(message: str, code: int) -> int:
     print("oncue: " + " ".join(message.split()), file=sys.stderr)
     return code
+
+
+def _speak_utf8() -> None:
+    """UTF-8 whatever the environment says, since replies and marks may hold any character; a broken one is escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 def _flush_stdout() -> None:
