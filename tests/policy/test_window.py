@@ -133,3 +133,21 @@ def test_a_window_that_is_too_small_says_so(tiny_loaded: LoadedModel) -> None:
     for bad in ({"max_tokens": 0}, {"max_tokens": 10, "keep_tokens": 10}, {"max_tokens": 10, "max_questions": 0}):
         with pytest.raises(ConfigError):
             Window(**bad)
+
+
+def test_a_turn_that_does_not_fit_drops_nothing(tiny_loaded: LoadedModel) -> None:
+    engine = Engine(tiny_loaded, SHORT, window=Window(300))
+    small, large = stream(3, {0: "Tell me whenever something moves."}), random_turn(np.random.default_rng(1), 9.0, 30)
+
+    async def go() -> None:
+        with engine.open() as session:
+            for turn in small[:2]:
+                await session.respond(turn)
+            before = (session.context_ids, list(past(session)), session.num_context_bytes)
+            with pytest.raises(ContextFullError, match=r"at 9 s .* 300"):
+                await session.respond(large)
+            assert (session.context_ids, past(session), session.num_context_bytes) == before
+            await session.respond(small[2])
+            assert session.context_ids[: len(before[0])] == before[0]
+
+    asyncio.run(go())

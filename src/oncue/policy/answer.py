@@ -162,7 +162,7 @@ class Answer:
         )
 
     def undo(self) -> None:
-        """Put the session back to where it was before this turn."""
+        """Put the session back to where it was before this turn; a cut of its prefix (`Window`) stays."""
         self.state.forget(self._base_length)
         self.state.generator.set_state(self._random_state)
 
@@ -194,7 +194,7 @@ def settled(answer: Answer) -> Outcome:
 
 
 def failed(answer: Answer, error: Exception) -> Outcome:
-    """The error; the session is as it was before the turn."""
+    """The error; the session is put back, see `Answer.undo`."""
     answer.undo()
     answer.done = True
     return Outcome(answer.waiting, error)

@@ -230,22 +230,15 @@ class Engine:
         return outcomes
 
     def _begin(self, waiting: Waiting) -> Answer:
-        """Render a turn. On an error the session is as it was before."""
+        """Render a turn, and make room for it in the window. On an error the session is as it was before."""
         state, observed = waiting.state, waiting.observed
         if observed is None:
             return Answer(waiting, self.renderer, [], ())
         frames = tuple(self._shown(pixels) for pixels in observed.frames.pixels)
         grids = [frame.grid for frame in frames]
-        ids = self.renderer.user_turn_ids(observed.text, grids, state.lead)
         if state.window is not None:
-            cut(state, state.window, self.renderer, len(ids))
-            ids = self.renderer.user_turn_ids(observed.text, grids, state.lead)
-            if len(state.context_ids) + len(ids) > state.window.max_tokens:
-                raise ContextFullError(
-                    f"the turn at {observed.clock_s:g} s needs {len(state.context_ids) + len(ids)} tokens with the "
-                    f"system message and what must be kept, and the window allows {state.window.max_tokens}; "
-                    "allow more tokens, or show fewer or smaller frames"
-                )
+            cut(state, state.window, self.renderer, observed, grids)
+        ids = self.renderer.user_turn_ids(observed.text, grids, state.lead)
         answer = Answer(waiting, self.renderer, ids.tolist(), frames, self._draft)
         # a closing token must still fit, and what stands in a reply unchosen
         room = self.loaded.max_positions - answer.answer_position - 1 - self._num_unchosen

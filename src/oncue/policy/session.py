@@ -76,7 +76,8 @@ class EngineSession:
     async def respond(self, observed: EnvTurn) -> PolicyTurn:
         """Show a turn and get the policy's answer. Turns of one session go one after the other.
 
-        Raises ContextFullError when the model has no positions left for the turn; the session is then as it was before.
+        Raises ContextFullError when the model, or the session's window, has no room for the turn; the session is then
+        as it was before. After any other error it is, too, apart from a cut of its prefix by the window.
         Cancelling it closes the session: the engine may be writing an answer that nobody will see into its prefix.
         """
         answer = await self._submit(observed)

@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from oncue.errors import ConfigError
+from oncue.errors import ConfigError, ContextFullError
 from oncue.policy.shown import ShownFrame
 from oncue.render.decision import Lead
 from oncue.render.positions import mrope_positions
 from oncue.render.qwen_vl import QwenVLRenderer
+from oncue.types import EnvTurn
 
 if TYPE_CHECKING:
     from oncue.policy.session import SessionState
@@ -72,9 +73,22 @@ class PastTurn:
         return [*shown.tolist(), *renderer.decision.kept(self.chosen)]
 
 
-def cut(state: SessionState, window: Window, renderer: QwenVLRenderer, num_coming: int) -> None:
-    """Drop old turns from `state` if its prefix and `num_coming` further tokens exceed the window."""
-    if len(state.context_ids) + num_coming <= window.max_tokens:
+def cut(
+    state: SessionState,
+    window: Window,
+    renderer: QwenVLRenderer,
+    coming: EnvTurn,
+    grids: Sequence[tuple[int, int, int]],
+) -> None:
+    """Drop old turns from `state` if its prefix and the turn `coming`, with frames of `grids`, exceed the window.
+
+    Raises ContextFullError, and drops nothing, where they still would.
+    """
+
+    def num_with(num_tokens: int, lead: Lead) -> int:
+        return num_tokens + len(renderer.user_turn_ids(coming.text, grids, lead))
+
+    if num_with(len(state.context_ids), state.lead) <= window.max_tokens:
         return
     kept = _kept(state.turns, window, renderer, window.target_tokens - len(state.system_ids))
     turns = [state.turns[i] for i in kept]
@@ -85,14 +99,25 @@ def cut(state: SessionState, window: Window, renderer: QwenVLRenderer, num_comin
         lead = renderer.decision.lead_after(turn.chosen)
         if place == num_same == kept[place] and len(ids) <= state.num_cached:
             num_same, num_cached = num_same + 1, len(ids)
-    num_cached = min(num_cached, state.num_cached)
-    grids = [frame.grid for turn in turns[:num_same] for frame in turn.frames]
-    _, position = mrope_positions(ids[:num_cached], grids, renderer.image_pad_id, renderer.merge_size, 0)
+    num_needed = num_with(len(ids), lead)
+    if num_needed > window.max_tokens:
+        raise ContextFullError(
+            f"the turn at {coming.clock_s:g} s needs {num_needed} tokens with the system message and what must be "
+            f"kept, and the window allows {window.max_tokens}; allow more tokens, or show fewer or smaller frames"
+        )
+    state.turns, state.lead, state.context_ids = turns, lead, ids
+    _forget_beyond(state, min(num_cached, state.num_cached), num_same, renderer)
+
+
+def _forget_beyond(state: SessionState, num_cached: int, num_same: int, renderer: QwenVLRenderer) -> None:
+    """Leave the first `num_cached` tokens of the prefix, with the first `num_same` turns, in the cache; the rest
+    waits to enter it anew."""
+    grids = [frame.grid for turn in state.turns[:num_same] for frame in turn.frames]
+    cached_ids = state.context_ids[:num_cached]
+    _, state.next_position = mrope_positions(cached_ids, grids, renderer.image_pad_id, renderer.merge_size, 0)
     state.forget(num_cached)
-    state.turns, state.lead = turns, lead
-    state.context_ids, state.pending_ids = ids, ids[num_cached:]
-    state.pending_frames = [frame for turn in turns[num_same:] for frame in turn.frames]
-    state.next_position = position
+    state.pending_ids = state.context_ids[num_cached:]
+    state.pending_frames = [frame for turn in state.turns[num_same:] for frame in turn.frames]
 
 
 def _kept(turns: Sequence[PastTurn], window: Window, renderer: QwenVLRenderer, room: int) -> list[int]:
