@@ -9,7 +9,7 @@ import stat
 import pytest
 
 from oncue.errors import InputError
-from oncue.files import prepare_folder, replacing, write_json, write_text
+from oncue.files import prepare_folder, printable, replacing, write_json, write_text
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path):
@@ -55,6 +55,12 @@ def test_json_is_strict_and_readable(tmp_path):
     with pytest.raises(ValueError, match="Out of range"):
         write_json(path, {"bad": float("nan")})
     assert json.loads(path.read_text("utf-8"))["word"] == "Größe"
+
+
+def test_what_has_no_form_in_utf8_is_escaped_and_names_are_made_text(tmp_path):
+    write_text(tmp_path / "notes.txt", "Größe \udcff")
+    assert (tmp_path / "notes.txt").read_text("utf-8") == "Größe \\udcff"
+    assert printable("Größe \udcff.mp4") == "Größe \ufffd.mp4"
 
 
 def test_a_folder_that_cannot_be_written_to_is_told_of_first(tmp_path):

@@ -1,8 +1,10 @@
-"""A place that cannot be written is one message and exit 2; a full disk is one message and exit 1."""
+"""A place that cannot be written is one message and exit 2; a full disk is one message and exit 1.
+Names that are not text are shown all the same."""
 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -77,6 +79,22 @@ def test_a_full_disk_behind_stdout(flags, clip, tmp_path) -> None:
     assert "Exception ignored" not in done.stderr
     assert (tmp_path / "replies.jsonl").is_file()
     assert (shown.returncode, shown.stderr.count("\n")) == (1, 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no file names that are not text")
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_a_file_name_that_is_not_text(locale, clip, tmp_path) -> None:
+    source = os.fsencode(tmp_path) + b"/bad\xffname.mp4"
+    os.link(clip, source)
+    words = ["watch", source, "--ask", "hi", "--json", "--out", str(tmp_path)]
+    environment = {**os.environ, "LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", TALKING_COMMAND, *words], capture_output=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.decode("utf-8") == (tmp_path / "replies.jsonl").read_text("utf-8")
+    assert json.loads(done.stdout.splitlines()[-1])["source"] == f"{tmp_path}/bad\ufffdname.mp4"
+    assert "<title>bad\ufffdname.mp4" in (tmp_path / "index.html").read_text("utf-8")
 
 
 def fail_with(number: int, *places: str):

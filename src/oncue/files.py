@@ -63,10 +63,15 @@ def _umask() -> int:
     return mask
 
 
+def printable(name: str) -> str:
+    """A file's name as text: bytes of it that are no text are shown as U+FFFD."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def write_text(path: Path, text: str) -> None:
-    """Writes UTF-8 text in one step."""
+    """Writes UTF-8 text in one step. What has no form in it (half of a surrogate pair) is escaped, so nothing is lost."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -151,6 +151,7 @@ def test_questions_after_the_end_of_an_unknown_length_are_named():
         (Question("q", -1.0), "0 or more"),
         (Question("q", float("nan")), "0 or more"),
         (Question("  ", 1.0), "empty"),
+        (Question("half \udcff", 1.0), "UTF-8"),
     ],
 )
 def test_questions_that_cannot_be_asked_are_refused_before_the_first_turn(question, told):

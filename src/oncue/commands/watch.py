@@ -14,7 +14,7 @@ import tyro
 
 from oncue.clock import Clock
 from oncue.errors import ConfigError, DataError, InputError
-from oncue.files import prepare_folder
+from oncue.files import prepare_folder, printable
 from oncue.policy.unchanged import SkipUnchanged, check_threshold
 from oncue.startup import loading
 from oncue.types import FrameSource, GoldTurn, PolicySession, StopReason, Task
@@ -81,9 +81,9 @@ class Watch:
     """Longest reply; a longer one is cut."""
 
     context_tokens: int | None = None
-    """Longest context the model is given: before it grows beyond, old silent turns are dropped, down to half.
-    Questions, the last replies and the newest turns stay. By default everything is kept, and of a stream without a
-    known end 16384 tokens."""
+    """Longest context the model is given: before it grows beyond, old turns are dropped, down to half. The newest
+    question always stays, and as far as there is room older ones, the last replies and the newest turns. By default
+    everything is kept, and of a stream without a known end 16384 tokens."""
 
     cuda_graphs: bool = False
     """Replay the model's forwards as CUDA graphs: fewer launches, so faster turns on a GPU. The first turn of each
@@ -283,8 +283,8 @@ class _Run:
 
 
 def source_name(source: str) -> str:
-    """The source as it may be shown: without the password that a camera's address may hold."""
-    return re.sub(r"(?<=://)[^/@\s]+@", "", source)
+    """The source as it may be shown: as text, without the password that a camera's address may hold."""
+    return re.sub(r"(?<=://)[^/@\s]+@", "", printable(source))
 
 
 def annotated_task(annotations: Path, source: str) -> Task:

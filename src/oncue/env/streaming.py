@@ -148,6 +148,8 @@ def check_questions(questions: Sequence[Question], duration_s: float | None) -> 
     for question in questions:
         if not question.text.strip():
             raise InputError(f"the question at {question.time_s:g} s is empty; give it some text")
+        if any("\ud800" <= character <= "\udfff" for character in question.text):
+            raise InputError(f"the question {question.text!r} is no text; write it in UTF-8")
         if not (math.isfinite(question.time_s) and question.time_s >= 0):
             raise InputError(f"question {question.text!r} has time {question.time_s}; expected seconds, 0 or more")
         if duration_s is not None and question.time_s > duration_s:
