@@ -34,13 +34,16 @@ def test_a_world_gives_the_same_dialogue_for_the_same_number():
     assert SHAPES.item(5, 2, CLOCK, 1)[0] != one
 
 
-def test_a_world_keeps_to_the_turns_asked_for():
+@pytest.mark.parametrize(("interval_s", "frames_per_turn"), [(1.0, 2), (0.1, 1), (0.5, 1), (1.5, 1), (2.0, 2)])
+def test_a_world_keeps_to_the_turns_asked_for(interval_s, frames_per_turn):
     source = replace(SHAPES, num_turns=(3, 5))
+    drawn = set()
     for index in range(12):
-        dialogue, frames = source.item(index, 0, CLOCK, 2)
+        dialogue, frames = source.item(index, 0, Clock(interval_s), frames_per_turn)
         num_turns = sum(t.role == "assistant" for t in dialogue.turns)
-        assert 3 <= num_turns <= 5
-        assert len(frames) == dialogue.num_frames == 2 * num_turns
+        drawn.add(num_turns)
+        assert len(frames) == dialogue.num_frames == frames_per_turn * num_turns
+    assert drawn == {3, 4, 5}
 
 
 def test_rows_of_a_made_world_are_its_gold_dialogues(tmp_path):

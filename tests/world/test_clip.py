@@ -179,6 +179,33 @@ def test_grid_frames_at_another_interval():
         assert np.array_equal(frame, frames[min(math.floor(k * 0.6 * 4 + 1e-6), len(frames) - 1)])
 
 
+@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize(("num_frames", "interval_s"), [(1, 0.02), (2, 0.2), (7, 0.5), (5, 1.5), (7, 0.3), (3, 1.1)])
+def test_a_fixed_length_is_kept(world: str, num_frames: int, interval_s: float) -> None:
+    clock = Clock(interval_s)
+    length_s = clock.time_of(num_frames)
+    clip = make_clip(world, "train", 0, duration_s=(length_s, length_s))
+    assert clip.scene.duration_s == length_s
+    times_s = clip.grid_times(clock)
+    assert len(clip.grid_frames(clock)) == len(times_s) == num_frames
+    assert 0 <= times_s[0] <= times_s[-1] <= length_s
+    assert len(list(clip.video_frames())) / clip.scene.frame_rate == pytest.approx(length_s, abs=0.25)
+    drawn = make_clip(world, "train", 0, duration_s=(length_s + 2, length_s + 4))
+    assert drawn.scene.duration_s == round(drawn.scene.duration_s)
+
+
+def test_an_event_that_is_due_is_shown_whatever_the_length() -> None:
+    """Also where the clip ends between two frames of its video."""
+    num_last = 0
+    for index in range(200):
+        clip = make_clip("footage", "train", index, duration_s=(6.6, 6.6), mean_gap_s=0.5)
+        last_s = clip.grid_times(Clock(1.1))[-1]
+        visible_s = [event.visible_s for event in clip.scene.events]
+        assert all(time_s <= last_s for time_s in visible_s)
+        num_last += last_s in visible_s
+    assert num_last > 0
+
+
 def test_a_standing_clip_of_shapes_has_one_picture_and_nothing_is_due():
     for clip in clips("shapes", 8):
         still = clip.standing_still()

@@ -49,23 +49,28 @@ class Clip:
     def video_frames(self) -> Iterator[np.ndarray]:
         """Every frame of the video file, at `scene.frame_rate`."""
         painter = self.painter()
-        for i in range(round(self.scene.duration_s * self.scene.frame_rate)):
+        for i in range(self._num_video_frames):
             yield painter.frame_at(i / self.scene.frame_rate)
 
     def grid_times(self, clock: Clock) -> list[float]:
         """The pts in seconds of the newest picture at each grid time; the last grid time is the clip's end."""
         video = Clock(1 / self.scene.frame_rate)
-        last_s = self.scene.duration_s - 1 / self.scene.frame_rate
+        last_s = (self._num_video_frames - 1) / self.scene.frame_rate
         grid_s = [clock.time_of(k + 1) for k in range(clock.first_at_or_after(self.scene.duration_s))]
         return [video.frames_until(min(time_s, last_s)) / self.scene.frame_rate for time_s in grid_s]
 
     def grid_frames(self, clock: Clock) -> list[np.ndarray]:
         """What a watcher of the uncompressed video sees: the pictures of `grid_times`.
 
-        Equals reading the video file through a `FileSource`, apart from compression.
+        Equals reading the video file through a `FileSource`, apart from compression, where the clip is as long as its
+        video: a length that is no whole number of video frames ends within the last of them.
         """
         painter = self.painter()
         return [painter.frame_at(time_s) for time_s in self.grid_times(clock)]
+
+    @property
+    def _num_video_frames(self) -> int:
+        return Clock(1 / self.scene.frame_rate).first_at_or_after(self.scene.duration_s)
 
     def differences(self, from_s: float, to_s: float) -> list[Event]:
         """What differs in the picture of `to_s` from that of `from_s`, in the words of this world."""
@@ -100,6 +105,8 @@ def make_clip(
 ) -> Clip:
     """The clip number `index` of a split; the same arguments always give the same clip.
 
+    `duration_s`: smallest and largest length; a drawn one is a whole number of seconds, a fixed one (both the same) is
+    kept as it is.
     `mean_gap_s`, `empty_share` and `question_kinds` replace the world's own mean time between events, share of clips
     without any, and odds of each kind of question; kinds that the world cannot be asked are left out.
     Raises ConfigError for an unknown world or split, and for odds of which none can be drawn.
@@ -115,7 +122,8 @@ def make_clip(
         mean_gap_s=module.STYLE.mean_gap_s if mean_gap_s is None else mean_gap_s,
         empty_share=module.STYLE.empty_share if empty_share is None else empty_share,
     )
-    length_s = float(np.round(rng.uniform(*duration_s)))
+    drawn_s = rng.uniform(*duration_s)
+    length_s = drawn_s if duration_s[0] == duration_s[1] else float(np.round(drawn_s))
     scene = compose(style, rng, length_s, FRAME_RATE)
     height_px, width_px = SIZES_PX[int(rng.integers(len(SIZES_PX)))]
     clip_id = f"{world}-{split}-{seed}-{index:05d}"
