@@ -42,6 +42,7 @@ VERBS = (
     Verb("score rewards", "oncue.commands.score", "ScoreRewards", "score stored rollouts with the training reward"),
     Verb("train sft", "oncue.commands.train", "TrainSft", "teach a model from written dialogues"),
     Verb("train grpo", "oncue.commands.train_grpo", "TrainGrpo", "teach a model by reward when to speak"),
+    Verb("train average", "oncue.commands.train_average", "TrainAverage", "average checkpoints into one model"),
     Verb("view", "oncue.commands.view", "View", "show the rollouts of a run of reinforcement learning"),
     Verb("study", "oncue.commands.study", "Study", "compare ways of training over seeds, down to a page"),
     Verb("bench engine", "oncue.commands.bench", "BenchEngine", "measure how fast and how exact the engine is here"),
