@@ -131,6 +131,15 @@ def test_official_overlapping_spans_share_the_mark_of_the_later_one() -> None:
     assert reward_terms(rollout, judged, PAPER).pauc > reward_terms(rollout, both_zero, PAPER).pauc
 
 
+@pytest.mark.parametrize("settings", [PAPER, OFFICIAL])
+def test_a_mark_for_a_reply_outside_its_span_counts_nowhere(settings: RewardSettings) -> None:
+    right = reward_terms(ROLLOUT, JUDGED, settings)
+    strays = {(1, 8.0): 0, (7, 8.0): 0, (0, 24.0): 0}
+    assert reward_terms(ROLLOUT, replace(JUDGED, coverage={**JUDGED.coverage, **strays}), settings) == right
+    wrong = replace(JUDGED, coverage={**JUDGED.coverage, (0, 8.0): 0})  # control: a mark that is meant
+    assert reward_terms(ROLLOUT, wrong, settings).pauc < right.pauc
+
+
 def test_official_skips_gold_that_begins_after_the_last_turn() -> None:
     short = replace(ROLLOUT, turns=ROLLOUT.turns[:3])
     assert reward_terms(short, JUDGED, OFFICIAL).pauc == 0.78125

@@ -139,3 +139,8 @@ def test_judgements_of_other_replies_are_strays() -> None:
     stored = StoredRollout("a", Rollout((GOLD,), ((4.0, None), (8.0, "Here."))))
     assert num_strays(stored, Judgements({(0, 8.0): 4}, {8.0: False})) == 0
     assert num_strays(stored, Judgements({(1, 8.0): 4, (0, 4.0): 4, (0, 8.1): 4}, {4.0: False, 8.1: True})) == 5
+
+
+def test_a_mark_for_a_reply_outside_the_span_is_a_stray() -> None:
+    stored = StoredRollout("a", Rollout((GOLD,), ((8.0, "Here."), (13.0, "Gone."))))
+    assert num_strays(stored, Judgements({(0, 8.0): 4, (0, 13.0): 4}, {8.0: False, 13.0: False})) == 1

@@ -152,7 +152,7 @@ def _warn_of_strays(stored: Sequence[StoredRollout], recorded: Mapping[str, Judg
     if first is not None:
         print(
             f"oncue: warning: {sum(strays.values())} recorded judgements name a reply or gold turn that their episode "
-            f"does not have (the first in {first!r}); they are not used",
+            f"does not have, or a reply outside the span (the first in {first!r}); they are not used",
             file=sys.stderr,
         )
 

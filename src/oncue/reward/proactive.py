@@ -141,20 +141,22 @@ def pauc_points(
     """What PAUC is made of: by number of the gold turn the marks of its replies, each of them marked alone.
 
     `official`: gold turns that begin after the last turn are skipped, and where spans overlap the mark for the later
-    one counts in both (its results are stored by time alone).
+    one counts in both (its results are stored by time alone). Marks for replies outside the span count nowhere.
     """
     gold = list(enumerate(rollout.gold))
-    marks = dict(judgements.coverage)
     if settings.profile == "official":
         last_s = rollout.turns[-1][0] if rollout.turns else 0.0
         gold = [(i, turn) for i, turn in gold if turn.span.start_s <= last_s]
-        latest = {time_s: mark for (_, time_s), mark in sorted(marks.items(), key=lambda item: item[0][0])}
+    due = [(i, turn, reply) for i, turn in gold for reply in scored_in(rollout, turn, settings)]
+    asked = [(i, reply.time_s) for i, _, reply in due]
+    marks = {key: judgements.coverage[key] for key in asked if key in judgements.coverage}
+    if settings.profile == "official":
+        latest = {time_s: mark for (_, time_s), mark in marks.items()}  # in the order of the gold turns
         marks = {(i, time_s): latest[time_s] for i, time_s in marks}
     found: dict[int, list[Point | Unscored]] = {i: [] for i, _ in gold}
-    for i, turn in gold:
-        for reply in scored_in(rollout, turn, settings):
-            mark = marks.get((i, reply.time_s), Unscored("not judged"))
-            found[i].append(mark if isinstance(mark, Unscored) else Point(reply.time_s - turn.span.start_s, mark))
+    for i, turn, reply in due:
+        mark = marks.get((i, reply.time_s), Unscored("not judged"))
+        found[i].append(mark if isinstance(mark, Unscored) else Point(reply.time_s - turn.span.start_s, mark))
     return found
 
 

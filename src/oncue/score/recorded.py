@@ -75,10 +75,10 @@ def judgement_lines(episode_id: str, judgements: Judgements) -> Iterator[dict[st
 
 
 def num_strays(stored: StoredRollout, judgements: Judgements) -> int:
-    """How many judgements name no gold turn, or no reply, that this rollout has."""
-    times = {reply.time_s for reply in stored.rollout.replies}
-    named = [(index < len(stored.rollout.gold), time_s) for index, time_s in judgements.coverage]
-    return sum(not (known and time_s in times) for known, time_s in named) + len(judgements.repeated.keys() - times)
+    """How many judgements name no gold turn, or no reply, that this rollout has, or a reply outside the span."""
+    times, gold = {reply.time_s for reply in stored.rollout.replies}, stored.rollout.gold
+    meant = {(index, time_s) for index, turn in enumerate(gold) for time_s in times if time_s in turn.span}
+    return len(judgements.coverage.keys() - meant) + len(judgements.repeated.keys() - times)
 
 
 def _whole(row: Mapping[str, Any], name: str, where: str) -> int:
