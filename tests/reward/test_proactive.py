@@ -140,6 +140,23 @@ def test_a_mark_for_a_reply_outside_its_span_counts_nowhere(settings: RewardSett
     assert reward_terms(ROLLOUT, wrong, settings).pauc < right.pauc
 
 
+@pytest.mark.parametrize("missing", [0, 1])
+@pytest.mark.parametrize("settings", [PAPER, OFFICIAL])
+def test_a_mark_that_could_not_be_had_counts_as_one_that_was_never_recorded(
+    settings: RewardSettings, missing: int
+) -> None:
+    """A record holds no line for it, and gives the reward of the run once more: where spans overlap, too."""
+    overlapping = (GoldTurn("one", TimeSpan(0, 10), "?"), GoldTurn("two", TimeSpan(5, 15), "?"))
+    rollout = Rollout(overlapping, ((7.0, A), (16.0, None)))
+    marks: dict[tuple[int, float], int | Unscored] = {(0, 7.0): 3, (1, 7.0): 4}
+    live = Judgements({**marks, (missing, 7.0): Unscored("down")}, {7.0: False})
+    recorded = Judgements({key: mark for key, mark in marks.items() if key[0] != missing}, {7.0: False})
+    terms = reward_terms(rollout, live, settings)
+    assert terms == reward_terms(rollout, recorded, settings)
+    assert terms.num_unscored == 1
+    assert terms.pauc < reward_terms(rollout, Judgements(marks, {7.0: False}), settings).pauc  # both
+
+
 def test_official_skips_gold_that_begins_after_the_last_turn() -> None:
     short = replace(ROLLOUT, turns=ROLLOUT.turns[:3])
     assert reward_terms(short, JUDGED, OFFICIAL).pauc == 0.78125

@@ -141,7 +141,8 @@ def pauc_points(
     """What PAUC is made of: by number of the gold turn the marks of its replies, each of them marked alone.
 
     `official`: gold turns that begin after the last turn are skipped, and where spans overlap the mark for the later
-    one counts in both (its results are stored by time alone). Marks for replies outside the span count nowhere.
+    one counts in both (its results are stored by time alone). Marks for replies outside the span count nowhere, and a
+    mark that is missing stays missing.
     """
     gold = list(enumerate(rollout.gold))
     if settings.profile == "official":
@@ -149,13 +150,14 @@ def pauc_points(
         gold = [(i, turn) for i, turn in gold if turn.span.start_s <= last_s]
     due = [(i, turn, reply) for i, turn in gold for reply in scored_in(rollout, turn, settings)]
     asked = [(i, reply.time_s) for i, _, reply in due]
-    marks = {key: judgements.coverage[key] for key in asked if key in judgements.coverage}
+    marks = {key: judgements.coverage.get(key, Unscored("not judged")) for key in asked}
     if settings.profile == "official":
-        latest = {time_s: mark for (_, time_s), mark in marks.items()}  # in the order of the gold turns
-        marks = {(i, time_s): latest[time_s] for i, time_s in marks}
+        decided = {key: mark for key, mark in marks.items() if not isinstance(mark, Unscored)}
+        latest = {time_s: mark for (_, time_s), mark in decided.items()}  # in the order of the gold turns
+        marks |= {(i, time_s): latest[time_s] for i, time_s in decided}
     found: dict[int, list[Point | Unscored]] = {i: [] for i, _ in gold}
     for i, turn, reply in due:
-        mark = marks.get((i, reply.time_s), Unscored("not judged"))
+        mark = marks[i, reply.time_s]
         found[i].append(mark if isinstance(mark, Unscored) else Point(reply.time_s - turn.span.start_s, mark))
     return found
 
