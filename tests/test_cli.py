@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -269,3 +270,21 @@ def test_an_annotation_file_gives_the_questions_and_what_is_due(clip, tmp_path, 
     notes.write_text(json.dumps([{**row, "video": "another.mp4"}]))
     assert cli.main(["watch", str(clip), "--gold", str(notes)]) == 2
     assert "says nothing about" in complaint(capsys)
+
+
+@pytest.mark.usefixtures("scripted")
+def test_all_rows_about_a_video_are_one_task(clip, tmp_path, capsys) -> None:
+    def row(question_id: str, question: str, time_s: float, due_s: float, video: str = clip.name) -> dict:
+        due = {"role": "assistant", "content": f"Due at {due_s:g}.", "reply_timespan": [due_s, due_s + 1]}
+        asked = {"role": "user", "content": question, "time": time_s}
+        return {"video": video, "question_id": question_id, "duration": 6.0, "conversation": [asked], "answer": [due]}
+
+    rows = [row("1", "Late?", 3, 4), row("2", "Early?", 0, 1), row("3", "Late?", 3, 5), row("4", "Not?", 0, 1, "b.mp4")]
+    notes = tmp_path / "notes.json"
+    notes.write_text(json.dumps(rows))
+    page = tmp_path / "seen" / "index.html"
+    for ask, asked in (([], ["Early?", "Late?"]), (["--ask", "Mine?"], ["Mine?"])):
+        assert cli.main(["watch", str(clip), "--gold", str(notes), "--out", str(page.parent), *ask]) == 0
+        lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+        assert [words[2] for words in lines if words[1] == "ask"] == asked
+        assert re.findall(r"Due at \d\.", page.read_text()) == ["Due at 1.", "Due at 4.", "Due at 5."]

@@ -69,7 +69,7 @@ def printable(name: str) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes UTF-8 text in one step. What has no form in it (half of a surrogate pair) is escaped, so nothing is lost."""
+    """Writes UTF-8 text in one step. What has no form in it (half of a surrogate pair) is escaped."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 

@@ -13,7 +13,8 @@ from typing import Annotated
 import tyro
 
 from oncue.clock import Clock
-from oncue.errors import ConfigError, DataError, InputError
+from oncue.commands.annotated import annotated_task
+from oncue.errors import ConfigError, InputError
 from oncue.files import prepare_folder, printable
 from oncue.policy.unchanged import SkipUnchanged, check_threshold
 from oncue.startup import loading
@@ -33,8 +34,8 @@ class Watch:
     """Watch a video and speak on cue: replies appear while it is being watched.
 
     Example: oncue watch clip.mp4 --ask "Tell me whenever someone comes in." --out seen/
-    Exit codes: 0 done, 1 a model server failed, 2 bad usage or input, 130 stopped by Ctrl-C or SIGTERM (what was seen
-    is still written).
+    Exit codes: 0 done, 1 a model server failed or a disk is full, 2 bad usage or input, 130 stopped by Ctrl-C or
+    SIGTERM (what was seen is still written).
     """
 
     source: tyro.conf.Positional[str]
@@ -108,8 +109,9 @@ class Watch:
     """Folder for replies.jsonl, replies.srt, replies.vtt and index.html, a page to look at."""
 
     gold: Path | None = None
-    """Annotation file (ProactiveVideoQA format, as of `oncue world make`): the page shows when replies to this video
-    are due, and without --ask its questions are asked."""
+    """Annotation file (ProactiveVideoQA format, as of `oncue world make`): the questions of all its rows about this
+    video are asked, and the page shows when replies are due. With --ask, what you ask takes the place of the
+    questions; the page still shows when replies to theirs are due."""
 
     realtime: bool = False
     """Show a file at the speed of life, as if it came from a camera."""
@@ -285,15 +287,3 @@ class _Run:
 def source_name(source: str) -> str:
     """The source as it may be shown: as text, without the password that a camera's address may hold."""
     return re.sub(r"(?<=://)[^/@\s]+@", "", printable(source))
-
-
-def annotated_task(annotations: Path, source: str) -> Task:
-    """The first task that an annotation file has for the video `source`. Raises DataError where it has none."""
-    from oncue.eval.gold import load_gold
-
-    name = Path(source).name
-    samples = load_gold(annotations)
-    mine = [sample for sample in samples if Path(sample.video).name == name or sample.task.task_id == Path(name).stem]
-    if not mine:
-        raise DataError(f"{annotations} says nothing about {name}; it is about {samples[0].video} and the like")
-    return mine[0].task
