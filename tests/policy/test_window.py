@@ -104,6 +104,41 @@ def test_what_is_kept(tiny_loaded: LoadedModel) -> None:
     asyncio.run(go())
 
 
+@pytest.mark.parametrize("keep", [None, 1, 299])
+@pytest.mark.parametrize("num_frames", [1, 4])
+def test_the_newest_question_is_never_dropped(tiny_loaded: LoadedModel, keep: int | None, num_frames: int) -> None:
+    """Also where it takes more than a cut leaves, and where the coming turn takes more than half of the window."""
+    random, questions = np.random.default_rng(0), {0: "Tell me whenever something moves.", 7: "And now?"}
+    turns = [random_turn(random, k + 1.0, num_frames if k in questions else 1, questions.get(k, "")) for k in range(30)]
+    turns.append(random_turn(random, 31.0, 2))
+    engine = Engine(tiny_loaded, Sampling(max_new_tokens=1), window=Window(321, keep))
+
+    async def go() -> None:
+        with engine.open() as session:
+            for k, turn in enumerate(turns):
+                await session.respond(turn)
+                assert questions[7 if k >= 7 else 0] in [t.text for t in past(session)]
+            assert len(past(session)) < 8  # most have been dropped
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("num_missing", [0, 1])
+def test_a_question_that_cannot_stay_is_an_error(tiny_loaded: LoadedModel, num_missing: int) -> None:
+    renderer, turns = tiny_loaded.renderer, stream(9, {0: "Tell me whenever something moves."})
+    parts = [renderer.user_turn(turns[0], Lead.START), renderer.silence_ids, renderer.user_turn(turns[-1], Lead.CLOSED)]
+    num_needed = len(renderer.system_block(PROACTIVE_SYSTEM)) + sum(map(len, parts))
+    with Engine(tiny_loaded, SHORT, window=Window(num_needed - num_missing)) as engine, engine.open() as session:
+        for turn in turns[:-1]:
+            session.replay(turn, Silence())
+        if num_missing:
+            with pytest.raises(ContextFullError, match=rf"needs {num_needed} tokens .* newest question"):
+                asyncio.run(session.respond(turns[-1]))
+        else:
+            asyncio.run(session.respond(turns[-1]))
+            assert [bool(t.text) for t in past(session)] == [True, False]
+
+
 def test_nothing_grows_on_an_endless_stream(tiny_loaded: LoadedModel) -> None:
     window = Window(400, max_replies=2)
     engine, sizes = Engine(tiny_loaded, SHORT, window=window), []

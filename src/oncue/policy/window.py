@@ -29,8 +29,9 @@ class Window:
     """Bounds of a session's prefix, in tokens and turns.
 
     Before a turn is shown, a prefix that would exceed `max_tokens` with it is cut to at most `keep_tokens` (default:
-    half). Kept are the system message, the newest `max_questions` turns that bring a question, the newest
-    `max_replies` turns that were answered with a reply, all with their frames, and as many of the newest turns as fit.
+    half). The system message and the newest turn that brings a question always stay, even beyond `keep_tokens`. Of the
+    others as many as fit: first the newest `max_questions` turns that bring a question, then the newest `max_replies`
+    that were answered with a reply, all with their frames, then the newest turns.
     Raises ConfigError for numbers out of range.
     """
 
@@ -90,7 +91,8 @@ def cut(
 
     if num_with(len(state.context_ids), state.lead) <= window.max_tokens:
         return
-    kept = _kept(state.turns, window, renderer, window.target_tokens - len(state.system_ids))
+    most = min(window.target_tokens, window.max_tokens - num_with(0, Lead.CLOSED))  # nothing is longer than CLOSED
+    kept = _kept(state.turns, window, renderer, most - len(state.system_ids))
     turns = [state.turns[i] for i in kept]
     lead, num_cached, ids = Lead.START, len(state.system_ids), list(state.system_ids)
     num_same = 0  # leading turns that stay where they are, in the cache
@@ -102,8 +104,9 @@ def cut(
     num_needed = num_with(len(ids), lead)
     if num_needed > window.max_tokens:
         raise ContextFullError(
-            f"the turn at {coming.clock_s:g} s needs {num_needed} tokens with the system message and what must be "
-            f"kept, and the window allows {window.max_tokens}; allow more tokens, or show fewer or smaller frames"
+            f"the turn at {coming.clock_s:g} s needs {num_needed} tokens with what must be kept (the system message "
+            f"and the newest question), and the window allows {window.max_tokens}; allow more tokens "
+            "(--context-tokens, or a larger Window), or show fewer or smaller frames"
         )
     state.turns, state.lead, state.context_ids = turns, lead, ids
     _forget_beyond(state, min(num_cached, state.num_cached), num_same, renderer)
@@ -121,15 +124,14 @@ def _forget_beyond(state: SessionState, num_cached: int, num_same: int, renderer
 
 
 def _kept(turns: Sequence[PastTurn], window: Window, renderer: QwenVLRenderer, room: int) -> list[int]:
-    """Which turns stay, in order. What must stay comes first: questions, then replies, then the newest turns."""
+    """Which turns stay, in order: the newest question, and as much else as there is `room` for with it."""
     newest_first = range(len(turns) - 1, -1, -1)
     questions = [i for i in newest_first if turns[i].text][: window.max_questions]
     replies = [i for i in newest_first if turns[i].replied][: window.max_replies]
     kept: set[int] = set()
     for i in dict.fromkeys((*questions, *replies, *newest_first)):
-        num_tokens = len(turns[i].ids(renderer, Lead.CLOSED))
-        if num_tokens > room:
+        room -= len(turns[i].ids(renderer, Lead.CLOSED))
+        if room < 0 and i not in questions[:1]:
             break
         kept.add(i)
-        room -= num_tokens
     return sorted(kept)
