@@ -34,7 +34,7 @@ def write_run(folder: Path, steps: tuple[int, ...] = (5, 10)) -> Path:
     (folder / "rollouts").mkdir(parents=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(to_plain(CONFIG), sort_keys=False))
     for step in steps:
-        groups = [_group(3 * step + place) for place in range(3)]
+        groups = [group_of(3 * step + place) for place in range(3)]
         metrics = {"step": step, "warnings": [], **step_metrics(groups)}
         with (folder / "metrics.jsonl").open("a") as file:
             file.write(json.dumps(metrics) + "\n")
@@ -51,7 +51,8 @@ def read_lines(folder: Path, step: int) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "rollouts" / f"step_{step:06d}.jsonl").read_text().splitlines()]
 
 
-def _group(index: int) -> Group:
+def group_of(index: int) -> Group:
+    """The judged rollouts of example number `index`."""
     example = CONFIG.examples.item(index, CONFIG.seed, Clock(CONFIG.frame_interval_s), CONFIG.frames_per_turn)
     answers: list[dict[float, str]] = [{}, _due(example), {turn.clock_s: "Nothing." for turn in example.turns[3:5]}]
     episodes = tuple(_episode(example, said) for said in answers)

@@ -190,7 +190,8 @@ class Scripts(HTMLParser):
 def test_texts_stay_text_and_nothing_is_loaded(folder: Path) -> None:
     lines = read_lines(folder, 5)[:3]
     for line in lines:
-        line["episode_id"] = f"5/{NASTY}/{line['episode_id'].rsplit('/', 1)[1]}"
+        line["episode_id"] = f"5/{NASTY}/15/{line['episode_id'].rsplit('/', 1)[1]}"
+        line["task"] = NASTY
         line["questions"] = [{"time": 0.0, "text": NASTY}]
         line["gold"] = [{"question": NASTY, "content": NASTY, "reply_timespan": [3, 9]}]
         line["turns"][0]["text"] = NASTY
@@ -257,7 +258,7 @@ def broken(folder: Path, how: str) -> None:
         ("a cut line", "step_000005.jsonl, line 9 is not JSON"),
         ("a reward that is no number", "line 1: 'reward' must be a finite number"),
         ("a reward that is not finite", "line 1: 'reward' must be a finite number"),
-        ("a name without step and member", "STEP/TASK/MEMBER"),
+        ("a name without step and member", "STEP/TASK/EXAMPLE/MEMBER"),
         ("an example that is no number", "'example' must be a whole number"),
         ("a judgement of an unknown kind", "unknown kind 'taste'"),
         ("a level out of range", "level must be 1 to 5"),

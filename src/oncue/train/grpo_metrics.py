@@ -45,7 +45,8 @@ def step_metrics(groups: Sequence[Group]) -> dict[str, Any]:
 def rollout_lines(groups: Sequence[Group], step: int) -> list[dict[str, Any]]:
     """One line per rollout, in the form that `oncue score rewards` reads, with what the run made of it.
 
-    A malformed turn is a silent one there, as it is to the reward; what it said stands under `malformed`.
+    A malformed turn is a silent one there, as it is to the reward; what it said stands under `malformed`. A name is
+    STEP/TASK/EXAMPLE/MEMBER: files with fewer examples than a step takes have the same task in it more than once.
     `example` is the number of the example, from which it can be made again; `judgements` are lines as its replay:FILE
     reads them, left out where no judge was asked.
     """
@@ -53,12 +54,13 @@ def rollout_lines(groups: Sequence[Group], step: int) -> list[dict[str, Any]]:
     for group in groups:
         members = zip(group.episodes, group.scores, group.advantages, strict=True)
         for member, (episode, score, advantage) in enumerate(members):
-            name = f"{step}/{episode.task.task_id}/{member}"
+            name = f"{step}/{episode.task.task_id}/{group.example.index}/{member}"
             judged = {} if score.judgements is None else {"judgements": list(judgement_lines(name, score.judgements))}
             sampled = [(e.observed.clock_s, e.acted.action) for e in episode.exchanges if e.acted.sampled]
             lines.append(
                 {
                     **rollout_line(StoredRollout(name, Rollout.of(episode))),
+                    "task": episode.task.task_id,
                     "example": group.example.index,
                     "questions": [{"time": q.time_s, "text": q.text} for q in episode.task.questions],
                     "malformed": [

@@ -20,7 +20,7 @@ from oncue.train.run_dir import RunDirectory
 from oncue.types import Question
 
 _FILE = re.compile(r"step_(\d+)\.jsonl")
-_NAME = re.compile(r"(?P<step>\d+)/(?P<task>.+)/(?P<member>\d+)", re.DOTALL)
+_NAME = re.compile(r"\d+/(?P<group>.+)/\d+", re.DOTALL)  # between step and member
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,17 +115,17 @@ def _metrics(folder: Path) -> tuple[Mapping[str, Any], ...]:
 
 
 def _groups(path: Path) -> tuple[StoredGroup, ...]:
-    """The groups of a file, in its order."""
+    """The groups of a file, in its order. Older runs name a group by its task alone, and have no field for it."""
     rows: dict[str, list[tuple[str, Mapping[str, Any], Member]]] = {}
     for stored, (where, row) in zip(read_rollouts(path), json_lines(path, EXPECTED), strict=True):
         named = _NAME.fullmatch(stored.episode_id)
         if named is None:
-            raise DataError(f"{where}: episode_id must be STEP/TASK/MEMBER, got {stored.episode_id!r:.80}")
-        rows.setdefault(named["task"], []).append((where, row, _member(stored.rollout, row, where)))
-    return tuple(_group(task_id, members) for task_id, members in rows.items())
+            raise DataError(f"{where}: episode_id must be STEP/TASK/EXAMPLE/MEMBER, got {stored.episode_id!r:.80}")
+        rows.setdefault(named["group"], []).append((where, row, _member(stored.rollout, row, where)))
+    return tuple(_group(name, members) for name, members in rows.items())
 
 
-def _group(task_id: str, members: Sequence[tuple[str, Mapping[str, Any], Member]]) -> StoredGroup:
+def _group(name: str, members: Sequence[tuple[str, Mapping[str, Any], Member]]) -> StoredGroup:
     where, row, first = members[0]
     for other_where, _, member in members:
         if member.rollout.gold != first.rollout.gold:
@@ -137,6 +137,7 @@ def _group(task_id: str, members: Sequence[tuple[str, Mapping[str, Any], Member]
         Question(text_of(q, "text", f"{where}, question {n}"), seconds_of(q, "time", f"{where}, question {n}"))
         for n, q in enumerate(items_of(row, "questions", where), 1)
     )
+    task_id = text_of(row, "task", where) if "task" in row else name
     return StoredGroup(task_id, example, questions, tuple(member for _, _, member in members))
 
 
