@@ -57,6 +57,15 @@ def test_the_flags_reach_the_server(clip, capsys) -> None:
     assert {body["max_tokens"] for body in server.bodies} == {1, 2, 3, 8}
 
 
+def test_a_served_model_may_have_the_name_of_ours(clip, tmp_path, capsys) -> None:
+    with OpenAIServer(lambda _: SILENT, models=("mini", "qwen")) as server:
+        assert watch(clip, server, "--model", "mini", "--json") == 0
+        words = ["eval", "world", "--server", server.url, "--model", "mini", "--limit", "1", "--cache", str(tmp_path)]
+        assert cli.main([*words, "--json"]) == 0
+        assert {body["model"] for body in server.bodies} == {"mini"}
+    assert json.loads(capsys.readouterr().out.splitlines()[0])["model"] == "mini"
+
+
 @pytest.mark.parametrize(
     ("flags", "told"),
     [

@@ -16,6 +16,7 @@ import tyro
 from oncue.commands.progress import Progress
 from oncue.errors import ConfigError
 from oncue.files import prepare_folder, write_json
+from oncue.hub import BUNDLED_NAME
 from oncue.startup import loading
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ class EvalClips:
     videos: Path
     """The folder of its videos."""
 
-    model: str = "mini"
-    """A model folder, a hub id (owner/name), or mini, which ships with the package."""
+    model: str | None = None
+    """A model folder, a hub id (owner/name), or mini, which ships with the package. By default mini."""
 
     server: str | None = None
     """Address of an OpenAI-compatible chat server, as for `oncue watch`; --model is then its name for the model."""
@@ -93,13 +94,14 @@ class EvalClips:
             prepare_folder(self.out)
         with ExitStack() as closing:
             server = self._server()
+            model = server.model if server else self.model or BUNDLED_NAME
             open_session = self._sessions(closing) if server is None else lambda _: server.open()
             with Progress(f"tuning on {self.tune_world}", self.tune_clips) as progress:
                 tuned = tune_on_world(self.tune_world, self.tune_clips, progress.step)
             with Progress("watching clips", len(items)) as progress:
                 watched = asyncio.run(_watch(items, open_session, progress.step))
         timed = tuple(time_item(item, tuned) for item in watched)
-        self._report(ClipScores(server.model if server else self.model, tuned, self.tune_world, self.tune_clips, timed))
+        self._report(ClipScores(model, tuned, self.tune_world, self.tune_clips, timed))
         return 0
 
     def _server(self) -> ChatServer | None:
@@ -116,7 +118,7 @@ class EvalClips:
             from oncue.policy.model import load_model
 
             sampling = Sampling(max_new_tokens=self.max_new_tokens, reply_bias=self.reply_bias)
-            loaded = load_model(self.model, self.device, self.dtype, max_pixels=self.max_pixels)
+            loaded = load_model(self.model or BUNDLED_NAME, self.device, self.dtype, max_pixels=self.max_pixels)
         engine = closing.enter_context(Engine(loaded, sampling))
         return lambda _: engine.open()
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from oncue.commands.progress import Progress
 from oncue.files import prepare_folder, user_cache, write_json, write_text
+from oncue.hub import BUNDLED_NAME
 from oncue.startup import loading
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ class EvalWorld:
     limit: int = 200
     """Number of clips."""
 
-    model: str = "mini"
-    """A model folder, a hub id (owner/name), or mini, which ships with the package."""
+    model: str | None = None
+    """A model folder, a hub id (owner/name), or mini, which ships with the package. By default mini."""
 
     server: str | None = None
     """Address of an OpenAI-compatible chat server, as for `oncue watch`; --model is then its name for the model."""
@@ -95,6 +96,7 @@ class EvalWorld:
             prepare_folder(self.out)
         with ExitStack() as closing:
             server = self._server()
+            model = server.model if server else self.model or BUNDLED_NAME
             open_session = self._sessions(closing) if server is None else lambda _: server.open()
             with Progress("making clips", clips.limit) as progress:
                 files = prepare(self.cache or user_cache() / "world", clips, progress.step)
@@ -107,7 +109,7 @@ class EvalWorld:
                     frame_interval_s=clips.frame_interval_s,
                 )
                 said = asyncio.run(watched)
-        self._report(asyncio.run(score_world(clips, files, server.model if server else self.model, said)))
+        self._report(asyncio.run(score_world(clips, files, model, said)))
         return 0
 
     def _server(self) -> ChatServer | None:
@@ -129,7 +131,7 @@ class EvalWorld:
                 seed=self.seed,
                 reply_bias=self.reply_bias,
             )
-            loaded = load_model(self.model, self.device, self.dtype, max_pixels=self.max_pixels)
+            loaded = load_model(self.model or BUNDLED_NAME, self.device, self.dtype, max_pixels=self.max_pixels)
         engine = closing.enter_context(Engine(loaded, sampling))
         return lambda clip: engine.open(seed=(self.seed << 32) + clip.index)  # whoever else is being watched
 

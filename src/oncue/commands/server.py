@@ -18,7 +18,7 @@ class ServerFlags(Protocol):
     def server(self) -> str | None: ...
 
     @property
-    def model(self) -> str: ...
+    def model(self) -> str | None: ...
 
     @property
     def max_new_tokens(self) -> int: ...
@@ -40,7 +40,6 @@ def connect_to(flags: ServerFlags, local_only: Iterable[str], *, verify_silence:
         if getattr(flags, name) != getattr(type(flags), name):
             flag = "--" + name.replace("_", "-")
             raise ConfigError(f"{flag} is for models that run here; leave it out, or leave --server out")
-    left_out = flags.model == type(flags).model
     max_pixels = MMDUET2_MAX_PIXELS if flags.max_pixels is None else flags.max_pixels
     options = ServerOptions(flags.max_new_tokens, max_pixels, verify_silence=verify_silence)
-    return connect(flags.server, None if left_out else flags.model, options)
+    return connect(flags.server, flags.model, options)

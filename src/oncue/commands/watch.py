@@ -16,6 +16,7 @@ from oncue.clock import Clock
 from oncue.commands.annotated import annotated_task
 from oncue.errors import ConfigError, InputError
 from oncue.files import prepare_folder, printable
+from oncue.hub import BUNDLED_NAME
 from oncue.policy.unchanged import SkipUnchanged, check_threshold
 from oncue.startup import loading
 from oncue.types import FrameSource, GoldTurn, PolicySession, StopReason, Task
@@ -45,8 +46,8 @@ class Watch:
     """What you want to be told; may be given several times. "12.5: TEXT" or "1:30: TEXT" asks at that video time,
     without a time at the start. A text that itself begins with a number and a colon needs "0: " before it."""
 
-    model: str = "mini"
-    """A model folder, a hub id (owner/name), or mini, which ships with the package."""
+    model: str | None = None
+    """A model folder, a hub id (owner/name), or mini, which ships with the package. By default mini."""
 
     server: str | None = None
     """Address of an OpenAI-compatible chat server (vLLM, SGLang, ...), such as http://localhost:8000, whose model is
@@ -197,7 +198,7 @@ class Watch:
             seed=self.seed,
             reply_bias=self.reply_bias,
         )
-        loaded = load_model(self.model, self.device, self.dtype, max_pixels=self.max_pixels)
+        loaded = load_model(self.model or BUNDLED_NAME, self.device, self.dtype, max_pixels=self.max_pixels)
         bound = self.context_tokens or (min(ENDLESS_CONTEXT_TOKENS, loaded.max_positions) if endless else None)
         window = None if bound is None else Window(bound)
         if self.cuda_graphs and loaded.device.type != "cuda":
@@ -242,7 +243,7 @@ class _Run:
         self.started = time.perf_counter()
         self.load_s = 0.0
         self.video_s: float | None = None
-        self.model = flags.model
+        self.model = flags.model or BUNDLED_NAME
         self.filter: SkipUnchanged | None = None
 
     def events(self) -> WatchEvents:
