@@ -89,6 +89,16 @@ def test_without_flags_the_model_s_own_settings_hold(verb, longest, clips, tmp_p
     assert seen.engines[0].sampling.max_new_tokens == longest
 
 
+@pytest.mark.usefixtures("seen")
+def test_a_context_longer_than_the_model_s_is_refused_before_anything_is_watched(clips, tmp_path, capsys) -> None:
+    words = words_of("watch", clips, tmp_path)
+    assert cli.main([*words, "--context-tokens", "9000"]) == 2
+    captured = capsys.readouterr()
+    assert "8192 positions; allow at most 8190 (--context-tokens" in captured.err
+    assert "watched" not in captured.out
+    assert cli.main([*words, "--context-tokens", "8190"]) == 0
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_the_engine_is_closed_after_an_error_too(verb, clips, tmp_path, seen, monkeypatch) -> None:
     async def broken(*_: Any) -> None:

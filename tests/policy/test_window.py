@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from policy_support import RecordingEngine
+from policy_support import RecordingEngine, say
 
 from oncue.errors import ConfigError, ContextFullError
 from oncue.policy.engine import Engine, Sampling, Window
-from oncue.policy.model import LoadedModel
+from oncue.policy.model import LoadedModel, load_model
 from oncue.policy.session import EngineSession
 from oncue.policy.window import PastTurn
-from oncue.render.decision import Lead
+from oncue.render.decision import DecisionName, Lead
 from oncue.render.qwen_vl import PROACTIVE_SYSTEM
 from oncue.types import EnvTurn, FrameBatch, Reply, Silence
-from tiny_model import random_turn
+from tiny_model import build_tiny_model, random_turn
 
 SHORT = Sampling(max_new_tokens=4)
 
@@ -168,6 +169,24 @@ def test_a_window_that_is_too_small_says_so(tiny_loaded: LoadedModel) -> None:
     for bad in ({"max_tokens": 0}, {"max_tokens": 10, "keep_tokens": 10}, {"max_tokens": 10, "max_questions": 0}):
         with pytest.raises(ConfigError):
             Window(**bad)
+
+
+@pytest.mark.parametrize("decision_name", ["text", "token"])
+def test_a_window_keeps_a_stream_within_the_positions_of_the_model(tmp_path: Path, decision_name: DecisionName) -> None:
+    folder = build_tiny_model(tmp_path, max_position_embeddings=270)
+    loaded = load_model(folder, device="cpu", decision_name=decision_name)
+    largest = loaded.max_prefix_tokens
+    texts = [EnvTurn(FrameBatch.empty(), k + 1.0, "?" * (k % 3 + 1)) for k in range(40)]  # a position for every token
+    with Engine(loaded, SHORT, window=Window(largest)) as engine:
+        _, context_ids = say(engine, texts)
+        assert len(context_ids) <= 270
+        with pytest.raises(ConfigError, match=f"at most {largest} "):
+            engine.open(window=Window(largest + 1))
+        assert (engine.num_open, engine.num_slots_taken) == (0, 0)
+    with pytest.raises(ConfigError, match=f"at most {largest} "):
+        Engine(loaded, SHORT, window=Window(largest + 1))
+    with Engine(loaded, SHORT) as unbounded, pytest.raises(ContextFullError, match="--context-tokens, or a Window"):
+        say(unbounded, texts)  # control
 
 
 def test_a_turn_that_does_not_fit_drops_nothing(tiny_loaded: LoadedModel) -> None:

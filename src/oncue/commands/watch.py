@@ -84,8 +84,9 @@ class Watch:
 
     context_tokens: int | None = None
     """Longest context the model is given: before it grows beyond, old turns are dropped, down to half. The newest
-    question always stays, and as far as there is room older ones, the last replies and the newest turns. By default
-    everything is kept, and of a stream without a known end 16384 tokens."""
+    question always stays, and as far as there is room older ones, the last replies and the newest turns. It cannot be
+    longer than what the model was made for. By default everything is kept, and of a stream without a known end 16384
+    tokens."""
 
     cuda_graphs: bool = False
     """Replay the model's forwards as CUDA graphs: fewer launches, so faster turns on a GPU. The first turn of each
@@ -199,7 +200,7 @@ class Watch:
             reply_bias=self.reply_bias,
         )
         loaded = load_model(self.model or BUNDLED_NAME, self.device, self.dtype, max_pixels=self.max_pixels)
-        bound = self.context_tokens or (min(ENDLESS_CONTEXT_TOKENS, loaded.max_positions) if endless else None)
+        bound = self.context_tokens or (min(ENDLESS_CONTEXT_TOKENS, loaded.max_prefix_tokens) if endless else None)
         window = None if bound is None else Window(bound)
         if self.cuda_graphs and loaded.device.type != "cuda":
             raise ConfigError(f"--cuda-graphs needs a CUDA device, got {loaded.device.type}; leave it out")

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
-from oncue.errors import ContextFullError
+from oncue.errors import ConfigError, ContextFullError
 from oncue.policy.answer import Answer, Outcome, Waiting, failed, settled
 from oncue.policy.choose import Chooser
 from oncue.policy.forward import PackedModel
@@ -26,7 +26,7 @@ from oncue.policy.shown import FrameShelf, ShownFrame
 from oncue.policy.static import StaticShapes
 from oncue.policy.window import Window, cut
 from oncue.render.qwen_vl import QwenVLRenderer
-from oncue.types import EnvTurn, PolicyTurn, Reply
+from oncue.types import EnvTurn, PolicyTurn
 
 __all__ = ["Engine", "Sampling", "StaticShapes", "Window"]
 
@@ -37,7 +37,8 @@ class Engine:
     """Answers the turns of any number of sessions with one model. Use it from one event loop at a time.
 
     `draft=False` decodes a silent answer token by token like any other: the same answers, for comparison.
-    `window` bounds the prefix of every session that is not opened with another one.
+    `window` bounds the prefix of every session that is not opened with another one. Raises ConfigError where it allows
+    more tokens than the model has positions for.
     `lockstep` makes a step wait until every open session has a turn waiting or being answered, so that who shares a
     forward, and with it the last bits of every result, follows from the sessions alone; for reproducible rollouts. An
     open session that is shown nothing then stops all others: close it.
@@ -57,13 +58,12 @@ class Engine:
         self.loaded = loaded
         self.sampling = sampling or Sampling()
         self.lockstep = lockstep
-        self._window = window
+        self._max_prefix_tokens = loaded.max_prefix_tokens
+        self._window = self._checked(window)
         self._draft = self.renderer.decision.silence_draft if draft else ()
         self._model = PackedModel(loaded, shapes)
         self._pool = self._model.pool
         self._shelf = FrameShelf()
-        reply_ids = self.renderer.policy_turn_ids(Reply("."))
-        self._num_unchosen = len(self.renderer.decision.kept(reply_ids)) - len(reply_ids)
         self._chooser = Chooser(loaded, self.sampling)
         self._queue: list[Waiting] = []
         self._answers: list[Answer] = []  # being answered; only the worker thread touches it
@@ -92,13 +92,15 @@ class Engine:
         """A new session. `system` None takes the message for streams of the model's decision format.
 
         `seed` starts the session's random numbers; by default they follow from the engine's seed and from how many
-        sessions it has opened before, so that sessions differ and a repeated run does not. `window` bounds its prefix.
+        sessions it has opened before, so that sessions differ and a repeated run does not. `window` bounds its prefix;
+        raises ConfigError where it allows more tokens than the model has positions for.
         """
+        bounds = self._checked(window) or self._window
         part = self.renderer.system_block(self.renderer.proactive_system if system is None else system)
         number, generator = self._admit(seed)
         slot = self._pool.take()
         system_ids = tuple(part.token_ids.tolist())
-        return EngineSession(self, SessionState(number, slot, generator, window or self._window, system_ids))
+        return EngineSession(self, SessionState(number, slot, generator, bounds, system_ids))
 
     def fork(self, state: SessionState, seed: int | None = None) -> EngineSession:
         """A new session with the prefix of `state`, see `EngineSession.fork`."""
@@ -197,6 +199,16 @@ class Engine:
             num_seen = len(self._queue)
             await asyncio.sleep(0)
 
+    def _checked(self, window: Window | None) -> Window | None:
+        """`window`, if the model can be shown as much as it allows."""
+        if window is not None and window.max_tokens > self._max_prefix_tokens:
+            raise ConfigError(
+                f"a context of {window.max_tokens} tokens is too long for {self.loaded.name}, which has "
+                f"{self.loaded.max_positions} positions; allow at most {self._max_prefix_tokens} (--context-tokens, or "
+                "max_tokens of a Window)"
+            )
+        return window
+
     def _admit(self, seed: int | None) -> tuple[int, torch.Generator]:
         """The number of a new session, and its random numbers."""
         number = self._num_opened
@@ -240,13 +252,12 @@ class Engine:
             cut(state, state.window, self.renderer, observed, grids)
         ids = self.renderer.user_turn_ids(observed.text, grids, state.lead)
         answer = Answer(waiting, self.renderer, ids.tolist(), frames, self._draft)
-        # a closing token must still fit, and what stands in a reply unchosen
-        room = self.loaded.max_positions - answer.answer_position - 1 - self._num_unchosen
+        room = self._max_prefix_tokens - answer.answer_position + 1
         if room < 1:
             raise ContextFullError(
                 f"the dialogue is too long for {self.loaded.name}: with the turn at {observed.clock_s:g} s it needs "
                 f"{answer.answer_position + 2} positions, and the model has {self.loaded.max_positions}; "
-                "bound the context (a window), show fewer or smaller frames, or a shorter video"
+                "bound the context (--context-tokens, or a Window), show fewer or smaller frames, or a shorter video"
             )
         answer.limit(min(self.sampling.max_new_tokens, room))
         return answer

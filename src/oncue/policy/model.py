@@ -14,6 +14,7 @@ from oncue.errors import ConfigError, ModelError
 from oncue.hub import read_object, resolve_model, weight_files
 from oncue.render.decision import DecisionName
 from oncue.render.qwen_vl import QwenVLRenderer
+from oncue.types import Reply
 
 if TYPE_CHECKING:
     import torch
@@ -41,6 +42,14 @@ class LoadedModel:
     def max_positions(self) -> int:
         """How many positions the model was made for; the context of a session cannot grow beyond."""
         return int(self.model.config.get_text_config().max_position_embeddings)
+
+    @property
+    def max_prefix_tokens(self) -> int:
+        """How long a prefix may be, the turn that is shown included: behind it must fit a reply of one token, what
+        stands in a reply unchosen, and the closing token. No token takes more than one position."""
+        reply_ids = self.renderer.policy_turn_ids(Reply("."))
+        num_unchosen = len(self.renderer.decision.kept(reply_ids)) - len(reply_ids)
+        return self.max_positions - num_unchosen - 2
 
 
 def load_model(
