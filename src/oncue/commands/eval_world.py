@@ -89,7 +89,7 @@ class EvalWorld:
 
     def run(self) -> int:
         """Make the clips, watch them, score what was said. Returns the exit code."""
-        from oncue.eval.world import ClipSet, prepare, score_world, watch_world
+        from oncue.eval.world import ClipSet, check_model_name, prepare, score_world, watch_world
 
         clips = ClipSet(self.world, self.split, self.limit, self.seed, self.control, self.frame_interval)
         if self.out is not None:
@@ -97,6 +97,7 @@ class EvalWorld:
         with ExitStack() as closing:
             server = self._server()
             model = server.model if server else self.model or BUNDLED_NAME
+            check_model_name(model)
             open_session = self._sessions(closing) if server is None else lambda _: server.open()
             with Progress("making clips", clips.limit) as progress:
                 files = prepare(self.cache or user_cache() / "world", clips, progress.step)

@@ -41,7 +41,7 @@ CLOCK = Clock(FRAME_INTERVAL_S)
 NUM_AT_ONCE = 16  # clips watched together: sessions share the forwards of one engine
 OMEGAS = (0.0, 0.5, 1.0)
 HEADLINE_OMEGA = 0.5
-TRUTHFUL = "truthful watcher"
+SILENCE, TALK, ORACLE, TRUTHFUL = "silence", "talk every turn", "oracle", "truthful watcher"
 
 # What talk-every-turn says: a sentence that is often due in that world.
 TALK_TEXTS = {"shapes": "Left: red square appears.", "footage": "Left: something appears."}
@@ -175,7 +175,7 @@ def baselines(clips: Iterable[Clip], control: str = "none", clock: Clock = CLOCK
     for clip in clips:
         num_turns = clock.first_at_or_after(clip.scene.duration_s)
         talk = {clock.time_of(k): TALK_TEXTS[clip.world] for k in range(1, num_turns + 1)}
-        replies = {"silence": {}, "talk every turn": talk, "oracle": oracle_replies(clip.task, clock.frame_interval_s)}
+        replies = {SILENCE: {}, TALK: talk, ORACLE: oracle_replies(clip.task, clock.frame_interval_s)}
         if control == "shuffled":
             replies[TRUTHFUL] = truthful_replies(clip, shown_times(clip, control, clock), clock.frame_interval_s)
         for name, texts in replies.items():
@@ -207,9 +207,9 @@ class WorldScores:
             "world": self.clips.world,
             "n_clips": len(result.dialogues),
             "pauc": self._pauc(self.model),
-            "silence_pauc": self._pauc("silence"),
-            "talk_pauc": self._pauc("talk every turn"),
-            "oracle_pauc": self._pauc("oracle"),
+            "silence_pauc": self._pauc(SILENCE),
+            "talk_pauc": self._pauc(TALK),
+            "oracle_pauc": self._pauc(ORACLE),
             "duplicates": percent(result.duplicates.share or 0.0),
             "first_reply_delay_s": rounded(result.first_reply_delay_s, 3),
             "false_replies_per_min": rounded(result.false_replies_per_min, 3),
@@ -235,14 +235,19 @@ class WorldScores:
         return percent(self.results[name].pauc(HEADLINE_OMEGA))
 
 
+def check_model_name(model: str) -> None:
+    """Raises ConfigError for the name of a policy that stands beside the model."""
+    if model in (SILENCE, TALK, ORACLE, TRUTHFUL):
+        raise ConfigError(f"a model cannot be called {model!r} here; that is the name of a baseline")
+
+
 async def score_world(
     clips: ClipSet, files: Sequence[ClipFile], model: str, transcripts: Sequence[Transcript]
 ) -> WorldScores:
     """The scores of `transcripts`, those of the policy called `model`, and of the baselines, by the exact judge."""
+    check_model_name(model)
     judge = world_judge()
     beside = baselines((file.clip for file in files), clips.control, clips.clock)
-    if model in beside:
-        raise ConfigError(f"a model cannot be called {model!r} here; that is the name of a baseline")
     said = {model: list(transcripts), **beside}
     return WorldScores(clips, model, {name: await score_proactive(t, judge, 2, OMEGAS) for name, t in said.items()})
 
