@@ -13,6 +13,7 @@ from oncue.reward.judge import ExactJudge
 from oncue.reward.proactive import (
     Judgements,
     ProactiveReward,
+    Profile,
     RewardSettings,
     Rollout,
     judge_rollout,
@@ -90,6 +91,27 @@ def test_history_counts_for_repetition_and_openings() -> None:
         terms = reward_terms(before, JUDGED, settings)
         assert terms.prefix == pytest.approx(openings)  # B, B2 and C
         assert terms.repetition < reward_terms(ROLLOUT, JUDGED, settings).repetition
+
+
+@pytest.mark.parametrize("profile", ["paper", "official"])
+def test_within_a_span_only_what_was_said_in_it_is_repeated(profile: Profile) -> None:
+    """A at 20 and C at 28 were said in another span, or in none; B2 at 24 follows B in its span, and A after A."""
+    within = RewardSettings(profile, repetition_scope="span")
+    said = SAID | {12.0: A, 28.0: A}
+    rollout = replace(ROLLOUT, turns=tuple((float(t), said.get(float(t))) for t in range(4, 33, 4)), previous=(B2,))
+    asked: list[tuple[tuple[str, ...], str]] = []
+
+    class Listening(ExactJudge):
+        async def repeats(self, previous: tuple[str, ...], reply: str) -> bool:
+            asked.append((previous, reply))
+            return reply == B2
+
+    judged = asyncio.run(judge_rollout(rollout, Listening(lambda *_: 2, max_score=4), within))
+    assert asked == [((B,), A), ((B, A), B2)]
+    assert reward_terms(rollout, judged, within).repetition == pytest.approx(-2 / 6)  # A at 12 and B2 at 24, of six
+    assert reward_terms(rollout, Judgements(judged.coverage), within).num_unscored == 2
+    everywhere = asyncio.run(judge_rollout(rollout, Listening(lambda *_: 2, max_score=4), RewardSettings(profile)))
+    assert reward_terms(rollout, everywhere, RewardSettings(profile)).repetition == pytest.approx(-4 / 6)
 
 
 def test_the_threshold_of_openings_differs_by_one_character() -> None:
@@ -174,6 +196,8 @@ def test_the_reward_lies_between_its_bounds() -> None:
 
 
 def test_bad_settings_and_judges_are_refused() -> None:
+    with pytest.raises(ConfigError, match="repetition_scope"):
+        RewardSettings(repetition_scope="clip")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="profile"):
         RewardSettings("other")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="finite"):

@@ -64,6 +64,10 @@ class ScoreRewards:
     prefix_characters: int = 50
     """Common characters from which two replies begin alike (paper: more than these, official: these)."""
 
+    repetition_scope: Literal["dialogue", "span"] = "dialogue"
+    """What a reply may repeat: all that was said before it (as published), or only what was said in a span of its
+    own."""
+
     record: Path | None = None
     """File for what the judge decided, in the format of replay:FILE."""
 
@@ -131,7 +135,12 @@ class ScoreRewards:
         from oncue.reward.proactive import TERMS, RewardSettings
 
         weights = {name: getattr(self, f"weight_{name}") for name in TERMS}
-        return RewardSettings(self.profile, **weights, prefix_characters=self.prefix_characters)
+        return RewardSettings(
+            self.profile,
+            **weights,
+            prefix_characters=self.prefix_characters,
+            repetition_scope=self.repetition_scope,
+        )
 
     def _judge(self) -> Answering:
         """A judge, or what one decided. Raises ConfigError for flags that would do nothing with it."""

@@ -13,7 +13,7 @@ import asyncio
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from oncue.errors import ConfigError
 from oncue.reward.base import Judgements, Score, Unscored
@@ -23,6 +23,7 @@ from oncue.reward.spans import distinct, replies_in, replies_outside
 from oncue.types import Episode, GoldTurn, Reply, TimedReply
 
 Profile = Literal["paper", "official"]
+RepetitionScope = Literal["dialogue", "span"]
 PROFILES: tuple[Profile, ...] = ("paper", "official")
 TERMS = ("pauc", "repetition", "in_span", "prefix")
 
@@ -32,7 +33,10 @@ class RewardSettings:
     """Which formula, and how its terms are weighed (paper section 4.3.2: 3, 2, 0.5, 2).
 
     `prefix_characters`: a reply shares its opening with an earlier one when more than that many characters agree
-    (`official`: at least that many). Spans are closed in both profiles.
+    (`official`: at least that many). Spans are closed in both profiles. `repetition_scope`: whether a reply repeats
+    when it says again what was said anywhere before (`dialogue`, as published), or only what was said before in a span
+    of its own (`span`; the released function has such a switch): where the same thing truly happens twice, saying it
+    twice is no fault.
     """
 
     profile: Profile = "official"
@@ -41,10 +45,13 @@ class RewardSettings:
     in_span: float = 0.5
     prefix: float = 2.0
     prefix_characters: int = 50
+    repetition_scope: RepetitionScope = "dialogue"
 
     def __post_init__(self) -> None:
         if self.profile not in PROFILES:
             raise ConfigError(f"unknown reward profile {self.profile!r}; expected one of {', '.join(PROFILES)}")
+        if self.repetition_scope not in get_args(RepetitionScope):
+            raise ConfigError(f"repetition_scope must be dialogue or span, got {self.repetition_scope!r}")
         if not all(math.isfinite(getattr(self, name)) for name in TERMS):
             raise ConfigError(f"the weights of a reward must be finite numbers, got {self}")
         if self.prefix_characters < 1:
@@ -97,7 +104,7 @@ async def judge_rollout(rollout: Rollout, judge: Judge, settings: RewardSettings
     if judge.max_score != 4:
         raise ConfigError(f"the reward needs marks from 0 to 4, judge {judge.name!r} gives 0 to {judge.max_score}")
     asked = [(i, gold, reply) for i, gold in enumerate(rollout.gold) for reply in scored_in(rollout, gold, settings)]
-    pairs = _compared(rollout, ask_first=settings.profile == "official")
+    pairs = _compared(rollout, settings)
     marks, verdicts = await asyncio.gather(
         asyncio.gather(*(judge.coverage(gold.question, gold.content, (reply.text,)) for _, gold, reply in asked)),
         asyncio.gather(*(judge.repeats(previous, reply.text) for reply, previous in pairs)),
@@ -194,42 +201,50 @@ def _mean_pauc(rollout: Rollout, judgements: Judgements, settings: RewardSetting
 
 
 def _repeated(rollout: Rollout, judgements: Judgements, settings: RewardSettings, miss: Note) -> list[bool]:
-    """Whether each reply repeats an earlier one; `official` appends the judge's verdict on the second and later replies
-    of each span once more."""
+    """Whether each reply repeats an earlier one; `official` over the whole dialogue appends the judge's verdict on the
+    second and later replies of each span once more."""
     judged: dict[float, bool] = {}
     verdicts = []
-    compared = {reply.time_s: previous for reply, previous in _compared(rollout, ask_first=True)}
-    for reply in rollout.replies:
-        if reply.time_s not in compared:  # the very words of an earlier one
+    asked = {reply.time_s for reply, _ in _compared(rollout, settings)}
+    for reply, before in _with_predecessors(rollout, settings):
+        if reply.text in before:  # the very words of an earlier one
             verdicts.append(True)
             continue
-        nothing_before = not compared[reply.time_s] and settings.profile == "paper"
-        verdict = False if nothing_before else judgements.repeated.get(reply.time_s, Unscored("not judged"))
+        verdict = judgements.repeated.get(reply.time_s, Unscored("not judged")) if reply.time_s in asked else False
         if isinstance(verdict, Unscored):
             miss(verdict)
         else:
             judged[reply.time_s] = verdict
             verdicts.append(verdict)
-    if settings.profile == "official":
+    if settings.profile == "official" and settings.repetition_scope == "dialogue":
         later = [reply for gold in rollout.gold for reply in distinct(replies_in(rollout.replies, gold.span))[1:]]
         verdicts += [judged[reply.time_s] for reply in later if reply.time_s in judged]
     return verdicts
 
 
-def _compared(rollout: Rollout, *, ask_first: bool) -> list[tuple[TimedReply, tuple[str, ...]]]:
-    """The replies a judge must compare, each with all that was said before it; exact duplicates need no judge.
+def _compared(rollout: Rollout, settings: RewardSettings) -> list[tuple[TimedReply, tuple[str, ...]]]:
+    """The replies a judge must compare, each with what it may repeat; exact duplicates need no judge.
 
-    `ask_first`: also a reply before which nothing was said.
+    `official` over the whole dialogue also asks about a reply before which nothing was said.
     """
-    said = list(dict.fromkeys(text.strip() for text in rollout.previous))
-    pairs = []
-    for reply in rollout.replies:
-        if reply.text in said:
-            continue
-        if said or ask_first:
-            pairs.append((reply, tuple(said)))
-        said.append(reply.text)
-    return pairs
+    ask_first = settings.profile == "official" and settings.repetition_scope == "dialogue"
+    pairs = _with_predecessors(rollout, settings)
+    return [(reply, before) for reply, before in pairs if reply.text not in before and (before or ask_first)]
+
+
+def _with_predecessors(rollout: Rollout, settings: RewardSettings) -> list[tuple[TimedReply, tuple[str, ...]]]:
+    """Each reply with the different texts before it that it may repeat, see `repetition_scope`."""
+    replies = rollout.replies
+    if settings.repetition_scope == "span":
+        spans = [gold.span for gold in rollout.gold]
+        earlier = [
+            [e.text for e in replies[:i] if any(e.time_s in span and reply.time_s in span for span in spans)]
+            for i, reply in enumerate(replies)
+        ]
+    else:
+        previous = [text.strip() for text in rollout.previous]
+        earlier = [[*previous, *(e.text for e in replies[:i])] for i in range(len(replies))]
+    return [(reply, tuple(dict.fromkeys(texts))) for reply, texts in zip(replies, earlier, strict=True)]
 
 
 def _shared_openings(rollout: Rollout, settings: RewardSettings, *, of_replies: bool) -> float:
