@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from oncue import cli
 from oncue.dialogue.show import show_dialogue
 from oncue.errors import DialogueError
 from oncue.render.images import FrameProcessor
@@ -131,3 +132,13 @@ def test_a_choice_that_is_not_the_next_token_is_a_third_column(row_path: Path, s
     third = [line for line in shown(row_path, **ids, decision_name="token").splitlines() if line.count("\t") == 2]
     assert third == [f"{renderer.encode('And now?')[0]}\t1\t{renderer.vision_start_id}"]
     assert not any(line.count("\t") == 2 for line in shown(row_path, **ids).splitlines())
+
+
+@pytest.mark.parametrize("flag", ["--model mini", "--frame-size 90 60", "--max-pixels 9999"])
+def test_flags_for_ids_are_refused_without_them(flag: str, row_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["render", str(row_path), *flag.split()]
+    assert cli.main(words) == 2
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", f"oncue: {flag.split()[0]} is for token ids; leave it out, or add --ids\n")
+    assert cli.main([*words, "--ids", "--frame-size", "90", "60"]) == 0
+    assert capsys.readouterr().out.split()

@@ -9,6 +9,9 @@ from typing import Annotated, Literal
 
 import tyro
 
+from oncue.errors import ConfigError
+from oncue.hub import BUNDLED_NAME
+
 
 @dataclass(frozen=True)
 class Render:
@@ -30,8 +33,9 @@ class Render:
     ids: bool = False
     """Print one token id per line instead of the text."""
 
-    model: str = "mini"
-    """The model whose tokenizer gives the ids: a folder, a hub id (owner/name) or mini."""
+    model: str | None = None
+    """The model whose tokenizer gives the ids: a folder, a hub id (owner/name) or mini (only for --ids). By default
+    mini."""
 
     decision_format: Annotated[Literal["text", "token"] | None, tyro.conf.arg(name="format")] = None
     """How silence is said: text (NO REPLY) or token (nothing is added). By default text, with --ids that of --model."""
@@ -46,9 +50,12 @@ class Render:
         """Write to stdout. Returns the exit code."""
         from oncue.dialogue.show import show_dialogue
 
+        for name in ("model", "frame_size", "max_pixels"):
+            if not self.ids and getattr(self, name) is not None:
+                raise ConfigError(f"--{name.replace('_', '-')} is for token ids; leave it out, or add --ids")
         show_dialogue(
             self.dialogue,
-            model=self.model,
+            model=self.model or BUNDLED_NAME,
             mask=self.mask,
             ids=self.ids,
             out=sys.stdout,
