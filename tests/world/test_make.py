@@ -58,3 +58,20 @@ def test_videos_are_kept_and_worlds_not_mixed(made):
         make_world(folder, world="shapes", split="val", count=6, seed=3)
     with pytest.raises(ConfigError, match="at least 1"):
         make_world(folder, count=0)
+
+
+def test_fewer_clips_lose_no_gold_and_more_add_to_it(tmp_path):
+    def known() -> tuple[int, ...]:
+        rows = [len((tmp_path / name).read_text().splitlines()) for name in ("scenes.jsonl", "dialogues.jsonl")]
+        count = json.loads((tmp_path / "world.json").read_text())["count"]
+        return len(load_gold(tmp_path / "annotations.json")), *rows, count, len(list((tmp_path / "videos").iterdir()))
+
+    for count, num_known in ((2, 2), (1, 2), (3, 3)):
+        told = []
+        clips = make_world(tmp_path, count=count, on_clip=lambda clip, _, told=told: told.append(clip))
+        assert len(clips) == count
+        assert told == clips
+        assert known() == (num_known,) * 5
+    (tmp_path / "world.json").write_text("{}")
+    with pytest.raises(ConfigError, match="is broken"):
+        make_world(tmp_path, count=1)

@@ -22,7 +22,8 @@ class WorldMake:
     """
 
     out: tyro.conf.Positional[Path]
-    """The folder to write to; clips that are already there are kept."""
+    """The folder to write to; clips that are already there are kept with their gold, also where they are more than
+    --count."""
 
     world: Literal["shapes", "footage"] = "shapes"
     """shapes: clean, for studies. footage: objects cut into noisy, unevenly lit backgrounds."""

@@ -39,17 +39,18 @@ def make_world(
     placement: Placement = Placement.END,
     on_clip: Callable[[Clip, Path], None] = lambda _clip, _path: None,
 ) -> list[Clip]:
-    """Writes `count` clips and their gold, and returns them. Videos that are already there are kept.
+    """Writes `count` clips and their gold, and returns them. Videos that are already there are kept, and so is their
+    gold, where they are more.
 
     Raises ConfigError for an unknown world or split, a count below 1, or a folder that holds another world.
     """
     if count < 1:
         raise ConfigError(f"count must be at least 1, got {count}")
     made = {"world": world, "split": split, "seed": seed, "version": __version__}
-    _claim(folder, made)
+    num_kept = max(count, _claim(folder, made))
     (folder / "videos").mkdir(parents=True, exist_ok=True)
-    clips = [make_clip(world, split, index, seed=seed) for index in range(count)]
-    for clip in clips:
+    clips = [make_clip(world, split, index, seed=seed) for index in range(num_kept)]
+    for clip in clips[:count]:
         path = video_path(folder, clip)
         if not path.exists():
             write_video(path, clip.video_frames(), clip.scene.frame_rate)
@@ -62,26 +63,29 @@ def make_world(
     write_json(folder / "annotations.json", [annotation(clip) for clip in clips])
     write_text(folder / "scenes.jsonl", "".join(json.dumps(_scenes(clip)) + "\n" for clip in clips))
     write_text(folder / "dialogues.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-    write_json(folder / "world.json", {**made, "count": count})
-    return clips
+    write_json(folder / "world.json", {**made, "count": num_kept})
+    return clips[:count]
 
 
 def video_path(folder: Path, clip: Clip) -> Path:
     return folder / "videos" / f"{clip.clip_id}.mp4"
 
 
-def _claim(folder: Path, made: dict[str, Any]) -> None:
-    """Refuses to mix clips of two worlds, splits, seeds or versions in one folder."""
+def _claim(folder: Path, made: dict[str, Any]) -> int:
+    """The number of clips in the folder. Refuses to mix two worlds, splits, seeds or versions in one."""
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder} is a file; give a folder to write the clips to")
     note = folder / "world.json"
-    if note.exists():
-        try:
-            there = {k: v for k, v in dict(json.loads(note.read_text("utf-8"))).items() if k != "count"}
-        except (ValueError, TypeError) as error:
-            raise ConfigError(f"{note} is broken ({error}); remove {folder} or give another folder") from error
-        if there != made:
-            raise ConfigError(f"{folder} holds {there}, not {made}; give another folder or remove this one")
+    if not note.exists():
+        return 0
+    try:
+        there = dict(json.loads(note.read_text("utf-8")))
+        num_clips = int(there.pop("count"))
+    except (KeyError, ValueError, TypeError) as error:
+        raise ConfigError(f"{note} is broken ({error!r}); remove {folder} or give another folder") from error
+    if there != made:
+        raise ConfigError(f"{folder} holds {there}, not {made}; give another folder or remove this one")
+    return num_clips
 
 
 def annotation(clip: Clip) -> dict[str, Any]:
