@@ -78,11 +78,27 @@ def test_one_random_number_per_token() -> None:
     assert torch.equal(drawn.get_state(), counted.get_state())
 
 
+@pytest.mark.parametrize("temperature", [1e-6, 1e6])
+@pytest.mark.parametrize("reply_bias", [-1e6, 0.0, 1e6])
+def test_at_the_ends_of_their_ranges_numbers_stay_numbers(temperature: float, reply_bias: float) -> None:
+    sampling, banned = Sampling(temperature=temperature, reply_bias=reply_bias), NONE_BANNED.clone()
+    banned[5] = True
+    logits = LOGITS * 1000
+    logits[0] -= reply_bias * temperature  # as `Chooser` does to the token of silence
+    logprobs = token_logprobs(logits, sampling, banned)
+    assert not logprobs.isnan().any()
+    assert float(logprobs.exp().sum()) == pytest.approx(1.0)
+    assert choose_token(logprobs, sampling, torch.Generator()) < 5
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
         {"temperature": -1.0},
         {"temperature": math.nan},
+        {"temperature": 1e-300},
+        {"temperature": 1e300},
+        {"reply_bias": -1e40},
         {"top_k": -1},
         {"top_p": 0.0},
         {"top_p": 1.5},

@@ -12,14 +12,16 @@ import torch
 
 from oncue.errors import ConfigError
 
+FLOAT32_SAFE = 1e6  # logits times this stay far from the largest float32 (3e38), and so from inf - inf
+
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """How the tokens of a policy turn are chosen.
 
-    `temperature` 0 takes the likeliest token; above 0 draws from softmax(logits / temperature), cut to the `top_k`
-    likeliest tokens (0: no cut) and then to the smallest set that holds `top_p` of the mass (1: no cut). At most
-    `max_new_tokens` tokens are chosen per turn; a turn that has not closed itself by then is closed by the engine.
+    `temperature` 0 takes the likeliest token; others (1e-6 to 1e6) draw from softmax(logits / temperature), cut to the
+    `top_k` likeliest tokens (0: no cut) and then to the smallest set that holds `top_p` of the mass (1: no cut). At
+    most `max_new_tokens` tokens are chosen per turn; a turn that has not closed itself by then is closed by the engine.
     `seed` starts the random numbers of the sessions (see `Engine.open`).
     `reply_bias`: added to the log-odds of replying where an answer begins (taken from those of the first token of
     silence, at any temperature); 0: as trained, above 0 the model speaks more readily, below 0 less.
@@ -33,8 +35,11 @@ class Sampling:
     reply_bias: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.temperature) and self.temperature >= 0):
-            raise ConfigError(f"temperature must be 0 (greedy) or a positive number, got {self.temperature}")
+        if self.temperature != 0 and not 1 / FLOAT32_SAFE <= self.temperature <= FLOAT32_SAFE:
+            raise ConfigError(
+                f"temperature must be 0 (greedy) or lie between {1 / FLOAT32_SAFE:g} and {FLOAT32_SAFE:g}, "
+                f"got {self.temperature}"
+            )
         if self.top_k < 0:
             raise ConfigError(f"top_k must be 0 (no cut) or a positive number of tokens, got {self.top_k}")
         if not 0 < self.top_p <= 1:
@@ -43,8 +48,11 @@ class Sampling:
             raise ConfigError(f"max_new_tokens must be at least 1, got {self.max_new_tokens}")
         if self.seed < 0:
             raise ConfigError(f"seed must not be negative, got {self.seed}")
-        if not math.isfinite(self.reply_bias):
-            raise ConfigError(f"reply_bias must be a finite number (0: as trained), got {self.reply_bias}")
+        if not abs(self.reply_bias) <= FLOAT32_SAFE:
+            raise ConfigError(
+                f"reply_bias must lie between {-FLOAT32_SAFE:g} and {FLOAT32_SAFE:g} (0: as trained), "
+                f"got {self.reply_bias}"
+            )
 
 
 def token_logprobs(logits: torch.Tensor, sampling: Sampling, banned_V: torch.Tensor) -> torch.Tensor:
