@@ -49,7 +49,7 @@ def test_a_dry_run_writes_nothing(tmp_path, tiny_model_folder, capsys):
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--recipe", "maxi"], "mini, mini-spread, mmduet2-3b"),
+        (["--recipe", "maxi"], "mini, mini-late, mmduet2-3b"),
         (["--recipe", "mini", "--learning-rate", "-1"], "learning_rate must be a positive number"),
         (["--recipe", "mini", "--data", "gone.jsonl"], "no training file gone.jsonl"),
         (["--recipe", "mini", "--config", "gone.yaml"], "gone.yaml"),

@@ -13,7 +13,7 @@ from train_support import SHAPES
 from oncue.clock import Clock
 from oncue.dialogue.write import Placement
 from oncue.errors import ConfigError, DataError, DialogueError
-from oncue.train.sources import RowSource
+from oncue.train.sources import MixedSource, RowSource
 from oncue.world.make import gold_dialogue, make_world
 
 CLOCK = Clock(1.0)
@@ -115,3 +115,20 @@ def test_files_without_rows_are_refused(tmp_path):
         len(RowSource((empty,)))
     with pytest.raises(DataError, match="not UTF-8"):
         len(RowSource((binary,)))
+
+
+def test_a_mixture_draws_its_parts_by_their_odds():
+    other = replace(SHAPES, num_turns=(6, 6))
+    mixed = MixedSource((SHAPES, other), (1.0, 3.0))
+    items = [mixed.item(index, 0, CLOCK, 1) for index in range(60)]
+    from_other = [len(frames) == 6 for _, frames in items]
+    assert 35 <= sum(from_other) <= 55
+    for index in (0, 1, 2, 3):
+        part = other if from_other[index] else SHAPES
+        assert items[index][0] == part.item(index, 0, CLOCK, 1)[0]
+
+
+@pytest.mark.parametrize("odds", [(1.0,), (), (0.0, 0.0), (1.0, -1.0), (1.0, float("inf"))])
+def test_odds_that_nothing_can_be_drawn_by_are_refused(odds):
+    with pytest.raises(ConfigError, match="odds"):
+        MixedSource((SHAPES, SHAPES), odds)

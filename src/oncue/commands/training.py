@@ -23,7 +23,7 @@ class RunOptions:
     """Flags of a training run, beside the settings of its recipe."""
 
     recipe: str
-    """Where settings come from: mini (the bundled model), mini-spread (sft: it goes on, unsure when to speak) or
+    """Where settings come from: mini (the bundled models), mini-late (sft: it goes on, and mostly speaks late) or
     mmduet2-3b (published settings)."""
 
     out: Path

@@ -15,10 +15,10 @@ T = TypeVar("T")
 def sft_recipe(name: str) -> SftConfig:
     """The supervised fine-tuning recipe of that name. Raises ConfigError for an unknown one."""
     from oncue.recipes.mini import mini_sft
-    from oncue.recipes.mini_rl import mini_spread_sft
+    from oncue.recipes.mini_rl import mini_late_sft
     from oncue.recipes.mmduet2 import mmduet2_3b_sft
 
-    return _named(name, {"mini": mini_sft, "mini-spread": mini_spread_sft, "mmduet2-3b": mmduet2_3b_sft})
+    return _named(name, {"mini": mini_sft, "mini-late": mini_late_sft, "mmduet2-3b": mmduet2_3b_sft})
 
 
 def grpo_recipe(name: str) -> GrpoConfig:

@@ -1,7 +1,8 @@
 """The study of MMDuet2 (arXiv 2512.06810) in miniature: its tables 2, 6 and 7 and figure 5, on made-up clips.
 
-Every arm begins with the bundled model. The `sft` arms teach it, as supervised fine-tuning does in the paper, what to
-say but not when: gold replies stand at a random turn of their span. Reinforcement learning goes on from there.
+Every arm begins with `mini-sft`. The `sft` arms teach it to speak late, as supervised fine-tuning does in the paper,
+where gold replies stand at the end of their spans: here mostly one turn after the first. Reinforcement learning goes on
+from there.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from oncue.recipes.mini_rl import mini_grpo, mini_spread_sft
+from oncue.recipes.mini_rl import mini_grpo, mini_late_sft
 from oncue.study.arms import Arm, Study, View
 from oncue.train.examples import WorldExamples
 from oncue.train.grpo_settings import GrpoConfig
 from oncue.train.settings import SftConfig
-from oncue.train.sources import WorldSource
+from oncue.train.sources import MixedSource
 
 SHAPES = View("shapes", "shapes")
 FOOTAGE = View("footage", "footage")
@@ -26,19 +27,16 @@ SAMPLED = View("shapes-sampled", "shapes", temperature=mini_grpo().sampling.temp
 # "Right: yellow triangle " has 23: to share more, two sentences must begin to tell the same kind of event of one thing.
 PREFIX_CHARACTERS = 23
 
-# Of three seeds an interval is five standard deviations wide. Seeds 3 and 4 came when the first three had been seen.
-_MAIN_SEEDS = (0, 1, 2, 3, 4)
-
 
 def study_sft(frame_interval_s: float = 1.0) -> Callable[[str, int], SftConfig]:
     """The settings of supervised fine-tuning with a frame every so many seconds; samples stay as long in time."""
 
     def config(model: str, seed: int) -> SftConfig:
-        recipe = mini_spread_sft()
+        recipe = mini_late_sft()
         (stage,) = recipe.stages
-        assert isinstance(stage.source, WorldSource)
-        source = replace(stage.source, num_turns=_turns(stage.source.num_turns, frame_interval_s))
-        stages = (replace(stage, source=source),)
+        assert isinstance(stage.source, MixedSource)
+        parts = tuple(replace(part, num_turns=_turns(part.num_turns, frame_interval_s)) for part in stage.source.parts)
+        stages = (replace(stage, source=replace(stage.source, parts=parts)),)
         return replace(recipe, model=model, stages=stages, seed=seed, frame_interval_s=frame_interval_s)
 
     return config
@@ -81,18 +79,17 @@ STUDY = Study(
     title="MMDuet2 in miniature: what multi-turn GRPO changes",
     about=(
         "A model of about a million parameters on made-up clips with exact gold, trained by the code that trains the "
-        "3B model. Every arm begins with the bundled model; seeds differ in the clips that are drawn and in what is "
+        "3B model. Every arm begins with mini-sft; seeds differ in the clips that are drawn and in what is "
         "sampled. Scores are of held-out test clips, greedy unless said otherwise, judged exactly. They are this "
-        "model's in this world, and not the paper's. Settings were chosen by seed 0 on the first 100 of these test "
-        "clips. Seeds 3 and 4 of sft and rl were added when a first study had been looked at, to narrow the interval."
+        "model's in this world, and not the paper's. Settings were chosen by seed 0 on clips of the split val; those "
+        "of two earlier studies, which these replace, on test clips."
     ),
     arms=(
         Arm(
             "sft",
-            "supervised, gold replies at a random turn of their span",
+            "supervised, most gold replies one turn late",
             study_sft(),
             (SHAPES, FOOTAGE, SELDOM, SAMPLED),
-            seeds=_MAIN_SEEDS,
             paper="SFT: PAUC 37.6 (WEB), 26.4 (EGO); duplicates 1.7, 4.4",
         ),
         Arm(
@@ -100,7 +97,6 @@ STUDY = Study(
             "GRPO with all four terms of the reward",
             study_rl(),
             (SHAPES, FOOTAGE, SELDOM, SAMPLED),
-            seeds=_MAIN_SEEDS,
             start="sft",
             paper="RL: PAUC 53.3 (WEB), 33.6 (EGO); duplicates 4.2, 8.1; replies 3.3, 3.5",
         ),

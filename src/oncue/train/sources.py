@@ -49,8 +49,8 @@ class WorldSource:
     split: str = "train"
 
     def __post_init__(self) -> None:
-        if self.turn_odds and not (min(self.turn_odds) >= 0 and 0 < sum(self.turn_odds) < math.inf):
-            raise ConfigError(f"turn_odds must be odds of 0 or more, not all of them 0, got {self.turn_odds}")
+        if self.turn_odds:
+            check_odds("turn_odds", self.turn_odds)
         if not 1 <= self.num_turns[0] <= self.num_turns[1]:
             raise ConfigError(f"num_turns must be a smallest and a largest number of turns, got {self.num_turns}")
         check_worlds(self.worlds, self.split, self.question_kinds)
@@ -84,6 +84,31 @@ class WorldSource:
             rng=rng,
         )
         return dialogue, frames
+
+
+@dataclass(frozen=True, slots=True)
+class MixedSource:
+    """Made-up clips of several kinds: each sample comes from one of `parts`, drawn with these `odds`."""
+
+    parts: tuple[WorldSource, ...]
+    odds: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.parts or len(self.parts) != len(self.odds):
+            raise ConfigError(f"odds must be one number per part, got {len(self.odds)} for {len(self.parts)} parts")
+        check_odds("odds", self.odds)
+
+    def item(self, index: int, seed: int, clock: Clock, frames_per_turn: int) -> Item:
+        """The dialogue number `index` and its frames."""
+        rng = np.random.default_rng((seed, index, 11))
+        part = self.parts[int(rng.choice(len(self.parts), p=np.array(self.odds) / sum(self.odds)))]
+        return part.item(index, seed, clock, frames_per_turn)
+
+
+def check_odds(name: str, odds: Sequence[float]) -> None:
+    """Raises ConfigError for odds that nothing can be drawn by."""
+    if not (min(odds) >= 0 and 0 < sum(odds) < math.inf):
+        raise ConfigError(f"{name} must be numbers of 0 or more, not all of them 0, got {tuple(odds)}")
 
 
 def with_noise(frames: list[np.ndarray], deviation: float, rng: np.random.Generator) -> list[np.ndarray]:
@@ -148,4 +173,4 @@ def _lines(paths: tuple[Path, ...]) -> list[tuple[Path, int, str]]:
     return lines
 
 
-Source = WorldSource | RowSource
+Source = WorldSource | MixedSource | RowSource
