@@ -191,6 +191,16 @@ def test_bad_input_is_one_line_and_exit_2(folder, tmp_path, capsys):
         assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_a_question_for_all_clips_takes_no_time(folder, scripted, capsys, tmp_path):
+    (tmp_path / "asks.json").write_text(json.dumps({"a": "5: Only a."}))
+    for flags in (["--ask", "5: Now?"], ["--ask", "1,5: Now?"], ["--asks", str(tmp_path / "asks.json")]):
+        assert cli.main(words(folder, *flags)) == 2
+        told = capsys.readouterr().err
+        assert "leave it out here" in told
+        assert told.count("\n") == 1
+    assert scripted == []
+
+
 def test_a_question_that_comes_too_late_is_told_before_the_first_clip_is_watched(folder, scripted, capsys, tmp_path):
     late = row("late", "two.mp4") | {"conversation": [{"role": "user", "content": "Too late?", "time": 12.5}]}
     (tmp_path / "gold.json").write_text(json.dumps([row("a", "one.mp4"), late]))

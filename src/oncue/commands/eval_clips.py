@@ -18,6 +18,7 @@ from oncue.errors import ConfigError
 from oncue.files import prepare_folder, write_json
 from oncue.hub import BUNDLED_NAME
 from oncue.startup import loading
+from oncue.watch.ask import check_untimed
 
 if TYPE_CHECKING:
     from oncue.eval.clips import ClipScores, Item, WatchedItem
@@ -46,7 +47,8 @@ class EvalClips:
     """Address of an OpenAI-compatible chat server, as for `oncue watch`; --model is then its name for the model."""
 
     ask: str | None = None
-    """A question in the model's own words, in place of those of the gold file."""
+    """A question in the model's own words, in place of those of the gold file. It is asked when theirs are, so it
+    takes no time in front."""
 
     asks: Path | None = None
     """JSON object from question_id to such a question; ids that it leaves out get --ask, else their own question."""
@@ -87,7 +89,9 @@ class EvalClips:
 
         if self.ask is not None and not self.ask.strip():
             raise ConfigError("--ask is empty; give it a question, or leave it out to ask those of the gold file")
-        asks = read_asks(self.asks) if self.asks is not None else None
+        asks = read_asks(self.asks) if self.asks is not None else {}
+        for text in (self.ask or "", *asks.values()):
+            check_untimed(text)
         items = find_items(load_gold(self.gold), self.videos, self.ask, asks)
         check_items(items)
         if self.out is not None:
