@@ -339,11 +339,12 @@ def test_a_stored_rollout_is_the_one_that_was_rewarded_malformed_turns_too(tmp_p
 
 
 def test_warnings() -> None:
-    calm = {"flat_groups": 0.0, "reply_share": 0.1, "reward": 1.0, "reward_pauc": 0.5}
+    calm = {"flat_groups": 0.0, "reply_share": 0.1, "reward": 1.0, "reward_pauc": 0.5, "num_unscored": 0}
     assert warnings_of([calm] * 50) == []
     assert "no spread" in warnings_of([{**calm, "flat_groups": 0.9}])[0]
     assert "fallen silent" in warnings_of([{**calm, "reply_share": 0.0}])[0]
     assert "all the time" in warnings_of([{**calm, "reply_share": 0.9}])[0]
+    assert "3 judgements could not be had" in warnings_of([{**calm, "num_unscored": 3}])[0]
     hacked = [calm] * 20 + [{**calm, "reward": 1.5, "reward_pauc": 0.4}] * 20
     assert "PAUC falls" in warnings_of(hacked)[0]
 

@@ -80,9 +80,10 @@ class TrainGrpo(TrainCommand):
         from oncue.train.grpo import train_grpo
 
         judge = self._judge()
-        reward = ProactiveReward(judge, self.config.reward)
+        reward, out = ProactiveReward(judge, self.config.reward), self.options.out
+        checks = {"check_judge": judge.check_alive} if isinstance(judge, ServerJudge) else {}
         try:
-            return train_grpo(self.config, reward, self.options.out, resume=self.resumes, report=self.report)
+            return train_grpo(self.config, reward, out, resume=self.resumes, report=self.report, **checks)
         finally:
             if isinstance(judge, ServerJudge):
                 asyncio.run(judge.aclose())

@@ -119,7 +119,7 @@ class ServerJudge:
     ) -> None:
         coverage_question("", "", (), max_score)
         self.model, self.max_score, self.options = model, max_score, options or JudgeOptions()
-        self.usage = JudgeUsage()
+        self.usage = self._checked = JudgeUsage()
         key = os.environ.get("OPENAI_API_KEY", "") if api_key is None else api_key
         self._client = ChatClient(base_url(url), key, self.options.timeout_s, self.options.retries, logging.INFO)
         self._answers = AnswerCache(self.options.cache)
@@ -144,8 +144,13 @@ class ServerJudge:
         return await self._ask(repeats_question(previous, new))
 
     def check_alive(self) -> None:
-        """For the end of some work: raises JudgeDownError when too many answers failed, or every one."""
-        self._budget.check_end()
+        """For the end of some work: raises JudgeDownError when too many answers failed, or no question since the last
+        call was answered."""
+        before, self._checked = self._checked, self.usage
+        num_failed = self.usage.num_failed - before.num_failed
+        if num_failed and num_failed == self.usage.num_asked - before.num_asked:
+            self._budget.give_up()
+        self._budget.check()
 
     async def aclose(self) -> None:
         """Close the connections. The next question opens new ones."""
@@ -228,15 +233,10 @@ class _Budget:
         if isinstance(value, Unscored):
             self._last_reason = value.reason
         if sum(self._failed) > self._options.max_failed_share * self._options.failure_window:
-            self._give_up()
+            self.give_up()
 
-    def check_end(self) -> None:
-        """Raises JudgeDownError when too many have failed, or all of some."""
-        if self._failed and all(self._failed):
-            self._give_up()
-        self.check()
-
-    def _give_up(self) -> None:
+    def give_up(self) -> None:
+        """From now on the judge is down."""
         num_failed, num = sum(self._failed), len(self._failed)
         self._down = self._down or f"{num_failed} of its last {num} answers failed, the last one: {self._last_reason}"
 

@@ -40,13 +40,20 @@ __all__ = ["GrpoConfig", "train_grpo"]
 
 
 def train_grpo(
-    config: GrpoConfig, reward: Reward, out: Path, *, resume: bool, report: Callable[[dict[str, Any]], None]
+    config: GrpoConfig,
+    reward: Reward,
+    out: Path,
+    *,
+    resume: bool,
+    report: Callable[[dict[str, Any]], None],
+    check_judge: Callable[[], None] = lambda: None,
 ) -> Path:
     """Runs or resumes reinforcement learning in the run directory `out`; returns the folder of the final model.
 
-    `reward` scores episodes; what it raises (a judge that is down) stops the run after the last finished step, to be
-    resumed. `report(metrics)` is called at every step. Raises ConfigError, ModelError and DataError as `train_sft`, and
-    RunStoppedError when loss or gradient are not finite, or a checkpoint cannot be written.
+    `reward` scores episodes, and `check_judge()` is called once those of a step are scored, before anything is learned
+    from them. What they raise (a judge that is down) stops the run after the last finished step, to be resumed.
+    `report(metrics)` is called at every step that is logged. Raises ConfigError, ModelError and DataError as
+    `train_sft`, and RunStoppedError when loss or gradient are not finite, or a checkpoint cannot be written.
 
     Where torchrun has started several processes, each calls this, with an `out` that all can read. They share the
     groups of every step; the first process writes and reports for all.
@@ -55,7 +62,7 @@ def train_grpo(
         with ranks.together():
             groups_per_process(config, ranks.size)
             run = RunDirectory.open(out, config, resume=resume) if ranks.is_first else RunDirectory(out)
-        final, step = _train(config, reward, run, ranks, device, resume=resume, report=report)
+        final, step = _train(config, reward, check_judge, run, ranks, device, resume=resume, report=report)
         with ranks.together():
             if ranks.is_first:
                 run.finish(config, final, step)
@@ -65,6 +72,7 @@ def train_grpo(
 def _train(
     config: GrpoConfig,
     reward: Reward,
+    check_judge: Callable[[], None],
     run: RunDirectory,
     ranks: Ranks,
     device: str | None,
@@ -95,6 +103,7 @@ def _train(
                 groups = runner.run(roll_out(engine, examples, config.group_size, (config.seed, step), places))
                 rolled_s = time.perf_counter()
                 groups = runner.run(_judge_all(groups, reward, config))
+                check_judge()
             judged_s = time.perf_counter()
             update = trainer.update(groups, step)
             engine.weights_changed()

@@ -87,6 +87,11 @@ def warnings_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             f"{newest['flat_groups']:.0%} of the groups have no spread: nothing can be learned from them; start from a "
             "model that is unsure when to speak (placement spread), or raise the temperature"
         )
+    if newest["num_unscored"]:
+        found.append(
+            f"{newest['num_unscored']} judgements could not be had, and count in no term; oncue score rewards tells "
+            "why, where rollouts are stored"
+        )
     if newest["reply_share"] == 0:
         found.append("no rollout spoke in this step: the policy has fallen silent")
     if newest["reply_share"] > 0.8:
