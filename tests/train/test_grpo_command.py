@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -139,6 +140,24 @@ def test_a_disk_that_is_full_leaves_a_run_that_goes_on(tiny_model_folder: Path, 
         [json.loads(x) for x in (tmp_path / n / "metrics.jsonl").read_text().splitlines()] for n in ("run", "whole")
     ]
     assert [row["reward"] for row in runs[0]] == [row["reward"] for row in runs[1]]
+
+
+SPEAKING = """
+import sys
+from oncue import cli
+from oncue.commands.train_grpo import TrainGrpo
+TrainGrpo.train = lambda self: self.report({"step": 1})
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def test_a_reader_of_stdout_who_leaves_is_no_fault_of_the_disk(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-c", SPEAKING, *words(tmp_path, tmp_path / "run", "--json")]
+    ended = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (141, "")
 
 
 @pytest.mark.parametrize("num_workers", ["0", "1"])

@@ -162,6 +162,8 @@ def _resumable() -> Iterator[None]:
             f"{error}. The run stopped at its last finished step; the same command with --resume auto goes on from "
             "its newest checkpoint"
         ) from error
+    except BrokenPipeError:  # the reader of stdout has gone, which is no fault of the disk
+        raise
     except OSError as error:
         raise RunStoppedError(
             f"the run cannot go on ({error}); make room or mend the disk, then the same command with --resume auto "
