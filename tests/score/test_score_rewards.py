@@ -142,6 +142,21 @@ def test_bad_input_is_one_line_and_exit_2(
     assert told in captured.err
 
 
+@pytest.mark.parametrize("taken", [0, 1])
+def test_a_record_never_takes_the_place_of_what_is_read(
+    taken: int, files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """However the file is called."""
+    before = [path.read_text() for path in files]
+    link = files[0].parent / "link.jsonl"
+    link.symlink_to(files[taken])
+    for record in (files[taken], link):
+        words = ["--judge", f"replay:{files[1]}", "--record", str(record)]
+        assert cli.main(["score", "rewards", str(files[0]), *words]) == 2
+        assert "--record" in capsys.readouterr().err
+        assert [path.read_text() for path in files] == before
+
+
 def test_a_bad_line_is_told_before_anything_is_scored(
     files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,6 +17,7 @@ import tyro
 
 from oncue.commands.judging import JudgeServer
 from oncue.commands.progress import Progress
+from oncue.errors import ConfigError
 from oncue.files import prepare_folder, replacing
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class ScoreRewards:
         from oncue.score.rollouts import read_rollouts
 
         settings = self._settings()
+        self._check_record()
         stored = read_rollouts(self.episodes)
         judge = self._judge()
         if isinstance(judge, Mapping):
@@ -141,6 +143,17 @@ class ScoreRewards:
             prefix_characters=self.prefix_characters,
             repetition_scope=self.repetition_scope,
         )
+
+    def _check_record(self) -> None:
+        """Raises ConfigError where --record would take the place of what is read."""
+        from oncue.score.recorded import PREFIX
+
+        read = {"rollouts": self.episodes}
+        if self.judge.startswith(PREFIX):
+            read["judgements"] = Path(self.judge.removeprefix(PREFIX))
+        for what, path in read.items():
+            if self.record is not None and self.record.resolve() == path.resolve():
+                raise ConfigError(f"--record {self.record} is the file the {what} are read from; give another")
 
     def _judge(self) -> Answering:
         """A judge, or what one decided. Raises ConfigError for flags that would do nothing with it."""
