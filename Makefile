@@ -1,9 +1,9 @@
 # Needs Python 3.11 or newer with pip and venv, nothing else. Every target sets up .venv by itself, once.
 #   make demo    watch a generated video with the bundled model; writes demo/seen/index.html
 #   make test    all tests             make check   format, lint, types, layers
-#   make results score the bundled model on held-out clips and write the table of README.md (two or three minutes)
+#   make results score the bundled models on held-out clips and write the table of README.md (two or three minutes)
 #   make bench   measure the engine on this machine; writes docs/results/engine.json (some minutes)
-#   make mini    train the bundled model anew (two cores: the better part of an hour) and put it into the package
+#   make mini    train the bundled models anew (two cores: an hour and more) and put them into the package
 # On Linux the plain torch wheel brings CUDA with it (some GB). Without a GPU, take the small one:
 #   make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
 
@@ -43,16 +43,24 @@ check: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/oncue bench engine --out docs/results/engine.json
 
-# Resumes where it was stopped. The checkpoint goes into the package without what only training needs.
+# Resumes where it was stopped. First mini-sft, supervised, then mini, by reinforcement learning from there: the mean of
+# its last seven checkpoints. Only the models go into the package, without what only training needs.
+MODELS := src/oncue/assets
 mini: $(INSTALLED)
-	$(BIN)/oncue train sft --recipe mini --out runs/mini --resume auto
-	rm -rf src/oncue/assets/mini
-	cp -r "$$(ls -d runs/mini/checkpoints/step_* | tail -n 1)" src/oncue/assets/mini
-	rm src/oncue/assets/mini/trainer.pt
+	$(BIN)/oncue train sft --recipe mini --out runs/mini-sft --resume auto
+	rm -rf $(MODELS)/mini-sft
+	cp -r "$$(ls -d runs/mini-sft/checkpoints/step_* | tail -n 1)" $(MODELS)/mini-sft
+	rm $(MODELS)/mini-sft/trainer.pt
+	$(BIN)/oncue train grpo --recipe mini --num-steps 400 --final-learning-rate-share 0.1 \
+	  --reward.prefix-characters 23 --reward.repetition-scope dialogue \
+	  --save-every-steps 50 --keep-checkpoints 7 --out runs/mini --resume auto
+	rm -rf $(MODELS)/mini
+	$(BIN)/oncue train average runs/mini/checkpoints/step_* --out $(MODELS)/mini
 
 results: $(INSTALLED)
 	for world in shapes footage; do \
 	  $(BIN)/oncue eval world --world $$world --out docs/results/$$world && \
+	  $(BIN)/oncue eval world --world $$world --model mini-sft --out docs/results/$$world-sft && \
 	  $(BIN)/oncue eval world --world $$world --control frozen --limit 50 --out docs/results/$$world-frozen && \
 	  $(BIN)/oncue eval world --world $$world --control shuffled --limit 100 --out docs/results/$$world-shuffled || exit 1; \
 	done

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 README = HERE.parent.parent / "README.md"
@@ -14,33 +15,53 @@ STUDY_START, STUDY_END = "<!-- study: made by docs/results/to_readme.py -->", "<
 
 
 def world_rows() -> list[str]:
-    rows = []
-    for world in ("shapes", "footage"):
-        scores = json.loads((HERE / world / "scores.json").read_text("utf-8"))
-        head = scores["headline"]
-        controls = {
-            name: json.loads((HERE / f"{world}-{name}" / "scores.json").read_text("utf-8"))["headline"]
-            for name in ("frozen", "shuffled")
-        }
-        rows.append(
-            f"| {world} | {head['n_clips']} | **{head['pauc']:.1f}** | {head['silence_pauc']:.1f} "
-            f"| {head['talk_pauc']:.1f} | {head['oracle_pauc']:.1f} "
-            f"| {head['duplicates']:.1f} | {head['first_reply_delay_s']:.2f} "
-            f"| {head['false_replies_per_min']:.2f} | {controls['frozen']['replies_per_min']:.2f} "
-            f"| {controls['shuffled']['pauc']:.1f} | {controls['shuffled']['truthful_pauc']:.1f} |"
+    """Both bundled models on both worlds; controls are those of `mini`."""
+    return [world_row(world, model) for world in ("shapes", "footage") for model in ("mini", "mini-sft")]
+
+
+def world_row(world: str, model: str) -> str:
+    head = headline(world if model == "mini" else f"{world}-sft")
+    controls = ("", "", "")
+    if model == "mini":
+        shuffled = headline(f"{world}-shuffled")
+        frozen = headline(f"{world}-frozen")
+        controls = (
+            f"{frozen['replies_per_min']:.2f}",
+            f"{shuffled['pauc']:.1f}",
+            f"{shuffled['truthful_pauc']:.1f}",
         )
-    return rows
+    cells = (
+        f"{world}, `{model}`",
+        f"{head['n_clips']}",
+        f"**{head['pauc']:.1f}**",
+        f"{head['silence_pauc']:.1f}",
+        f"{head['talk_pauc']:.1f}",
+        f"{head['oracle_pauc']:.1f}",
+        f"{head['duplicates']:.1f}",
+        f"{head['first_reply_delay_s']:.2f}",
+        f"{head['false_replies_per_min']:.2f}",
+        *controls,
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def headline(name: str) -> dict[str, Any]:
+    return json.loads((HERE / name / "scores.json").read_text("utf-8"))["headline"]
 
 
 def clip_rows() -> list[str]:
-    """Timing on real clips, where somebody has run `oncue eval clips --out docs/results/real_clips`."""
-    path = HERE / "real_clips" / "scores.json"
+    """Timing on real clips, where somebody has run `oncue eval clips --out docs/results/real_clips` (and, with
+    `--model mini-sft`, to real_clips-sft)."""
+    path, supervised = (HERE / name / "scores.json" for name in ("real_clips", "real_clips-sft"))
     if not path.exists():
         return []
     scores = json.loads(path.read_text("utf-8"))
+    policies = {f"`{scores['model']}`": scores["policies"].pop("model")}
+    if supervised.exists():
+        policies["`mini-sft`"] = json.loads(supervised.read_text("utf-8"))["policies"]["model"]
     rows = [
         f"| {name} | {c['n_hit']} | {c['n_false']} | {c['n_missed']} | {c['f1']:.1f} |"
-        for name, c in scores["policies"].items()
+        for name, c in (policies | scores["policies"]).items()
     ]
     return [
         "",
