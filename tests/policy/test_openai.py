@@ -172,6 +172,18 @@ def test_the_token_limit_cuts_a_reply(continuation, max_new_tokens: int, text: s
     assert all(answer.forced_close for answer in answers)
 
 
+@pytest.mark.parametrize("continuation", ["honoured", "ignored"])
+def test_silence_that_the_token_limit_cuts_is_no_reply(continuation) -> None:
+    answers = (SPOKEN, SILENT, ("N", "O", " REPLY"))
+    with OpenAIServer(scripted(*answers), continuation=continuation) as server:
+        for max_new_tokens in (1, 2):
+            _, short, split = (answer.action for answer in ask(server, 3, max_new_tokens=max_new_tokens))
+            assert isinstance(split, Malformed)
+            assert "token limit" in split.reason
+            assert short == Silence()  # by its first word
+        assert isinstance(ask(server, 2, max_new_tokens=1, verify_silence=True)[1].action, Malformed)
+
+
 def test_the_probability_of_silence_is_told() -> None:
     def told(fields: frozenset[str] | None, **options: Any) -> list[float | None]:
         probabilities: list[float | None] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oncue.render.actions import TextFormat
@@ -12,6 +12,7 @@ from oncue.types import Malformed, Reply, Silence
 FORMAT = TextFormat()
 
 
+@settings(deadline=None)
 @given(text=st.text(), truncated=st.booleans())
 def test_reading_a_written_reply_gives_it_back(text: str, truncated: bool) -> None:
     action = Reply(text, truncated)
@@ -35,6 +36,16 @@ def test_silence_is_equality_of_the_stripped_text(text: str) -> None:
 @pytest.mark.parametrize("text", ["NO", "No reply", "NO REPLY.", "NOTE the door", "NO one is here", "NO  REPLY"])
 def test_silence_is_no_prefix_and_no_likeness(text: str) -> None:
     assert FORMAT.read(text) == Reply(text)
+
+
+@pytest.mark.parametrize("text", ["N", "NO", " NO ", "NO REPL"])
+def test_what_the_limit_cut_off_within_silence_is_no_reply(text: str) -> None:
+    read = FORMAT.read(text, truncated=True)
+    assert isinstance(read, Malformed)
+    assert (read.text, "allow more tokens" in read.reason) == (text, True)
+    assert FORMAT.read(text) == Reply(text)  # control: a turn that ends like that says it
+    assert FORMAT.read("NO REPLY", truncated=True) == Silence()
+    assert FORMAT.read(text + "w", truncated=True) == Reply(text + "w", truncated=True)
 
 
 @pytest.mark.parametrize("text", ["", "  ", "\n"])

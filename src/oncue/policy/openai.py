@@ -126,10 +126,12 @@ class ChatServer:
             return await self._whole(messages)
         first = await self._ask(messages, 1)
         probability = self._silence_probability(first)
-        if not first.at_limit or self.options.max_new_tokens == 1:
-            return _Answer(first.text, first.at_limit, probability)
+        if not first.at_limit:
+            return _Answer(first.text, False, probability)
         if opening(first.text, self.format.silence_text) is Opening.SILENT and not self.options.verify_silence:
             return _Answer(self.format.silence_text, False, probability)
+        if self.options.max_new_tokens == 1:
+            return _Answer(first.text, True, probability)
         if not _can_stand(first.text):
             return await self._whole(messages)
         if self.continues is None:

@@ -9,7 +9,8 @@ from oncue.types import Action, Malformed, Reply, Silence
 
 @dataclass(frozen=True, slots=True)
 class TextFormat:
-    """Plain replies. Silence is decided once, by equality of the stripped text with `silence_text`.
+    """Plain replies. Silence is decided once, by equality of the stripped text with `silence_text`. A text that the
+    token limit cut off while it could still become silence is neither, so it is `Malformed`.
 
     Text is kept as it is, so `read(write(action), truncated) == action` for every action that can be written.
     """
@@ -21,7 +22,7 @@ class TextFormat:
         if isinstance(action, Silence):
             return self.silence_text
         if isinstance(action, Reply):
-            read_back = self.read(action.text)
+            read_back = self.read(action.text, action.truncated)
             if not isinstance(read_back, Reply):
                 raise ValueError(
                     f"a reply needs words of its own, got {action.text!r}, which reads as {type(read_back).__name__}; "
@@ -30,10 +31,12 @@ class TextFormat:
         return action.text
 
     def read(self, text: str, truncated: bool = False) -> Action:
-        """The action that `text` states; `truncated` marks a reply that the token limit cut off."""
+        """The action that `text` states; `truncated`: the token limit cut it off."""
         stripped = text.strip()
         if stripped == self.silence_text:
             return Silence()
         if not stripped:
             return Malformed(text, "the turn is empty")
+        if truncated and self.silence_text.startswith(stripped):
+            return Malformed(text, f"the token limit cut off what may be {self.silence_text}; allow more tokens")
         return Reply(text, truncated)
