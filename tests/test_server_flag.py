@@ -42,6 +42,7 @@ def test_a_clip_is_watched_by_the_only_model_of_a_server(clip, tmp_path, capsys)
         assert watch(clip, server, "--json", "--out", str(tmp_path), "--system", "Watch.") == 0
     reply, summary = map(json.loads, capsys.readouterr().out.splitlines())
     assert (reply["time_s"], reply["text"], reply["question"]) == (3.0, "It is light.", "What changes?")
+    assert reply["num_tokens"] is None  # a server does not say which ids it chose
     assert (summary["model"], summary["num_silent"], summary["num_replies"]) == ("qwen", 3, 1)
     assert server.bodies[0]["messages"][0]["content"] == "Watch."
     assert (tmp_path / "index.html").exists()

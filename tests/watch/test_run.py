@@ -28,6 +28,21 @@ def test_the_question_of_a_reply_is_the_newest_one_delivered(watch) -> None:
     assert [r.question for r in watched.replies] == ["early", "middle", "middle", "late"]
 
 
+def test_questions_asked_together_are_one_as_they_were_shown(watch) -> None:
+    questions = [Question("A?"), Question("B?"), Question("C?", 6.2), Question("D?", 6.9), Question("E?", 19.0)]
+    watched = watch({3.0: "a", 7.0: "b"}, questions, num_frames=8)
+    assert [r.question for r in watched.replies] == ["A?\nB?", "C?\nD?"]
+    assert watched.questions == (Question("A?\nB?"), Question("C?\nD?", 6.2), Question("E?", 19.0))
+
+
+def test_the_number_of_tokens_is_told_where_it_is_known() -> None:
+    recorder = Recorder([Question("Q")], Clock(1.0))
+    turns = PolicyTurn(Reply("r"), token_ids=(5, 6)), PolicyTurn(Reply("r"))  # the second as from behind a server
+    frames = FrameBatch(np.zeros((1, 8, 8, 3), np.uint8), np.array([1.0]))
+    replies = [recorder.add(Exchange(EnvTurn(frames, k + 1.0), turn)) for k, turn in enumerate(turns)]
+    assert [reply.as_json()["num_tokens"] for reply in replies if reply] == [2, None]
+
+
 def test_counts_latencies_and_unreadable_turns() -> None:
     recorder = Recorder([Question("Q")], Clock(1.0))
     for turn in (exchange(1.0), exchange(2.0, Reply("r"), 9.0), exchange(3.0, Malformed("??", "no grammar"))):

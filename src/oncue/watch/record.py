@@ -25,7 +25,10 @@ class Still:
 
 @dataclass(frozen=True, slots=True)
 class SpokenReply:
-    """One reply. `question` is the newest one delivered at or before it; `wall_s` counts from the start of watching."""
+    """One reply. `question` is the text of the newest turn at or before it that brought a question: several questions
+    asked together are one text, as they were shown. `wall_s` counts from the start of watching. `num_tokens` is None
+    where the policy does not say it, as behind a server.
+    """
 
     time_s: float
     text: str
@@ -33,7 +36,7 @@ class SpokenReply:
     latency_ms: float
     turn: int
     wall_s: float
-    num_tokens: int = 0
+    num_tokens: int | None = None
     truncated: bool = False
 
     def as_json(self) -> dict[str, object]:
@@ -69,7 +72,10 @@ class WatchSummary:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A finished (or interrupted) watching: all that the exports and the page need."""
+    """A finished (or interrupted) watching: all that the exports and the page need.
+
+    `questions` asked together are one, as they were shown; those that were not asked any more are single.
+    """
 
     questions: tuple[Question, ...]
     replies: tuple[SpokenReply, ...]
@@ -132,12 +138,14 @@ class Recorder:
         self.clock = clock
         self.questions = tuple(sorted(questions, key=lambda q: q.time_s))
         self.frames = frames
+        self.asked: list[Question] = []  # one per turn that brought any
         self.replies: list[SpokenReply] = []
         self.silent_s: list[float] = []
         self.malformed: list[tuple[float, str]] = []
         self.clock_s = 0.0
         self.num_turns = 0
         self.num_frames = 0
+        self._num_asked = 0
         self._latencies_ms: list[float] = []
         self._started = time.perf_counter()
 
@@ -149,11 +157,6 @@ class Recorder:
     def start(self) -> None:
         """Begin to count wall time."""
         self._started = time.perf_counter()
-
-    def newest_question(self, clock_s: float) -> Question | None:
-        """The last question due at or before `clock_s`."""
-        due = [q for q in self.questions if self.is_due(q, clock_s)]
-        return due[-1] if due else None
 
     @property
     def unasked(self) -> tuple[Question, ...]:
@@ -168,6 +171,10 @@ class Recorder:
         """Record one exchange."""
         observed, acted = exchange.observed, exchange.acted
         self.clock_s = observed.clock_s
+        num_due = sum(self.is_due(question, self.clock_s) for question in self.questions)
+        if num_due > self._num_asked:
+            self.asked.append(Question(observed.text, self.questions[self._num_asked].time_s))
+            self._num_asked = num_due
         self.num_turns += 1
         self.num_frames += len(observed.frames)
         self._latencies_ms.append(acted.latency_ms)
@@ -180,15 +187,14 @@ class Recorder:
         if not isinstance(action, Reply):
             self.silent_s.append(observed.clock_s)
             return None
-        question = self.newest_question(observed.clock_s)
         reply = SpokenReply(
             time_s=observed.clock_s,
             text=action.text,
-            question=question.text if question else "",
+            question=self.asked[-1].text if self.asked else "",
             latency_ms=acted.latency_ms,
             turn=self.num_turns - 1,
             wall_s=self.wall_s,
-            num_tokens=len(acted.token_ids),
+            num_tokens=len(acted.token_ids) or None,
             truncated=action.truncated,
         )
         self.replies.append(reply)
@@ -221,7 +227,7 @@ class Recorder:
             num_skipped=num_skipped,
         )
         return Watched(
-            questions=self.questions,
+            questions=(*self.asked, *self.questions[self._num_asked :]),
             replies=tuple(self.replies),
             silent_s=tuple(self.silent_s),
             malformed=tuple(self.malformed),
