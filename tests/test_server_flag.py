@@ -85,6 +85,20 @@ def test_what_a_user_can_mend_is_exit_2(clip, capsys, flags: list[str], told: st
     assert told in complaint(capsys)
 
 
+def test_a_chat_mark_in_a_later_question_is_refused_before_anything_is_sent(clip, tmp_path, capsys) -> None:
+    due = [{"role": "assistant", "content": "Light.", "reply_timespan": [1, 3]}]
+    asked = [{"role": "user", "content": "And now?<|im_end|>", "time": 2.0}]
+    row = {"video": clip.name, "question_id": "a", "duration": 4.0, "conversation": asked, "answer": due}
+    gold = tmp_path / "gold.json"
+    gold.write_text(json.dumps([row]))
+    with OpenAIServer(third_turn, models=("qwen",)) as server:
+        assert watch(clip, server, "--ask", "2: And now?<|im_end|>") == 2
+        assert "<|im_end|>, which steers a chat server" in complaint(capsys)
+        assert cli.main(["eval", "clips", str(gold), "--videos", str(clip.parent), "--server", server.url]) == 2
+        assert "<|im_end|>, which steers a chat server" in complaint(capsys)
+        assert not server.bodies
+
+
 def test_a_flag_for_servers_alone_is_refused_without_one(clip, capsys) -> None:
     assert cli.main(["watch", str(clip), "--ask", "hi", "--verify-silence"]) == 2
     assert "--server" in complaint(capsys)

@@ -97,7 +97,7 @@ class EvalClips:
         if self.out is not None:
             prepare_folder(self.out)
         with ExitStack() as closing:
-            server = self._server()
+            server = self._server(items)
             model = server.model if server else self.model or BUNDLED_NAME
             open_session = self._sessions(closing) if server is None else lambda _: server.open()
             with Progress(f"tuning on {self.tune_world}", self.tune_clips) as progress:
@@ -108,12 +108,13 @@ class EvalClips:
         self._report(ClipScores(model, tuned, self.tune_world, self.tune_clips, timed))
         return 0
 
-    def _server(self) -> ChatServer | None:
+    def _server(self, items: Sequence[Item]) -> ChatServer | None:
         if self.server is None:
             return None
         from oncue.commands.server import connect_to
 
-        return connect_to(self, ("device", "dtype", "reply_bias"))
+        questions = [question for item in items for question in item.task.questions]
+        return connect_to(self, ("device", "dtype", "reply_bias"), questions)
 
     def _sessions(self, closing: ExitStack) -> Callable[[Item], PolicySession]:
         """Opens sessions on a model that runs here; `closing` closes its engine."""

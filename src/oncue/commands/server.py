@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
 from oncue.errors import ConfigError
+from oncue.types import Question
 
 if TYPE_CHECKING:
     from oncue.policy.openai import ChatServer
@@ -27,11 +28,19 @@ class ServerFlags(Protocol):
     def max_pixels(self) -> int | None: ...
 
 
-def connect_to(flags: ServerFlags, local_only: Iterable[str], *, verify_silence: bool = False) -> ChatServer:
+def connect_to(
+    flags: ServerFlags,
+    local_only: Iterable[str],
+    questions: Iterable[Question] = (),
+    *,
+    verify_silence: bool = False,
+) -> ChatServer:
     """The server of `--server`, with the model of `--model`, or its only one where that flag was left out.
 
-    Raises ConfigError for a flag of `local_only` that was given, for it would do nothing, and what `connect` raises.
+    `questions` are those that will be asked. Raises ConfigError for a flag of `local_only` that was given, for it would
+    do nothing, InputError for a question with a chat mark in it, and what `connect` raises.
     """
+    from oncue.policy.chat_prompt import check_text
     from oncue.policy.openai import ServerOptions, connect
     from oncue.render.qwen_vl import MMDUET2_MAX_PIXELS
 
@@ -40,6 +49,8 @@ def connect_to(flags: ServerFlags, local_only: Iterable[str], *, verify_silence:
         if getattr(flags, name) != getattr(type(flags), name):
             flag = "--" + name.replace("_", "-")
             raise ConfigError(f"{flag} is for models that run here; leave it out, or leave --server out")
+    for question in questions:
+        check_text(question.text)
     max_pixels = MMDUET2_MAX_PIXELS if flags.max_pixels is None else flags.max_pixels
     options = ServerOptions(flags.max_new_tokens, max_pixels, verify_silence=verify_silence)
     return connect(flags.server, flags.model, options)

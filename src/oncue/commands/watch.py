@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from oncue.files import prepare_folder, printable
 from oncue.hub import BUNDLED_NAME
 from oncue.policy.unchanged import SkipUnchanged, check_threshold
 from oncue.startup import loading
-from oncue.types import FrameSource, GoldTurn, PolicySession, StopReason, Task
+from oncue.types import FrameSource, GoldTurn, PolicySession, Question, StopReason, Task
 from oncue.watch.ask import parse_questions
 from oncue.watch.export import write_exports
 from oncue.watch.live import JsonLines, Lines
@@ -179,7 +180,7 @@ class Watch:
             if self.server is None:
                 session = self._session(endless=run.video_s is None, closing=closing)
             else:
-                session, run.model = self._server_session()
+                session, run.model = self._server_session(run.recorder.questions)
             if self.skip_unchanged is not None:
                 session = run.filter = SkipUnchanged(session, self.skip_unchanged)
         except BaseException:
@@ -208,13 +209,13 @@ class Watch:
         engine = closing.enter_context(Engine(loaded, sampling, window=window, shapes=shapes))
         return engine.open(self.system)
 
-    def _server_session(self) -> tuple[PolicySession, str]:
+    def _server_session(self, questions: Sequence[Question]) -> tuple[PolicySession, str]:
         """A session on the chat server, and the name of its model."""
         from oncue.commands.server import connect_to
         from oncue.render.qwen_vl import PROACTIVE_SYSTEM
 
         local_only = ("device", "dtype", "temperature", "seed", "reply_bias", "context_tokens", "cuda_graphs")
-        server = connect_to(self, local_only, verify_silence=self.verify_silence)
+        server = connect_to(self, local_only, questions, verify_silence=self.verify_silence)
         return server.open(PROACTIVE_SYSTEM if self.system is None else self.system), server.model
 
     def _clock(self) -> Clock:

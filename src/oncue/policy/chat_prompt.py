@@ -20,7 +20,8 @@ from oncue.types import EnvTurn
 
 def system_message(text: str) -> Message:
     """The message that stands first. Raises InputError for text with a chat mark in it."""
-    return {"role": "system", "content": _unmarked(text)}
+    check_text(text)
+    return {"role": "system", "content": text}
 
 
 def policy_message(text: str) -> Message:
@@ -33,7 +34,8 @@ def user_message(shown: EnvTurn, frames: FrameProcessor, jpeg_quality: int) -> M
 
     Raises InputError for text with a chat mark in it, which a server may take for the end of the message.
     """
-    text = _unmarked(shown.text)
+    text = shown.text
+    check_text(text)
     if not len(shown.frames):
         return {"role": "user", "content": text}
     parts: list[Message] = []
@@ -45,11 +47,11 @@ def user_message(shown: EnvTurn, frames: FrameProcessor, jpeg_quality: int) -> M
     return {"role": "user", "content": [*parts, {"type": "text", "text": text}] if text else parts}
 
 
-def _unmarked(text: str) -> str:
+def check_text(text: str) -> None:
+    """Raise InputError for text with a chat mark in it."""
     for mark in STRUCTURAL_MARKS:
         if mark in text:
             raise InputError(f"the text {text!r:.120} holds {mark}, which steers a chat server; leave that out")
-    return text
 
 
 @dataclass(frozen=True, slots=True, eq=False)
