@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
+import time
+from collections.abc import Callable
 
 import pytest
 
 from oncue.errors import DataError, RunStoppedError
-from oncue.train.ahead import made_ahead
+from oncue.train.ahead import lost_worker_told, made_ahead
 
 
 def square(i: int) -> int:
@@ -54,3 +57,41 @@ def test_a_defect_of_ours_keeps_its_traceback() -> None:
 def test_a_killed_process_is_told_of() -> None:
     with pytest.raises(RunStoppedError, match=r"ended from outside.*--resume auto"):
         list(made_ahead(killed_at_2, 5, 1))
+
+
+def kill_a_worker() -> None:
+    """Kills a process that makes data, and works on; torch interrupts that."""
+    (worker,) = multiprocessing.active_children()
+    assert worker.pid is not None
+    os.kill(worker.pid, signal.SIGKILL)
+    time.sleep(30)
+
+
+@lost_worker_told()
+def a_loop() -> None:
+    made = made_ahead(square, 5, 1)
+    assert next(made) == 0
+    kill_a_worker()
+
+
+@lost_worker_told()
+def a_loop_that_blames_the_disk() -> None:
+    made = made_ahead(square, 5, 1)
+    assert next(made) == 0
+    try:
+        kill_a_worker()
+    except RuntimeError as error:
+        raise RunStoppedError("the checkpoint cannot be written; make room") from error
+
+
+@pytest.mark.parametrize("loop", [a_loop, a_loop_that_blames_the_disk])
+def test_a_process_that_is_killed_while_something_else_is_done_is_told_of(loop: Callable[[], None]) -> None:
+    with pytest.raises(RunStoppedError, match=r"ended from outside.*--resume auto") as told:
+        loop()
+    assert "make room" not in str(told.value)
+
+
+def test_other_errors_are_left_alone() -> None:
+    with pytest.raises(RuntimeError, match="out of memory") as told, lost_worker_told():
+        raise RuntimeError("out of memory")
+    assert not isinstance(told.value, RunStoppedError)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -21,18 +22,38 @@ def made_ahead(make: Callable[[int], Made], count: int, num_workers: int) -> Ite
     """
     loader = iter(torch.utils.data.DataLoader(_Ahead(make, count), batch_size=None, num_workers=num_workers))
     for _ in range(count):
-        try:
+        with lost_worker_told():
             made = next(loader)
-        except RuntimeError as error:
-            if not str(error).startswith("DataLoader worker (pid"):
-                raise
-            raise RunStoppedError(
-                f"a process that makes training data was ended from outside, often for want of memory ({error}); the "
-                "same command with --resume auto goes on from the newest checkpoint; --num-workers 0 does without it"
-            ) from error
         if isinstance(made, InputError):
             raise made
         yield made
+
+
+@contextmanager
+def lost_worker_told() -> Iterator[None]:
+    """Raises RunStoppedError where a process of `made_ahead` was killed during the block.
+
+    torch raises a RuntimeError as soon as it notices, which may be anywhere in the block: in the middle of writing a
+    checkpoint, say, where others take it for an error of theirs.
+    """
+    try:
+        yield
+    except Exception as error:
+        lost = _lost_worker(error)
+        if lost is None:
+            raise
+        raise RunStoppedError(
+            "a process that makes training data was ended from outside, often for want of memory "
+            f"({str(lost).rstrip(' .')}); the same command with --resume auto goes on from the newest checkpoint; "
+            "--num-workers 0 does without it"
+        ) from error
+
+
+def _lost_worker(error: BaseException | None) -> BaseException | None:
+    """What torch said of a killed process: `error`, or what it was raised from or while handling; None for neither."""
+    while error is not None and not str(error).startswith("DataLoader worker (pid"):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 @dataclass(frozen=True, slots=True)

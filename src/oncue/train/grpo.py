@@ -25,7 +25,7 @@ from oncue.policy.engine import Engine
 from oncue.policy.model import load_model
 from oncue.reward.base import Reward
 from oncue.train.advantage import group_advantages
-from oncue.train.ahead import made_ahead
+from oncue.train.ahead import lost_worker_told, made_ahead
 from oncue.train.checkpoint import Progress, latest_checkpoint, side_files
 from oncue.train.examples import RolloutExample
 from oncue.train.grpo_metrics import rollout_lines, step_metrics, warnings_of
@@ -39,6 +39,7 @@ from oncue.train.token_budget import check_token_budget
 __all__ = ["GrpoConfig", "train_grpo"]
 
 
+@lost_worker_told()
 def train_grpo(
     config: GrpoConfig,
     reward: Reward,

@@ -17,6 +17,7 @@ from oncue.errors import ConfigError, DataError
 from oncue.hub import resolve_model
 from oncue.policy.model import load_model
 from oncue.render.decision import DecisionName
+from oncue.train.ahead import lost_worker_told
 from oncue.train.batches import StepBatch, step_batches
 from oncue.train.checkpoint import (
     Progress,
@@ -40,6 +41,7 @@ NEW_MODEL = "new"  # the `model` of a config whose run builds an untrained one f
 BuildModel = Callable[[Path, int, DecisionName], Path]
 
 
+@lost_worker_told()
 def train_sft(
     config: SftConfig,
     out: Path,
