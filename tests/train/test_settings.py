@@ -10,6 +10,9 @@ import pytest
 from train_support import SHAPES, small_config
 
 from oncue.errors import ConfigError
+from oncue.train.examples import WorldExamples
+from oncue.train.grpo_settings import GrpoConfig
+from oncue.train.policy_loss import LossSettings
 from oncue.train.settings import Stage, learning_rate_at, stage_steps
 from oncue.train.sources import RowSource, WorldSource
 
@@ -30,6 +33,10 @@ from oncue.train.sources import RowSource, WorldSource
         ("save_every_steps", 0),
         ("autocast_dtype", "float64"),
         ("stages", ()),
+        ("betas", (2.0, 2.0)),
+        ("betas", (0.9, math.nan)),
+        ("seed", -1),
+        ("seed", 10**20),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_name(name, value):
@@ -38,7 +45,27 @@ def test_a_value_out_of_range_is_refused_by_name(name, value):
         small_config("x", **{name: value})
 
 
-@pytest.mark.parametrize(("name", "value"), [("batch_size", 0), ("num_steps", 0)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("seed", 10**20), ("betas", (0.9, 1.0)), ("warmup_steps", -1), ("learning_rate", math.inf)]
+)
+def test_reinforcement_learning_refuses_the_same(name, value):
+    GrpoConfig("x")  # the rest is fine
+    with pytest.raises(ConfigError, match=name):
+        GrpoConfig("x", **{name: value})
+
+
+@pytest.mark.parametrize("name", ["clip_low", "clip_high", "kl_coefficient", "entropy_coefficient"])
+@pytest.mark.parametrize("value", [-1.0, math.nan, math.inf])
+def test_a_loss_out_of_range_is_refused_by_name(name, value):
+    LossSettings(**{name: 0.5})
+    with pytest.raises(ConfigError, match=name):
+        LossSettings(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("batch_size", 0), ("num_steps", 0), ("learning_rate_scale", math.nan), ("learning_rate_scale", 0.0)],
+)
 def test_a_stage_that_does_nothing_is_refused(name, value):
     with pytest.raises(ConfigError, match=name):
         Stage("s", SHAPES, **{"batch_size": 1, "num_steps": 1, name: value})
@@ -59,6 +86,23 @@ def test_a_stage_that_does_nothing_is_refused(name, value):
 def test_a_world_that_does_not_exist_is_refused(name, value):
     with pytest.raises(ConfigError, match=name):
         WorldSource(**{name: value})
+
+
+@pytest.mark.parametrize("supply", [WorldSource, WorldExamples])
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("mean_gap_s", (0.0, -1.0, math.nan, math.inf)),
+        ("empty_share", (2.0, -0.1, math.nan)),
+        ("pixel_noise", (-1.0, math.nan, math.inf)),
+        ("worlds", ({"shapes": math.nan}, {"shapes": math.inf}, {"shapes": -1.0, "footage": 2.0})),
+    ],
+)
+def test_clips_that_cannot_be_drawn_are_refused(supply, name, values):
+    supply(mean_gap_s=0.1, empty_share=1.0, pixel_noise=255.0)
+    for value in values:
+        with pytest.raises(ConfigError, match=name):
+            supply(**{name: value})
 
 
 def test_steps_of_a_stage(tmp_path):

@@ -15,7 +15,7 @@ from oncue.clock import Clock
 from oncue.dialogue.write import Placement, reply_turn, turn_reaching
 from oncue.errors import ConfigError
 from oncue.train.sources import with_noise
-from oncue.train.worlds import check_worlds, draw_world
+from oncue.train.worlds import check_clips, draw_world
 from oncue.types import Action, EnvTurn, FrameBatch, GoldTurn, Question, Reply, Silence, Task
 from oncue.world.clip import Clip, make_clip
 
@@ -61,7 +61,7 @@ class WorldExamples:
             low, high = getattr(self, name)
             if not smallest <= low <= high:
                 raise ConfigError(f"{name} must be a smallest (>= {smallest}) and a largest number, got {(low, high)}")
-        check_worlds(self.worlds, self.split, self.question_kinds)
+        check_clips(self)
 
     def item(self, index: int, seed: int, clock: Clock, frames_per_turn: int) -> RolloutExample:
         """Example number `index`."""

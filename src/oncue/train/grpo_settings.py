@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Literal
 
 from oncue.errors import ConfigError
 from oncue.policy.sampling import Sampling
 from oncue.reward.proactive import RewardSettings
+from oncue.train.checks import check_run, require, require_at_least_one, require_not_negative
 from oncue.train.examples import WorldExamples
 from oncue.train.policy_loss import LossSettings
 from oncue.train.row_examples import RowExamples
-from oncue.train.settings import AUTOCAST_DTYPES, require
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +64,9 @@ class GrpoConfig:
     keep_checkpoints: int = 2
 
     def __post_init__(self) -> None:
-        at_least_one = (
-            *("num_steps", "prompts_per_step", "updates_per_step", "frames_per_turn", "max_tokens"),
-            *("micro_batch_size", "log_every_steps", "save_every_steps", "store_every_steps", "keep_checkpoints"),
-        )
-        for name in at_least_one:
-            require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
-        for name in ("frame_interval_s", "learning_rate", "max_grad_norm"):
-            require(0 < getattr(self, name) < math.inf, name, "a positive number", getattr(self, name))
-        for name in ("weight_decay", "warmup_steps", "num_workers", "seed"):
-            require(0 <= getattr(self, name) < math.inf, name, "0 or more", getattr(self, name))
-        share = self.final_learning_rate_share
-        require(0 <= share <= 1, "final_learning_rate_share", "between 0 and 1", share)
+        check_run(self)
+        require_at_least_one(self, "num_steps", "prompts_per_step", "updates_per_step", "store_every_steps")
+        require_not_negative(self, "warmup_steps")
         require(self.group_size >= 2, "group_size", "at least 2: members are compared", self.group_size)
         require(self.sampling.temperature > 0, "sampling.temperature", "above 0", self.sampling.temperature)
         bias = self.sampling.reply_bias
@@ -85,9 +75,6 @@ class GrpoConfig:
         require(
             fits, "updates_per_step", f"a divisor of prompts_per_step ({self.prompts_per_step})", self.updates_per_step
         )
-        if self.autocast_dtype is not None:
-            known = " or ".join(AUTOCAST_DTYPES)
-            require(self.autocast_dtype in AUTOCAST_DTYPES, "autocast_dtype", known, self.autocast_dtype)
         if isinstance(self.examples, RowExamples):
             rule = "lexical or openai:MODEL@URL where examples come from files (exact knows generated clips only)"
             require(self.judge != "exact", "judge", rule, self.judge)

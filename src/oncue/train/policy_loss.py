@@ -7,16 +7,23 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from oncue.train.checks import require_not_negative, require_share
+
 
 @dataclass(frozen=True, slots=True)
 class LossSettings:
     """`clip_low`, `clip_high`: the ratio may leave [1 - low, 1 + high] without gain. `kl_coefficient`: weight of the
-    divergence from the reference (the estimator of GRPO, never negative). `entropy_coefficient`: reward for spread."""
+    divergence from the reference (the estimator of GRPO, never negative). `entropy_coefficient`: reward for spread.
+    Raises ConfigError for a value out of range."""
 
     clip_low: float = 0.2
     clip_high: float = 0.2
     kl_coefficient: float = 0.0
     entropy_coefficient: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_share(self, "clip_low")
+        require_not_negative(self, "clip_high", "kl_coefficient", "entropy_coefficient")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

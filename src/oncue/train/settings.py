@@ -7,16 +7,9 @@ from dataclasses import dataclass
 
 from oncue.errors import ConfigError
 from oncue.render.decision import DecisionName
+from oncue.train.checks import check_run, require, require_not_negative, require_share
 from oncue.train.schedule import scheduled_rate
 from oncue.train.sources import RowSource, Source
-
-AUTOCAST_DTYPES = ("bfloat16", "float16")
-
-
-def require(holds: bool, name: str, rule: str, value: object) -> None:
-    """Raises ConfigError that says what `name` must be (`rule`), unless that `holds`."""
-    if not holds:
-        raise ConfigError(f"{name} must be {rule}, got {value!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +31,8 @@ class Stage:
         require(self.batch_size >= 1, f"batch_size of stage {self.name!r}", "at least 1", self.batch_size)
         if self.num_steps is not None:
             require(self.num_steps >= 1, f"num_steps of stage {self.name!r}", "at least 1", self.num_steps)
+        scale = self.learning_rate_scale
+        require(0 < scale < math.inf, f"learning_rate_scale of stage {self.name!r}", "a positive number", scale)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,19 +75,9 @@ class SftConfig:
 
     def __post_init__(self) -> None:
         require(len(self.stages) > 0, "stages", "at least one stage", self.stages)
-        for name in ("frames_per_turn", "max_tokens", "micro_batch_size"):
-            require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
-        for name in ("log_every_steps", "save_every_steps", "keep_checkpoints"):
-            require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
-        for name in ("frame_interval_s", "learning_rate", "max_grad_norm"):
-            require(0 < getattr(self, name) < math.inf, name, "a positive number", getattr(self, name))
-        for name in ("weight_decay", "silence_weight", "num_workers", "seed"):
-            require(0 <= getattr(self, name) < math.inf, name, "0 or more", getattr(self, name))
-        for name in ("warmup_share", "final_learning_rate_share"):
-            require(0 <= getattr(self, name) <= 1, name, "between 0 and 1", getattr(self, name))
-        if self.autocast_dtype is not None:
-            known = " or ".join(AUTOCAST_DTYPES)
-            require(self.autocast_dtype in AUTOCAST_DTYPES, "autocast_dtype", known, self.autocast_dtype)
+        check_run(self)
+        require_not_negative(self, "silence_weight")
+        require_share(self, "warmup_share")
 
 
 def stage_steps(stage: Stage) -> int:

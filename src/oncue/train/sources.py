@@ -18,7 +18,7 @@ from oncue.dialogue.write import Placement, write_dialogue
 from oncue.errors import ConfigError, DataError, DialogueError, VideoError
 from oncue.render.actions import TextFormat
 from oncue.render.qwen_vl import PROACTIVE_SYSTEM
-from oncue.train.worlds import check_worlds, draw_world
+from oncue.train.worlds import check_clips, draw_world
 from oncue.types import Dialogue
 from oncue.world.clip import make_clip
 
@@ -53,7 +53,7 @@ class WorldSource:
             check_odds("turn_odds", self.turn_odds)
         if not 1 <= self.num_turns[0] <= self.num_turns[1]:
             raise ConfigError(f"num_turns must be a smallest and a largest number of turns, got {self.num_turns}")
-        check_worlds(self.worlds, self.split, self.question_kinds)
+        check_clips(self)
 
     def item(self, index: int, seed: int, clock: Clock, frames_per_turn: int) -> Item:
         """The dialogue number `index` and its frames."""
