@@ -25,12 +25,13 @@ def json_lines(path: Path, expected: str) -> Iterator[tuple[str, Mapping[str, An
         with path.open("rb") as lines:
             for number, line in enumerate(lines, 1):
                 if line.strip():
-                    yield f"{path}, line {number}", _object(line, f"{path}, line {number}", expected)
+                    yield f"{path}, line {number}", json_object(line, f"{path}, line {number}", expected)
     except OSError as error:
         raise DataError(f"cannot read {path} ({error.strerror}); expected a file of JSON lines: {expected}") from error
 
 
-def _object(line: bytes, where: str, expected: str) -> Mapping[str, Any]:
+def json_object(line: bytes, where: str, expected: str) -> Mapping[str, Any]:
+    """The object that a line holds."""
     try:
         value = json.loads(line.decode("utf-8-sig"))
     except UnicodeDecodeError as error:

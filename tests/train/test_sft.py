@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import shutil
+import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +15,9 @@ import pytest
 import torch
 from train_support import SHAPES, metrics, same_weights, silent, small_config, weights
 
-from oncue.errors import ConfigError, DialogueError
+from oncue.errors import ConfigError, DataError, DialogueError, RunStoppedError
 from oncue.policy.model import load_model
-from oncue.train import sft
+from oncue.train import checkpoint, sft
 from oncue.train.checkpoint import latest_checkpoint
 from oncue.train.settings import SftConfig, Stage
 from oncue.train.sft import train_sft
@@ -60,6 +64,21 @@ def test_killed_and_resumed_equals_never_killed(whole, tiny_model_folder, tmp_pa
     assert metrics(tmp_path / "run") == metrics(out)
     states = [torch.load(path / "trainer.pt", weights_only=True)["optimizer"]["state"] for path in (resumed, final)]
     assert all(torch.equal(states[0][k]["exp_avg_sq"], states[1][k]["exp_avg_sq"]) for k in states[1])
+
+
+def test_a_data_worker_killed_while_a_checkpoint_is_written_is_told_of(whole, tiny_model_folder, tmp_path, monkeypatch):
+    config = small_config(tiny_model_folder, num_workers=1)
+
+    def save_model(*_):
+        (worker,) = multiprocessing.active_children()
+        os.kill(worker.pid, signal.SIGKILL)
+        time.sleep(30)  # torch interrupts it
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save_model", save_model)
+        with pytest.raises(RunStoppedError, match="a process that makes training data was ended from outside"):
+            train_sft(config, tmp_path / "run", resume=False, report=silent)
+    assert same_weights(train_sft(config, tmp_path / "run", resume=True, report=silent), whole[1])
 
 
 def test_another_seed_is_another_run(whole, tiny_model_folder, tmp_path):
@@ -190,6 +209,29 @@ def test_a_metrics_line_that_was_cut_is_written_again(tiny_model_folder, tmp_pat
         file.write('{"step": 4, "lo')
     train_sft(config, tmp_path, resume=True, report=silent)
     assert [row["step"] for row in metrics(tmp_path)] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("line", ["{", "[1]", '{"loss": 1.0}', '{"step": "4"}'])
+def test_a_metrics_line_that_is_broken_is_named(tiny_model_folder, tmp_path, monkeypatch, line):
+    config = small_config(tiny_model_folder, log_every_steps=1)
+    train_until_killed(config, tmp_path, monkeypatch, 2)
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(path.read_text() + line + "\n")
+    with pytest.raises(DataError, match=r"metrics\.jsonl, line 2"):
+        train_sft(config, tmp_path, resume=True, report=silent)
+
+
+@pytest.mark.parametrize("left", [0, 1000, -100])
+def test_a_checkpoint_that_was_cut_says_what_to_do(whole, tiny_model_folder, tmp_path, monkeypatch, left):
+    config = small_config(tiny_model_folder)
+    train_until_killed(config, tmp_path, monkeypatch, 6)
+    newest = latest_checkpoint(tmp_path / "checkpoints")
+    state = newest / "trainer.pt"
+    state.write_bytes(state.read_bytes()[:left])
+    with pytest.raises(ConfigError, match=r"trainer\.pt cannot be read .*remove the folder .*step_000004"):
+        train_sft(config, tmp_path, resume=True, report=silent)
+    shutil.rmtree(newest)
+    assert same_weights(train_sft(config, tmp_path, resume=True, report=silent), whole[1])
 
 
 def test_what_is_wrong_with_a_row_is_said_in_one_line_from_a_worker_too(tiny_model_folder, tmp_path):

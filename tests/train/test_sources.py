@@ -95,6 +95,9 @@ def test_images_are_looked_for_beside_their_file_then_here(tmp_path, monkeypatch
     ("line", "error", "said"),
     [
         ("{not json", DialogueError, "row 2 of"),
+        ("[" * 100_000, DialogueError, "row 2 of"),
+        ("[1]", DialogueError, r"row 2 of .*: expected an object with messages, got \[1\]"),
+        ('"other.jsonl"', DialogueError, "row 2 of .*: expected an object with messages, got 'other.jsonl'"),
         (row(("user", "<image>?"), ("assistant", "x"), images=("gone.png",)), DataError, "row 2 of .*gone.png"),
         (row(("user", "<image>?"), ("assistant", "x"), images=("g.mp4#t=1",)), DataError, "row 2 of .*g.mp4"),
         ('{"messages": [{"role": "user", "content": "<image>"}]}', DialogueError, "lists no images"),

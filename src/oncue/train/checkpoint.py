@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -55,14 +56,22 @@ def latest_checkpoint(folder: Path) -> Path | None:
 def load_progress(
     checkpoint: Path, optimizer: torch.optim.Optimizer, place: Callable[[dict[str, Any]], dict[str, Any]] | None = None
 ) -> Progress:
-    """Puts the optimiser back into the state it was saved in. Raises ConfigError for a checkpoint without one.
+    """Puts the optimiser back into the state it was saved in. Raises ConfigError for a checkpoint without one, or with
+    one that cannot be read.
 
     `place` moves the state of a whole model to where the optimiser wants it, which may be a part of it only.
     """
     path = checkpoint / "trainer.pt"
     if not path.is_file():
         raise ConfigError(f"{checkpoint} cannot be resumed: it has no trainer.pt; start a new run from it as --model")
-    state = torch.load(path, map_location="cpu", weights_only=True, mmap=place is not None)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=place is not None)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:  # a file that was cut, or is none of torch's
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(
+            f"{path} cannot be read ({reason}); remove the folder {checkpoint}, and --resume auto goes on from the "
+            "checkpoint before it, or from the start"
+        ) from error
     optimizer.load_state_dict(place(state["optimizer"]) if place else state["optimizer"])
     return Progress(int(state["step"]), state["unlogged"])
 

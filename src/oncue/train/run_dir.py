@@ -13,7 +13,8 @@ import yaml
 
 from oncue import __version__
 from oncue.config import from_plain, to_plain
-from oncue.errors import ConfigError
+from oncue.errors import ConfigError, DataError
+from oncue.fields import field_of, json_object
 from oncue.files import write_json, write_text
 from oncue.train.checkpoint import latest_checkpoint
 from oncue.train.report import write_report
@@ -67,11 +68,15 @@ class RunDirectory:
             file.write(json.dumps(metrics, allow_nan=False) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Every line of `metrics.jsonl`. A last line that was cut when the run was killed is left out."""
+        """Every line of `metrics.jsonl`. A last line that was cut when the run was killed is left out.
+
+        Raises DataError, with the line, for any other that cannot be read.
+        """
         path = self.folder / "metrics.jsonl"
         if not path.exists():
             return []
-        return [json.loads(line) for line in path.read_text("utf-8").splitlines(keepends=True) if line.endswith("\n")]
+        lines = [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+        return [_metrics(line, f"{path}, line {number}") for number, line in enumerate(lines, 1)]
 
     def trim(self, step: int) -> None:
         """Drops metrics of steps after `step`: a resumed run writes them again."""
@@ -114,6 +119,13 @@ def _read(path: Path) -> dict[str, Any]:
         plain = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} cannot be read ({error}); give another --out") from error
+def _metrics(line: bytes, where: str) -> dict[str, Any]:
+    row = json_object(line, where, "the metrics of a step; remove the line to go on")
+    if not isinstance(field_of(row, "step", where), int):
+        raise DataError(f"{where}: 'step' must be a whole number, got {row['step']!r:.80}")
+    return dict(row)
+
+
     if not isinstance(plain, dict):
         raise ConfigError(f"{path} must hold settings as `name: value`; give another --out")
     return plain

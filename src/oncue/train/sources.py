@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -142,8 +143,8 @@ class RowSource:
         path, number, line = lines[int(order[place])]
         where = f"row {number} of {path}"
         try:
-            dialogue, images = read_row(json.loads(line))
-        except (DialogueError, json.JSONDecodeError) as error:
+            dialogue, images = read_row(_object(line))
+        except (ValueError, RecursionError) as error:  # DialogueError, and what is no JSON
             raise DialogueError(f"{where}: {error}") from error
         if len(images) != dialogue.num_frames:
             raise DialogueError(f"{where}: it shows {dialogue.num_frames} frames but lists no images; give their paths")
@@ -154,6 +155,13 @@ class RowSource:
 
     def __len__(self) -> int:
         return len(_lines(self.paths))
+
+
+def _object(line: str) -> Mapping[str, Any]:
+    value = json.loads(line)
+    if not isinstance(value, Mapping):  # a string would be taken for the path of a file
+        raise DialogueError(f"expected an object with messages, got {value!r:.60}")
+    return value
 
 
 @lru_cache(maxsize=4)

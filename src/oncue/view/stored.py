@@ -103,15 +103,10 @@ def _files(folder: Path) -> dict[int, Path]:
 
 
 def _metrics(folder: Path) -> tuple[Mapping[str, Any], ...]:
-    path = folder / "metrics.jsonl"
     try:
-        rows = RunDirectory(folder).metrics()
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({error}); expected the metrics of a step on each line") from error
-    for number, row in enumerate(rows, 1):
-        if not isinstance(field_of(row, "step", f"{path}, line {number}"), int):
-            raise DataError(f"{path}, line {number}: 'step' must be a whole number, got {row['step']!r:.80}")
-    return tuple(rows)
+        return tuple(RunDirectory(folder).metrics())
+    except OSError as error:
+        raise DataError(f"{folder / 'metrics.jsonl'} cannot be read ({error})") from error
 
 
 def _groups(path: Path) -> tuple[StoredGroup, ...]:
