@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from oncue import cli
 from oncue.errors import ConfigError, RunStoppedError
 from oncue.policy.sampling import Sampling
 from oncue.study.arms import Arm, Job, Study, View
@@ -221,33 +220,3 @@ def test_the_arms_of_the_mini_study_differ_by_what_they_say() -> None:
     assert isinstance(seldom, GrpoConfig)
     lengths = [[n * c.frame_interval_s for n in c.examples.num_turns] for c in (whole, seldom)]
     assert lengths[0] == lengths[1]
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["nothing"], "there is no study 'nothing'; expected one of mmduet2-mini"),
-        (["mmduet2-mini", "--only", "rl/7"], "has no part 'rl/7'; expected ARM or ARM/SEED of sft, rl"),
-        (["mmduet2-mini", "--at-once", "0"], "--at-once must be at least 1, got 0"),
-        (["mmduet2-mini", "--only", "rl/0"], "rl/0 starts from sft/0, which has not been trained"),
-    ],
-)
-def test_bad_input_is_one_line_and_exit_code_2(
-    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert cli.main(["study", *words, "--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "out")]) == 2
-    said = capsys.readouterr().err
-    assert message in said
-    assert said.count("\n") == 1
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_page_of_nothing_says_that_nothing_is_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "out"
-    flags = ["--page-only", "--runs", str(tmp_path / "runs"), "--out", str(out)]
-    assert cli.main(["study", "mmduet2-mini", *flags]) == 0
-    results = json.loads((out / "results.json").read_text())
-    assert not results["study"]["complete"]
-    assert results["rl"]["pauc"] == []
-    assert {claim["verdict"] for claim in results["study"]["claims"]} == {"not measured"}
-    assert "of the jobs are not done" in capsys.readouterr().out

@@ -31,7 +31,8 @@ class Study:
     intervals, and how it goes over the steps."""
 
     out: Path | None = None
-    """Folder for index.html and results.json. By default docs/studies/NAME."""
+    """Folder for index.html and results.json. By default docs/studies/NAME. Results that are there stay until all of
+    their jobs are done again."""
 
     runs: Path | None = None
     """Folder for the runs. By default runs/studies/NAME."""
@@ -47,28 +48,28 @@ class Study:
     """How many jobs run side by side, each in a process with its share of the cores."""
 
     page_only: bool = False
-    """Run nothing; write the page of what is done."""
+    """Run nothing; write the page of what is done, where that is no less than is there."""
 
     cache: Path | None = None
     """Folder to keep clips in. By default oncue/world in the user's cache folder."""
 
     def run(self) -> int:
         """Run what is left, and write what is there. Returns the exit code."""
-        if self.at_once < 1:
-            raise ConfigError(f"--at-once must be at least 1, got {self.at_once}")
+        self._check_flags()
         with loading():
             from oncue.study.jobs import clips_of, is_done, run_all, run_job
             from oncue.study.studies import study_named
         study = study_named(self.name)
         jobs = study.chosen(self.only)
         runs, cache = self.runs or Path("runs/studies") / study.name, self.cache or user_cache() / "world"
-        prepare_folder(runs, "give another --runs")
         out = self.out or Path("docs/studies") / study.name
         done = {job.name for job in study.jobs() if is_done(runs, job, self.model)}
         if self.page_only:
+            self._check_page(study, runs, out, done)
             prepare_folder(out)
             self._write(study, runs, out, done)
             return 0
+        prepare_folder(runs, "give another --runs")
         if self.only:
             for job in jobs:
                 run_job(runs, job, self.model, cache, _say)
@@ -80,6 +81,27 @@ class Study:
         run_all(runs, jobs, done, self._command, self.at_once, _say, lambda: self._write(study, runs, out, done))
         return 0
 
+    def _check_flags(self) -> None:
+        """Raises ConfigError for flags that contradict each other, or that would do nothing."""
+        if self.at_once < 1:
+            raise ConfigError(f"--at-once must be at least 1, got {self.at_once}")
+        unused = {"--only": ("out", "at_once"), "--page-only": ("only", "at_once", "cache")}
+        for flag, names in unused.items():
+            for name in names:
+                if getattr(self, flag.strip("-").replace("-", "_")) and getattr(self, name) != getattr(Study, name):
+                    raise ConfigError(f"--{name.replace('_', '-')} does nothing with {flag}; leave one of them out")
+
+    def _check_page(self, study: Arms, runs: Path, out: Path, done: set[str]) -> None:
+        """Raises ConfigError where a page would say less than the one that is there, or nothing."""
+        if not done:
+            raise ConfigError(f"no job of {study.name} is done in {runs}; give the folder of its runs with --runs")
+        lost = _lost(study, out, done)
+        if lost:
+            raise ConfigError(
+                f"{out} holds results of {len(lost)} jobs that are not done in {runs}, such as {lost[0]}; give another "
+                "--out or --runs"
+            )
+
     def _command(self, job: Job) -> list[str]:
         """The command line that runs one job."""
         flags = {"--runs": self.runs, "--cache": self.cache, "--model": self.model}
@@ -90,11 +112,23 @@ class Study:
         from oncue.study.page import study_page
         from oncue.study.results import results_of
 
+        lost = _lost(study, out, done)
+        if lost:
+            print(f"kept {out / 'index.html'}, which shows {len(lost)} jobs that are not done here, such as {lost[0]}")
+            return
         results = results_of(study, runs, self.model, done)
         write_json(out / "results.json", results)
         write_text(out / "index.html", study_page(results))
         missing = len(results["study"]["missing"])
         print(f"wrote {out / 'index.html'}" + (f"; {missing} of the jobs are not done" if missing else ""))
+
+
+def _lost(study: Arms, out: Path, done: set[str]) -> list[str]:
+    """The jobs of the study whose results are in `out`, and would not be any more."""
+    from oncue.study.results import jobs_in
+
+    known = {job.name for job in study.jobs()}
+    return sorted((jobs_in(out / "results.json") & known) - done)
 
 
 def _say(line: str) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from oncue import __version__
 from oncue.config import to_plain
+from oncue.errors import DataError
 from oncue.eval.table import rounded
 from oncue.study.arms import Arm, Job, Study, View
 from oncue.study.claims import claims_of, targets_of
@@ -61,6 +63,17 @@ def results_of(study: Study, folder: Path, start: str, done: set[str]) -> dict[s
             },
         },
     }
+
+
+def jobs_in(path: Path) -> set[str]:
+    """The names of the jobs in a file of results; none where there is no file. Raises DataError for a broken one."""
+    if not path.exists():
+        return set()
+    try:
+        arms = json.loads(path.read_text("utf-8"))
+        return {f"{name}/{seed}" for name, arm in arms.items() if name != "study" for seed in arm["seeds"]}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DataError(f"{path} holds no results of a study ({error!r}); give another --out, or remove it") from error
 
 
 def _jobs(arm: Arm, done: set[str]) -> list[Job]:
