@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -106,6 +107,22 @@ def test_results_of_other_settings_are_refused(ran: Path, tiny_model_folder: Pat
         is_done(ran, other, str(tiny_model_folder))
     with pytest.raises(ConfigError, match="model was"):
         is_done(ran, SFT, "another")
+
+
+def test_the_folder_of_a_study_may_be_moved_and_called_by_another_name(
+    ran: Path, tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(ran, tmp_path / "moved")
+    monkeypatch.chdir(tmp_path)
+    for folder in (tmp_path / "moved", Path("moved")):
+        assert is_done(folder, RL, str(tiny_model_folder))
+        before = view_path(folder, RL, VIEW).stat().st_mtime_ns
+        run_job(folder, RL, str(tiny_model_folder), ran / "cache", lambda _: None)
+        assert view_path(folder, RL, VIEW).stat().st_mtime_ns == before
+    checkpoints = run_folder(tmp_path / "moved", "sft/0") / "checkpoints"
+    (checkpoints / "step_000002").rename(checkpoints / "step_000003")  # control: another start
+    with pytest.raises(ConfigError, match="model was"):
+        is_done(tmp_path / "moved", RL, str(tiny_model_folder))
 
 
 def test_a_job_whose_start_is_missing_says_so(tmp_path: Path) -> None:

@@ -61,13 +61,22 @@ def is_done(folder: Path, job: Job, start: str) -> bool:
 
 
 def config_of(folder: Path, job: Job, start: str) -> SftConfig | GrpoConfig:
-    """The settings of a job, with the model it starts from. Raises ConfigError where that has not been trained."""
+    """The settings of a job, with the model it starts from. Raises ConfigError where that has not been trained.
+
+    A run that began with the same checkpoint of the study keeps the path it was given then: `folder` may have been
+    moved since, or be called by another name.
+    """
     if job.start is None:
         return job.arm.config(start, job.seed)
     before = latest_checkpoint(run_folder(folder, job.start) / "checkpoints")
     if before is None:
         raise ConfigError(f"{job.name} starts from {job.start}, which has not been trained in {folder}; run it first")
-    return job.arm.config(str(before), job.seed)
+    inside = before.relative_to(folder).parts  # such as sft, seed_0, checkpoints, step_000400
+    run = RunDirectory(run_folder(folder, job.name))
+    given = run.given_model() if run.has_started() else None
+    if given is None or Path(given).parts[-len(inside) :] != inside:
+        given = str(before)
+    return job.arm.config(given, job.seed)
 
 
 def run_job(folder: Path, job: Job, start: str, cache: Path, report: Report) -> None:

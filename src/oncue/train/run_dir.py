@@ -62,6 +62,11 @@ class RunDirectory:
         """Whether there is anything that starting over would lose."""
         return bool(self.metrics()) or latest_checkpoint(self.checkpoints) is not None
 
+    def given_model(self) -> str | None:
+        """The model in the settings that the run was started with; None where there is no run."""
+        path = self.folder / "config.yaml"
+        return str(_read(path).get("model")) if path.exists() else None
+
     def log(self, metrics: dict[str, Any]) -> None:
         """Appends one line to `metrics.jsonl`."""
         with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
@@ -114,11 +119,6 @@ def environment() -> dict[str, Any]:
     }
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        plain = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read ({error}); give another --out") from error
 def _metrics(line: bytes, where: str) -> dict[str, Any]:
     row = json_object(line, where, "the metrics of a step; remove the line to go on")
     if not isinstance(field_of(row, "step", where), int):
@@ -126,6 +126,11 @@ def _metrics(line: bytes, where: str) -> dict[str, Any]:
     return dict(row)
 
 
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        plain = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} cannot be read ({error}); give another --out") from error
     if not isinstance(plain, dict):
         raise ConfigError(f"{path} must hold settings as `name: value`; give another --out")
     return plain
