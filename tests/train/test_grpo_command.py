@@ -68,17 +68,21 @@ def test_a_dry_run_writes_nothing(tiny_model_folder: Path, tmp_path: Path, capsy
         (("--group-size", "1"), "group_size"),
         (("--judge", "nobody"), "unknown judge"),
         (("--data", "none.jsonl"), "judge must be|no training file"),
+        (
+            ("--data", __file__, "--judge", "lexical"),
+            "--examples.num-turns does nothing with --data",
+        ),
         (("--held-out-from", "rows.jsonl"), "--data"),
         (("--max-tokens", "50"), "max_tokens = 50"),
-        (("--frozen", "no.such"), "no parameter"),
-        (("--judge-server.timeout-s", "3"), "--judge-server.timeout-s is for openai:MODEL@URL"),
-        (("--judge", "openai:m@http://x", "--judge-server.max-at-once", "0"), "max_at_once >= 1"),
-    ],
         (("--betas", "2", "2"), "betas must be"),
         (("--seed", "99999999999999999999"), "seed must be"),
         (("--loss.kl-coefficient", "nan"), "kl_coefficient must be"),
         (("--examples.pixel-noise", "nan"), "pixel_noise must be"),
         (("--examples.mean-gap-s", "0"), "mean_gap_s must be"),
+        (("--frozen", "no.such"), "no parameter"),
+        (("--judge-server.timeout-s", "3"), "--judge-server.timeout-s is for openai:MODEL@URL"),
+        (("--judge", "openai:m@http://x", "--judge-server.max-at-once", "0"), "max_at_once >= 1"),
+    ],
 )
 def test_bad_input_is_one_line(
     tiny_model_folder: Path, tmp_path: Path, capsys: Any, more: tuple[str, ...], told: str

@@ -55,6 +55,14 @@ def test_a_dry_run_writes_nothing(tmp_path, tiny_model_folder, capsys):
         (["--recipe", "mini", "--stages.0.source.mean-gap-s", "-1"], "mean_gap_s must be a positive number"),
         (["--recipe", "mini", "--data", "gone.jsonl"], "no training file gone.jsonl"),
         (["--recipe", "mini", "--config", "gone.yaml"], "gone.yaml"),
+        (
+            ["--recipe", "mini", "--data", __file__, "--stages.4.source.placement", "end"],
+            "--stages.4.source.placement does nothing",
+        ),
+        (
+            ["--recipe", "mmduet2-3b", "--data", __file__, "--stages.0.source.paths=a"],
+            "--stages.0.source.paths does nothing",
+        ),
     ],
 )
 def test_bad_flags_end_with_one_line(tmp_path, capsys, flags, said):

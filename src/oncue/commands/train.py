@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from oncue.commands.training import RunOptions, TrainCommand, check_files, parse_settings
+from oncue.commands.training import RunOptions, TrainCommand, check_files, parse_settings, refuse_replaced
 
 
 class TrainSft(TrainCommand):
@@ -31,6 +31,7 @@ class TrainSft(TrainCommand):
         if not options.data:
             return config
         check_files(options.data, "JSONL files in the SFT row format")
+        refuse_replaced(flags, f"--stages.{len(config.stages) - 1}.source.")
         last = replace(config.stages[-1], source=RowSource(paths=options.data))
         return replace(config, stages=(*config.stages[:-1], last))
 

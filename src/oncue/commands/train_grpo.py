@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oncue.commands.judging import JudgeServer
-from oncue.commands.training import RunOptions, TrainCommand, check_files, parse_settings
+from oncue.commands.training import RunOptions, TrainCommand, check_files, parse_settings, refuse_replaced
 from oncue.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -52,7 +52,9 @@ class TrainGrpo(TrainCommand):
         config = parse_settings(config, flags, prog)
         if options.data:
             check_files(options.data, "JSONL files of examples")
-            examples = config.examples if isinstance(config.examples, RowExamples) else RowExamples(options.data)
+            of_files = isinstance(config.examples, RowExamples)
+            refuse_replaced(flags, "--examples.paths" if of_files else "--examples.")
+            examples = config.examples if of_files else RowExamples(options.data)
             config = replace(config, examples=replace(examples, paths=options.data))
         if not isinstance(config.examples, RowExamples):
             if options.held_out_from:

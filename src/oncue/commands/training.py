@@ -145,6 +145,15 @@ def parse_settings(config: Any, flags: Sequence[str], prog: str) -> Any:
     return tyro.cli(type(config), args=flags, prog=prog, config=_SHAPE, default=config)
 
 
+def refuse_replaced(flags: Sequence[str], prefix: str) -> None:
+    """Raises ConfigError for a flag that begins with `prefix`: it is about what --data takes the place of."""
+    for flag in flags:
+        if flag.replace("_", "-").startswith(prefix):
+            raise ConfigError(
+                f"{flag.partition('=')[0]} does nothing with --data, which replaces what it is about; give one"
+            )
+
+
 def check_files(paths: Sequence[Path], form: str) -> None:
     """Raises ConfigError for a file that is not there. `form`: what the files should be."""
     missing = [path for path in paths if not path.is_file()]
