@@ -207,6 +207,32 @@ def test_micro_batches_do_not_change_the_update(tiny_model_folder: Path) -> None
     assert not torch.allclose(one, start, atol=1e-5)
 
 
+def test_a_step_of_two_updates_logs_all_its_choices_and_its_greatest_gap(
+    tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = load_model(tiny_model_folder, "cpu")
+    groups = scored(rolled(loaded))
+    trainer = PolicyTrainer(
+        config(tiny_model_folder, updates_per_step=2, learning_rate=1e-2), loaded, tiny_model_folder
+    )
+    told: list[dict[str, float]] = []
+    one_update = trainer._one_update
+
+    def listened(*args: Any) -> dict[str, float]:
+        told.append(one_update(*args))
+        return told[-1]
+
+    monkeypatch.setattr(trainer, "_one_update", listened)
+    logged = trainer.update(groups, 0)
+    first, second = told
+    assert logged["num_choices"] == first["num_choices"] + second["num_choices"]
+    drawn = [e.acted for g in groups for x in g.episodes for e in x.exchanges if e.acted.sampled]
+    assert logged["num_choices"] == sum(len(acted.token_ids) - acted.forced_close for acted in drawn)
+    assert logged["max_ratio_gap"] == max(first["max_ratio_gap"], second["max_ratio_gap"])
+    assert first["max_ratio_gap"] < 1e-4 < 1e-2 < second["max_ratio_gap"]  # the weights have moved
+    assert logged["entropy"] == pytest.approx((first["entropy"] + second["entropy"]) / 2)
+
+
 def test_a_member_that_teaches_nothing_costs_nothing(tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The middle one of each group of three has advantage 0: the update is the same with and without it."""
     num_trained = []

@@ -63,15 +63,14 @@ class PolicyTrainer:
             group["lr"] = rate
         samples = [self._samples(group) for group in groups]
         size = len(groups) // config.updates_per_step
-        totals: dict[str, float] = {}
+        made: list[dict[str, float]] = []  # of each update
         num_tokens = 0  # that were trained
         for first in range(0, len(groups), size):
             mine = [sample for group in samples[first : first + size] for sample in group]
             taught_by = self._taught_by(mine)
             num_tokens += sum(len(sample.sample.token_ids_L) for sample in taught_by)
-            for name, value in self._one_update(taught_by, sum(s.num_choices for s in mine), step).items():
-                totals[name] = totals.get(name, 0.0) + value / config.updates_per_step
-        return {"learning_rate": rate, "num_tokens": sum(self.ranks.gather(num_tokens)), **totals}
+            made.append(self._one_update(taught_by, sum(s.num_choices for s in mine), step))
+        return {"learning_rate": rate, "num_tokens": sum(self.ranks.gather(num_tokens)), **_of_step(made)}
 
     @contextmanager
     def whole_model(self) -> Iterator[None]:
@@ -166,6 +165,13 @@ class PolicyTrainer:
         if bool(batch.limited_T.any()):
             banned = torch.where(batch.limited_T[:, None], self._all_but_V, self._banned_V)
         return token_logprobs(logits_TV, self.config.sampling, banned), targets_T
+
+
+def _of_step(updates: Sequence[dict[str, float]]) -> dict[str, float]:
+    """What is logged of a step of these updates: means, but for the number of choices and the greatest gap."""
+    values = {name: [update[name] for update in updates] for name in updates[0]}
+    means = {name: sum(of_updates) / len(updates) for name, of_updates in values.items()}
+    return {**means, "num_choices": sum(values["num_choices"]), "max_ratio_gap": max(values["max_ratio_gap"])}
 
 
 def _sums_and_gap(losses: Sequence[PolicyLoss]) -> tuple[tuple[float, ...], float]:
