@@ -375,6 +375,23 @@ def test_warnings() -> None:
     assert "PAUC falls" in warnings_of(hacked)[0]
 
 
+def test_a_step_with_a_warning_is_logged_though_none_is_due(tiny_model_folder: Path, tmp_path: Path) -> None:
+    class Alike:
+        num_asked = 0
+
+        async def __call__(self, episode: Episode) -> Score:  # noqa: ARG002
+            self.num_asked += 1
+            no_spread = 6 < self.num_asked <= 12  # in the second step
+            return Score((0.0 if no_spread else float(self.num_asked),), dict.fromkeys(TERMS, 0.0))
+
+    told: list[dict[str, Any]] = []
+    seldom = config(tiny_model_folder, log_every_steps=4)
+    train_grpo(seldom, Alike(), tmp_path / "run", resume=False, report=told.append)
+    warned = {row["step"] for row in told if any("no spread" in warning for warning in row["warnings"])}
+    assert warned == {2}
+    assert 4 in {row["step"] for row in told}
+
+
 def test_bad_settings_are_refused(tiny_model_folder: Path, tmp_path: Path) -> None:
     for changes in ({"group_size": 1}, {"num_steps": 0}, {"updates_per_step": 3}, {"sampling": Sampling()}):
         with pytest.raises(ConfigError):

@@ -132,12 +132,12 @@ def _record(
     update: Mapping[str, float],
     report: Callable[[dict[str, Any]], None],
 ) -> None:
-    """Logs a finished step, and stores its rollouts."""
+    """Logs a finished step, where one is due or there is something to warn of, and stores its rollouts."""
     metrics: dict[str, Any] = {"step": step, "total_steps": config.num_steps, "stage": "grpo", **update}
     metrics |= step_metrics(groups)
     metrics["tokens_per_s"] = update["num_tokens"] / update["train_s"]
     metrics["warnings"] = warnings_of([*run.metrics()[-49:], metrics])
-    if step % config.log_every_steps == 0 or step == config.num_steps:
+    if metrics["warnings"] or step % config.log_every_steps == 0 or step == config.num_steps:
         run.log(metrics)
         report(metrics)
     if step % config.store_every_steps == 0 or step == config.num_steps:
