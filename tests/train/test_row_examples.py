@@ -146,6 +146,13 @@ def test_unusual_lengths_are_told_of(folder: Path) -> None:
     assert told is not None
     assert "1 of 2" in told
     assert "line 2 (6 s)" in told
+    assert "short ones" in told
+    assert "long ones" not in told
+    long = {**LINE, "example_id": "two", "segment": [0, 61]}
+    told = unusual_segments(examples(folder, usual, long).rows())
+    assert told is not None
+    assert "long ones have too sparse a reward" in told
+    assert "short ones" not in told
 
 
 def test_settings_come_back_from_their_file(folder: Path) -> None:

@@ -105,9 +105,11 @@ def unusual_segments(rows: Sequence[ExampleRow]) -> str | None:
     odd = [row for row in rows if not low <= row.segment.duration_s <= high]
     if not odd:
         return None
+    too_short = "in short ones little can be due" if any(row.segment.duration_s < low for row in odd) else ""
+    too_long = "long ones have too sparse a reward" if any(row.segment.duration_s > high for row in odd) else ""
     return (
         f"{len(odd)} of {len(rows)} examples have a segment shorter than {low:g} s or longer than {high:g} s, the "
-        f"first in {odd[0].where} ({odd[0].segment.duration_s:g} s); long ones have too sparse a reward"
+        f"first in {odd[0].where} ({odd[0].segment.duration_s:g} s); {', '.join(filter(None, (too_short, too_long)))}"
     )
 
 
