@@ -21,8 +21,8 @@ from typing import Any, Literal
 import torch
 
 from oncue.hub import BUNDLED_NAME
+from oncue.policy.fast_layers import use_fast_layers
 from oncue.policy.model import LoadedModel
-from oncue.policy.vision_attention import batch_vision_windows
 from oncue.render.decision import Lead
 from oncue.render.qwen_vl import QwenVLRenderer
 
@@ -87,7 +87,7 @@ def random_model(
         )
     with torch.no_grad():
         _set_by_hand(model, renderer, mixed, torch.Generator().manual_seed(seed))
-    batch_vision_windows(model)
+    use_fast_layers(model)
     return LoadedModel(model.eval(), renderer, device, dtype, f"random {shape.name}, {behaviour}")
 
 

@@ -66,7 +66,7 @@ def load_model(
     decision format (defaults: see `QwenVLRenderer.from_pretrained`).
     Raises ModelError where the name leads to no usable model, ConfigError for a device or dtype that cannot be.
     """
-    from oncue.policy.vision_attention import batch_vision_windows
+    from oncue.policy.fast_layers import use_fast_layers
 
     folder = resolve_model(name)
     config = check_folder(folder)
@@ -81,7 +81,7 @@ def load_model(
             f"{folder}: the tokenizer has {num_ids} ids, the model embeds {num_embeddings}; "
             "they belong to different models"
         )
-    batch_vision_windows(model)
+    use_fast_layers(model)
     return LoadedModel(model.to(place).eval(), renderer, place, kind, str(name))
 
 

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from oncue.policy.linear import fast_linear
+
 
 class PatchProjection(torch.nn.Conv3d):
     """A convolution over inputs of exactly one kernel's size: (N, channels, depth, height, width) to (N, E)."""
@@ -19,7 +21,7 @@ class PatchProjection(torch.nn.Conv3d):
         """Raises ValueError for inputs of another size, which would have more than one place to convolve."""
         if tuple(input.shape[2:]) != tuple(self.kernel_size):
             raise ValueError(f"patches must be {tuple(self.kernel_size)}, got {tuple(input.shape[2:])}")
-        return torch.nn.functional.linear(input.flatten(1), self.weight.flatten(1), self.bias)
+        return fast_linear(input.flatten(1), self.weight.flatten(1), self.bias)
 
 
 def project_patches_by_matrix(model: Any) -> None:

@@ -16,17 +16,11 @@ NAME = "oncue_flash_by_length"
 
 
 def batch_vision_windows(model: Any) -> None:
-    """Makes the vision tower of a Qwen-VL model compute windows of equal length together. Same values, fewer calls.
-
-    Its patches are projected by a matrix product from then on, too.
-    """
+    """Makes the vision tower of a Qwen-VL model compute windows of equal length together. Same values, fewer calls."""
     from transformers import AttentionInterface
-
-    from oncue.policy.patch_projection import project_patches_by_matrix
 
     AttentionInterface.register(NAME, attend_by_length)
     model.model.visual.config._attn_implementation = NAME
-    project_patches_by_matrix(model)
 
 
 def attend_by_length(
