@@ -1,6 +1,7 @@
 # Needs Python 3.11 or newer with pip and venv, nothing else. Every target sets up .venv by itself, once.
 #   make demo    watch a generated video with the bundled model; writes demo/seen/index.html
 #   make test    all tests             make check   format, lint, types, layers
+#   make test-oldest  all tests with the oldest transformers that is supported (an environment of its own)
 #   make results score the bundled models on held-out clips and write the table of README.md (two or three minutes)
 #   make bench   measure the engine on this machine; writes docs/results/engine.json (some minutes)
 #   make mini    train the bundled models anew (two cores: an hour and more) and put them into the package
@@ -14,7 +15,7 @@ INSTALLED := .venv/.installed
 TORCH := $(shell grep '^torch==' constraints.txt)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check bench mini results install clean
+.PHONY: demo test test-oldest check bench mini results install clean
 .DEFAULT_GOAL := demo
 
 install: $(INSTALLED)
@@ -33,6 +34,15 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} $(BIN)/python -m pytest
+
+# The oldest transformers that pyproject.toml admits (the newest it admits is the one in constraints.txt).
+OLDEST := $(shell sed -n 's/.*"transformers>=\([0-9.]*\),.*/\1/p' pyproject.toml)
+test-oldest:
+	test -x .venv-oldest/bin/python || $(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	grep -vE '^(transformers|huggingface-hub|tokenizers)==' constraints.txt > .venv-oldest/constraints.txt
+	.venv-oldest/bin/pip install --quiet -c .venv-oldest/constraints.txt transformers==$(OLDEST) -e '.[dev]'
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} .venv-oldest/bin/python -m pytest
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check src tests docs
@@ -67,4 +77,4 @@ results: $(INSTALLED)
 	$(BIN)/python docs/results/to_readme.py
 
 clean:
-	rm -rf .venv demo build dist
+	rm -rf .venv .venv-oldest demo build dist

@@ -8,6 +8,7 @@ import torch
 
 import oncue.policy.vision_attention as vision_attention
 from oncue.policy.vision_attention import NAME, attend_by_length
+from oncue.policy.vision_tokens import vision_tokens
 
 
 def features(loaded, frames):
@@ -17,8 +18,7 @@ def features(loaded, frames):
     grids = torch.tensor([frame.grid for frame in patched])
     with torch.no_grad():
         output = loaded.model.model.get_image_features(patches, grids)
-    depths = [output.pooler_output, *getattr(output, "deepstack_features", ())]
-    return torch.stack([torch.cat(list(tokens)) for tokens in depths])
+    return torch.stack([torch.cat(tokens) for tokens in vision_tokens(output)])
 
 
 def noise(sizes):

@@ -20,6 +20,7 @@ from oncue.policy.cache import KVPool, KVSlot, Rows, StepCache, use_rows
 from oncue.policy.model import LoadedModel
 from oncue.policy.shown import ShownFrame
 from oncue.policy.static import StaticForward, StaticRows, StaticShapes, pad_rows
+from oncue.policy.vision_tokens import vision_tokens
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,6 +141,5 @@ class PackedModel:
         patches_PC = torch.from_numpy(np.concatenate([frame.patches for frame in new if frame.patches is not None]))
         grids_N3 = torch.tensor([frame.grid for frame in new], device=self.device)
         output = self._model.model.get_image_features(patches_PC.to(self.device), grids_N3)
-        depths = [output.pooler_output, *(getattr(output, "deepstack_features", None) or ())]
-        for frame, *tokens in zip(new, *depths, strict=True):
+        for frame, *tokens in zip(new, *vision_tokens(output), strict=True):
             frame.encoded(torch.stack(tokens))

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from oncue.policy.vision_tokens import vision_tokens
 from oncue.train.samples import TrainingBatch
 
 
@@ -34,11 +35,10 @@ def _embedded(model: Any, batch: TrainingBatch, image_pad_id: int) -> dict[str, 
     output = model.model.get_image_features(batch.patches_NC.to(model.dtype), batch.grids_F3)
     is_vision_BL = batch.token_ids_BL == image_pad_id
     shown = batch.shown_S.tolist()
-    features = torch.cat([output.pooler_output[i] for i in shown]).to(embeds.dtype)
-    given: dict[str, Any] = {"inputs_embeds": embeds.masked_scatter(is_vision_BL[..., None], features)}
-    deeper = getattr(output, "deepstack_features", None)
-    if deeper:
-        deepstack = [torch.cat([per_frame[i] for i in shown]) for per_frame in deeper]
+    features, *deepstack = [torch.cat([of_frames[i] for i in shown]) for of_frames in vision_tokens(output)]
+    embeds = embeds.masked_scatter(is_vision_BL[..., None], features.to(embeds.dtype))
+    given: dict[str, Any] = {"inputs_embeds": embeds}
+    if deepstack:
         given |= {"visual_pos_masks": is_vision_BL, "deepstack_visual_embeds": deepstack}
     return given
 
