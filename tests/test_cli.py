@@ -156,6 +156,27 @@ def test_unchanged_frames_are_skipped_only_when_asked_for(clip, capsys) -> None:
 
 
 @pytest.mark.usefixtures("scripted")
+def test_only_in_real_time_is_there_a_lag(clip, capsys) -> None:
+    for flags in ([], ["--realtime", "--frame-interval-s", "2"]):
+        assert cli.main(["watch", str(clip), "--ask", "A?", "--json", *flags]) == 0
+        captured = capsys.readouterr()
+        lag_s = json.loads(captured.out.splitlines()[-1])["max_lag_s"]
+        assert (lag_s is not None) == ("s behind it" in captured.err) == bool(flags)
+
+
+@pytest.mark.usefixtures("scripted")
+def test_a_system_message_must_be_text(clip, capsys) -> None:
+    assert cli.main(["watch", str(clip), "--ask", "A?", "--system", "a\udcff"]) == 2
+    assert "the system message 'a\\udcff' is no text" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("scripted")
+def test_nobody_need_read_stdout(clip, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    assert cli.main(["watch", str(clip), "--ask", "A?", "--json"]) == 0
+
+
+@pytest.mark.usefixtures("scripted")
 def test_plain_lines_where_there_is_no_terminal(clip, capsys) -> None:
     assert cli.main(["watch", str(clip), "--ask", "A?"]) == 0
     captured = capsys.readouterr()

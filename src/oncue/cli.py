@@ -60,13 +60,14 @@ class UsageError(Exception):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (default: that of the process) and return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    _open_closed_streams()
     _speak_utf8()
     stock_format, warnings.formatwarning = warnings.formatwarning, _one_line_warning
     try:
         try:
             return _run(words)
         finally:
-            _flush_stdout()  # now, while what goes wrong with it can still be said in one line
+            sys.stdout.flush()  # now, while what goes wrong with it can still be said in one line
     except UsageError as error:
         return _complain(str(error), _EXIT_INPUT)
     except KeyboardInterrupt:
@@ -201,6 +202,13 @@ def _complain(message: str, code: int) -> int:
     return code
 
 
+def _open_closed_streams() -> None:
+    """A stream closed from the start (`>&-`) is one nobody reads."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - to the end of the process
+
+
 def _speak_utf8() -> None:
     """UTF-8 whatever the environment says, since replies and marks may hold any character; a broken one is escaped."""
     for stream in (sys.stdout, sys.stderr):
@@ -208,15 +216,10 @@ def _speak_utf8() -> None:
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
-def _flush_stdout() -> None:
-    if sys.stdout is not None:  # where it was closed from the start
-        sys.stdout.flush()
-
-
 def _drop_stdout_if_stuck() -> None:
     """Keep what can still be printed."""
     try:
-        _flush_stdout()
+        sys.stdout.flush()
     except OSError:
         _drop_stdout()
 

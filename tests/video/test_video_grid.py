@@ -231,6 +231,19 @@ def test_pacing_gives_no_frame_before_its_time() -> None:
     assert time.monotonic() - started < 0.15, "without pacing they come at once"
 
 
+def test_pacing_says_how_late_the_latest_frame_was() -> None:
+    paced = Paced(Ticks(3))
+    assert paced.max_lag_s == 0
+    paced.read()
+    time.sleep(0.2)  # the second frame is due after 0.1 s, and is asked for after 0.25
+    paced.read()
+    late_s = paced.max_lag_s
+    assert late_s > 0.1
+    time.sleep(0.1)
+    assert paced.read() is not None
+    assert paced.max_lag_s >= late_s
+
+
 def test_closing_a_paced_source_ends_the_wait() -> None:
     ticks = Ticks(4)
     ticks.frame_interval_s = 60.0

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -27,6 +27,9 @@ from oncue.watch.live import JsonLines, Lines
 from oncue.watch.page import to_page
 from oncue.watch.record import KeptFrames, Recorder, SpokenReply, Watched
 from oncue.watch.run import Stopper, WatchEvents, watch_source
+
+if TYPE_CHECKING:
+    from oncue.video.source import Paced
 
 ENDLESS_CONTEXT_TOKENS = 16384  # about two minutes of the 3B model at one frame per second
 
@@ -167,7 +170,7 @@ class Watch:
 
     def _open(self, run: _Run, closing: ExitStack) -> tuple[FrameSource, PolicySession]:
         """The video first: a file that is none should be told of before a model is loaded."""
-        from oncue.env.streaming import check_questions
+        from oncue.env.streaming import check_questions, check_text
         from oncue.video.ahead import ReadAhead
         from oncue.video.source import Paced, open_source
 
@@ -177,6 +180,7 @@ class Watch:
             source = ReadAhead(source)  # decodes while the model is loaded; a camera must not be read ahead
         try:
             check_questions(run.recorder.questions, run.video_s)
+            check_text("the system message", self.system or "")
             if self.server is None:
                 session = self._session(endless=run.video_s is None, closing=closing)
             else:
@@ -187,7 +191,9 @@ class Watch:
             source.close()
             raise
         run.load_s = time.perf_counter() - run.started
-        return (Paced(source) if self.realtime else source), session
+        if self.realtime:
+            source = run.paced = Paced(source)
+        return source, session
 
     def _session(self, *, endless: bool, closing: ExitStack) -> PolicySession:
         """A session on a model that runs here; `closing` closes its engine."""
@@ -247,6 +253,7 @@ class _Run:
         self.video_s: float | None = None
         self.model = flags.model or BUNDLED_NAME
         self.filter: SkipUnchanged | None = None
+        self.paced: Paced | None = None
 
     def events(self) -> WatchEvents:
         return WatchEvents(
@@ -280,6 +287,7 @@ class _Run:
             load_s=self.load_s,
             stop=stop,
             num_skipped=self.filter.num_skipped if self.filter is not None else 0,
+            max_lag_s=self.paced.max_lag_s if self.paced is not None else None,
         )
         if self.flags.out is not None:
             title = name.rsplit("/", 1)[-1] or name

@@ -143,13 +143,18 @@ class StreamingEnv:
             )
 
 
+def check_text(what: str, text: str) -> None:
+    """Raise InputError where `text` has bytes in it that were no UTF-8."""
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise InputError(f"{what} {text!r} is no text; write it in UTF-8")
+
+
 def check_questions(questions: Sequence[Question], duration_s: float | None) -> None:
     """Raise InputError for the first question that could never be asked of a video of `duration_s` (None: unknown)."""
     for question in questions:
         if not question.text.strip():
             raise InputError(f"the question at {question.time_s:g} s is empty; give it some text")
-        if any("\ud800" <= character <= "\udfff" for character in question.text):
-            raise InputError(f"the question {question.text!r} is no text; write it in UTF-8")
+        check_text("the question", question.text)
         if not (math.isfinite(question.time_s) and question.time_s >= 0):
             raise InputError(f"question {question.text!r} has time {question.time_s}; expected seconds, 0 or more")
         if duration_s is not None and question.time_s > duration_s:

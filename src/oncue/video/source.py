@@ -206,7 +206,8 @@ class PushSource:
 
 class Paced:
     """A FrameSource that gives the frames of another as if it were live: the frame of clock t no earlier than t seconds
-    after the first read. It never skips; where the reader is late, frames come at once.
+    after the first read. It never skips; where the reader is late, frames come at once. `max_lag_s`: how far behind
+    its time the latest of them came.
     """
 
     def __init__(self, source: FrameSource) -> None:
@@ -217,6 +218,7 @@ class Paced:
         self._started_at: float | None = None
         self._num_frames = 0
         self._closed = threading.Event()
+        self.max_lag_s = 0.0
 
     def read(self) -> FrameBatch | None:
         """The next frame when its time has come; None at the end, and at once when closed."""
@@ -227,6 +229,7 @@ class Paced:
             return None
         self._num_frames += len(batch)
         wait_s = self._started_at + self._clock.time_of(self._num_frames) - time.monotonic()
+        self.max_lag_s = max(self.max_lag_s, -wait_s)
         return None if self._closed.wait(max(wait_s, 0.0)) else batch
 
     def close(self) -> None:

@@ -47,7 +47,8 @@ class SpokenReply:
 class WatchSummary:
     """Counts and times of one watching. `wall_s` begins when the first frame is asked for; loading is `load_s`.
 
-    `num_skipped` of the silent turns were not shown to the model, because nothing had changed.
+    `num_skipped` of the silent turns were not shown to the model, because nothing had changed. `max_lag_s`: how far
+    behind its time the latest frame was shown, where a file was watched as if it were live.
     """
 
     source: str
@@ -65,6 +66,7 @@ class WatchSummary:
     latency_ms_p95: float
     stop: str
     num_skipped: int = 0
+    max_lag_s: float | None = None
 
     def as_json(self) -> dict[str, object]:
         return {"type": "summary", **_rounded(asdict(self))}
@@ -203,7 +205,15 @@ class Recorder:
         return reply
 
     def finish(
-        self, *, source: str, model: str, video_s: float | None, load_s: float, stop: str, num_skipped: int = 0
+        self,
+        *,
+        source: str,
+        model: str,
+        video_s: float | None,
+        load_s: float,
+        stop: str,
+        num_skipped: int = 0,
+        max_lag_s: float | None = None,
     ) -> Watched:
         """What was watched so far. `video_s`: the video's own length where known; the last turn may reach past it."""
         duration_s = self.clock_s if video_s is None else min(self.clock_s, video_s)
@@ -225,6 +235,7 @@ class Recorder:
             latency_ms_p95=float(p95),
             stop=stop,
             num_skipped=num_skipped,
+            max_lag_s=max_lag_s,
         )
         return Watched(
             questions=(*self.asked, *self.questions[self._num_asked :]),
