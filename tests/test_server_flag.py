@@ -122,4 +122,5 @@ def test_a_world_is_scored_with_a_server(tmp_path, capsys) -> None:
     captured = capsys.readouterr()
     headline = json.loads(captured.out)
     assert headline["pauc"] == headline["silence_pauc"] < headline["oracle_pauc"]
-    assert json.loads((tmp_path / "scores" / "scores.json").read_text())["model"] == "qwen"
+    scores = json.loads((tmp_path / "scores" / "scores.json").read_text())
+    assert (scores["model"], scores["sampling"]) == ("qwen", None)

@@ -153,7 +153,9 @@ def test_for_people_tables_and_where_it_fails(folder, scripted, capsys, tmp_path
         "tuned on 6 training clips of footage",
     ):
         assert told in printed
-    assert json.loads((tmp_path / "scores.json").read_text())["n_items"] == 3
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert scores["n_items"] == 3
+    assert scores["sampling"] == {"temperature": 0.0, "reply_bias": 0.0, "max_new_tokens": 32}
 
 
 def test_json_is_one_object_alone_on_stdout(folder, scripted, capsys, tmp_path):

@@ -279,12 +279,14 @@ def test_json_is_one_object_alone_on_stdout(cache, capsys):
 
 @pytest.mark.usefixtures("oracle", "files")
 def test_for_people_a_table_and_files(cache, tmp_path, capsys):
-    assert cli.main([*WORDS, "--cache", str(cache), "--out", str(tmp_path)]) == 0
+    assert cli.main([*WORDS, "--cache", str(cache), "--out", str(tmp_path), "--reply-bias", "0.5"]) == 0
     printed = capsys.readouterr().out
     for told in ("4 samples", "judge exact", "PAUC w=0 ", "PAUC w=1", "silence", "talk every turn", "oracle", "mini"):
         assert told in printed
     assert (tmp_path / "table.txt").read_text() == printed
-    assert json.loads((tmp_path / "scores.json").read_text())["headline"]["silence_pauc"] == 25
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert scores["headline"]["silence_pauc"] == 25
+    assert scores["sampling"] == {"temperature": 0.0, "reply_bias": 0.5, "max_new_tokens": 32}
     assert len((tmp_path / "clips.jsonl").read_text().splitlines()) == 4
 
 

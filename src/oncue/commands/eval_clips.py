@@ -127,11 +127,17 @@ class EvalClips:
         engine = closing.enter_context(Engine(loaded, sampling))
         return lambda _: engine.open()
 
+    def _sampling(self) -> dict[str, float] | None:
+        """How the model was sampled (greedily), for the record; a server does it its own way."""
+        if self.server is not None:
+            return None
+        return {"temperature": 0.0, "reply_bias": self.reply_bias, "max_new_tokens": self.max_new_tokens}
+
     def _report(self, scores: ClipScores) -> None:
         from rich.console import Console
 
         if self.out is not None:
-            write_json(self.out / "scores.json", scores.as_json())
+            write_json(self.out / "scores.json", {**scores.as_json(), "sampling": self._sampling()})
         console = Console(file=sys.stderr if self.json else sys.stdout, highlight=False)
         for table in (scores.table(), scores.item_table()):
             console.print(table.rich() if console.is_terminal else table.plain(), markup=False, soft_wrap=True)

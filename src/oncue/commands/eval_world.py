@@ -136,6 +136,11 @@ class EvalWorld:
         engine = closing.enter_context(Engine(loaded, sampling))
         return lambda clip: engine.open(seed=(self.seed << 32) + clip.index)  # whoever else is being watched
 
+    def _sampling(self) -> dict[str, float] | None:
+        """How the model was sampled, for the record; a server does it its own way."""
+        names = ("temperature", "reply_bias", "max_new_tokens")
+        return {name: getattr(self, name) for name in names} if self.server is None else None
+
     def _report(self, scores: WorldScores) -> None:
         from rich.console import Console
 
@@ -144,7 +149,7 @@ class EvalWorld:
         table = scores.table()
         if self.out is not None:
             lines = [json.dumps(line, ensure_ascii=False) + "\n" for line in clip_lines(scores.results[scores.model])]
-            write_json(self.out / "scores.json", scores.numbers())
+            write_json(self.out / "scores.json", {**scores.numbers(), "sampling": self._sampling()})
             write_text(self.out / "table.txt", table.plain() + "\n")
             write_text(self.out / "clips.jsonl", "".join(lines))
         console = Console(file=sys.stderr if self.json else sys.stdout)
