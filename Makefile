@@ -53,13 +53,15 @@ check: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/oncue bench engine --out docs/results/engine.json
 
-# Resumes where it was stopped. First mini-sft, supervised, then mini, by reinforcement learning from there: the mean of
+# Resumes where it was stopped. First mini-sft, supervised in two runs, then mini, by reinforcement learning from there: the mean of
 # its last seven checkpoints. Only the models go into the package, without what only training needs.
 MODELS := src/oncue/assets
 mini: $(INSTALLED)
 	$(BIN)/oncue train sft --recipe mini --out runs/mini-sft --resume auto
+	$(BIN)/oncue train sft --recipe mini-more --model "$$(ls -d runs/mini-sft/checkpoints/step_* | tail -n 1)" \
+	  --out runs/mini-more --resume auto
 	rm -rf $(MODELS)/mini-sft
-	cp -r "$$(ls -d runs/mini-sft/checkpoints/step_* | tail -n 1)" $(MODELS)/mini-sft
+	cp -r "$$(ls -d runs/mini-more/checkpoints/step_* | tail -n 1)" $(MODELS)/mini-sft
 	rm $(MODELS)/mini-sft/trainer.pt
 	$(BIN)/oncue train grpo --recipe mini --num-steps 400 --final-learning-rate-share 0.1 \
 	  --reward.prefix-characters 23 --reward.repetition-scope dialogue \

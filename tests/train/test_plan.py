@@ -49,7 +49,7 @@ def test_a_dry_run_writes_nothing(tmp_path, tiny_model_folder, capsys):
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--recipe", "maxi"], "mini, mini-late, mmduet2-3b"),
+        (["--recipe", "maxi"], "mini, mini-more, mini-late, mmduet2-3b"),
         (["--recipe", "mini", "--learning-rate", "-1"], "learning_rate must be a positive number"),
         (["--recipe", "mini", "--stages.0.learning-rate-scale", "nan"], "learning_rate_scale of stage 'changes' must"),
         (["--recipe", "mini", "--stages.0.source.mean-gap-s", "-1"], "mean_gap_s must be a positive number"),

@@ -14,11 +14,12 @@ T = TypeVar("T")
 
 def sft_recipe(name: str) -> SftConfig:
     """The supervised fine-tuning recipe of that name. Raises ConfigError for an unknown one."""
-    from oncue.recipes.mini import mini_sft
+    from oncue.recipes.mini import mini_more_sft, mini_sft
     from oncue.recipes.mini_rl import mini_late_sft
     from oncue.recipes.mmduet2 import mmduet2_3b_sft
 
-    return _named(name, {"mini": mini_sft, "mini-late": mini_late_sft, "mmduet2-3b": mmduet2_3b_sft})
+    recipes = {"mini": mini_sft, "mini-more": mini_more_sft, "mini-late": mini_late_sft, "mmduet2-3b": mmduet2_3b_sft}
+    return _named(name, recipes)
 
 
 def grpo_recipe(name: str) -> GrpoConfig:

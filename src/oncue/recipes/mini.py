@@ -6,6 +6,7 @@ trained on streams from the start, the model falls silent for good.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from oncue.dialogue.write import Placement
@@ -83,4 +84,25 @@ def mini_sft() -> SftConfig:
         gradient_checkpointing=False,
         log_every_steps=50,
         save_every_steps=400,
+    )
+
+
+def mini_more_sft() -> SftConfig:
+    """Every setting of a second run: the last two stages once more, longer, in larger batches and on other clips.
+
+    What it learns is to tell one kind of event from another: a thing that moves is not one that appears.
+    """
+    recipe = mini_sft()
+    short, long = recipe.stages[-2:]
+    return replace(
+        recipe,
+        model="mini-sft",
+        stages=(
+            replace(short, batch_size=16, num_steps=1200, learning_rate_scale=1.0),
+            replace(long, batch_size=6, num_steps=400, learning_rate_scale=0.6),
+        ),
+        learning_rate=1e-3,
+        seed=7,
+        log_every_steps=25,
+        save_every_steps=200,
     )
