@@ -12,6 +12,8 @@ from oncue.policy import linear
 from oncue.policy.linear import MIN_PRODUCTS, OneDnnLinear, multiply_in_onednn
 from oncue.policy.model import LoadedModel
 
+pytestmark = pytest.mark.skipif(not linear.HAS_ONEDNN, reason="oneDNN is used on x86 processors only")
+
 
 def layers(bias: bool = True) -> tuple[torch.nn.Linear, torch.nn.Linear]:
     """The stock layer and ours with the same random weights."""

@@ -1,18 +1,20 @@
-"""Linear layers that compute in oneDNN on a CPU, as torch itself does in every number format but float32.
+"""Linear layers that compute in oneDNN on an x86 processor, as torch itself does in every number format but float32.
 
 torch sends float32 matrices to MKL, which takes its slow path on processors that are not Intel's: less than half the
-speed of oneDNN, which looks at what the processor can do. On a GPU, in other formats and for small products nothing
-changes.
+speed of oneDNN, which looks at what the processor can do. On other processors and GPUs, in other formats and for small
+products nothing changes.
 """
 
 from __future__ import annotations
 
+import platform
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+HAS_ONEDNN = torch.backends.mkldnn.is_available() and platform.machine() in ("x86_64", "AMD64")
 MIN_PRODUCTS = 1 << 20  # multiplications: below, the call itself costs more than is saved
 
 
@@ -26,11 +28,11 @@ class OneDnnLinear(torch.nn.Linear):
 def fast_linear(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """`torch.nn.functional.linear`: (..., I), (O, I), (O,) to (..., O)."""
     if (
-        input.device.type != "cpu"
+        not HAS_ONEDNN
+        or input.device.type != "cpu"
         or input.dtype != torch.float32
         or weight.dtype != torch.float32
         or input.numel() * weight.shape[0] < MIN_PRODUCTS
-        or not torch.backends.mkldnn.is_available()
     ):
         return linear(input, weight, bias)
     if torch.is_grad_enabled():

@@ -56,7 +56,8 @@ def mini_grpo() -> GrpoConfig:
     """Every setting: 32 rollouts of 16 s per step.
 
     `repetition_scope`: in these clips the same thing often happens twice. Where telling it again counts as repetition,
-    what is right is punished with what is wrong, and less of both is said.
+    what is right is punished with what is wrong, and less of both is said. `repetition`: three times the published
+    weight, since it is so rare here to say the same twice within a span that the published one hardly unlearns it.
 
     `temperature`: at 1 the model says so much that is wrong that silence pays best, and it falls silent for good.
     `scale_by_deviation`: in a group in which nothing is due, one false reply would count as much as a right one does
@@ -76,7 +77,7 @@ def mini_grpo() -> GrpoConfig:
         prompts_per_step=8,
         group_size=4,
         sampling=Sampling(temperature=0.7, top_k=0, max_new_tokens=16),
-        reward=RewardSettings(profile="paper", repetition_scope="span"),
+        reward=RewardSettings(profile="paper", repetition=6.0, repetition_scope="span"),
         judge="exact",
         scale_by_deviation=False,
         frame_interval_s=1.0,
