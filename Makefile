@@ -54,7 +54,7 @@ bench: $(INSTALLED)
 	$(BIN)/oncue bench engine --out docs/results/engine.json
 
 # Resumes where it was stopped. First mini-sft, supervised in two runs, then mini, by reinforcement learning from there: the mean of
-# its last seven checkpoints. Only the models go into the package, without what only training needs.
+# its last five checkpoints. Only the models go into the package, without what only training needs.
 MODELS := src/oncue/assets
 mini: $(INSTALLED)
 	$(BIN)/oncue train sft --recipe mini --out runs/mini-sft --resume auto
@@ -63,9 +63,8 @@ mini: $(INSTALLED)
 	rm -rf $(MODELS)/mini-sft
 	cp -r "$$(ls -d runs/mini-more/checkpoints/step_* | tail -n 1)" $(MODELS)/mini-sft
 	rm $(MODELS)/mini-sft/trainer.pt
-	$(BIN)/oncue train grpo --recipe mini --num-steps 400 --final-learning-rate-share 0.1 \
-	  --reward.prefix-characters 23 --reward.repetition-scope dialogue \
-	  --save-every-steps 50 --keep-checkpoints 7 --out runs/mini --resume auto
+	$(BIN)/oncue train grpo --recipe mini --num-steps 200 --final-learning-rate-share 0.1 \
+	  --examples.empty-share 0.25 --reward.prefix-characters 23 --save-every-steps 25 --keep-checkpoints 5 --out runs/mini --resume auto
 	rm -rf $(MODELS)/mini
 	$(BIN)/oncue train average runs/mini/checkpoints/step_* --out $(MODELS)/mini
 

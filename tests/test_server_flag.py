@@ -123,4 +123,7 @@ def test_a_world_is_scored_with_a_server(tmp_path, capsys) -> None:
     headline = json.loads(captured.out)
     assert headline["pauc"] == headline["silence_pauc"] < headline["oracle_pauc"]
     scores = json.loads((tmp_path / "scores" / "scores.json").read_text())
-    assert (scores["model"], scores["sampling"]) == ("qwen", None)
+    assert (scores["model"], scores["sampling"]) == (
+        "qwen",
+        {"temperature": 0.0, "reply_bias": 0.0, "max_new_tokens": 32},
+    )

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -89,6 +92,50 @@ def test_small_products_other_formats_and_empty_inputs_go_the_stock_way(monkeypa
     assert ours(torch.ones(0, 96)).shape == (0, 160)
     in_bfloat16 = ours.to(torch.bfloat16)(inputs(80, 96).to(torch.bfloat16))
     assert torch.equal(in_bfloat16, stock.to(torch.bfloat16)(inputs(80, 96).to(torch.bfloat16)))
+
+
+def test_autocast_has_its_way() -> None:
+    stock, ours = layers()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert ours(inputs(80, 96)).dtype == stock(inputs(80, 96)).dtype == torch.bfloat16
+
+
+def test_a_vector_and_a_wrong_width_are_the_stock_layers_business(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear, "MIN_PRODUCTS", 1)
+    stock, ours = layers()
+    given = torch.randn(96, generator=torch.Generator().manual_seed(2)).requires_grad_()
+    assert same(backward(stock, given), backward(ours, given))
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        ours(torch.ones(80, 95))
+
+
+GROWN_MIB = """
+import sys, torch
+from oncue.policy.linear import fast_linear
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20
+weight = torch.randn(128, 128)
+def products(rows):
+    with torch.no_grad():
+        for count in rows:
+            fast_linear(torch.ones(count, 128), weight, None)
+products(range(600, 620))
+before = resident()
+products(range(620, 1020))
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_does_not_grow_with_the_number_of_shapes() -> None:
+    """400 shapes; the control keeps them all."""
+    capacities = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
+    plain = {name: value for name, value in os.environ.items() if name not in capacities}
+    grown = [
+        float(subprocess.run([sys.executable, "-c", GROWN_MIB], env=env, capture_output=True, check=True).stdout)
+        for env in (plain, plain | dict.fromkeys(capacities, "1024"))
+    ]
+    assert grown[0] < grown[1] / 2
 
 
 def test_every_linear_layer_of_a_loaded_model_is_exchanged(tiny_loaded: LoadedModel) -> None:

@@ -231,7 +231,7 @@ def test_pacing_gives_no_frame_before_its_time() -> None:
     assert time.monotonic() - started < 0.15, "without pacing they come at once"
 
 
-def test_pacing_says_how_late_the_latest_frame_was() -> None:
+def test_pacing_says_how_late_the_most_delayed_frame_was() -> None:
     paced = Paced(Ticks(3))
     assert paced.max_lag_s == 0
     paced.read()
@@ -239,8 +239,7 @@ def test_pacing_says_how_late_the_latest_frame_was() -> None:
     paced.read()
     late_s = paced.max_lag_s
     assert late_s > 0.1
-    time.sleep(0.1)
-    assert paced.read() is not None
+    paced.read()  # 0.05 s less late, unless the machine stood still
     assert paced.max_lag_s >= late_s
 
 

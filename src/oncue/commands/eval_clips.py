@@ -127,10 +127,8 @@ class EvalClips:
         engine = closing.enter_context(Engine(loaded, sampling))
         return lambda _: engine.open()
 
-    def _sampling(self) -> dict[str, float] | None:
-        """How the model was sampled (greedily), for the record; a server does it its own way."""
-        if self.server is not None:
-            return None
+    def _sampling(self) -> dict[str, float]:
+        """How the model was sampled, for the record: greedily. Behind a server there is no bias."""
         return {"temperature": 0.0, "reply_bias": self.reply_bias, "max_new_tokens": self.max_new_tokens}
 
     def _report(self, scores: ClipScores) -> None:

@@ -136,10 +136,10 @@ class EvalWorld:
         engine = closing.enter_context(Engine(loaded, sampling))
         return lambda clip: engine.open(seed=(self.seed << 32) + clip.index)  # whoever else is being watched
 
-    def _sampling(self) -> dict[str, float] | None:
-        """How the model was sampled, for the record; a server does it its own way."""
+    def _sampling(self) -> dict[str, float]:
+        """How the model was sampled, for the record. Behind a server there is no bias."""
         names = ("temperature", "reply_bias", "max_new_tokens")
-        return {name: getattr(self, name) for name in names} if self.server is None else None
+        return {name: getattr(self, name) for name in names}
 
     def _report(self, scores: WorldScores) -> None:
         from rich.console import Console

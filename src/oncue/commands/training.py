@@ -23,8 +23,8 @@ class RunOptions:
     """Flags of a training run, beside the settings of its recipe."""
 
     recipe: str
-    """Where settings come from: mini (the bundled models), mini-more (sft: a second run), mini-late (sft: it goes on,
-    and mostly speaks late) or mmduet2-3b (published settings)."""
+    """Where settings come from: mini (sft: a new model; grpo: from mini-sft), mini-more (sft: a second run), mini-late
+    (sft: it goes on, and mostly speaks late) or mmduet2-3b (published settings)."""
 
     out: Path
     """The run directory."""

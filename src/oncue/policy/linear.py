@@ -3,10 +3,14 @@
 torch sends float32 matrices to MKL, which takes its slow path on processors that are not Intel's: less than half the
 speed of oneDNN, which looks at what the processor can do. On other processors and GPUs, in other formats and for small
 products nothing changes.
+
+oneDNN compiles each shape when it comes first, and keeps what it compiled, about a megabyte per shape: by default so
+many that a training, whose shapes hardly ever come again, would grow by gigabytes.
 """
 
 from __future__ import annotations
 
+import os
 import platform
 from typing import Any
 
@@ -14,7 +18,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-HAS_ONEDNN = torch.backends.mkldnn.is_available() and platform.machine() in ("x86_64", "AMD64")
+for _capacity in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):  # oneDNN's own, and torch's before it
+    os.environ.setdefault(_capacity, "64")  # read at the first product
+
+HAS_ONEDNN = (
+    torch.backends.mkldnn.is_available()
+    and platform.machine() in ("x86_64", "AMD64")
+    and hasattr(torch.ops.mkldnn, "_linear_pointwise")  # torch's own compiler calls it; no promise that it stays
+)
 MIN_PRODUCTS = 1 << 20  # multiplications: below, the call itself costs more than is saved
 
 
@@ -32,6 +43,9 @@ def fast_linear(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         or input.device.type != "cpu"
         or input.dtype != torch.float32
         or weight.dtype != torch.float32
+        or torch.is_autocast_enabled("cpu")
+        or input.dim() < 2
+        or input.shape[-1] != weight.shape[1]  # the stock layer says what is wrong
         or input.numel() * weight.shape[0] < MIN_PRODUCTS
     ):
         return linear(input, weight, bias)

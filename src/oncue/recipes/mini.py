@@ -1,4 +1,4 @@
-"""The mini recipe: how the bundled model learns to notice, on two cores in under an hour.
+"""The mini recipes: how the bundled model learns to notice, on two cores.
 
 The curriculum goes from a few frames in which something happens half of the time to long streams in which little does:
 trained on streams from the start, the model falls silent for good.
@@ -22,7 +22,7 @@ AIMING = ("model.language_model.layers.[12].self_attn.[qk]_proj.*",)
 
 
 def mini_sft() -> SftConfig:
-    """Every setting of the bundled model's training; `model` "new" builds an untrained one first."""
+    """Every setting of the bundled model's first training; `model` "new" builds an untrained one first."""
 
     def stage(name: str, num_turns: tuple[int, int], num_steps: int, batch_size: int, **options: Any) -> Stage:
         scale, frozen = options.pop("scale"), options.pop("frozen")
@@ -88,7 +88,9 @@ def mini_sft() -> SftConfig:
 
 
 def mini_more_sft() -> SftConfig:
-    """Every setting of a second run: the last two stages once more, longer, in larger batches and on other clips.
+    """Every setting of its second: the last two stages once more, longer, in larger batches and on other clips.
+
+    `model` is to be a checkpoint of the first; by default it is the bundled model, which has had both.
 
     What it learns is to tell one kind of event from another: a thing that moves is not one that appears.
     """

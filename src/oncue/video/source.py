@@ -206,8 +206,8 @@ class PushSource:
 
 class Paced:
     """A FrameSource that gives the frames of another as if it were live: the frame of clock t no earlier than t seconds
-    after the first read. It never skips; where the reader is late, frames come at once. `max_lag_s`: how far behind
-    its time the latest of them came.
+    after the first read. It never skips; where the reader is late, frames come at once. `max_lag_s`: how far
+    behind its time the most delayed frame was handed out.
     """
 
     def __init__(self, source: FrameSource) -> None:

@@ -48,7 +48,7 @@ class WatchSummary:
     """Counts and times of one watching. `wall_s` begins when the first frame is asked for; loading is `load_s`.
 
     `num_skipped` of the silent turns were not shown to the model, because nothing had changed. `max_lag_s`: how far
-    behind its time the latest frame was shown, where a file was watched as if it were live.
+    behind its time the most delayed frame was shown, where a file was watched as if it were live.
     """
 
     source: str
