@@ -23,7 +23,7 @@ class Chooser:
         self._sampling = sampling
         self._banned_V = banned_tokens(loaded).to(loaded.device)
         self._limited: dict[frozenset[int], torch.Tensor] = {}
-        self._silence_id = loaded.renderer.policy_turn_ids(Silence())[0]  # the first token of a silent answer
+        self._silence_ids = list(loaded.renderer.policy_turn_ids(Silence()))
 
     @torch.inference_mode()
     def choose(self, answers: Sequence[Answer], logits_RV: torch.Tensor) -> None:
@@ -44,15 +44,18 @@ class Chooser:
 
     def _biased(self, answers: Sequence[Answer], asked: Sequence[int], logits_RV: torch.Tensor) -> torch.Tensor:
         """The logits with the log-odds of silence lower by `reply_bias` where an answer begins, whatever the
-        temperature."""
-        starts = itertools.accumulate(asked, initial=0)
-        rows = [
-            start
-            for start, answer, num_asked in zip(starts, answers, asked, strict=False)
-            if num_asked and not answer.chosen
-        ]
+        temperature; below 0 also as long as it may still become the silent one. What is drafted is silence."""
+        bias, silence_ids = self._sampling.reply_bias, self._silence_ids
+        end = len(silence_ids) if bias < 0 else 1
+        rows, ids = [], []
+        for start, answer, num_asked in zip(itertools.accumulate(asked, initial=0), answers, asked, strict=False):
+            so_far = len(answer.chosen)
+            if list(answer.chosen) == silence_ids[:so_far]:
+                places = range(so_far, min(so_far + num_asked, end))
+                rows += [start + place - so_far for place in places]
+                ids += [silence_ids[place] for place in places]
         biased_RV = logits_RV.to(torch.float32, copy=True)
-        biased_RV[rows, self._silence_id] -= self._sampling.reply_bias * (self._sampling.temperature or 1.0)
+        biased_RV[rows, ids] -= bias * (self._sampling.temperature or 1.0)
         return biased_RV
 
     def _banned(self, answers: Sequence[Answer], asked: Sequence[int]) -> torch.Tensor:

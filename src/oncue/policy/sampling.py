@@ -24,7 +24,8 @@ class Sampling:
     most `max_new_tokens` tokens are chosen per turn; a turn that has not closed itself by then is closed by the engine.
     `seed` starts the random numbers of the sessions (see `Engine.open`).
     `reply_bias`: added to the log-odds of replying where an answer begins (taken from those of the first token of
-    silence, at any temperature); 0: as trained, above 0 the model speaks more readily, below 0 less.
+    silence, at any temperature); 0: as trained, above 0 the model speaks more readily, below 0 less. Below 0 it holds
+    for all tokens of silence, so that a silent answer that has begun is finished.
     """
 
     temperature: float = 0.0
