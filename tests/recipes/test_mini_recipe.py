@@ -165,3 +165,11 @@ def test_the_start_tells_events_from_quiet_turns(request, fixture):
     model = request.getfixturevalue(fixture)
     assert event_auc(model) > 0.85
     assert event_auc(without_aim(model)) < 0.75
+
+
+def test_the_second_run_goes_on_with_the_last_stages_on_other_clips() -> None:
+    first, second = sft_recipe("mini"), sft_recipe("mini-more")
+    assert [stage.source for stage in second.stages] == [stage.source for stage in first.stages[-2:]]
+    assert second.model == "mini-sft"
+    assert second.seed != first.seed
+    assert sum(stage_steps(stage) for stage in second.stages) == 1600
