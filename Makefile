@@ -30,8 +30,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 # Of three clips the last, since the model is right about all of it; how often it is not, the table in README.md says.
 demo: $(INSTALLED)
-	$(BIN)/oncue world make demo/clips --world shapes --split test --count 3
-	$(BIN)/oncue watch "$$(ls demo/clips/videos/shapes-*.mp4 | tail -n 1)" --gold demo/clips/annotations.json --out demo/seen
+	$(BIN)/oncue world make demo/shapes --world shapes --split test --count 3
+	$(BIN)/oncue watch "$$(ls demo/shapes/videos/*.mp4 | tail -n 1)" --gold demo/shapes/annotations.json --out demo/seen
 
 test: $(INSTALLED)
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} $(BIN)/python -m pytest
