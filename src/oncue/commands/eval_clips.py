@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
@@ -122,13 +122,13 @@ class EvalClips:
             from oncue.policy.engine import Engine, Sampling
             from oncue.policy.model import load_model
 
-            sampling = Sampling(max_new_tokens=self.max_new_tokens, reply_bias=self.reply_bias)
+            sampling = Sampling(**self._sampling())
             loaded = load_model(self.model or BUNDLED_NAME, self.device, self.dtype, max_pixels=self.max_pixels)
         engine = closing.enter_context(Engine(loaded, sampling))
         return lambda _: engine.open()
 
-    def _sampling(self) -> dict[str, float]:
-        """How the model was sampled, for the record: greedily. Behind a server there is no bias."""
+    def _sampling(self) -> dict[str, Any]:
+        """How the model is sampled: greedily; the record says it, too. Behind a server there is no bias."""
         return {"temperature": 0.0, "reply_bias": self.reply_bias, "max_new_tokens": self.max_new_tokens}
 
     def _report(self, scores: ClipScores) -> None:

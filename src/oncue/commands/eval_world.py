@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from oncue.commands.progress import Progress
 from oncue.files import prepare_folder, user_cache, write_json, write_text
@@ -126,18 +126,13 @@ class EvalWorld:
             from oncue.policy.engine import Engine, Sampling
             from oncue.policy.model import load_model
 
-            sampling = Sampling(
-                temperature=self.temperature,
-                max_new_tokens=self.max_new_tokens,
-                seed=self.seed,
-                reply_bias=self.reply_bias,
-            )
+            sampling = Sampling(seed=self.seed, **self._sampling())
             loaded = load_model(self.model or BUNDLED_NAME, self.device, self.dtype, max_pixels=self.max_pixels)
         engine = closing.enter_context(Engine(loaded, sampling))
         return lambda clip: engine.open(seed=(self.seed << 32) + clip.index)  # whoever else is being watched
 
-    def _sampling(self) -> dict[str, float]:
-        """How the model was sampled, for the record. Behind a server there is no bias."""
+    def _sampling(self) -> dict[str, Any]:
+        """How the model is sampled; the record says it, too. Behind a server there is no bias."""
         names = ("temperature", "reply_bias", "max_new_tokens")
         return {name: getattr(self, name) for name in names}
 
