@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
+from oncue.aio import completed
 from oncue.commands.progress import Progress
 from oncue.errors import ConfigError
 from oncue.files import prepare_folder, write_json
@@ -103,7 +103,7 @@ class EvalClips:
             with Progress(f"tuning on {self.tune_world}", self.tune_clips) as progress:
                 tuned = tune_on_world(self.tune_world, self.tune_clips, progress.step)
             with Progress("watching clips", len(items)) as progress:
-                watched = asyncio.run(_watch(items, open_session, progress.step))
+                watched = completed(_watch(items, open_session, progress.step))
         timed = tuple(time_item(item, tuned) for item in watched)
         self._report(ClipScores(model, tuned, self.tune_world, self.tune_clips, timed))
         return 0

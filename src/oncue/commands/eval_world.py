@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from oncue.aio import completed
 from oncue.commands.progress import Progress
 from oncue.files import prepare_folder, user_cache, write_json, write_text
 from oncue.hub import BUNDLED_NAME
@@ -109,8 +109,8 @@ class EvalWorld:
                     lambda _: progress.step(),
                     frame_interval_s=clips.frame_interval_s,
                 )
-                said = asyncio.run(watched)
-        self._report(asyncio.run(score_world(clips, files, model, said)))
+                said = completed(watched)
+        self._report(completed(score_world(clips, files, model, said)))
         return 0
 
     def _server(self) -> ChatServer | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import sys
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, TextIO
 
 import tyro
 
+from oncue.aio import completed
 from oncue.commands.judging import JudgeServer
 from oncue.commands.progress import Progress
 from oncue.errors import ConfigError
@@ -92,7 +92,7 @@ class ScoreRewards:
             if self.record is not None:
                 prepare_folder(self.record.parent, "give another --record")
                 record = files.enter_context(files.enter_context(replacing(self.record)).open("w", encoding="utf-8"))
-            scored = asyncio.run(self._score(stored, judge, settings, record))
+            scored = completed(self._score(stored, judge, settings, record))
         self._report(scored, settings)
         return 0
 

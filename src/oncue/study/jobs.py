@@ -5,7 +5,6 @@ Everything is resumable: a job that was killed goes on at its newest checkpoint,
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import json
 import os
@@ -17,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from oncue.aio import completed
 from oncue.errors import ConfigError, DataError, RunStoppedError
 from oncue.eval.world import ClipFile, ClipSet, prepare, score_world, watch_world
 from oncue.files import write_json
@@ -124,8 +124,8 @@ def measure(model: Path, view: View, cache: Path, device: str | None) -> dict[st
     sampling = Sampling(temperature=view.temperature, max_new_tokens=_MAX_NEW_TOKENS)
     with Engine(load_model(model, device), sampling) as engine:
         watched = watch_world(files, lambda clip: engine.open(seed=clip.index), frame_interval_s=view.frame_interval_s)
-        said = asyncio.run(watched)
-    return asyncio.run(score_world(clips, files, MODEL, said)).numbers()
+        said = completed(watched)
+    return completed(score_world(clips, files, MODEL, said)).numbers()
 
 
 def clips_of(view: View, cache: Path) -> tuple[ClipSet, list[ClipFile]]:

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from oncue.aio import completed
 from oncue.clock import Clock
 from oncue.files import write_text
 from oncue.hub import resolve_model
@@ -101,9 +102,9 @@ def _train(
             with trainer.whole_model(), ranks.together():
                 examples = next(supply)
                 check_token_budget(examples, loaded.renderer, config.sampling.max_new_tokens, config.max_tokens)
-                groups = runner.run(roll_out(engine, examples, config.group_size, (config.seed, step), places))
+                groups = completed(roll_out(engine, examples, config.group_size, (config.seed, step), places), runner)
                 rolled_s = time.perf_counter()
-                groups = runner.run(_judge_all(groups, reward, config))
+                groups = completed(_judge_all(groups, reward, config), runner)
                 check_judge()
             judged_s = time.perf_counter()
             update = trainer.update(groups, step)

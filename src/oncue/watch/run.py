@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
+from oncue.aio import completed
 from oncue.env.streaming import StreamingEnv
 from oncue.rollout import run_episode
 from oncue.types import Exchange, FrameSource, PolicySession, Question, StopReason, Task
@@ -105,7 +105,7 @@ def watch_source(
     try:
         env = StreamingEnv(source, recorder.questions, frames_per_turn=frames_per_turn)
         task = Task("watch", recorder.questions)
-        episode = asyncio.run(run_episode(env, session, task, on_exchange, keep_frames=False))
+        episode = completed(run_episode(env, session, task, on_exchange, keep_frames=False))
     except KeyboardInterrupt:
         stopper.stopped = True
         return StopReason.CANCELLED

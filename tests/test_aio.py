@@ -1,0 +1,52 @@
+"""`completed`: results of any size come back without being written out as text."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from oncue.aio import completed
+
+
+class Written:
+    """Counts how often it was written out."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __repr__(self) -> str:
+        self.times += 1
+        return "Written()"
+
+
+async def give(result: Written) -> Written:
+    await asyncio.sleep(0)
+    return result
+
+
+@pytest.mark.parametrize("of_several", [False, True])
+def test_a_result_is_not_written_out(of_several: bool) -> None:
+    result = Written()
+    if of_several:
+        with asyncio.Runner() as runner:
+            assert completed(give(result), runner) is result
+            assert completed(give(result), runner) is result
+    else:
+        assert completed(give(result)) is result
+    assert result.times == 0
+
+
+def test_asyncio_itself_writes_it_out() -> None:
+    """The control: were it otherwise, `completed` would have no reason to be."""
+    result = Written()
+    assert asyncio.run(give(result)) is result
+    assert result.times > 0
+
+
+def test_errors_pass() -> None:
+    async def fail() -> None:
+        raise ValueError("as it was")
+
+    with pytest.raises(ValueError, match="as it was"):
+        completed(fail())
