@@ -30,11 +30,12 @@ _SMALLEST_CAPACITY = 256  # tokens
 class KVSlot:
     """The keys and values of one session. `states` (layers, 2, J, capacity, D); the first `length` tokens are filled.
 
-    Forgetting the newest tokens is setting `length` back.
+    Forgetting the newest tokens is setting `length` back. Slots of the same `history` and length hold the same.
     """
 
     states: torch.Tensor
     length: int = 0
+    history: object = None  # of a slot that never held anything: None
 
     @property
     def capacity(self) -> int:
@@ -47,6 +48,11 @@ class KVSlot:
     def values(self, layer: int, num_tokens: int) -> torch.Tensor:
         """(J, num_tokens, D), a view."""
         return self.states[layer, 1, :, :num_tokens]
+
+    def take_over(self, other: KVSlot, first: int = 0) -> None:
+        """Hold what `other` holds; the tokens before `first` are the same already. There must be room."""
+        self.states[:, :, :, first : other.length] = other.states[:, :, :, first : other.length]
+        self.length, self.history = other.length, other.history
 
 
 class KVPool:
@@ -104,8 +110,7 @@ class KVPool:
     def copy(self, slot: KVSlot) -> KVSlot:
         """Another slot with the same tokens."""
         other = self.take(slot.capacity)
-        other.states[:, :, :, : slot.length] = slot.states[:, :, :, : slot.length]
-        other.length = slot.length
+        other.take_over(slot)
         return other
 
     def give_back(self, slot: KVSlot) -> None:

@@ -34,6 +34,12 @@ class RowInput:
     frames: Sequence[ShownFrame] = ()
     read: Sequence[int] = ()
 
+    def key(self) -> tuple[object, ...]:
+        """What its result follows from: rows with the same key have the same."""
+        frames = tuple(map(id, self.frames))
+        tokens = self.ids_L.tobytes(), self.positions_3L.tobytes()
+        return self.slot.history, self.slot.length, tokens, frames, tuple(self.read)
+
 
 class PackedModel:
     """A loaded model that runs rows of many sessions at once, and the pool their slots come from.
@@ -64,17 +70,28 @@ class PackedModel:
     def forward(self, rows: Sequence[RowInput]) -> torch.Tensor:
         """Append each row to its slot; the logits (R, V) float32 after the tokens read, row after row.
 
-        On an error no slot has changed.
+        Rows that put the same behind the same are computed once: members of a group of rollouts that have said the
+        same so far, or spectators of one source with one question. On an error no slot has changed.
         """
-        frames = [frame for row in rows for frame in row.frames]
+        keys = [row.key() for row in rows]
+        of_key = dict(zip(keys, rows, strict=True))
+        computed = list(of_key.values())
+        frames = [frame for row in computed for frame in row.frames]
         self._encode(frames)
         for row in rows:
             self.pool.reserve(row.slot, row.slot.length + len(row.ids_L))
-        hidden_TE, starts = self._static_hidden(rows, frames) or self._plain_hidden(rows, frames)
-        read = [int(start) + i for start, row in zip(starts, rows, strict=True) for i in row.read]
+        hidden_TE, starts = self._static_hidden(computed, frames) or self._plain_hidden(computed, frames)
+        read = [int(start) + i for start, row in zip(starts, computed, strict=True) for i in row.read]
         logits_RV = self._model.lm_head(hidden_TE[read]).float()
-        for row in rows:
+        if len(computed) < len(rows):
+            of_rows = dict(zip(of_key, logits_RV.split([len(row.read) for row in computed]), strict=True))
+            logits_RV = torch.cat([of_rows[key] for key in keys])
+        for row in computed:
             row.slot.length += len(row.ids_L)
+            row.slot.history = object()
+        for row, key in zip(rows, keys, strict=True):
+            if row is not of_key[key]:
+                row.slot.take_over(of_key[key].slot, first=row.slot.length)
         return logits_RV
 
     def _plain_hidden(
