@@ -67,3 +67,15 @@ def test_a_folder_that_cannot_be_written_to_is_told_of_first(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(InputError, match="--out"):
         prepare_folder(tmp_path / "file")
+
+
+def test_a_link_stays_and_what_is_no_file_is_not_replaced(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "notes.txt")
+    write_text(tmp_path / "link", "one")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "notes.txt").read_text() == "one"
+    os.mkfifo(tmp_path / "pipe")
+    for other in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(InputError, match="no file"):
+            write_text(other, "two")
+    assert (tmp_path / "pipe").is_fifo()

@@ -23,8 +23,11 @@ class Clock:
             raise ValueError(f"frame_interval_s must be a positive number of seconds, got {self.frame_interval_s}")
 
     def time_of(self, num_frames: int) -> float:
-        """Seconds on the clock once `num_frames` frames have been shown."""
-        return num_frames * self.frame_interval_s
+        """Seconds on the clock once `num_frames` frames have been shown, to the nanosecond.
+
+        Rounded, 3 frames of 0.2 s are 0.6 s, and lie in a closed span that ends there, as 3 * 0.2 does not.
+        """
+        return round(num_frames * self.frame_interval_s, 9)
 
     def frames_until(self, time_s: float) -> int:
         """How many frames have been shown when the clock reads `time_s`: the inverse of `time_of`, rounded down."""

@@ -53,11 +53,20 @@ def field_of(row: Any, name: str, where: str) -> Any:
 
 
 def text_of(row: Any, name: str, where: str) -> str:
-    """Text with something in it."""
+    """Text with something in it, that can be written and sent."""
     value = field_of(row, name, where)
     if not isinstance(value, str) or not value.strip():
         raise DataError(f"{where}: {name!r} must be non-empty text, got {value!r:.80}")
-    return value
+    return whole_text(value, f"{where}: {name!r}")
+
+
+def whole_text(text: str, what: str) -> str:
+    """`text`, if every character of it has a form in UTF-8: JSON can name halves of characters, which have none."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise DataError(f"{what} holds half of a character ({text[error.start]!r}), which is no text") from error
+    return text
 
 
 def items_of(row: Any, name: str, where: str) -> list[Any]:

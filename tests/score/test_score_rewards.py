@@ -235,3 +235,35 @@ def test_a_server_that_answers_nothing_at_all_is_exit_1(
     captured = capsys.readouterr()
     assert "OPENAI_API_KEY" in captured.err
     assert json.loads(captured.out.splitlines()[0])["unscored"] == 7
+
+
+def test_a_record_that_cannot_be_a_file_is_refused_before_anything_is_judged(
+    files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["score", "rewards", str(files[0]), "--judge", "lexical", "--record", str(tmp_path), "--json"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "is no file" in said.err
+
+
+def test_judgements_of_other_episodes_are_told_of(
+    files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    replay = write_lines(tmp_path / "more.jsonl", [*judgements(), *judgements("elsewhere")])
+    assert cli.main(["score", "rewards", str(files[0]), "--judge", f"replay:{replay}", "--json"]) == 0
+    assert "1 episodes that are not among the rollouts (the first is 'elsewhere')" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["episode_id", "question", "text", "previous"])
+def test_half_a_character_is_refused(place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = episode()
+    if place == "episode_id":
+        line["episode_id"] = "\ud800"
+    elif place == "question":
+        line["gold"][0]["question"] = "\ud800"
+    elif place == "text":
+        line["turns"][0]["text"] = "\ud800"
+    else:
+        line["previous_replies"] = ["\ud800"]
+    assert cli.main(["score", "rewards", str(write_lines(tmp_path / "e.jsonl", [line])), "--judge", "lexical"]) == 2
+    assert "half of a character" in capsys.readouterr().err

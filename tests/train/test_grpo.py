@@ -372,7 +372,11 @@ def test_warnings() -> None:
     assert "all the time" in warnings_of([{**calm, "reply_share": 0.9}])[0]
     assert "3 judgements could not be had" in warnings_of([{**calm, "num_unscored": 3}])[0]
     hacked = [calm] * 20 + [{**calm, "reward": 1.5, "reward_pauc": 0.4}] * 20
-    assert "PAUC falls" in warnings_of(hacked)[0]
+    assert "PAUC does not" in warnings_of(hacked)[0]
+    stands = [calm] * 20 + [{**calm, "reward": 1.5}] * 20
+    assert "PAUC does not" in warnings_of(stands)[0]
+    better = [calm] * 20 + [{**calm, "reward": 1.5, "reward_pauc": 0.6}] * 20
+    assert warnings_of(better) == []
 
 
 def test_a_step_with_a_warning_is_logged_though_none_is_due(tiny_model_folder: Path, tmp_path: Path) -> None:

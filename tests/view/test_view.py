@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from oncue import cli
-from oncue.errors import ConfigError
+from oncue.errors import ConfigError, DataError
 from oncue.reward.proactive import RewardSettings
 from oncue.score.recorded import read_judgements
 from oncue.score.rewards import score_rollouts
@@ -25,7 +26,7 @@ from oncue.view.page import page_values, to_page
 from oncue.view.stored import StoredRun, read_run
 from view_run import CONFIG, read_lines, write_lines, write_run
 
-NASTY = "</script><script>alert(1)</script><!-- <b>&amp;\u2028 {{slot}} \ud800"
+NASTY = "</script><script>alert(1)</script><!-- <b>&amp;\u2028 {{slot}}"
 
 
 @pytest.fixture
@@ -206,8 +207,36 @@ def test_texts_stay_text_and_nothing_is_loaded(folder: Path) -> None:
     assert {group["name"], group["no_film"], group["gold"][0]["text"]} == {NASTY}
     assert not re.search(r"innerHTML|insertAdjacentHTML|document\.write|eval\(|https?://(?!www\.w3\.org)", text)
     assert "default-src 'none'" in text
-    assert text.encode("utf-8")  # also with half a surrogate pair in a reply
     assert len(Scripts(f"<script>x = {json.dumps(NASTY)}</script>").found) > 1  # control: a careless page
+
+
+def test_half_a_character_is_refused_with_its_place(folder: Path) -> None:
+    lines = read_lines(folder, 5)
+    lines[1]["turns"][0]["text"] = "Half \ud800"
+    write_lines(folder, 5, lines)
+    with pytest.raises(DataError, match="line 2, turn 1: 'text' holds half of a character"):
+        read_run(folder, [5])
+
+
+def test_only_what_the_reward_calls_repeated_is_marked_so(tmp_path: Path) -> None:
+    """The same words in two spans: a repetition in the whole dialogue, and none within a span."""
+    marked = {}
+    for scope in ("dialogue", "span"):
+        folder = write_run(tmp_path / scope, (5,))
+        config = yaml.safe_load((folder / "config.yaml").read_text())
+        config["reward"]["repetition_scope"] = scope
+        (folder / "config.yaml").write_text(yaml.safe_dump(config))
+        lines = read_lines(folder, 5)[:1]
+        lines[0]["gold"] = [
+            {"question": "?", "content": "It.", "reply_timespan": [0, 1.5]},
+            {"question": "?", "content": "It.", "reply_timespan": [2.5, 9]},
+        ]
+        lines[0]["turns"] = [{"time": time_s, "text": "It."} for time_s in (1.0, 3.0)]
+        lines[0] |= {"judgements": [], "previous_replies": []}
+        write_lines(folder, 5, lines)
+        replies = values_of(read_run(folder, [5]))["steps"][0]["groups"][0]["members"][0]["replies"]
+        marked[scope] = [reply["repeated"] for reply in replies]
+    assert marked == {"dialogue": [False, True], "span": [False, False]}
 
 
 def test_the_command_writes_the_page(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

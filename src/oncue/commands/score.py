@@ -114,7 +114,7 @@ class ScoreRewards:
                             print(json.dumps(one.line(), ensure_ascii=False), flush=True)
                         if record is not None:
                             lines = judgement_lines(one.stored.episode_id, one.judgements)
-                            record.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+                            record.writelines(json.dumps(line) + "\n" for line in lines)
                         progress.step()
         finally:
             if isinstance(judge, ServerJudge):
@@ -162,7 +162,9 @@ class ScoreRewards:
         if self.judge.startswith(PREFIX):
             self.server.check_unused(self.judge)
             return read_judgements(Path(self.judge.removeprefix(PREFIX)))
-        return self.server.judge(self.judge, 4)
+        from oncue.reward.proactive import MAX_SCORE
+
+        return self.server.judge(self.judge, MAX_SCORE)
 
 
 def _warn_of_strays(stored: Sequence[StoredRollout], recorded: Mapping[str, Judgements]) -> None:
@@ -170,6 +172,13 @@ def _warn_of_strays(stored: Sequence[StoredRollout], recorded: Mapping[str, Judg
     from oncue.score.recorded import num_strays
 
     strays = {one.episode_id: num_strays(one, recorded[one.episode_id]) for one in stored if one.episode_id in recorded}
+    unknown = sorted(recorded.keys() - strays.keys())
+    if unknown:
+        print(
+            f"oncue: warning: judgements of {len(unknown)} episodes that are not among the rollouts (the first is "
+            f"{unknown[0]!r}) are not used",
+            file=sys.stderr,
+        )
     first = next((name for name, number in strays.items() if number), None)
     if first is not None:
         print(

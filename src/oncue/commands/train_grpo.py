@@ -108,5 +108,7 @@ class TrainGrpo(TrainCommand):
         yield from plan_grpo(self.config)
 
     def _judge(self) -> Judge:
-        judge: Judge = self.options.judge_server.judge(self.config.judge, 4, prefix="--judge-server.")
+        from oncue.reward.proactive import MAX_SCORE
+
+        judge: Judge = self.options.judge_server.judge(self.config.judge, MAX_SCORE, prefix="--judge-server.")
         return judge

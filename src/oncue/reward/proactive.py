@@ -26,6 +26,7 @@ Profile = Literal["paper", "official"]
 RepetitionScope = Literal["dialogue", "span"]
 PROFILES: tuple[Profile, ...] = ("paper", "official")
 TERMS = ("pauc", "repetition", "in_span", "prefix")
+MAX_SCORE = 4  # S: the best mark of a reply; the benchmark has 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +102,10 @@ class RewardTerms:
 
 async def judge_rollout(rollout: Rollout, judge: Judge, settings: RewardSettings) -> Judgements:
     """Ask everything the reward of `rollout` needs, all questions on the way at once."""
-    if judge.max_score != 4:
-        raise ConfigError(f"the reward needs marks from 0 to 4, judge {judge.name!r} gives 0 to {judge.max_score}")
+    if judge.max_score != MAX_SCORE:
+        raise ConfigError(
+            f"the reward needs marks from 0 to {MAX_SCORE}, judge {judge.name!r} gives 0 to {judge.max_score}"
+        )
     asked = [(i, gold, reply) for i, gold in enumerate(rollout.gold) for reply in scored_in(rollout, gold, settings)]
     pairs = _compared(rollout, settings)
     marks, verdicts = await asyncio.gather(
@@ -169,6 +172,21 @@ def pauc_points(
     return found
 
 
+def with_predecessors(rollout: Rollout, settings: RewardSettings) -> list[tuple[TimedReply, tuple[str, ...]]]:
+    """Each reply with the different texts before it that it may repeat, see `repetition_scope`."""
+    replies = rollout.replies
+    if settings.repetition_scope == "span":
+        spans = [gold.span for gold in rollout.gold]
+        earlier = [
+            [e.text for e in replies[:i] if any(e.time_s in span and reply.time_s in span for span in spans)]
+            for i, reply in enumerate(replies)
+        ]
+    else:
+        previous = [text.strip() for text in rollout.previous]
+        earlier = [[*previous, *(e.text for e in replies[:i])] for i in range(len(replies))]
+    return [(reply, tuple(dict.fromkeys(texts))) for reply, texts in zip(replies, earlier, strict=True)]
+
+
 @dataclass(frozen=True, slots=True)
 class ProactiveReward:
     """The reward as a function of an episode: its whole value on the last exchange, the named terms beside it."""
@@ -196,7 +214,7 @@ def _mean_pauc(rollout: Rollout, judgements: Judgements, settings: RewardSetting
             if isinstance(mark, Unscored):
                 miss(mark)
         points = [mark for mark in found if isinstance(mark, Point)]
-        values.append(pauc(points, rollout.gold[i].span.duration_s, max_score=4, omega=settings.omega))
+        values.append(pauc(points, rollout.gold[i].span.duration_s, max_score=MAX_SCORE, omega=settings.omega))
     return _mean(values)
 
 
@@ -206,7 +224,7 @@ def _repeated(rollout: Rollout, judgements: Judgements, settings: RewardSettings
     judged: dict[float, bool] = {}
     verdicts = []
     asked = {reply.time_s for reply, _ in _compared(rollout, settings)}
-    for reply, before in _with_predecessors(rollout, settings):
+    for reply, before in with_predecessors(rollout, settings):
         if reply.text in before:  # the very words of an earlier one
             verdicts.append(True)
             continue
@@ -228,23 +246,8 @@ def _compared(rollout: Rollout, settings: RewardSettings) -> list[tuple[TimedRep
     `official` over the whole dialogue also asks about a reply before which nothing was said.
     """
     ask_first = settings.profile == "official" and settings.repetition_scope == "dialogue"
-    pairs = _with_predecessors(rollout, settings)
+    pairs = with_predecessors(rollout, settings)
     return [(reply, before) for reply, before in pairs if reply.text not in before and (before or ask_first)]
-
-
-def _with_predecessors(rollout: Rollout, settings: RewardSettings) -> list[tuple[TimedReply, tuple[str, ...]]]:
-    """Each reply with the different texts before it that it may repeat, see `repetition_scope`."""
-    replies = rollout.replies
-    if settings.repetition_scope == "span":
-        spans = [gold.span for gold in rollout.gold]
-        earlier = [
-            [e.text for e in replies[:i] if any(e.time_s in span and reply.time_s in span for span in spans)]
-            for i, reply in enumerate(replies)
-        ]
-    else:
-        previous = [text.strip() for text in rollout.previous]
-        earlier = [[*previous, *(e.text for e in replies[:i])] for i in range(len(replies))]
-    return [(reply, tuple(dict.fromkeys(texts))) for reply, texts in zip(replies, earlier, strict=True)]
 
 
 def _shared_openings(rollout: Rollout, settings: RewardSettings, *, of_replies: bool) -> float:

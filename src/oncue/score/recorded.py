@@ -8,15 +8,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from oncue.errors import DataError
 from oncue.fields import field_of, json_lines, seconds_of, text_of
 from oncue.reward.base import Unscored
-from oncue.reward.proactive import Judgements
+from oncue.reward.proactive import MAX_SCORE, Judgements
 from oncue.score.rollouts import StoredRollout
 
 PREFIX = "replay:"
@@ -24,13 +23,7 @@ EXPECTED = (
     'a judgement, {"episode_id", "kind": "coverage", "gold_index", "time", "level": 1..5} or '
     '{"episode_id", "kind": "repetition", "time", "repeated": true|false}'
 )
-_LEVELS = range(1, 6)
-
-
-@dataclass(slots=True)
-class _Decided:
-    coverage: dict[tuple[int, float], int | Unscored] = field(default_factory=dict)
-    repeated: dict[float, bool | Unscored] = field(default_factory=dict)
+_LEVELS = range(1, MAX_SCORE + 2)
 
 
 def read_judgements(path: Path) -> dict[str, Judgements]:
@@ -38,24 +31,31 @@ def read_judgements(path: Path) -> dict[str, Judgements]:
 
     Raises DataError with the number of the line for what breaks the format, and for two lines that contradict.
     """
-    decided: dict[str, _Decided] = {}
+    rows: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
     for where, row in json_lines(path, EXPECTED):
-        episode = decided.setdefault(text_of(row, "episode_id", where), _Decided())
+        rows.setdefault(text_of(row, "episode_id", where), []).append((where, row))
+    return {name: judgements_of(of_episode) for name, of_episode in rows.items()}
+
+
+def judgements_of(rows: Iterable[tuple[str, Any]]) -> Judgements:
+    """What the objects of one episode say, each given with its place. Raises DataError as `read_judgements`."""
+    coverage: dict[tuple[int, float], int | Unscored] = {}
+    repeated: dict[float, bool | Unscored] = {}
+    for where, row in rows:
         kind, time_s = field_of(row, "kind", where), seconds_of(row, "time", where)
         if kind == "coverage":
-            key = (_whole(row, "gold_index", where), time_s)
             level = _whole(row, "level", where)
             if level not in _LEVELS:
                 raise DataError(f"{where}: level must be 1 to {_LEVELS[-1]}, got {level}")
-            _keep(episode.coverage, key, level - 1, where)
+            _keep(coverage, (_whole(row, "gold_index", where), time_s), level - 1, where)
         elif kind == "repetition":
-            repeated = field_of(row, "repeated", where)
-            if not isinstance(repeated, bool):
-                raise DataError(f"{where}: repeated must be true or false, got {repeated!r:.80}")
-            _keep(episode.repeated, time_s, repeated, where)
+            verdict = field_of(row, "repeated", where)
+            if not isinstance(verdict, bool):
+                raise DataError(f"{where}: repeated must be true or false, got {verdict!r:.80}")
+            _keep(repeated, time_s, verdict, where)
         else:
             raise DataError(f"{where}: unknown kind {kind!r:.80}; expected {EXPECTED}")
-    return {name: Judgements(found.coverage, found.repeated) for name, found in decided.items()}
+    return Judgements(coverage, repeated)
 
 
 def judgement_lines(episode_id: str, judgements: Judgements) -> Iterator[dict[str, Any]]:

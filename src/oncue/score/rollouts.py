@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from oncue.errors import DataError
-from oncue.fields import field_of, items_of, json_lines, seconds_of, span_of, text_of
+from oncue.fields import field_of, items_of, json_lines, seconds_of, span_of, text_of, whole_text
 from oncue.render.actions import TextFormat
 from oncue.reward.proactive import Rollout
 from oncue.types import GoldTurn, Reply
@@ -80,6 +80,7 @@ def _rollout(row: Mapping[str, Any], where: str) -> Rollout:
     for number, text in enumerate(previous, 1):
         if not isinstance(text, str):
             raise DataError(f"{where}: previous reply {number} must be text, got {text!r:.80}")
+        whole_text(text, f"{where}: previous reply {number}")
     return Rollout(gold, tuple(turns), tuple(previous))
 
 
@@ -90,12 +91,12 @@ def _gold(turn: Any, where: str) -> GoldTurn:
     question = field_of(turn, "question", where)
     if not isinstance(question, str):
         raise DataError(f"{where}: 'question' must be text, got {question!r:.80}")
-    return GoldTurn(text_of(turn, "content", where), span, question)
+    return GoldTurn(text_of(turn, "content", where), span, whole_text(question, f"{where}: 'question'"))
 
 
 def _reply(text: Any, where: str) -> str | None:
     """The text of a reply, None for a turn without one."""
     if not isinstance(text, str):
         raise DataError(f"{where}: 'text' must be text ({_FORMAT.silence_text} for silence), got {text!r:.80}")
-    action = _FORMAT.read(text)
+    action = _FORMAT.read(whole_text(text, f"{where}: 'text'"))
     return action.text if isinstance(action, Reply) else None

@@ -282,7 +282,10 @@ def _ratio(
     """A bound on the ratio of a pair, with both shown."""
     if pair is None or pair[1] == 0:
         asked = _bound(target, None, at_least, at_most).asked
-        return Target(target, f"x {asked}", "-" if pair is None else f"{pair[0]:.2f} against 0", None)
+        if pair is None:
+            return Target(target, f"x {asked}", "-", None)
+        met = (at_least is not None) if pair[0] > 0 else None  # any number is many times nothing
+        return Target(target, f"x {asked}", f"{pair[0]:.2f} against 0", met)
     value, base = pair
     bound = _bound(target, value / base, at_least, at_most)
     return Target(target, f"x {bound.asked}", f"x {bound.measured} ({base:.2f} -> {value:.2f})", bound.met)

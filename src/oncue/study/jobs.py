@@ -23,7 +23,7 @@ from oncue.files import write_json
 from oncue.policy.engine import Engine
 from oncue.policy.model import load_model
 from oncue.policy.sampling import Sampling
-from oncue.reward.proactive import ProactiveReward
+from oncue.reward.proactive import MAX_SCORE, ProactiveReward
 from oncue.score.judges import make_judge
 from oncue.study.arms import Job, View
 from oncue.train.checkpoint import latest_checkpoint
@@ -95,7 +95,7 @@ def _run_job(folder: Path, job: Job, config: SftConfig | GrpoConfig, cache: Path
         report(f"{job.name}: step {metrics['step']}, {shown} {metrics[shown]:.4f}")
 
     if isinstance(config, GrpoConfig):
-        reward = ProactiveReward(make_judge(config.judge, 4), config.reward)
+        reward = ProactiveReward(make_judge(config.judge, MAX_SCORE), config.reward)
         trained = train_grpo(config, reward, out, resume=True, report=tell)
     else:
         trained = train_sft(config, out, resume=True, report=tell)

@@ -7,7 +7,7 @@ from typing import Any
 
 from oncue.errors import ConfigError
 
-AUTOCAST_DTYPES = ("bfloat16", "float16")
+AUTOCAST_DTYPES = ("bfloat16",)  # float16 would need its losses scaled
 _SEEDS = 2**63  # what torch takes
 
 

@@ -16,6 +16,8 @@ from oncue.types import Episode, Malformed, Reply, Silence
 
 FLAT_SHARE = 0.8  # of groups without spread
 TREND_STEPS = 20
+REWARD_GREW = 0.05  # in so many steps
+PAUC_STOOD = 0.005  # what it must have grown by, of 1, to count as growth
 
 
 def step_metrics(groups: Sequence[Group]) -> dict[str, Any]:
@@ -99,8 +101,8 @@ def warnings_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     if len(rows) >= 2 * TREND_STEPS:
         earlier, later = rows[-2 * TREND_STEPS : -TREND_STEPS], rows[-TREND_STEPS:]
         grown = {name: _mean(later, name) - _mean(earlier, name) for name in ("reward", "reward_pauc")}
-        if grown["reward"] > 0.05 and grown["reward_pauc"] < 0:
-            found.append("the reward grows while PAUC falls: penalties are being dodged rather than replies improved")
+        if grown["reward"] > REWARD_GREW and grown["reward_pauc"] < PAUC_STOOD:
+            found.append("the reward grows and PAUC does not: penalties are being dodged rather than replies improved")
     return found
 
 

@@ -69,6 +69,8 @@ class GrpoConfig:
         require_not_negative(self, "warmup_steps")
         require(self.group_size >= 2, "group_size", "at least 2: members are compared", self.group_size)
         require(self.sampling.temperature > 0, "sampling.temperature", "above 0", self.sampling.temperature)
+        sampling_seed = self.sampling.seed
+        require(sampling_seed == 0, "sampling.seed", "0: all random numbers follow from seed", sampling_seed)
         bias = self.sampling.reply_bias
         require(bias == 0, "sampling.reply_bias", "0: what is trained must be what is sampled", bias)
         fits = self.prompts_per_step % self.updates_per_step == 0

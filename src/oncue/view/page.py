@@ -12,7 +12,7 @@ import numpy as np
 
 from oncue.reward.base import Unscored
 from oncue.reward.pauc import START_MARK, Point, pauc
-from oncue.reward.proactive import TERMS, RewardSettings, pauc_points
+from oncue.reward.proactive import MAX_SCORE, TERMS, RewardSettings, pauc_points, with_predecessors
 from oncue.types import GoldTurn
 from oncue.view.film import Film
 from oncue.view.stored import Member, StoredGroup, StoredRun, StoredStep
@@ -107,7 +107,7 @@ def _group(group: StoredGroup, run: StoredRun, film: Film) -> dict[str, Any]:
 def _member(member: Member, settings: RewardSettings) -> dict[str, Any]:
     rollout = member.rollout
     return {
-        "replies": _replies(member),
+        "replies": _replies(member, settings),
         "silent_s": [time_s for time_s, text in rollout.turns if text is None],
         "malformed": [{"time_s": time_s, "why": why} for time_s, why in member.malformed],
         "stairs": [_stairs(found, rollout.gold[i], settings) | {"gold": i} for i, found in _points(member, settings)],
@@ -119,14 +119,13 @@ def _member(member: Member, settings: RewardSettings) -> dict[str, Any]:
     }
 
 
-def _replies(member: Member) -> list[dict[str, Any]]:
+def _replies(member: Member, settings: RewardSettings) -> list[dict[str, Any]]:
     """Each reply with what a judge gave it: `mark` is its best over the spans it lies in, None without one."""
     coverage, repeated = {}, {}
     if member.judgements is not None:
         coverage, repeated = dict(member.judgements.coverage), dict(member.judgements.repeated)
-    said = {text.strip() for text in member.rollout.previous}
     values = []
-    for reply in member.rollout.replies:
+    for reply, before in with_predecessors(member.rollout, settings):
         marks = [mark for (_, time_s), mark in coverage.items() if time_s == reply.time_s and isinstance(mark, int)]
         values.append(
             {
@@ -134,11 +133,10 @@ def _replies(member: Member) -> list[dict[str, Any]]:
                 "text": reply.text,
                 "inside": any(reply.time_s in gold.span for gold in member.rollout.gold),
                 "mark": max(marks, default=None),
-                "repeated": reply.text in said or repeated.get(reply.time_s) is True,
-                "same_words": reply.text in said,
+                "repeated": reply.text in before or repeated.get(reply.time_s) is True,
+                "same_words": reply.text in before,
             }
         )
-        said.add(reply.text)
     return values
 
 
@@ -155,6 +153,6 @@ def _stairs(found: list[Point | Unscored], gold: GoldTurn, settings: RewardSetti
     steps = [(gold.span.start_s, START_MARK)]
     steps += [(gold.span.start_s + p.offset_s * (1 - settings.omega), float(p.mark)) for p in points]
     return {
-        "pauc": pauc(points, gold.span.duration_s, max_score=4, omega=settings.omega),
+        "pauc": pauc(points, gold.span.duration_s, max_score=MAX_SCORE, omega=settings.omega),
         "steps": [[round(time_s, 3), mark] for time_s, mark in steps],
     }

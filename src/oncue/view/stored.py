@@ -14,6 +14,7 @@ from oncue.errors import ConfigError, DataError
 from oncue.fields import field_of, items_of, json_lines, seconds_of, text_of
 from oncue.reward.base import Judgements
 from oncue.reward.proactive import TERMS, Rollout
+from oncue.score.recorded import judgements_of
 from oncue.score.rollouts import EXPECTED, read_rollouts
 from oncue.train.grpo_settings import GrpoConfig
 from oncue.train.run_dir import RunDirectory
@@ -139,7 +140,10 @@ def _group(name: str, members: Sequence[tuple[str, Mapping[str, Any], Member]]) 
 def _member(rollout: Rollout, row: Mapping[str, Any], where: str) -> Member:
     if not rollout.turns:
         raise DataError(f"{where}: a rollout needs at least one turn")
-    judgements = _judgements(items_of(row, "judgements", where), where) if "judgements" in row else None
+    judgements = None
+    if "judgements" in row:
+        lines = items_of(row, "judgements", where)
+        judgements = judgements_of((f"{where}, judgement {n}", line) for n, line in enumerate(lines, 1))
     terms = {name: _number(row, name, where) for name in TERMS}
     reward, advantage = _number(row, "reward", where), _number(row, "advantage", where)
     malformed = tuple(
@@ -147,24 +151,6 @@ def _member(rollout: Rollout, row: Mapping[str, Any], where: str) -> Member:
         for turn in (items_of(row, "malformed", where) if "malformed" in row else ())
     )
     return Member(rollout, terms, reward, advantage, int(_number(row, "unscored", where)), judgements, malformed)
-
-
-def _judgements(lines: Sequence[Any], where: str) -> Judgements:
-    coverage: dict[tuple[int, float], int] = {}
-    repeated: dict[float, bool] = {}
-    for number, line in enumerate(lines, 1):
-        place = f"{where}, judgement {number}"
-        kind, time_s = field_of(line, "kind", place), seconds_of(line, "time", place)
-        if kind == "repetition":
-            repeated[time_s] = bool(field_of(line, "repeated", place))
-        elif kind == "coverage":
-            level = _number(line, "level", place)
-            if level not in range(1, 6):
-                raise DataError(f"{place}: level must be 1 to 5, got {level:g}")
-            coverage[int(_number(line, "gold_index", place)), time_s] = int(level) - 1
-        else:
-            raise DataError(f"{place}: unknown kind {kind!r:.80}; expected coverage or repetition")
-    return Judgements(coverage, repeated)
 
 
 def _number(row: Any, name: str, where: str) -> float:

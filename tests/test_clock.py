@@ -1,0 +1,30 @@
+"""Laws of the clock: frames and seconds name the same moments, and grid times are those that people write."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from oncue.clock import Clock
+from oncue.types import TimeSpan
+
+
+@pytest.mark.parametrize("interval", ["0.1", "0.2", "0.25", "0.3", "0.7", "1", "2"])
+def test_a_closed_span_that_ends_on_the_grid_holds_its_end(interval: str) -> None:
+    clock = Clock(float(interval))
+    for num_frames in range(1, 2000):
+        written = float(Decimal(interval) * num_frames)
+        time_s = clock.time_of(num_frames)
+        assert time_s in TimeSpan(written, written)
+        assert clock.frames_until(time_s) == clock.first_at_or_after(time_s) == num_frames
+
+
+def test_a_bare_product_would_miss_it() -> None:
+    """Control."""
+    assert 3 * 0.2 not in TimeSpan(0.0, 0.6)
+
+
+def test_intervals_that_no_decimal_writes_stay_on_their_grid() -> None:
+    clock = Clock(1 / 3)
+    assert [clock.frames_until(clock.time_of(n)) for n in range(500)] == list(range(500))
