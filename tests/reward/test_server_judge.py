@@ -223,6 +223,19 @@ def test_little_work_that_failed_altogether_is_told_at_its_end(tmp_path: Path) -
         judge.check_alive()
 
 
+def test_little_work_that_mostly_failed_is_told_at_its_end() -> None:
+    """Few enough for the newest 50 to allow it, too many of these to learn from."""
+    with OpenAIServer(says("4")) as server:
+        judge = judge_on(server)
+        server.faults.extend([Status(404)] * 4)
+        ask(judge, *(mark(str(number)) for number in range(20)))
+        judge.check_alive()  # 4 of 20 are the share that is allowed
+        server.faults.extend([Status(404)] * 4)
+        ask(judge, *(mark(f"more {number}") for number in range(10)))
+        with pytest.raises(JudgeDownError):
+            judge.check_alive()
+
+
 def test_tokens_and_waiting_are_counted() -> None:
     with OpenAIServer(says("maybe", "4")) as server:
         judge = judge_on(server)

@@ -14,14 +14,16 @@ import pytest
 import torch
 
 from oncue.clock import Clock
-from oncue.errors import ConfigError, DataError
+from oncue.errors import ConfigError, DataError, JudgeDownError
 from oncue.policy.engine import Engine, Sampling
 from oncue.policy.model import LoadedModel, load_model
 from oncue.reward.base import Score
 from oncue.reward.judge import ExactJudge
 from oncue.reward.proactive import TERMS, ProactiveReward, Rollout
 from oncue.score.rollouts import read_rollouts
+from oncue.train import grpo as grpo_module
 from oncue.train import policy_trainer
+from oncue.train.checkpoint import latest_checkpoint
 from oncue.train.examples import WorldExamples
 from oncue.train.grpo import GrpoConfig, train_grpo
 from oncue.train.grpo_metrics import rollout_lines, step_metrics, warnings_of
@@ -152,6 +154,37 @@ def test_trainer_and_sampler_agree_at_step_0_and_not_after_it(tiny_model_folder:
     assert first["max_ratio_gap"] <= 1e-4
     assert first["clip_share"] == 0
     assert trainer.update(groups, 1)["max_ratio_gap"] > 1e-2  # control: the weights have moved
+
+
+def test_sampler_and_trainer_compute_in_the_same_type(tiny_model_folder: Path) -> None:
+    """In bfloat16 they agree up to its rounding; a sampler in float32 (the control) is further off."""
+    whole = replace(WARM, top_k=0)  # a token that one of them cuts and the other does not would hide the rest
+    examples = [EXAMPLES.item(i, 0, CLOCK, 1) for i in range(4)]
+    gaps = {}
+    for dtype in (None, torch.bfloat16):
+        loaded = load_model(tiny_model_folder, "cpu")
+        with Engine(loaded, whole, lockstep=True, autocast_dtype=dtype) as engine:
+            groups = scored(asyncio.run(roll_out(engine, examples, 3, (0, 0))))
+        settings = config(tiny_model_folder, autocast_dtype="bfloat16", sampling=whole, prompts_per_step=4)
+        gaps[dtype] = PolicyTrainer(settings, loaded, tiny_model_folder).update(groups, 0)["max_ratio_gap"]
+    assert gaps[torch.bfloat16] < gaps[None]
+    assert gaps[torch.bfloat16] < 0.1
+
+
+def test_the_run_samples_in_the_type_it_trains_in(tiny_model_folder: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    kept: list[torch.dtype] = []
+    roll = grpo_module.roll_out
+
+    async def watched(engine: Engine, *args: Any) -> list[Group]:
+        with engine.open() as session:
+            kept.append(session._open_state().slot.states.dtype)
+        return await roll(engine, *args)
+
+    monkeypatch.setattr(grpo_module, "roll_out", watched)
+    for name in (None, "bfloat16"):
+        settings = config(tiny_model_folder, autocast_dtype=name, num_steps=1)
+        train_grpo(settings, Wordy(), tmp_path / str(name), resume=False, report=lambda _: None)
+    assert kept == [torch.float32, torch.bfloat16]
 
 
 def test_the_rate_stays_after_the_warm_up_unless_told_where_it_ends(tiny_model_folder: Path) -> None:
@@ -312,21 +345,22 @@ def test_killed_and_resumed_is_never_killed(tiny_model_folder: Path, tmp_path: P
 
 
 def test_a_judge_that_is_down_stops_the_run_and_nothing_is_lost(tiny_model_folder: Path, tmp_path: Path) -> None:
-    class Down(Exception):
-        pass
-
     class Fails:
         num_asked = 0
 
         async def __call__(self, episode: Episode) -> Score:
             self.num_asked += 1
-            if self.num_asked > 2 * 3 * 2:  # in the third step
-                raise Down
+            if self.num_asked > 2 * 3 * 3:  # in the fourth step, the third not yet being due to be saved
+                raise JudgeDownError("down")
             return await Wordy()(episode)
 
-    with pytest.raises(Down):
-        train_grpo(config(tiny_model_folder), Fails(), tmp_path / "run", resume=False, report=lambda _: None)
-    final = train_grpo(config(tiny_model_folder), Wordy(), tmp_path / "run", resume=True, report=lambda _: None)
+    settings = config(tiny_model_folder, save_every_steps=2)
+    with pytest.raises(JudgeDownError):
+        train_grpo(settings, Fails(), tmp_path / "run", resume=False, report=lambda _: None)
+    assert latest_checkpoint(tmp_path / "run" / "checkpoints").name == "step_000003"
+    again: list[int] = []
+    final = train_grpo(settings, Wordy(), tmp_path / "run", resume=True, report=lambda m: again.append(m["step"]))
+    assert again == [4]
     assert final.name == "step_000004"
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 4
 

@@ -42,7 +42,8 @@ class Engine:
     `lockstep` makes a step wait until every open session has a turn waiting or being answered, so that who shares a
     forward, and with it the last bits of every result, follows from the sessions alone; for reproducible rollouts. An
     open session that is shown nothing then stops all others: close it.
-    `shapes` runs forwards of few rows at fixed shapes, on a GPU as CUDA graphs.
+    `shapes` runs forwards of few rows at fixed shapes, on a GPU as CUDA graphs. `autocast_dtype`: the type products are
+    computed in, by default that of the weights.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Engine:
         window: Window | None = None,
         lockstep: bool = False,
         shapes: StaticShapes | None = None,
+        autocast_dtype: torch.dtype | None = None,
     ) -> None:
         self.loaded = loaded
         self.sampling = sampling or Sampling()
@@ -61,7 +63,7 @@ class Engine:
         self._max_prefix_tokens = loaded.max_prefix_tokens
         self._window = self._checked(window)
         self._draft = self.renderer.decision.silence_draft if draft else ()
-        self._model = PackedModel(loaded, shapes)
+        self._model = PackedModel(loaded, shapes, autocast_dtype)
         self._pool = self._model.pool
         self._shelf = FrameShelf()
         self._chooser = Chooser(loaded, self.sampling)

@@ -45,11 +45,15 @@ class PackedModel:
     """A loaded model that runs rows of many sessions at once, and the pool their slots come from.
 
     `shapes`: forwards of few rows run at fixed shapes, on a GPU as CUDA graphs (`policy.static`). What DeepStack adds
-    to a model's layers has no fixed shape: such frames go the plain way.
+    to a model's layers has no fixed shape: such frames go the plain way. `autocast_dtype`: products are computed in
+    that type though the weights have another, as a training that does so computes them; keys are kept in it.
     """
 
-    def __init__(self, loaded: LoadedModel, shapes: StaticShapes | None = None) -> None:
+    def __init__(
+        self, loaded: LoadedModel, shapes: StaticShapes | None = None, autocast_dtype: torch.dtype | None = None
+    ) -> None:
         self.device, self.dtype = loaded.device, loaded.dtype
+        self._autocast_dtype, kept_dtype = autocast_dtype, autocast_dtype or loaded.dtype
         self._model: Any = loaded.model
         self._decoder: Any = loaded.model.model.language_model
         self._embed = loaded.model.get_input_embeddings()
@@ -57,7 +61,7 @@ class PackedModel:
         config = loaded.model.config.get_text_config()
         head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self.pool = KVPool(
-            len(self._decoder.layers), config.num_key_value_heads, head_dim, loaded.dtype, loaded.device, shapes
+            len(self._decoder.layers), config.num_key_value_heads, head_dim, kept_dtype, loaded.device, shapes
         )
         self._static: StaticForward | None = None
         if shapes is not None and self.pool.arena is not None:
@@ -77,12 +81,13 @@ class PackedModel:
         of_key = dict(zip(keys, rows, strict=True))
         computed = list(of_key.values())
         frames = [frame for row in computed for frame in row.frames]
-        self._encode(frames)
         for row in rows:
             self.pool.reserve(row.slot, row.slot.length + len(row.ids_L))
-        hidden_TE, starts = self._static_hidden(computed, frames) or self._plain_hidden(computed, frames)
-        read = [int(start) + i for start, row in zip(starts, computed, strict=True) for i in row.read]
-        logits_RV = self._model.lm_head(hidden_TE[read]).float()
+        with self._arithmetic():
+            self._encode(frames)
+            hidden_TE, starts = self._static_hidden(computed, frames) or self._plain_hidden(computed, frames)
+            read = [int(start) + i for start, row in zip(starts, computed, strict=True) for i in row.read]
+            logits_RV = self._model.lm_head(hidden_TE[read]).float()
         if len(computed) < len(rows):
             of_rows = dict(zip(of_key, logits_RV.split([len(row.read) for row in computed]), strict=True))
             logits_RV = torch.cat([of_rows[key] for key in keys])
@@ -93,6 +98,10 @@ class PackedModel:
             if row is not of_key[key]:
                 row.slot.take_over(of_key[key].slot, first=row.slot.length)
         return logits_RV
+
+    def _arithmetic(self) -> torch.autocast:
+        dtype = self._autocast_dtype
+        return torch.autocast(self.device.type, dtype or torch.bfloat16, enabled=dtype is not None)
 
     def _plain_hidden(
         self, rows: Sequence[RowInput], frames: Sequence[ShownFrame]

@@ -26,6 +26,7 @@ from oncue.reward.prompts import PROMPT_VERSION, JudgeQuestion, coverage_questio
 
 T = TypeVar("T")
 
+_FEW = 3  # failures that may be chance, however few questions there were
 _COUNTED = {"stream_options": {"include_usage": True}}
 
 
@@ -104,8 +105,8 @@ class ServerJudge:
     """The judge `model` on the server at `url` (with or without its /v1). `usage` says what it has cost.
 
     `api_key` defaults to the variable OPENAI_API_KEY. Usable from one event loop after the other, never from two at
-    once. Once it is down, it stays down: every question raises JudgeDownError. Raises ConfigError for a `max_score`
-    other than 2 or 4, an address that cannot be one, or a cache that cannot be written.
+    once. Once it is down, it stays down: every question without a kept answer raises JudgeDownError. Raises ConfigError
+    for a `max_score` other than 2 or 4, an address that cannot be one, or a cache that cannot be written.
     """
 
     def __init__(
@@ -144,11 +145,12 @@ class ServerJudge:
         return await self._ask(repeats_question(previous, new))
 
     def check_alive(self) -> None:
-        """For the end of some work: raises JudgeDownError when too many answers failed, or no question since the last
-        call was answered."""
+        """For the end of some work: raises JudgeDownError when too many answers failed, among the newest or among those
+        since the last call, which may be fewer."""
         before, self._checked = self._checked, self.usage
-        num_failed = self.usage.num_failed - before.num_failed
-        if num_failed and num_failed == self.usage.num_asked - before.num_asked:
+        num_failed, num_asked = self.usage.num_failed - before.num_failed, self.usage.num_asked - before.num_asked
+        too_many = num_failed > _FEW and num_failed > self.options.max_failed_share * num_asked
+        if too_many or (num_failed and num_failed == num_asked):
             self._budget.give_up()
         self._budget.check()
 

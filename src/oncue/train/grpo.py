@@ -53,7 +53,8 @@ def train_grpo(
     """Runs or resumes reinforcement learning in the run directory `out`; returns the folder of the final model.
 
     `reward` scores episodes, and `check_judge()` is called once those of a step are scored, before anything is learned
-    from them. What they raise (a judge that is down) stops the run after the last finished step, to be resumed.
+    from them. What they raise (a judge that is down) stops the run after the last finished step, which is saved first,
+    to be resumed there.
     `report(metrics)` is called at every step that is logged. Raises ConfigError, ModelError and DataError as
     `train_sft`, and RunStoppedError when loss or gradient are not finite, or a checkpoint cannot be written.
 
@@ -92,20 +93,32 @@ def _train(
         progress = trainer.load(previous) if previous else Progress(0)
         if ranks.is_first:
             run.trim(progress.step)
-    step, final = progress.step, previous
+    step = saved = progress.step
+    final = previous
     supply = _examples(config, step, ranks)
     places = ranks.deal(range(config.prompts_per_step))
     torch.manual_seed(config.seed)
-    with Engine(trainer.loaded, config.sampling, lockstep=True) as engine, asyncio.Runner() as runner:
+    dtype = getattr(torch, config.autocast_dtype) if config.autocast_dtype else None
+    with (
+        Engine(trainer.loaded, config.sampling, lockstep=True, autocast_dtype=dtype) as engine,
+        asyncio.Runner() as runner,
+    ):
         while step < config.num_steps:
             started_s = time.perf_counter()
-            with trainer.whole_model(), ranks.together():
-                examples = next(supply)
-                check_token_budget(examples, loaded.renderer, config.sampling.max_new_tokens, config.max_tokens)
-                groups = completed(roll_out(engine, examples, config.group_size, (config.seed, step), places), runner)
-                rolled_s = time.perf_counter()
-                groups = completed(_judge_all(groups, reward, config), runner)
-                check_judge()
+            try:
+                with trainer.whole_model(), ranks.together():
+                    examples = next(supply)
+                    check_token_budget(examples, loaded.renderer, config.sampling.max_new_tokens, config.max_tokens)
+                    groups = completed(
+                        roll_out(engine, examples, config.group_size, (config.seed, step), places), runner
+                    )
+                    rolled_s = time.perf_counter()
+                    groups = completed(_judge_all(groups, reward, config), runner)
+                    check_judge()
+            except Exception:  # raised again: nothing was learned in this step, and what was before it is kept
+                if step > saved:
+                    trainer.save(Progress(step), beside_weights)
+                raise
             judged_s = time.perf_counter()
             update = trainer.update(groups, step)
             engine.weights_changed()
@@ -120,7 +133,7 @@ def _train(
                 if ranks.is_first:
                     _record(run, config, step, groups, update | seconds, report)
             if step % config.save_every_steps == 0 or step == config.num_steps:
-                final = trainer.save(Progress(step), beside_weights)
+                final, saved = trainer.save(Progress(step), beside_weights), step
     assert final is not None
     return final, step
 
