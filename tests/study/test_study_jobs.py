@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from oncue.errors import ConfigError, RunStoppedError
 from oncue.policy.sampling import Sampling
@@ -107,6 +108,35 @@ def test_results_of_other_settings_are_refused(ran: Path, tiny_model_folder: Pat
         is_done(ran, other, str(tiny_model_folder))
     with pytest.raises(ConfigError, match="model was"):
         is_done(ran, SFT, "another")
+
+
+def test_results_from_other_weights_are_refused(ran: Path, tiny_model_folder: Path, tmp_path: Path) -> None:
+    """The start of reinforcement learning was trained anew: the same path, and other weights in it."""
+    shutil.copytree(ran, tmp_path / "runs")
+    assert is_done(tmp_path / "runs", RL, str(tiny_model_folder))
+    weights = run_folder(tmp_path / "runs", "sft/0") / "checkpoints" / "step_000002" / "model.safetensors"
+    changed = load_file(weights)
+    next(iter(changed.values())).add_(1)
+    save_file(changed, weights, metadata={"format": "pt"})
+    for look in (is_done, lambda *job: run_job(*job, ran / "cache", lambda _: None)):
+        with pytest.raises(ConfigError, match="begun from other weights"):
+            look(tmp_path / "runs", RL, str(tiny_model_folder))
+
+
+def test_scores_of_another_view_are_made_again(ran: Path, tiny_model_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(ran, tmp_path / "runs")
+    more = replace(RL, arm=replace(RL.arm, views=(replace(VIEW, num_clips=VIEW.num_clips + 1),)))
+    assert not is_done(tmp_path / "runs", more, str(tiny_model_folder))
+    run_job(tmp_path / "runs", more, str(tiny_model_folder), ran / "cache", lambda _: None)
+    scores = json.loads(view_path(tmp_path / "runs", RL, VIEW).read_text())
+    assert scores["policies"]["model"]["n_samples"] == VIEW.num_clips + 1
+
+
+def test_a_start_that_was_stopped_half_way_is_no_start(ran: Path, tiny_model_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(run_folder(ran, "sft/0"), run_folder(tmp_path, "sft/0"))
+    (run_folder(tmp_path, "sft/0") / "README.md").unlink()  # written at the end
+    with pytest.raises(ConfigError, match="rl/0 starts from sft/0, which has not been trained"):
+        run_job(tmp_path, RL, str(tiny_model_folder), tmp_path, lambda _: None)
 
 
 def test_the_folder_of_a_study_may_be_moved_and_called_by_another_name(

@@ -16,6 +16,7 @@ from oncue import cli
 from oncue.errors import JudgeDownError
 from oncue.recipes import grpo_recipe
 from oncue.train import grpo
+from oncue.train.run_dir import alone_in
 
 FAST = (
     *("--num-steps", "2", "--prompts-per-step", "2", "--group-size", "2", "--examples.num-turns", "3", "3"),
@@ -218,3 +219,11 @@ def test_the_mini_settings() -> None:
     assert (config.examples.num_turns, config.examples.history_turns) == ((16, 16), (0, 4))
     assert config.frozen
     assert not config.gradient_checkpointing
+
+
+def test_two_processes_never_work_on_the_same_run(tiny_model_folder: Path, tmp_path: Path, capsys: Any) -> None:
+    """The second would mix its metrics into those of the first, and remove the checkpoint it is writing."""
+    with alone_in(tmp_path / "run"):
+        assert cli.main(words(tiny_model_folder, tmp_path / "run", "--resume", "auto")) == 2
+    assert "another process is at work" in capsys.readouterr().err
+    assert cli.main(words(tiny_model_folder, tmp_path / "run", "--resume", "auto")) == 0

@@ -101,13 +101,14 @@ class TrainCommand:
         Of several processes that train together, the first speaks for all; one that cannot go on says so itself.
         """
         from oncue.train.parallel import Ranks
+        from oncue.train.run_dir import alone_in
 
         is_first = Ranks.of_environment().is_first
         if self.options.dry_run:
             return self._describe() if is_first else 0
         prepare_folder(self.options.out)
         try:
-            with _resumable():
+            with alone_in(self.options.out) if is_first else contextlib.nullcontext(), _resumable():
                 final = self.train()
         except StoppedElsewhereError:
             return 1

@@ -5,14 +5,14 @@ Everything is resumable: a job that was killed goes on at its newest checkpoint,
 
 from __future__ import annotations
 
-import fcntl
+import hashlib
 import json
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from oncue.aio import completed
 from oncue.errors import ConfigError, DataError, RunStoppedError
 from oncue.eval.world import ClipFile, ClipSet, prepare, score_world, watch_world
 from oncue.files import write_json
+from oncue.hub import resolve_model
 from oncue.policy.engine import Engine
 from oncue.policy.model import load_model
 from oncue.policy.sampling import Sampling
@@ -29,7 +30,7 @@ from oncue.study.arms import Job, View
 from oncue.train.checkpoint import latest_checkpoint
 from oncue.train.grpo import train_grpo
 from oncue.train.grpo_settings import GrpoConfig
-from oncue.train.run_dir import RunDirectory
+from oncue.train.run_dir import RunDirectory, alone_in
 from oncue.train.settings import SftConfig
 from oncue.train.sft import train_sft
 
@@ -52,25 +53,53 @@ def view_path(folder: Path, job: Job, view: View) -> Path:
 def is_done(folder: Path, job: Job, start: str) -> bool:
     """Whether a job has been trained and looked at from all sides. `start`: the model that the study starts from.
 
-    Raises ConfigError where it was run with other settings than it would be now.
+    Raises ConfigError where it was run with other settings, or from other weights, than it would be now.
     """
-    if not all(view_path(folder, job, view).exists() for view in job.arm.views):
+    if not all(_is_scored(folder, job, view) for view in job.arm.views):
         return False
     RunDirectory.open(run_folder(folder, job.name), config_of(folder, job, start), resume=True)
+    _check_start(folder, job, start)
     return True
 
 
+def _is_scored(folder: Path, job: Job, view: View) -> bool:
+    """Whether there are scores of a view as it is now; those of another one count for nothing."""
+    return view_path(folder, job, view).exists() and scores_of(folder, job, view).get("view") == asdict(view)
+
+
+def _check_start(folder: Path, job: Job, start: str) -> None:
+    """Keeps in a job's run directory what weights it began with; raises ConfigError where those were others."""
+    out = run_folder(folder, job.name)
+    model = _trained(folder, job) if job.start else resolve_model(start)
+    digest = hashlib.sha256()
+    for path in sorted(model.glob("*.safetensors")):
+        digest.update(path.read_bytes())
+    begun, now = out / "start.json", {"sha256": digest.hexdigest()}
+    if not begun.exists():
+        write_json(begun, now)
+    elif json.loads(begun.read_text("utf-8")) != now:
+        raise ConfigError(f"{out} was begun from other weights than {model} has now; remove it, and it is run again")
+
+
+def _trained(folder: Path, job: Job) -> Path:
+    """The model a job starts from, of another job. Raises ConfigError where that has not been trained to its end."""
+    assert job.start is not None
+    run = RunDirectory(run_folder(folder, job.start))
+    model = latest_checkpoint(run.checkpoints)
+    if model is None or not run.is_finished:
+        raise ConfigError(f"{job.name} starts from {job.start}, which has not been trained in {folder}; run it first")
+    return model
+
+
 def config_of(folder: Path, job: Job, start: str) -> SftConfig | GrpoConfig:
-    """The settings of a job, with the model it starts from. Raises ConfigError where that has not been trained.
+    """The settings of a job, with the model it starts from. Raises ConfigError where that has not been trained whole.
 
     A run that began with the same checkpoint of the study keeps the path it was given then: `folder` may have been
     moved since, or be called by another name.
     """
     if job.start is None:
         return job.arm.config(start, job.seed)
-    before = latest_checkpoint(run_folder(folder, job.start) / "checkpoints")
-    if before is None:
-        raise ConfigError(f"{job.name} starts from {job.start}, which has not been trained in {folder}; run it first")
+    before = _trained(folder, job)
     inside = before.relative_to(folder).parts  # such as sft, seed_0, checkpoints, step_000400
     run = RunDirectory(run_folder(folder, job.name))
     given = run.given_model() if run.has_started() else None
@@ -83,7 +112,8 @@ def run_job(folder: Path, job: Job, start: str, cache: Path, report: Report) -> 
     """Trains a job and scores its views; goes on where it was stopped. Raises as `train_sft` and `train_grpo`, and
     ConfigError where another process is at it."""
     out, config = run_folder(folder, job.name), config_of(folder, job, start)
-    with _alone(out):
+    with alone_in(out):
+        _check_start(folder, job, start)
         _run_job(folder, job, config, cache, report)
 
 
@@ -100,22 +130,10 @@ def _run_job(folder: Path, job: Job, config: SftConfig | GrpoConfig, cache: Path
     else:
         trained = train_sft(config, out, resume=True, report=tell)
     for view in job.arm.views:
-        path = view_path(folder, job, view)
-        if not path.exists():
-            write_json(path, measure(trained, view, cache, config.device))
+        if not _is_scored(folder, job, view):
+            scores = measure(trained, view, cache, config.device)
+            write_json(view_path(folder, job, view), {"view": asdict(view), **scores})
             report(f"{job.name}: {view.name} scored")
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Keeps a second process from the same run, such as one whose parent was killed. The lock goes with the process."""
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConfigError(f"another process is at work in {out}; wait for it, or stop it") from error
-        yield
 
 
 def measure(model: Path, view: View, cache: Path, device: str | None) -> dict[str, Any]:

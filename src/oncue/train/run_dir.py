@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -62,6 +63,15 @@ class RunDirectory:
         """Whether there is anything that starting over would lose."""
         return bool(self.metrics()) or latest_checkpoint(self.checkpoints) is not None
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run has reached its last step."""
+        return self._card.exists()
+
+    @property
+    def _card(self) -> Path:
+        return self.folder / "README.md"
+
     def given_model(self) -> str | None:
         """The model in the settings that the run was started with; None where there is no run."""
         path = self.folder / "config.yaml"
@@ -95,13 +105,28 @@ class RunDirectory:
         shown = "reward" if rows and "reward" in rows[-1] else "loss"  # the loss of a policy says nothing
         last = f"last logged {shown} {rows[-1][shown]:.4f}" if rows else "nothing logged"
         write_text(
-            self.folder / "README.md",
+            self._card,
             f"# {self.folder.name}\n\nTrained with oncue {__version__} from `{config.model}`: {step} steps, {last}.\n\n"
             f"- model: `{final.relative_to(self.folder)}` (Hugging Face format)\n"
             "- settings: `config.yaml`; machine and versions: `env.json`; curves: `report.html`\n"
             + ("- rollouts: `oncue view` with this folder\n\n" if shown == "reward" else "\n")
             + f'Try it: `oncue watch VIDEO --ask "Tell me whenever something appears." --model {final}`\n',
         )
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keeps a second process from the run in `folder`, such as one whose parent was killed. The lock goes with the
+    process. Raises ConfigError where there is one at work."""
+    import fcntl
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(f"another process is at work in {folder}; wait for it, or stop it") from error
+        yield
 
 
 def environment() -> dict[str, Any]:
