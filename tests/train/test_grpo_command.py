@@ -53,9 +53,12 @@ def test_a_progress_line_per_step(tiny_model_folder: Path, tmp_path: Path, capsy
         assert part in lines[0]
 
 
-def test_a_dry_run_writes_nothing(tiny_model_folder: Path, tmp_path: Path, capsys: Any) -> None:
-    assert cli.main(words(tiny_model_folder, tmp_path / "run", "--dry-run")) == 0
+def test_a_dry_run_writes_nothing(tiny_model_folder: Path, tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    server = ("--judge", "openai:watcher@http://localhost:1")
+    assert cli.main(words(tiny_model_folder, tmp_path / "run", "--dry-run", *server)) == 0
     said = capsys.readouterr()
+    assert not (tmp_path / "cache").exists()
     assert "prompts_per_step: 2" in said.out
     assert "8 rollouts in all" in said.err
     assert "0 are over it" in said.err

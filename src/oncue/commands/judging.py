@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,15 +40,17 @@ class JudgeServer:
     """openai: JSON object of more fields for every request, such as {"chat_template_kwargs": {"enable_thinking":
     false}}."""
 
-    def judge(self, spec: str, max_score: int, prefix: str = "--") -> Judge:
+    def judge(self, spec: str, max_score: int, prefix: str = "--", *, keep_answers: bool = True) -> Judge:
         """The judge that `spec` names (`make_judge`). `prefix`: what these flags begin with on the command line.
+        `keep_answers` False leaves the file of answers alone, for a judge that will not be asked.
 
         Raises ConfigError for a spec that names none, for numbers out of range, and for flags that would do nothing.
         """
         from oncue.score.judges import make_judge
 
         if spec.startswith(SERVER):
-            return make_judge(spec, max_score, self._options(prefix))
+            options = self._options(prefix)
+            return make_judge(spec, max_score, options if keep_answers else replace(options, cache=None))
         self.check_unused(spec, prefix)
         return make_judge(spec, max_score)
 

@@ -104,11 +104,11 @@ class TrainGrpo(TrainCommand):
     def plan(self) -> Iterator[str]:
         from oncue.train.grpo_plan import plan_grpo
 
-        self._judge()
+        self._judge(keep_answers=False)
         yield from plan_grpo(self.config)
 
-    def _judge(self) -> Judge:
+    def _judge(self, *, keep_answers: bool = True) -> Judge:
         from oncue.reward.proactive import MAX_SCORE
 
-        judge: Judge = self.options.judge_server.judge(self.config.judge, MAX_SCORE, prefix="--judge-server.")
-        return judge
+        server: JudgeServer = self.options.judge_server
+        return server.judge(self.config.judge, MAX_SCORE, prefix="--judge-server.", keep_answers=keep_answers)
