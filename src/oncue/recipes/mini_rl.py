@@ -30,7 +30,7 @@ def mini_late_sft() -> SftConfig:
     another system message: without them it forgets the names of what it has just seen.
     """
     streams = WorldSource(
-        worlds=_WORLDS, num_turns=(8, 20), mean_gap_s=_MEAN_GAP_S, turn_odds=(0.05, 0.95), pixel_noise=3.0
+        worlds=_WORLDS, num_turns=(8, 20), mean_gap_s=_MEAN_GAP_S, turn_odds=(0.1, 0.9), pixel_noise=3.0
     )
     names = WorldSource(
         worlds={"shapes": 3.0, "footage": 1.0},

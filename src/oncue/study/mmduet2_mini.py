@@ -27,13 +27,6 @@ SAMPLED = View("shapes-sampled", "shapes", temperature=mini_grpo().sampling.temp
 # "Right: yellow triangle " has 23: to share more, two sentences must begin to tell the same kind of event of one thing.
 PREFIX_CHARACTERS = 23
 
-# The start, taught to speak late, often says the same again a turn later, which a model that is to be used does not:
-# here it takes more than the recipe's weight to unlearn it in as few steps.
-REPETITION_WEIGHT = 10.0
-
-# Fewer and slightly larger steps than the recipe's: with 100, the whole would take more than two hours on slow cores.
-RL_STEPS, RL_LEARNING_RATE = 80, 1.2e-4
-
 
 def study_sft(frame_interval_s: float = 1.0) -> Callable[[str, int], SftConfig]:
     """The settings of supervised fine-tuning with a frame every so many seconds; samples stay as long in time."""
@@ -59,22 +52,18 @@ def study_rl(frame_interval_s: float = 1.0, without: str | None = None) -> Calla
         recipe = mini_grpo()
         examples = recipe.examples
         assert isinstance(examples, WorldExamples)
-        weights: dict[str, Any] = {"repetition": REPETITION_WEIGHT}
-        if without is not None:
-            weights[without] = 0.0
+        changes: dict[str, Any] = {} if without is None else {without: 0.0}
         return replace(
             recipe,
             model=model,
             seed=seed,
-            num_steps=RL_STEPS,
-            learning_rate=RL_LEARNING_RATE,
             examples=replace(
                 examples,
                 num_turns=_turns(examples.num_turns, frame_interval_s),
                 history_turns=_turns(examples.history_turns, frame_interval_s),
             ),
             frame_interval_s=frame_interval_s,
-            reward=replace(recipe.reward, prefix_characters=PREFIX_CHARACTERS, **weights),
+            reward=replace(recipe.reward, prefix_characters=PREFIX_CHARACTERS, **changes),
         )
 
     return config
