@@ -173,6 +173,25 @@ def test_a_corrupt_stretch_is_skipped_and_the_rest_watched(
     assert (read[0], read[-1]) == (5, 39)
 
 
+@pytest.mark.parametrize("kind", ["slower.ts", "gaps.ts", "alpha8.webm", "alpha9.webm"])
+def test_a_sound_file_is_not_taken_for_a_damaged_one(kind: str, tmp_path: Path) -> None:
+    """Rates that vary in a transport stream, and pictures beside which an alpha channel is stored."""
+    times_ms = {
+        "slower.ts": [*range(0, 2000, 40), *range(2000, 6000, 80)],
+        "gaps.ts": [40 * i for i in range(150) if i % 9 not in (3, 4)],
+    }.get(kind, [100 * i for i in range(60)])
+    if kind.endswith(".webm"):
+        codec = "libvpx" if kind == "alpha8.webm" else "libvpx-vp9"
+        options = {"auto-alt-ref": "0", "b": "1M", "deadline": "realtime"}
+        make_clip(tmp_path / kind, times_ms=times_ms, codec=codec, options=options, pix_fmt="yuva420p")
+    else:
+        make_clip(tmp_path / kind, times_ms=times_ms, size=(240, 320), options={"bf": "0", "crf": "10"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CorruptStretchWarning)
+        shown = [number_of(frame_to_rgb(frame)) for _, frame in decode(tmp_path / kind)]
+    assert shown == list(range(len(times_ms)))
+
+
 def test_an_unguarded_decoder_shows_smeared_pictures(clip_of: Callable[[str], Path], tmp_path: Path) -> None:
     """The damage of the test above is real: read without care, the same file shows wrong pictures or fails."""
     path = overwrite(clip_of("h264.mp4"), 15, 18, tmp_path / "bad.mp4")

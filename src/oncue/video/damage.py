@@ -15,6 +15,8 @@ RESYNC_LIMIT_S = 10.0  # a stream without key frames heals by itself in this tim
 MAX_REFUSED = 600  # packets to wait for a key packet
 MAX_UNSEEN_BYTES = 512  # between two blocks of a sound file: the heads of a block and a cluster, less than 50
 AVI_CHUNK_HEAD_BYTES = 8
+TS_PART_BYTES, TS_PAYLOAD_BYTES = 188, 184  # of a transport stream packet: with its head, and without
+MAX_UNSEEN_TS_PARTS = 5  # tables between two frames; commonly three
 
 
 class Damage:
@@ -79,9 +81,10 @@ class Damage:
 class LostBytes:
     """Finds stretches of a file that its reader skipped without a word, by the positions of the packets.
 
-    Matroska: bytes between two blocks belong to no packet. MPEG-TS: so it is too where decoding times jump (padding is
-    allowed). AVI: a packet does not come when the index of the file says; AVI packets are timed by counting, so all
-    that follow are set to the time of the index.
+    Matroska: bytes between two blocks belong to no packet. AVI: a packet does not come when the index of the file says;
+    AVI packets are timed by counting, so all that follow are set to the time of the index. MPEG-TS: decoding times jump
+    and there are more bytes than tables of contents take; either alone is nothing, since rates vary and padding is
+    allowed.
     """
 
     def __init__(self, container_name: str, stream: VideoStream) -> None:
@@ -90,6 +93,7 @@ class LostBytes:
         self._due_dts: int | None = None
         self._index = stream.index_entries if container_name == "avi" else ()
         self._stream_index = stream.index
+        self._at: int | None = None
         self._end: int | None = None
         self._num_passed = 0
         self._shift = 0
@@ -98,19 +102,31 @@ class LostBytes:
         """Whether something was skipped between the packets before and this one, whose times are set right."""
         if packet.pos is None or packet.pos < 0:
             return False
-        unseen = self._end is not None and packet.pos - self._end > MAX_UNSEEN_BYTES
-        self._end = max(self._end or 0, packet.pos + packet.size)
         if self._matroska:
-            return unseen
+            return self._behind_unseen(packet)
+        if self._mpegts:
+            return self._behind_ts_gap(packet)
+        return packet.stream_index == self._stream_index and self._behind_index(packet)
+
+    def _behind_unseen(self, packet: Packet) -> bool:
+        """Frames of one block (lacing) all have its position; an alpha channel stands in a block beside its picture."""
+        same_block = self._end is not None and packet.pos == self._at
+        unseen = self._end is not None and not same_block and packet.pos - self._end > MAX_UNSEEN_BYTES
+        size = packet.size + sum(data.data_size for data in packet.iter_sidedata())
+        begin = self._end if same_block and self._end is not None else max(self._end or 0, packet.pos)
+        self._at, self._end = packet.pos, begin + size
+        return unseen
+
+    def _behind_ts_gap(self, packet: Packet) -> bool:
+        """Packets of several streams are mixed, so where one ends is where all before it would have room."""
+        end, num_parts = self._end, -(-packet.size // TS_PAYLOAD_BYTES)
+        self._end = max(end or 0, packet.pos) + num_parts * TS_PART_BYTES
         if packet.stream_index != self._stream_index:
             return False
-        return self._jumps(packet) and unseen if self._mpegts else self._behind_index(packet)
-
-    def _jumps(self, packet: Packet) -> bool:
         jumps = self._due_dts is not None and packet.dts is not None and packet.dts > self._due_dts
         if packet.dts is not None:
             self._due_dts = packet.dts + 3 * (packet.duration or 0) // 2
-        return jumps
+        return jumps and end is not None and packet.pos - end > MAX_UNSEEN_TS_PARTS * TS_PART_BYTES
 
     def _behind_index(self, packet: Packet) -> bool:
         index, chunk = self._index, packet.pos - AVI_CHUNK_HEAD_BYTES
