@@ -120,6 +120,30 @@ def test_sessions_killed_at_random_leave_nothing_and_disturb_nobody(tiny_loaded:
     assert (engine.num_open, engine.num_slots_taken) == (0, 0)
 
 
+@pytest.mark.parametrize("way", ["cancelled", "timed out", "error elsewhere"])
+def test_an_event_loop_that_ends_in_the_middle_of_a_step_leaves_no_slot(tiny_loaded: LoadedModel, way: str) -> None:
+    engine = Engine(tiny_loaded, SHORT)
+    turns = shown(2)
+
+    async def ends() -> None:
+        session = engine.open()
+        task = asyncio.create_task(session.respond(turns[0]))
+        await asyncio.sleep(0.003)
+        if way == "error elsewhere":
+            raise ZeroDivisionError
+        if way == "cancelled":
+            task.cancel()
+            return
+        await asyncio.wait_for(task, 0.001)
+
+    for _ in range(4):
+        with contextlib.suppress(TimeoutError, ZeroDivisionError):
+            asyncio.run(ends())
+    assert (engine.num_open, engine.num_slots_taken) == (0, 0)
+    again = [[answer.token_ids for answer in say(each, turns)[0]] for each in (engine, Engine(tiny_loaded, SHORT))]
+    assert again[0] == again[1]  # and it goes on
+
+
 def test_a_fork_goes_on_as_its_parent_would(tiny_loaded: LoadedModel) -> None:
     turns = shown(12)
     expected, _ = say(Engine(tiny_loaded, WARM), turns, 4)

@@ -166,17 +166,43 @@ class Engine:
 
     async def _serve(self) -> None:
         """Step until nobody waits and nobody speaks."""
-        loop = asyncio.get_running_loop()
-        while self._queue or self._answers:
-            await self._others_arrive()
-            taken, self._queue = self._queue, []
+        try:
+            while self._queue or self._answers:
+                await self._others_arrive()
+                taken, self._queue = self._queue, []
+                await self._stepped(taken, asyncio.get_running_loop())
+        except asyncio.CancelledError:  # the event loop ends, and with it everybody who waits
+            left, self._queue = self._queue, []
+            self._give_up(left, RuntimeError(_CLOSED))
+            raise
+
+    async def _stepped(self, taken: Sequence[Waiting], loop: asyncio.AbstractEventLoop) -> None:
+        """One step in the worker thread, and its outcomes delivered, though the event loop may be ending."""
+        loop_ends: asyncio.CancelledError | None = None
+        try:
+            step = self._thread.submit(self._step, taken, loop)
             try:
-                outcomes = await loop.run_in_executor(self._thread, self._step, taken, loop)
-            except Exception as error:  # closed in the meantime, or a defect of ours: nobody may wait for ever
-                outcomes = [Outcome(w, error) for w in taken] + [failed(a, error) for a in self._answers]
-                self._answers = []
-            for outcome in outcomes:
-                self._deliver(outcome)
+                await asyncio.shield(asyncio.wrap_future(step))
+            except asyncio.CancelledError as ends:
+                loop_ends = ends
+            outcomes = step.result()  # a step is not stopped half-way
+        except Exception as error:  # closed in the meantime, or a defect of ours: nobody may wait for ever
+            self._give_up(taken, error)
+            return
+        for outcome in outcomes:
+            self._deliver(outcome)
+        if loop_ends is not None:
+            raise loop_ends
+
+    def _give_up(self, taken: Sequence[Waiting], error: Exception) -> None:
+        """Tell `taken`, and whoever is being answered, of `error`, each once."""
+        answers, self._answers = self._answers, []
+        begun = {id(answer.waiting) for answer in answers}
+        for outcome in [failed(answer, error) for answer in answers]:
+            self._deliver(outcome)
+        for waiting in taken:
+            if id(waiting) not in begun:
+                self._deliver(Outcome(waiting, error))
 
     def _deliver(self, outcome: Outcome) -> None:
         """Hand a turn's outcome to whoever waits; its session may be used, or let go, from here on."""
