@@ -6,10 +6,12 @@ import asyncio
 import json
 
 import pytest
+import torch
 
 from oncue.bench.soak import SoakCounts, SoakSettings, soak
 from oncue.cli import main
 from oncue.policy.engine import Engine
+from oncue.policy.forward import PackedModel, RowInput
 from oncue.policy.model import LoadedModel
 from oncue.policy.session import SessionState
 
@@ -50,6 +52,39 @@ def test_an_engine_that_forgets_its_past_is_seen(tiny_loaded: LoadedModel, monke
 
     monkeypatch.setattr(Engine, "submit", forgetful)
     assert run(tiny_loaded).num_wrong > 0
+
+
+def test_an_engine_that_fails_now_and_then_is_seen(tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    forward = PackedModel.forward
+    calls = iter(range(10**9))
+
+    def failing(self: PackedModel, rows: list[RowInput]) -> torch.Tensor:
+        if self.pool.num_taken > 1 and next(calls) % 9 == 0:  # alone it is sound
+            raise RuntimeError("CUDA error: as torch says it")
+        return forward(self, rows)
+
+    monkeypatch.setattr(PackedModel, "forward", failing)
+    counts = run(tiny_loaded)
+    assert counts.num_failed > 0
+    assert not counts.is_sound
+
+
+def test_the_default_model_says_enough_to_show_what_goes_wrong(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Control of the command as it is: everybody's past is wiped out before every turn but the first."""
+    submit = Engine.submit
+
+    async def forgetful(self: Engine, state: SessionState, observed: object) -> object:
+        if self.num_open > 1:
+            state.slot.states[:, :, :, : state.slot.length] = 0
+        return await submit(self, state, observed)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Engine, "submit", forgetful)
+    assert main(["bench", "soak", "--minutes", "0.05", "--sessions", "6", "--json"]) == 1
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["num_answers"] > 10
+    assert figures["num_wrong"] > 0
 
 
 def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:

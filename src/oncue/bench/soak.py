@@ -7,7 +7,6 @@ video watched alone, turn by turn, up to where it was stopped.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -45,15 +44,24 @@ class SoakSettings:
 @dataclass(slots=True)
 class SoakCounts:
     """What happened: sessions by fate, turns answered, those that differ from the session alone, those that
-    were never answered, and what was still held after the last session had gone."""
+    failed by no doing of ours, those that were never answered, and what was still held after the last session had gone.
+    `num_answers`: how many different ones there were to compare with."""
 
     fates: Counter[Fate] = field(default_factory=Counter)
     num_turns: int = 0
+    num_answers: int = 0
     num_wrong: int = 0
+    num_failed: int = 0
     num_stuck: int = 0
     num_slots_left: int = 0
     num_sessions_left: int = 0
     rss_growth_pct: float = 0.0
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing went wrong, and something could have been seen to."""
+        bad = self.num_wrong + self.num_failed + self.num_stuck + self.num_slots_left + self.num_sessions_left
+        return not bad and self.num_answers > 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +79,7 @@ async def soak(loaded: LoadedModel, settings: SoakSettings, seed: int) -> SoakCo
     sampling = Sampling(max_new_tokens=settings.max_new_tokens)
     with Engine(loaded, sampling, draft=False) as alone:
         streams = [await _stream(alone, settings, seed + i, bounded=i % 2 == 1) for i in range(settings.num_videos)]
+    counts.num_answers = len({answer for stream in streams for answer in stream.expected})
     with Engine(loaded, sampling) as engine:
         ends_s = time.monotonic() + settings.duration_s
         memory = asyncio.create_task(_watch_memory(settings.duration_s))
@@ -120,12 +129,13 @@ async def _turn(
     if fate == "dropped":  # the caller is gone: nobody awaits the task any more
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return
-    with contextlib.suppress(asyncio.CancelledError, RuntimeError):
-        try:
-            answer = await asyncio.wait_for(task, STUCK_S)
-        except TimeoutError:
-            counts.num_stuck += 1
-            return
+    try:
+        answer = await asyncio.wait_for(task, STUCK_S)
+    except TimeoutError:
+        counts.num_stuck += 1
+    except (asyncio.CancelledError, RuntimeError):  # torch's errors are RuntimeErrors, too
+        counts.num_failed += fate not in ("cancelled", "closed")
+    else:
         counts.num_turns += 1
         counts.num_wrong += answer.token_ids != stream.expected[k]
 
