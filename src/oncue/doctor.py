@@ -22,7 +22,7 @@ from oncue.types import EnvTurn, FrameBatch, Malformed, Silence
 FINE, NOTED, FAILED = "ok", "warn", "FAIL"
 
 _DISTRIBUTIONS = ("torch", "transformers", "tokenizers", "av", "numpy", "pillow", "huggingface_hub")
-_CODECS = {"h264": "H.264", "hevc": "HEVC", "av1": "AV1", "vp8": "VP8", "vp9": "VP9", "mpeg4": "MPEG-4"}
+_CODECS = {"h264": "H.264", "hevc": "HEVC", "libdav1d": "AV1", "vp8": "VP8", "vp9": "VP9", "mpeg4": "MPEG-4"}
 _REINSTALL = "reinstall with: pip install --force-reinstall oncue"
 
 

@@ -25,6 +25,11 @@ _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
 
 
+def name_or_bundled(model: str | None) -> str:
+    """The name a command was given, or that of the bundled model where it was given none; an empty one is a name."""
+    return BUNDLED_NAME if model is None else model
+
+
 def resolve_model(name: str | Path, *, weights: bool = True) -> Path:
     """The folder of a model; a hub id is taken from the local cache, else fetched: without its weights if not wanted.
 
@@ -34,6 +39,8 @@ def resolve_model(name: str | Path, *, weights: bool = True) -> Path:
         if not bundled.is_dir():
             raise ModelError(f"a model that ships with oncue is missing from {bundled}; reinstall the package")
         return bundled
+    if name == "":
+        raise ModelError(f"the name of the model is empty; give a folder, a hub id (owner/name) or {BUNDLED_NAME!r}")
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder
@@ -51,7 +58,7 @@ def read_object(path: Path) -> dict[str, Any]:
     """A JSON object of a model folder. Raises ModelError for a file that holds none."""
     try:
         value = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} cannot be read as JSON ({error}); download the model folder again") from error
     if not isinstance(value, dict):
         raise ModelError(f"{path} must hold a JSON object, got a {type(value).__name__}; download it again")

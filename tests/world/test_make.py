@@ -75,3 +75,15 @@ def test_fewer_clips_lose_no_gold_and_more_add_to_it(tmp_path):
     (tmp_path / "world.json").write_text("{}")
     with pytest.raises(ConfigError, match="is broken"):
         make_world(tmp_path, count=1)
+
+
+def test_a_folder_that_was_stopped_half_way_takes_no_other_world(tmp_path):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_world(tmp_path, world="shapes", count=3, on_clip=stop)
+    with pytest.raises(ConfigError, match="another folder"):
+        make_world(tmp_path, world="footage", count=1)
+    make_world(tmp_path, world="shapes", count=1)  # it goes on, and lists what there is
+    assert len(load_gold(tmp_path / "annotations.json")) == len(list((tmp_path / "videos").iterdir())) == 1

@@ -16,7 +16,7 @@ from oncue.aio import completed
 from oncue.commands.progress import Progress
 from oncue.errors import ConfigError
 from oncue.files import prepare_folder, write_json
-from oncue.hub import BUNDLED_NAME
+from oncue.hub import name_or_bundled
 from oncue.startup import loading
 from oncue.watch.ask import check_untimed
 
@@ -98,7 +98,7 @@ class EvalClips:
             prepare_folder(self.out)
         with ExitStack() as closing:
             server = self._server(items)
-            model = server.model if server else self.model or BUNDLED_NAME
+            model = server.model if server else name_or_bundled(self.model)
             open_session = self._sessions(closing) if server is None else lambda _: server.open()
             with Progress(f"tuning on {self.tune_world}", self.tune_clips) as progress:
                 tuned = tune_on_world(self.tune_world, self.tune_clips, progress.step)
@@ -123,7 +123,7 @@ class EvalClips:
             from oncue.policy.model import load_model
 
             sampling = Sampling(**self._sampling())
-            loaded = load_model(self.model or BUNDLED_NAME, self.device, self.dtype, max_pixels=self.max_pixels)
+            loaded = load_model(name_or_bundled(self.model), self.device, self.dtype, max_pixels=self.max_pixels)
         engine = closing.enter_context(Engine(loaded, sampling))
         return lambda _: engine.open()
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from oncue.aio import completed
 from oncue.commands.progress import Progress
 from oncue.files import prepare_folder, user_cache, write_json, write_text
-from oncue.hub import BUNDLED_NAME
+from oncue.hub import name_or_bundled
 from oncue.startup import loading
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class EvalWorld:
             prepare_folder(self.out)
         with ExitStack() as closing:
             server = self._server()
-            model = server.model if server else self.model or BUNDLED_NAME
+            model = server.model if server else name_or_bundled(self.model)
             check_model_name(model)
             open_session = self._sessions(closing) if server is None else lambda _: server.open()
             with Progress("making clips", clips.limit) as progress:
@@ -127,7 +127,7 @@ class EvalWorld:
             from oncue.policy.model import load_model
 
             sampling = Sampling(seed=self.seed, **self._sampling())
-            loaded = load_model(self.model or BUNDLED_NAME, self.device, self.dtype, max_pixels=self.max_pixels)
+            loaded = load_model(name_or_bundled(self.model), self.device, self.dtype, max_pixels=self.max_pixels)
         engine = closing.enter_context(Engine(loaded, sampling))
         return lambda clip: engine.open(seed=(self.seed << 32) + clip.index)  # whoever else is being watched
 

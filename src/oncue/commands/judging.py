@@ -66,7 +66,7 @@ class JudgeServer:
 
         try:
             more = json.loads(self.request_fields)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigError(f"{prefix}request-fields is not JSON ({error}); expected an object of fields") from error
         if not isinstance(more, dict):
             raise ConfigError(f"{prefix}request-fields must be a JSON object, got {self.request_fields!r:.80}")

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import tyro
 
 from oncue.errors import ConfigError
-from oncue.hub import BUNDLED_NAME
+from oncue.hub import name_or_bundled
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Render:
                 raise ConfigError(f"--{name.replace('_', '-')} is for token ids; leave it out, or add --ids")
         show_dialogue(
             self.dialogue,
-            model=self.model or BUNDLED_NAME,
+            model=name_or_bundled(self.model),
             mask=self.mask,
             ids=self.ids,
             out=sys.stdout,

@@ -17,7 +17,7 @@ from oncue.clock import Clock
 from oncue.commands.annotated import annotated_task
 from oncue.errors import ConfigError, InputError
 from oncue.files import prepare_folder, printable
-from oncue.hub import BUNDLED_NAME
+from oncue.hub import name_or_bundled
 from oncue.policy.unchanged import SkipUnchanged, check_threshold
 from oncue.startup import loading
 from oncue.types import FrameSource, GoldTurn, PolicySession, Question, StopReason, Task
@@ -206,7 +206,7 @@ class Watch:
             seed=self.seed,
             reply_bias=self.reply_bias,
         )
-        loaded = load_model(self.model or BUNDLED_NAME, self.device, self.dtype, max_pixels=self.max_pixels)
+        loaded = load_model(name_or_bundled(self.model), self.device, self.dtype, max_pixels=self.max_pixels)
         bound = self.context_tokens or (min(ENDLESS_CONTEXT_TOKENS, loaded.max_prefix_tokens) if endless else None)
         window = None if bound is None else Window(bound)
         if self.cuda_graphs and loaded.device.type != "cuda":
@@ -251,7 +251,7 @@ class _Run:
         self.started = time.perf_counter()
         self.load_s = 0.0
         self.video_s: float | None = None
-        self.model = flags.model or BUNDLED_NAME
+        self.model = name_or_bundled(flags.model)
         self.filter: SkipUnchanged | None = None
         self.paced: Paced | None = None
 

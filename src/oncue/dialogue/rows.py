@@ -13,6 +13,7 @@ from typing import Any
 
 from oncue.dialogue.frames import locate
 from oncue.errors import DialogueError
+from oncue.fields import whole_text
 from oncue.render.markup import FRAME_TEXT
 from oncue.types import Dialogue, DialogueTurn
 
@@ -76,7 +77,7 @@ def _values(path: Path) -> Iterator[tuple[int, Any]]:
 def _decode(text: str, where: str) -> Any:
     try:
         return json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also for numbers too long and values too deep
         raise DialogueError(
             f"{where} is not valid JSON: {error}; expected an object with messages (several, one per line: name the "
             "file .jsonl)"
@@ -112,6 +113,7 @@ def _turn(message: Any, where: str) -> tuple[DialogueTurn, bool]:
         raise DialogueError(f"{where}: unknown role {role!r}; expected one of {', '.join(_ROLES)}")
     if not isinstance(content, str):
         raise DialogueError(f"{where}: content must be a string, got {type(content).__name__}")
+    whole_text(content, f"{where}: content")
     if loss is not None and (not isinstance(loss, bool) or (loss and role != "assistant")):
         raise DialogueError(f"{where}: loss must be true or false, true only for assistant messages, got {loss!r}")
     num_frames, text = 0, content

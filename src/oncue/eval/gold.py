@@ -38,7 +38,7 @@ def load_gold(path: str | Path) -> list[GoldSample]:
         rows = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read gold file {path}: {error}") from error
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also for numbers too long and values too deep
         raise DataError(f"gold file {path} is not JSON: {error}") from error
     if not isinstance(rows, list) or not rows:
         raise DataError(f"gold file {path} must hold a non-empty list of rows, got {type(rows).__name__}")

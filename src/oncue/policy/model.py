@@ -24,6 +24,14 @@ _MODEL_CLASSES = {
     "qwen2_5_vl": "Qwen2_5_VLForConditionalGeneration",
     "qwen3_vl": "Qwen3VLForConditionalGeneration",
 }
+_LOADING_ERRORS = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    KeyError,
+    TypeError,
+    AttributeError,
+)  # as transformers raises them
 _ROPE_BY_LENGTH = ("dynamic", "longrope")
 _DTYPES = ("float32", "bfloat16", "float16")
 
@@ -92,7 +100,7 @@ def check_folder(folder: Path) -> dict[str, Any]:
         raise ModelError(f"{folder} is no model folder: it has no config.json; give a folder in Hugging Face format")
     config = read_object(path)
     architecture = config.get("model_type")
-    if architecture not in _MODEL_CLASSES:
+    if not isinstance(architecture, str) or architecture not in _MODEL_CLASSES:
         raise ModelError(
             f"{folder} holds a model of type {architecture!r}; expected one of {', '.join(_MODEL_CLASSES)}"
         )
@@ -110,9 +118,14 @@ def check_folder(folder: Path) -> dict[str, Any]:
 def _check_attention(folder: Path, config: dict[str, Any]) -> None:
     """Refuses what a carried cache would not compute as the model does: a window, positions scaled by the length."""
     text = config.get("text_config") or config  # older folders have no section for the language model
+    rope = text.get("rope_parameters") or text.get("rope_scaling") or {} if isinstance(text, dict) else {}
+    for name, section in (("text_config", text), ("vision_config", config.get("vision_config") or {}), ("rope", rope)):
+        if not isinstance(section, dict):
+            raise ModelError(
+                f"{folder / 'config.json'}: {name} must be an object, got {section!r:.80}; download the folder again"
+            )
     if text.get("use_sliding_window"):
         raise ModelError(f"{folder} uses sliding-window attention; expected a model in which every layer sees all")
-    rope = text.get("rope_parameters") or text.get("rope_scaling") or {}
     kind = rope.get("rope_type", rope.get("type"))
     if kind in _ROPE_BY_LENGTH:
         raise ModelError(
@@ -152,6 +165,7 @@ def pick_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.d
 
 def _load_weights(folder: Path, architecture: str, dtype: torch.dtype) -> Any:
     """The model on the CPU. Raises ModelError for unreadable, missing or ill-fitting weights (never random ones)."""
+    from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
     from transformers.utils import logging
 
@@ -162,7 +176,7 @@ def _load_weights(folder: Path, architecture: str, dtype: torch.dtype) -> Any:
         model, report = model_class(architecture).from_pretrained(
             folder, dtype=dtype, attn_implementation="sdpa", local_files_only=True, output_loading_info=True
         )
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+    except (*_LOADING_ERRORS, StrictDataclassError, SafetensorError) as error:
         raise ModelError(
             f"the model in {folder} cannot be loaded ({type(error).__name__}: {_first_line(error)}); "
             "config.json and weights must be those of one complete checkpoint"

@@ -113,6 +113,8 @@ class FrameProcessor:
         """
         settings = _read_settings(Path(folder))
         size = settings.get("size") or {}
+        if not isinstance(size, dict):
+            raise ModelError(f"{folder}: the size of images must be an object, got {size!r:.80}; download it again")
         least = settings.get("min_pixels") or size.get("shortest_edge") or size.get("min_pixels")
         most = settings.get("max_pixels") or size.get("longest_edge") or size.get("max_pixels")
         for switch in ("do_resize", "do_rescale", "do_normalize"):

@@ -47,8 +47,10 @@ def make_world(
     if count < 1:
         raise ConfigError(f"count must be at least 1, got {count}")
     made = {"world": world, "split": split, "seed": seed, "version": __version__}
-    num_kept = max(count, _claim(folder, made))
+    num_there = _claim(folder, made)
+    num_kept = max(count, num_there)
     (folder / "videos").mkdir(parents=True, exist_ok=True)
+    write_json(folder / "world.json", {**made, "count": num_there})  # whatever stops this, the folder is this world's
     clips = [make_clip(world, split, index, seed=seed) for index in range(num_kept)]
     for clip in clips[:count]:
         path = video_path(folder, clip)
