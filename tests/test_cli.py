@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 from oncue import cli
-from oncue.commands.watch import Watch, source_name
+from oncue.commands.watch import Watch
 from oncue.errors import VideoError
 from oncue.policy.scripted import ScriptedPolicy
+from oncue.video.opening import open_video, source_name
 from oncue.video.source import PushSource
 from oncue.video.writer import write_video
 
@@ -272,6 +273,10 @@ def test_a_reader_that_leaves_early_is_no_error(clip) -> None:
 def test_a_password_in_an_address_is_not_shown() -> None:
     assert source_name("rtsp://me:secret@cam.local/live?a=b@c") == "rtsp://cam.local/live?a=b@c"
     assert source_name("some/file@home.mp4") == "some/file@home.mp4"
+    with pytest.raises(VideoError) as told:
+        open_video("rtsp://me:secret@127.0.0.1:1/live")
+    assert "rtsp://127.0.0.1:1/live" in str(told.value)
+    assert "secret" not in str(told.value)
 
 
 @pytest.mark.usefixtures("scripted")

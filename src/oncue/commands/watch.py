@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from collections.abc import Sequence
@@ -16,11 +15,12 @@ import tyro
 from oncue.clock import Clock
 from oncue.commands.annotated import annotated_task
 from oncue.errors import ConfigError, InputError
-from oncue.files import prepare_folder, printable
+from oncue.files import prepare_folder
 from oncue.hub import name_or_bundled
 from oncue.policy.unchanged import SkipUnchanged, check_threshold
 from oncue.startup import loading
 from oncue.types import FrameSource, GoldTurn, PolicySession, Question, StopReason, Task
+from oncue.video.opening import source_name
 from oncue.watch.ask import parse_questions
 from oncue.watch.export import write_exports
 from oncue.watch.live import JsonLines, Lines
@@ -293,8 +293,3 @@ class _Run:
             title = name.rsplit("/", 1)[-1] or name
             write_exports(self.flags.out, watched, to_page(watched, title=title, gold=self.gold))
         return watched
-
-
-def source_name(source: str) -> str:
-    """The source as it may be shown: as text, without the password that a camera's address may hold."""
-    return re.sub(r"(?<=://)[^/@\s]+@", "", printable(source))

@@ -15,7 +15,7 @@ import numpy as np
 
 from oncue.errors import CorruptStretchWarning, VideoError
 from oncue.video.damage import Damage, LostBytes
-from oncue.video.opening import NUM_THREADS, is_url, open_video
+from oncue.video.opening import NUM_THREADS, is_url, open_video, source_name
 from oncue.video.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -75,7 +75,9 @@ class Decoder:
                 yield time_s, frame
         if not self.num_frames:
             why = f" ({self._last_error})" if self._last_error else ""
-            raise VideoError(f"{self.spec} holds no frame that can be decoded{why}; expected a video that FFmpeg plays")
+            raise VideoError(
+                f"{source_name(self.spec)} holds no frame that can be decoded{why}; expected a video that FFmpeg plays"
+            )
         self._finish()
 
     def _finish(self) -> None:
@@ -169,7 +171,7 @@ class Decoder:
             self._damage.note_sent(packet)
 
     def _warn(self, start_s: float, end_s: float, what: str = "cannot be decoded and was skipped") -> None:
-        text = f"{self.spec}: the stretch from {min(start_s, end_s):.2f} s to {end_s:.2f} s {what}"
+        text = f"{source_name(self.spec)}: the stretch from {min(start_s, end_s):.2f} s to {end_s:.2f} s {what}"
         warnings.warn(text, CorruptStretchWarning, stacklevel=2)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oncue.errors import VideoError
+from oncue.files import printable
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -23,6 +25,11 @@ def is_url(spec: str | Path) -> bool:
     return isinstance(spec, str) and "://" in spec and not spec.startswith("file://")
 
 
+def source_name(source: str | Path) -> str:
+    """The source as it may be shown: as text, without the password that a camera's address may hold."""
+    return re.sub(r"(?<=://)[^/@\s]+@", "", printable(str(source)))
+
+
 def open_video(spec: str | Path) -> tuple[InputContainer, VideoStream]:
     """The open container of a file or URL and its video track, ready to decode. The caller closes the container.
 
@@ -36,9 +43,11 @@ def open_video(spec: str | Path) -> tuple[InputContainer, VideoStream]:
     try:
         container = av.open(name, options=options, timeout=timeout, metadata_errors="replace")
     except av.FFmpegError as error:
-        raise VideoError(f"{spec} cannot be opened as a video: {error.strerror}. {_advice(url)}") from error
+        raise VideoError(
+            f"{source_name(spec)} cannot be opened as a video: {error.strerror}. {_advice(url)}"
+        ) from error
     try:
-        return container, _track(container, spec)
+        return container, _track(container, source_name(spec))
     except VideoError:
         container.close()
         raise
@@ -78,7 +87,7 @@ def _url_options(url: str) -> dict[str, str]:
     return {}
 
 
-def _track(container: Any, spec: str | Path) -> VideoStream:
+def _track(container: Any, spec: str) -> VideoStream:
     from av.stream import Disposition
 
     if container.format.name in TEXT_FORMATS:
