@@ -49,7 +49,7 @@ def test_a_folder_where_a_page_should_be(clip, tmp_path, capsys, monkeypatch) ->
     monkeypatch.setattr(Watch, "_session", lambda _, **__: TalkPolicy("Hm."))
     (tmp_path / "index.html").mkdir()
     assert cli.main(["watch", str(clip), "--ask", "hi", "--out", str(tmp_path)]) == 2
-    assert f"cannot use {tmp_path / 'index.html'} (Is a directory)" in complaint(capsys)
+    assert f"{tmp_path / 'index.html'} is there and is no file" in complaint(capsys)
     assert (tmp_path / "replies.jsonl").is_file()  # what can be kept is
 
 
