@@ -113,8 +113,8 @@ class LostBytes:
         same_block = self._end is not None and packet.pos == self._at
         unseen = self._end is not None and not same_block and packet.pos - self._end > MAX_UNSEEN_BYTES
         size = packet.size + sum(data.data_size for data in packet.iter_sidedata())
-        begin = self._end if same_block and self._end is not None else max(self._end or 0, packet.pos)
-        self._at, self._end = packet.pos, begin + size
+        begin = self._end if same_block and self._end is not None else packet.pos
+        self._at, self._end = packet.pos, max(self._end or 0, begin + size)
         return unseen
 
     def _behind_ts_gap(self, packet: Packet) -> bool:
