@@ -97,6 +97,32 @@ def test_an_answer_that_the_limit_cut_is_no_mark() -> None:
         assert "token limit" in value.reason
 
 
+def thinker(body: Json) -> Sequence[str]:
+    """A model that thinks first, unless the request says that it shall not."""
+    return ["4"] if body.get("chat_template_kwargs") == {"enable_thinking": False} else ["<think>"] + ["well "] * 30
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_model_that_thinks_until_its_limit_is_told_not_to(shown: bool) -> None:
+    """Qwen3 as it is served by default; `shown` False: a server that keeps back what is thought."""
+    with OpenAIServer(says("never")) as server:
+        server.script = lambda _: thinker(server.bodies[-1]) if shown or len(server.bodies) > 1 else [""] * 30
+        judge = judge_on(server)
+        assert [ask(judge, mark(reply))[0] for reply in "ab"] == [3, 3]
+        assert ["chat_template_kwargs" in body for body in server.bodies] == [False, True, True]
+        assert judge.usage.num_failed == 0
+
+
+def test_a_thinker_on_a_server_that_knows_no_such_field_is_told_of_by_its_limit() -> None:
+    with OpenAIServer(lambda _: ["<think>"] + ["well "] * 30, fields=COUNTED) as server:
+        judge = judge_on(server)
+        for reply in "ab":
+            (value,) = ask(judge, mark(reply))
+            assert isinstance(value, Unscored)
+            assert "token limit" in value.reason
+        assert ["chat_template_kwargs" in body for body in server.bodies][:3] == [False, True, False]
+
+
 @pytest.mark.parametrize("fault", PASSING, ids=str)
 def test_a_failure_that_passes_leaves_no_trace_and_one_that_stays_is_no_mark(fault: Fault) -> None:
     with OpenAIServer(says("4")) as server:

@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 _FEW = 3  # failures that may be chance, however few questions there were
 _COUNTED = {"stream_options": {"include_usage": True}}
+_UNTHINKING = {"chat_template_kwargs": {"enable_thinking": False}}  # as vLLM and SGLang take it, for Qwen3 and others
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,8 @@ class JudgeOptions:
     """How a model on a server is asked to judge.
 
     `max_at_once`: requests on the way; `timeout_s` bounds each. `max_tokens` of an answer: a model that thinks first
-    needs thousands. `request_fields` go into every request as they are, a None leaves that field out. `cache`: a SQLite
+    needs thousands, and where it thinks beyond the limit, it is told not to from then on. `request_fields` go into
+    every request as they are, a None leaves that field out. `cache`: a SQLite
     file for the answers, in memory without one. The judge is down when more than `max_failed_share` of
     `failure_window` answers failed among that many of the newest. Raises ConfigError for numbers out of range.
     """
@@ -178,7 +180,7 @@ class ServerJudge:
         return value
 
     async def _answer_of_server(self, question: JudgeQuestion[T], key: str) -> T | Unscored:
-        """What the model says, asked a second time where it did not keep to the form."""
+        """What the model says, asked a second time where it did not keep to the form, or thought until its limit."""
         started = time.perf_counter()
         value: T | Unscored = Unscored("not asked")
         try:
@@ -188,6 +190,8 @@ class ServerJudge:
                 if not isinstance(value, Unscored):
                     self._answers.put(key, self.model, PROMPT_VERSION, question.texts, done.text)
                     break
+                if _is_thinking(done) and not self._forms[0].keys() & _UNTHINKING.keys():
+                    self._forms = (*({**form, **_UNTHINKING} for form in self._forms), *self._forms)
         except BackendError as error:
             value = Unscored(str(error))
         waited_s = time.perf_counter() - started
@@ -256,6 +260,11 @@ def _request_forms(max_tokens: int) -> tuple[Mapping[str, Any], ...]:
     that take no temperature and call the limit by its newer name."""
     newer = {"max_tokens": None, "temperature": None, "max_completion_tokens": max_tokens}
     return _COUNTED, {}, _COUNTED | newer, newer
+
+
+def _is_thinking(done: Completion) -> bool:
+    """Whether the limit came before the answer: servers write what a model thinks first, or keep it back."""
+    return done.at_limit and (not done.text.strip() or done.text.lstrip().startswith("<think>"))
 
 
 def _read(question: JudgeQuestion[T], done: Completion) -> T | Unscored:
