@@ -55,7 +55,7 @@ class EvalWorld:
     who tells just that, gets a row of its own. A model that looks should lie between silence and it, and below its own
     score on ordered frames."""
 
-    frame_interval: float = 1.0
+    frame_interval_s: float = 1.0
     """Seconds between the frames that are shown, one per turn."""
 
     cache: Path | None = None
@@ -91,7 +91,7 @@ class EvalWorld:
         """Make the clips, watch them, score what was said. Returns the exit code."""
         from oncue.eval.world import ClipSet, check_model_name, prepare, score_world, watch_world
 
-        clips = ClipSet(self.world, self.split, self.limit, self.seed, self.control, self.frame_interval)
+        clips = ClipSet(self.world, self.split, self.limit, self.seed, self.control, self.frame_interval_s)
         if self.out is not None:
             prepare_folder(self.out)
         with ExitStack() as closing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 from collections.abc import Iterator
@@ -38,20 +39,22 @@ class RunDirectory:
         """Starts a run directory, or checks that `config` is that of the run to be resumed.
 
         A run that was stopped before its first step leaves nothing to lose and may be started anew. Raises ConfigError
-        when the folder holds a run and `resume` is false, or when a setting differs.
+        when the folder holds a run and `resume` is false, or when a setting differs, or what is in a training file.
         """
         if folder.exists() and not folder.is_dir():
             raise ConfigError(f"{folder} is a file; give a folder for the run with --out")
         run = cls(folder)
         plain = to_plain(config)
         path = folder / "config.yaml"
+        digests = _digests(plain)
         if path.exists() and run.has_started():
             if not resume:
                 raise ConfigError(f"{folder} already holds a run; give --resume auto to go on, or another --out")
             _check_same(_completed(_read(path), type(config)), plain, folder)
+            _check_files(folder / "env.json", digests)
         else:
             write_text(path, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
-            write_json(folder / "env.json", environment())
+            write_json(folder / "env.json", {**environment(), "training_files": digests})
         run.checkpoints.mkdir(parents=True, exist_ok=True)
         return run
 
@@ -177,6 +180,30 @@ def _check_same(before: dict[str, Any], now: dict[str, Any], folder: Path) -> No
             f"{folder} was started with other settings: "
             + "; ".join(f"{name} was {old.get(name)!r:.120}, now {new.get(name)!r:.120}" for name in changed)
             + ". Resume with the same settings, or give another --out"
+        )
+
+
+def _digests(plain: dict[str, Any]) -> dict[str, str]:
+    """The SHA-256 of every training file (`paths` in settings) that is there; who reads them tells of the others."""
+    digests = {}
+    for name, value in _leaves(plain):
+        if name.split(".")[-2:-1] == ["paths"] and Path(value).is_file():
+            with Path(value).open("rb") as file:
+                digests[value] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests
+
+
+def _check_files(path: Path, now: dict[str, str]) -> None:
+    if not (now and path.exists()):
+        return
+    written = json_object(path.read_bytes(), str(path), "the versions a run was started with; give another --out")
+    before = written.get("training_files")
+    known = before if isinstance(before, dict) else {}  # an older version did not write them
+    edited = [name for name, digest in now.items() if known.get(name, digest) != digest]
+    if edited:
+        raise ConfigError(
+            f"{edited[0]} is not what it was when the run in {path.parent} was started; "
+            "resume with the same file, or give another --out"
         )
 
 
