@@ -94,7 +94,8 @@ def summary_text(summary: WatchSummary) -> str:
     skipped = f" ({summary.num_skipped} skipped as unchanged)" if summary.num_skipped else ""
     parts += [f"silent {summary.num_silent}{skipped}", f"replies {summary.num_replies}"]
     parts += [f"unreadable {summary.num_malformed}"] if summary.num_malformed else []
-    parts += [f"{summary.wall_s:.1f} s, {summary.real_time_factor:.1f} x real time"]
+    speed = f"{summary.wall_s:.1f} s, {summary.real_time_factor:.1f} x real time"
+    parts += [f"{speed} after {summary.load_s:.1f} s of loading"]
     parts += [] if summary.max_lag_s is None else [f"at most {summary.max_lag_s:.2f} s behind it"]
     return ", ".join(parts) + (" (stopped early)" if summary.stop == "cancelled" else "")
 
