@@ -75,6 +75,8 @@ def test_ids_are_those_of_the_renderer(row_path: Path, show_folder: Path) -> Non
     sized = shown(row_path, model=show_folder, ids=True, frame_size=(90, 60)).splitlines()
     assert sized == [i for i, _ in lines]
     assert len(shown(row_path, model=show_folder, ids=True, frame_size=(640, 480)).splitlines()) > len(lines)
+    huge = shown(row_path, model=show_folder, ids=True, frame_size=(900_000, 600_000))  # as pixels: 1.6 TB
+    assert huge == shown(row_path, model=show_folder, ids=True, frame_size=(9_000, 6_000))
 
 
 def test_ids_without_what_they_need_are_explained(row_path: Path, show_folder: Path) -> None:

@@ -45,6 +45,7 @@ def show_dialogue(
         return
     if model is None:
         raise DialogueError("token ids depend on the tokenizer of a model; name one with --model")
+    from oncue.render.base import PatchedFrame
     from oncue.render.qwen_vl import QwenVLRenderer
 
     renderer = QwenVLRenderer.from_pretrained(model, max_pixels, decision_name)
@@ -52,8 +53,8 @@ def show_dialogue(
         width_px, height_px = frame_size
         if min(width_px, height_px) < 1:
             raise DialogueError(f"a frame size must be positive, got {width_px}x{height_px}")
-        blank = np.zeros((height_px, width_px, 3), np.uint8)
-        frames = [renderer.frame_processor(blank)] * dialogue.num_frames
+        unseen = PatchedFrame(np.empty((0, 0), np.float32), renderer.frame_processor.grid(height_px, width_px))
+        frames = [unseen] * dialogue.num_frames  # ids need no pixels
     else:
         frames = [renderer.frame_processor(frame) for frame in _load(dialogue, images)]
     part = renderer.dialogue(dialogue, frames)

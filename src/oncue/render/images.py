@@ -82,6 +82,11 @@ class FrameProcessor:
         height, width = self.resized_px(height_px, width_px)
         return (height // self.cell_px) * (width // self.cell_px)
 
+    def grid(self, height_px: int, width_px: int) -> tuple[int, int, int]:
+        """The grid of patches that a frame of this size becomes."""
+        height, width = self.resized_px(height_px, width_px)
+        return 1, height // self.patch_size, width // self.patch_size
+
     def resized(self, frame: np.ndarray) -> Image.Image:
         """`frame` (H, W, 3) uint8 RGB as an image of the size that `resized_px` gives."""
         if frame.ndim != 3 or frame.shape[-1] != 3 or frame.dtype != np.uint8:
