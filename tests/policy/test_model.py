@@ -104,6 +104,12 @@ def _other_shape(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config))
 
 
+def _huge(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"] |= {"intermediate_size": 10**6, "vocab_size": 10**9}  # terabytes
+    (folder / "config.json").write_text(json.dumps(config))
+
+
 def _small_vocabulary(folder: Path) -> None:
     build_tiny_model(folder, vocab_size=300, pad_token_id=0, eos_token_id=1)
 
@@ -119,6 +125,7 @@ SPOILED = {
     "lost shard": (_lost_shard, "model-00002-of-00002.safetensors"),
     "lost tensor": (_lost_tensor, "lm_head.weight"),
     "other shape": (_other_shape, "checkpoint"),
+    "config of a huge model": (_huge, "its files hold"),
     "small vocabulary": (_small_vocabulary, "different models"),
 }
 

@@ -5,6 +5,7 @@ Everything wrong with a model is a `ModelError` of one line, found before the sl
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -32,6 +33,7 @@ _LOADING_ERRORS = (
     TypeError,
     AttributeError,
 )  # as transformers raises them
+_MOST_LACKING = 3  # times what is stored; less is for the loader, which names the tensors that lack
 _ROPE_BY_LENGTH = ("dynamic", "longrope")
 _DTYPES = ("float32", "bfloat16", "float16")
 
@@ -172,10 +174,14 @@ def _load_weights(folder: Path, architecture: str, dtype: torch.dtype) -> Any:
     shown, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    kind = model_class(architecture)
     try:
-        model, report = model_class(architecture).from_pretrained(
+        _check_size(folder, kind)
+        model, report = kind.from_pretrained(
             folder, dtype=dtype, attn_implementation="sdpa", local_files_only=True, output_loading_info=True
         )
+    except ModelError:
+        raise
     except (*_LOADING_ERRORS, StrictDataclassError, SafetensorError) as error:
         raise ModelError(
             f"the model in {folder} cannot be loaded ({type(error).__name__}: {_first_line(error)}); "
@@ -192,6 +198,24 @@ def _load_weights(folder: Path, architecture: str, dtype: torch.dtype) -> Any:
             "config.json and weights must be those of one complete checkpoint"
         )
     return model
+
+
+def _check_size(folder: Path, kind: Any) -> None:
+    """Refuses a config that asks for much more than the weights hold, before memory is taken for what they lack."""
+    import torch
+    from safetensors import safe_open
+
+    num_stored = 0
+    for path in weight_files(folder):
+        with safe_open(path, "pt") as file:
+            num_stored += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+    with torch.device("meta"):  # shapes alone
+        num_asked = sum(weight.numel() for weight in kind(kind.config_class.from_pretrained(folder)).parameters())
+    if num_asked > _MOST_LACKING * num_stored:
+        raise ModelError(
+            f"config.json in {folder} asks for a model of {num_asked:,} weights, its files hold {num_stored:,}; "
+            "they must be those of one complete checkpoint"
+        )
 
 
 def model_class(architecture: str) -> Any:
