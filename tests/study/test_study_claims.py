@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from oncue.study.claims import claims_of, targets_of
+from oncue.study.claims import claims_of
 from oncue.study.intervals import mean_of
+from oncue.study.targets import targets_of
 
 
 def test_the_interval_of_three_values_is_students() -> None:
@@ -76,12 +77,13 @@ def test_a_trend_is_of_stretches_of_the_training() -> None:
 
 
 def test_targets_are_met_or_not_by_the_means() -> None:
-    made = arms([40, 40, 40], [60, 60, 60], duplicates=[0.0, 12.0, 6.0])
+    made = arms([40, 40, 40], [60, 60, 60], duplicates=[0.0, 12.0, None], num_following=[5, 25, 0])
     found = {target.target: target for target in targets_of(made, {"shapes": {"oracle_pauc": 60.0}})}
     assert found["PAUC of rl over sft, shapes"].met is True
     assert found["PAUC of rl over sft, shapes"].measured == "x 1.50 (40.00 -> 60.00)"
     assert (found["PAUC of rl, shapes"].asked, found["PAUC of rl, shapes"].met) == (">= 54", True)
     assert found["duplicates of rl, shapes, percent"].met is False
+    assert found["duplicates of rl, shapes, percent"].measured == "6.00: 3 of 30"
     assert found["replies of no_in_span over rl"].met is None
     without = {target.target: target for target in targets_of(made, {})}
     assert (without["PAUC of rl, shapes"].asked, without["PAUC of rl, shapes"].met) == (">= 70", False)

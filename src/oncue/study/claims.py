@@ -1,4 +1,4 @@
-"""What the paper says and what this world says to it; and what was asked of the trained models, met or not.
+"""What the paper says, and what this world says to it.
 
 A claim is seen where the 95 % interval of the differences between arms, seed by seed, lies on the side that the paper
 reports; reversed where it lies on the other; and not seen where it holds zero.
@@ -27,16 +27,6 @@ class Claim:
     measured: str
     verdict: Verdict
     why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What was asked of a model. `met` None: not measured."""
-
-    target: str
-    asked: str
-    measured: str
-    met: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +159,8 @@ def claims_of(arms: Arms, curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> 
     seed (`results_of`)."""
     found = []
     for claim in _CLAIMS:
-        mine = _by_seed(arms, claim.arm, claim.measure, claim.view)
-        found.append(_weighed(claim, _by_seed(arms, claim.than, claim.measure, claim.view), mine))
+        mine = by_seed(arms, claim.arm, claim.measure, claim.view)
+        found.append(_weighed(claim, by_seed(arms, claim.than, claim.measure, claim.view), mine))
     for trend in _TRENDS:
         before, after = (
             {curve["seed"]: _stretch(curve[trend.measure], shares) for curve in curves.get(trend.arm, ())}
@@ -220,72 +210,10 @@ def _signed(mean: Mean) -> str:
     return f"{sign}{_figure(mean.value)} ± {_figure(mean.half_width or 0.0)}"
 
 
-def _by_seed(arms: Arms, name: str, measure: str, view: str) -> dict[int, float]:
+def by_seed(arms: Arms, name: str, measure: str, view: str) -> dict[int, float]:
     """The values of a measure by seed. `arm@view` names a view of an arm."""
     name, _, other_view = name.partition("@")
     arm = arms.get(name, {})
     measures = arm.get(other_view or view, {}) if other_view or view else arm
     values = measures.get(measure, [])
     return {seed: value for seed, value in zip(arm.get("seeds", []), values, strict=False) if value is not None}
-
-
-def targets_of(arms: Arms, references: Mapping[str, Mapping[str, Any]]) -> list[Target]:
-    """What was asked of this study before it was run, by the means over seeds; ratios over those both arms have."""
-    oracle = references.get("shapes", {}).get("oracle_pauc")
-    least = 70.0 if oracle is None else min(70.0, 0.9 * oracle)
-    pauc, duplicates = (mean_of(list(_by_seed(arms, "rl", measure, "").values())) for measure in ("pauc", "duplicates"))
-    return [
-        _ratio("PAUC of rl over sft, shapes", _pair(arms, "rl", "sft", "pauc"), at_least=1.4),
-        _bound("PAUC of rl, shapes", pauc.value if pauc else None, at_least=least),
-        _ratio("PAUC of rl over sft, footage", _pair(arms, "rl", "sft", "pauc", "footage"), at_least=1.25),
-        _bound("duplicates of rl, shapes, percent", duplicates.value if duplicates else None, at_most=5.0),
-        _ratio(
-            "first-reply delay of rl over sft, shapes, greedy",
-            _pair(arms, "rl", "sft", "first_reply_delay_s"),
-            at_most=0.5,
-        ),
-        _ratio(
-            "first-reply delay of rl over sft, shapes, sampled",
-            _pair(arms, "rl", "sft", "first_reply_delay_s", "shapes-sampled"),
-            at_most=0.5,
-        ),
-        _ratio("duplicates of no_repetition over rl", _pair(arms, "no_repetition", "rl", "duplicates"), at_least=3),
-        _ratio(
-            "duplicates of no_repetition over rl, sampled",
-            _pair(arms, "no_repetition", "rl", "duplicates", "shapes-sampled"),
-            at_least=3,
-        ),
-        _ratio("replies of no_in_span over rl", _pair(arms, "no_in_span", "rl", "num_replies"), at_least=2),
-    ]
-
-
-def _pair(arms: Arms, arm: str, base: str, measure: str, view: str = "") -> tuple[float, float] | None:
-    """The means of a measure in two arms over the seeds that both have; None for none."""
-    mine, other = _by_seed(arms, arm, measure, view), _by_seed(arms, base, measure, view)
-    seeds = mine.keys() & other.keys()
-    if not seeds:
-        return None
-    return statistics.fmean(mine[seed] for seed in seeds), statistics.fmean(other[seed] for seed in seeds)
-
-
-def _bound(target: str, value: float | None, at_least: float | None = None, at_most: float | None = None) -> Target:
-    asked = f">= {at_least:.4g}" if at_least is not None else f"<= {at_most:.4g}"
-    if value is None:
-        return Target(target, asked, "-", None)
-    met = value >= at_least if at_least is not None else value <= (at_most or 0.0)
-    return Target(target, asked, f"{value:.2f}", met)
-
-
-def _ratio(
-    target: str, pair: tuple[float, float] | None, at_least: float | None = None, at_most: float | None = None
-) -> Target:
-    """A bound on the ratio of a pair, with both shown."""
-    if pair is None or pair[1] == 0:
-        asked = _bound(target, None, at_least, at_most).asked
-        if pair is None:
-            return Target(target, f"x {asked}", "-", None)
-        met = (at_least is not None) if pair[0] > 0 else None  # any number is many times nothing
-        return Target(target, f"x {asked}", f"{pair[0]:.2f} against 0", met)
-    value, base = pair
-    bound = _bound(target, value / base, at_least, at_most)
-    return Target(target, f"x {bound.asked}", f"x {bound.measured} ({base:.2f} -> {value:.2f})", bound.met)

@@ -12,8 +12,9 @@ from oncue.config import to_plain
 from oncue.errors import DataError
 from oncue.eval.table import rounded
 from oncue.study.arms import Arm, Job, Study, View
-from oncue.study.claims import claims_of, targets_of
+from oncue.study.claims import claims_of
 from oncue.study.jobs import MODEL, config_of, run_folder, scores_of
+from oncue.study.targets import targets_of
 from oncue.train.grpo_settings import GrpoConfig
 from oncue.train.run_dir import RunDirectory
 
