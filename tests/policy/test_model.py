@@ -110,6 +110,12 @@ def _huge(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config))
 
 
+def _endless(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"] |= {"num_hidden_layers": 10**6, "layer_types": None}
+    (folder / "config.json").write_text(json.dumps(config))
+
+
 def _small_vocabulary(folder: Path) -> None:
     build_tiny_model(folder, vocab_size=300, pad_token_id=0, eos_token_id=1)
 
@@ -126,6 +132,7 @@ SPOILED = {
     "lost tensor": (_lost_tensor, "lm_head.weight"),
     "other shape": (_other_shape, "checkpoint"),
     "config of a huge model": (_huge, "its files hold"),
+    "config of a million layers": (_endless, "checkpoint"),
     "small vocabulary": (_small_vocabulary, "different models"),
 }
 
@@ -151,3 +158,10 @@ def test_importing_the_policies_without_weights_does_not_import_torch() -> None:
         "import oncue.policy.scripted, oncue.policy.model, sys; assert not {'torch', 'transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_attention_that_is_not_installed_is_not_asked_for(tiny_model_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_model_folder, tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "_attn_implementation": "flash_attention_2"}))
+    assert load_model(folder, "cpu").model.config._attn_implementation == "sdpa"

@@ -102,25 +102,64 @@ def thinker(body: Json) -> Sequence[str]:
     return ["4"] if body.get("chat_template_kwargs") == {"enable_thinking": False} else ["<think>"] + ["well "] * 30
 
 
+def told(server: OpenAIServer) -> list[bool]:
+    """Of each request, whether it says that the model shall not think."""
+    return [body.get("chat_template_kwargs") == {"enable_thinking": False} for body in server.bodies]
+
+
 @pytest.mark.parametrize("shown", [True, False])
-def test_a_model_that_thinks_until_its_limit_is_told_not_to(shown: bool) -> None:
+def test_a_model_that_thinks_until_its_limit_is_told_not_to(
+    shown: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Qwen3 as it is served by default; `shown` False: a server that keeps back what is thought."""
+    options = replace(OPTIONS, cache=tmp_path / "answers.sqlite3")
     with OpenAIServer(says("never")) as server:
         server.script = lambda _: thinker(server.bodies[-1]) if shown or len(server.bodies) > 1 else [""] * 30
-        judge = judge_on(server)
+        judge = judge_on(server, options)
         assert [ask(judge, mark(reply))[0] for reply in "ab"] == [3, 3]
-        assert ["chat_template_kwargs" in body for body in server.bodies] == [False, True, True]
+        assert told(server) == [False, True, True]
         assert judge.usage.num_failed == 0
+        assert "watcher thought until its limit of 16 tokens" in caplog.text
+    with OpenAIServer(says("2")) as server:  # a judge that may think is not served the answers of one that may not
+        assert ask(judge_on(server, replace(options, max_tokens=4000)), mark("a")) == [1]
 
 
-def test_a_thinker_on_a_server_that_knows_no_such_field_is_told_of_by_its_limit() -> None:
+def test_many_questions_at_once_are_told_so_once_each() -> None:
+    with OpenAIServer(says("never")) as server:
+        server.script = lambda _: thinker(server.bodies[-1])
+        judge = judge_on(server)
+        assert ask(judge, *(mark(reply) for reply in "abcdef")) == [3] * 6
+        assert ask(judge, *(mark(reply) for reply in "ghi")) == [3] * 3
+        assert told(server)[-3:] == [True] * 3
+
+
+def test_one_long_thought_of_a_model_that_answers_is_no_reason() -> None:
+    with OpenAIServer(says("4")) as server:
+        judge = judge_on(server)
+        assert ask(judge, mark("a")) == [3]
+        server.script = lambda _: thinker(server.bodies[-1])
+        (value,) = ask(judge, mark("b"))
+        assert isinstance(value, Unscored)
+        assert not any(told(server))
+
+
+def test_a_server_that_knows_no_such_field_is_asked_without_it() -> None:
     with OpenAIServer(lambda _: ["<think>"] + ["well "] * 30, fields=COUNTED) as server:
         judge = judge_on(server)
         for reply in "ab":
             (value,) = ask(judge, mark(reply))
             assert isinstance(value, Unscored)
             assert "token limit" in value.reason
-        assert ["chat_template_kwargs" in body for body in server.bodies][:3] == [False, True, False]
+        assert told(server) == [False, True, False, False, False]
+
+
+def test_what_the_user_says_of_thinking_stands() -> None:
+    mine = {"chat_template_kwargs": {"enable_thinking": True}}
+    with OpenAIServer(says("never")) as server:
+        server.script = lambda _: thinker(server.bodies[-1])
+        (value,) = ask(judge_on(server, replace(OPTIONS, request_fields=mine)), mark())
+        assert isinstance(value, Unscored)
+        assert [body["chat_template_kwargs"] for body in server.bodies] == [{"enable_thinking": True}] * 2
 
 
 @pytest.mark.parametrize("fault", PASSING, ids=str)

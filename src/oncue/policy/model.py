@@ -171,10 +171,10 @@ def _load_weights(folder: Path, architecture: str, dtype: torch.dtype) -> Any:
     from safetensors import SafetensorError
     from transformers.utils import logging
 
+    kind = model_class(architecture)
     shown, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    kind = model_class(architecture)
     try:
         _check_size(folder, kind)
         model, report = kind.from_pretrained(
@@ -201,16 +201,29 @@ def _load_weights(folder: Path, architecture: str, dtype: torch.dtype) -> Any:
 
 
 def _check_size(folder: Path, kind: Any) -> None:
-    """Refuses a config that asks for much more than the weights hold, before memory is taken for what they lack."""
+    """Refuses a config that asks for much larger tensors, or far more layers, than the weights hold: memory would be
+    taken for what they lack. Packed weights cannot be counted so, and are left to the loader."""
     import torch
     from safetensors import safe_open
 
-    num_stored = 0
+    config = kind.config_class.from_pretrained(folder)
+    if getattr(config, "quantization_config", None):
+        return
+    num_stored = num_tensors = 0
     for path in weight_files(folder):
         with safe_open(path, "pt") as file:
-            num_stored += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+            names = list(file.keys())
+            num_tensors += len(names)
+            num_stored += sum(math.prod(file.get_slice(name).get_shape()) for name in names)
+    num_layers = config.get_text_config().num_hidden_layers
+    if num_layers > num_tensors:
+        raise ModelError(
+            f"config.json in {folder} asks for {num_layers:,} layers, its files hold {num_tensors:,} tensors; "
+            "they must be those of one complete checkpoint"
+        )
+    config._attn_implementation = "sdpa"  # as it is loaded; the folder may name one that is not installed
     with torch.device("meta"):  # shapes alone
-        num_asked = sum(weight.numel() for weight in kind(kind.config_class.from_pretrained(folder)).parameters())
+        num_asked = sum(weight.numel() for weight in kind(config).parameters())
     if num_asked > _MOST_LACKING * num_stored:
         raise ModelError(
             f"config.json in {folder} asks for a model of {num_asked:,} weights, its files hold {num_stored:,}; "

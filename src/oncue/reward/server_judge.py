@@ -26,6 +26,7 @@ from oncue.reward.prompts import PROMPT_VERSION, JudgeQuestion, coverage_questio
 
 T = TypeVar("T")
 
+_log = logging.getLogger(__name__)
 _FEW = 3  # failures that may be chance, however few questions there were
 _COUNTED = {"stream_options": {"include_usage": True}}
 _UNTHINKING = {"chat_template_kwargs": {"enable_thinking": False}}  # as vLLM and SGLang take it, for Qwen3 and others
@@ -36,10 +37,10 @@ class JudgeOptions:
     """How a model on a server is asked to judge.
 
     `max_at_once`: requests on the way; `timeout_s` bounds each. `max_tokens` of an answer: a model that thinks first
-    needs thousands, and where it thinks beyond the limit, it is told not to from then on. `request_fields` go into
-    every request as they are, a None leaves that field out. `cache`: a SQLite
-    file for the answers, in memory without one. The judge is down when more than `max_failed_share` of
-    `failure_window` answers failed among that many of the newest. Raises ConfigError for numbers out of range.
+    needs thousands; one that thinks until the limit at first is told not to, unless `request_fields` have a
+    `chat_template_kwargs`. `request_fields` go into every request as they are, a None leaves that field out.
+    `cache`: a SQLite file for the answers, in memory without one. The judge is down when more than `max_failed_share`
+    of `failure_window` answers failed among that many of the newest. Raises ConfigError for numbers out of range.
     """
 
     max_at_once: int = 16
@@ -128,6 +129,8 @@ class ServerJudge:
         self._answers = AnswerCache(self.options.cache)
         self._budget = _Budget(model, self.options)
         self._forms = _request_forms(self.options.max_tokens)
+        self._told: Mapping[str, Any] = {}  # _UNTHINKING once it was found to need that
+        self._may_be_told = not _UNTHINKING.keys() & self.options.request_fields.keys()
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._slots = asyncio.Semaphore(self.options.max_at_once)
@@ -163,7 +166,7 @@ class ServerJudge:
     async def _ask(self, question: JudgeQuestion[T]) -> T | Unscored:
         """The kept answer, or the server's. Who asks the same while it is on the way waits for it."""
         self._count(num_asked=1)
-        key = answer_key(PROMPT_VERSION, self.model, self.options.request_fields, question.rules, question.texts)
+        key = self._key(question)
         async with self._locks.setdefault(key, asyncio.Lock()):
             kept = self._answers.get(key)
             value = Unscored("never asked") if kept is None else question.read(kept)
@@ -172,14 +175,19 @@ class ServerJudge:
                 return value
             async with self._slots_of_loop():
                 self._budget.check()
-                value = await self._answer_of_server(question, key)
+                value = await self._answer_of_server(question)
         if isinstance(value, Unscored):
             self._count(num_failed=1)
         self._budget.note(value)
         self._budget.check()
         return value
 
-    async def _answer_of_server(self, question: JudgeQuestion[T], key: str) -> T | Unscored:
+    def _key(self, question: JudgeQuestion[T]) -> str:
+        """Under which an answer is kept that is given as the model is asked now."""
+        fields = {**self._told, **self.options.request_fields}
+        return answer_key(PROMPT_VERSION, self.model, fields, question.rules, question.texts)
+
+    async def _answer_of_server(self, question: JudgeQuestion[T]) -> T | Unscored:
         """What the model says, asked a second time where it did not keep to the form, or thought until its limit."""
         started = time.perf_counter()
         value: T | Unscored = Unscored("not asked")
@@ -188,10 +196,17 @@ class ServerJudge:
                 done = await self._complete(question.messages(reminded=reminded))
                 value = _read(question, done)
                 if not isinstance(value, Unscored):
-                    self._answers.put(key, self.model, PROMPT_VERSION, question.texts, done.text)
+                    self._answers.put(self._key(question), self.model, PROMPT_VERSION, question.texts, done.text)
+                    self._may_be_told = False  # it can answer as it is asked: a single long thought is no reason
                     break
-                if _is_thinking(done) and not self._forms[0].keys() & _UNTHINKING.keys():
-                    self._forms = (*({**form, **_UNTHINKING} for form in self._forms), *self._forms)
+                if _is_thinking(done) and self._may_be_told:
+                    self._may_be_told, self._told = False, _UNTHINKING
+                    _log.warning(
+                        "the judge %s thought until its limit of %d tokens and is told not to think; "
+                        "for one that is to think, raise the limit",
+                        self.model,
+                        self.options.max_tokens,
+                    )
         except BackendError as error:
             value = Unscored(str(error))
         waited_s = time.perf_counter() - started
@@ -202,7 +217,7 @@ class ServerJudge:
         """An answer, by the first form of request that the server takes; it is then the only one."""
         refused: list[RefusedError] = []
         for form in self._forms:
-            extra = {**form, **self.options.request_fields}
+            extra = {**form, **self._told, **self.options.request_fields}
             try:
                 done = await self._client.complete(self.model, messages, self.options.max_tokens, extra)
             except RefusedError as error:
@@ -212,6 +227,9 @@ class ServerJudge:
             counted = done.tokens or (0, 0)
             self._count(num_answers=1, num_uncounted=done.tokens is None, tokens_in=counted[0], tokens_out=counted[1])
             return done
+        if self._told:  # the server knows no such field
+            self._told = {}
+            return await self._complete(messages)
         raise refused[0]
 
     def _slots_of_loop(self) -> asyncio.Semaphore:
