@@ -103,6 +103,11 @@ def spread(values: list[float], decimals: int) -> str:
     return f"{mean:.{decimals}f} ({min(values):.{decimals}f} to {max(values):.{decimals}f})"
 
 
+def counted(arm: dict[str, Any]) -> str:
+    """Duplicates and the replies that they are a share of, all seeds together."""
+    return f"{sum(arm['num_duplicates'])} of {sum(arm['num_following'])}"
+
+
 def study_table() -> str:
     """Means over seeds of the arms on `shapes`, each with its lowest and highest seed."""
     results = json.loads(STUDY.read_text("utf-8"))
@@ -116,7 +121,8 @@ def study_table() -> str:
         for measure in measures:
             values = [value for value in arm[measure] if value is not None]
             decimals = 1 if measure in one_decimal else 2
-            cells.append(spread(values, decimals) if values else "none")
+            counts = f", {counted(arm)}" if measure == "duplicates" else ""
+            cells.append(spread(values, decimals) + counts if values else "none")
         footage = arm.get("footage", {}).get("pauc", [])
         other = spread(footage, 1) if footage else ""
         rows.append(f"| `{name}`: {arm['about']} | {len(arm['seeds'])} | {' | '.join(cells)} | {other} |")

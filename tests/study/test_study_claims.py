@@ -77,13 +77,24 @@ def test_a_trend_is_of_stretches_of_the_training() -> None:
 
 
 def test_targets_are_met_or_not_by_the_means() -> None:
-    made = arms([40, 40, 40], [60, 60, 60], duplicates=[0.0, 12.0, None], num_following=[5, 25, 0])
+    counts = {"num_duplicates": [0.0, 4.0, 0.0], "num_following": [5.0, 25.0, 0.0]}
+    made = arms([40, 40, 40], [60, 60, 60], duplicates=[0.0, 16.0, 0.0], **counts)
     found = {target.target: target for target in targets_of(made, {"shapes": {"oracle_pauc": 60.0}})}
     assert found["PAUC of rl over sft, shapes"].met is True
     assert found["PAUC of rl over sft, shapes"].measured == "x 1.50 (40.00 -> 60.00)"
     assert (found["PAUC of rl, shapes"].asked, found["PAUC of rl, shapes"].met) == (">= 54", True)
     assert found["duplicates of rl, shapes, percent"].met is False
-    assert found["duplicates of rl, shapes, percent"].measured == "6.00: 3 of 30"
+    assert found["duplicates of rl, shapes, percent"].measured == "5.33: 4 of 30"
     assert found["replies of no_in_span over rl"].met is None
     without = {target.target: target for target in targets_of(made, {})}
     assert (without["PAUC of rl, shapes"].asked, without["PAUC of rl, shapes"].met) == (">= 70", False)
+
+
+def test_duplicates_are_counted_over_the_seeds_that_two_arms_share() -> None:
+    made = arms([40], [60, 60], duplicates=[10.0, 0.0], num_duplicates=[1.0, 0.0], num_following=[10.0, 9.0])
+    made["no_repetition"] = {"seeds": [0], "duplicates": [50.0], "num_duplicates": [6.0], "num_following": [12.0]}
+    found = {target.target: target for target in targets_of(made, {})}
+    assert found["duplicates of no_repetition over rl"].measured == "x 5.00 (10.00 -> 50.00): 1 of 10 -> 6 of 12"
+    made["rl"] |= {"duplicates": [0.0, 0.0], "num_duplicates": [0.0, 0.0]}
+    none_before = {target.target: target for target in targets_of(made, {})}["duplicates of no_repetition over rl"]
+    assert (none_before.measured, none_before.met) == ("0 -> 50.00: 0 of 10 -> 6 of 12", True)

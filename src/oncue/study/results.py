@@ -98,7 +98,8 @@ def _measures(folder: Path, jobs: Sequence[Job], view: View) -> dict[str, list[f
     rows = [scores_of(folder, job, view)["policies"][MODEL] for job in jobs]
     return {
         "pauc": [row["pauc_omega_0.5"] for row in rows],
-        "duplicates": [row["duplicates"] or 0.0 for row in rows],
+        "duplicates": [row["duplicates"] or 0.0 for row in rows],  # none of none are none
+        "num_duplicates": [row["n_duplicates"] for row in rows],
         "num_following": [row["n_duplicates_decided"] for row in rows],
         "num_replies": [rounded(row["n_replies"] / row["n_samples"], 3) for row in rows],
         "first_reply_delay_s": [row["first_reply_delay_s"] for row in rows],

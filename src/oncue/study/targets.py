@@ -65,13 +65,16 @@ def targets_of(arms: Arms, references: Mapping[str, Mapping[str, Any]]) -> list[
 
 
 def _counted(target: Target, arms: Arms, names: Sequence[str], view: str = "") -> Target:
-    """A target of duplicates, with how many they are of how many replies that follow another, all seeds together."""
-    counts = []
-    for name in names:
-        percents, following = (by_seed(arms, name, measure, view) for measure in ("duplicates", "num_following"))
-        num_duplicates = sum(round(percents[seed] * following[seed] / 100) for seed in percents.keys() & following)
-        counts.append(f"{num_duplicates} of {sum(following.values()):.0f}")
-    return target if target.met is None else replace(target, measured=f"{target.measured}: {' -> '.join(counts)}")
+    """A target of duplicates, with how many they are of how many replies that follow another: in all of the seeds that
+    the arms of these names share."""
+    if target.met is None:
+        return target
+    numbers = [
+        [by_seed(arms, name, measure, view) for measure in ("num_duplicates", "num_following")] for name in names
+    ]
+    seeds = set.intersection(*(set(of_seeds) for of_arm in numbers for of_seeds in of_arm))
+    counts = [" of ".join(f"{sum(of_seeds[seed] for seed in seeds):.0f}" for of_seeds in of_arm) for of_arm in numbers]
+    return replace(target, measured=f"{target.measured}: {' -> '.join(counts)}")
 
 
 def _pair(arms: Arms, arm: str, base: str, measure: str, view: str = "") -> tuple[float, float] | None:
@@ -100,7 +103,7 @@ def _ratio(
         if pair is None:
             return Target(target, f"x {asked}", "-", None)
         met = (at_least is not None) if pair[0] > 0 else None  # any number is many times nothing
-        return Target(target, f"x {asked}", f"{pair[0]:.2f} against 0", met)
+        return Target(target, f"x {asked}", f"0 -> {pair[0]:.2f}", met)
     value, base = pair
     bound = _bound(target, value / base, at_least, at_most)
     return Target(target, f"x {bound.asked}", f"x {bound.measured} ({base:.2f} -> {value:.2f})", bound.met)
