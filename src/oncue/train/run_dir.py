@@ -39,7 +39,8 @@ class RunDirectory:
         """Starts a run directory, or checks that `config` is that of the run to be resumed.
 
         A run that was stopped before its first step leaves nothing to lose and may be started anew. Raises ConfigError
-        when the folder holds a run and `resume` is false, or when a setting differs, or what is in a training file.
+        when the folder holds a run and `resume` is false, or when a setting differs, or what is in a file of rows (not
+        what images and videos these name), DataError for a broken `env.json`.
         """
         if folder.exists() and not folder.is_dir():
             raise ConfigError(f"{folder} is a file; give a folder for the run with --out")

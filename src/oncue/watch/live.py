@@ -94,9 +94,9 @@ def summary_text(summary: WatchSummary) -> str:
     skipped = f" ({summary.num_skipped} skipped as unchanged)" if summary.num_skipped else ""
     parts += [f"silent {summary.num_silent}{skipped}", f"replies {summary.num_replies}"]
     parts += [f"unreadable {summary.num_malformed}"] if summary.num_malformed else []
-    speed = f"{summary.wall_s:.1f} s, {summary.real_time_factor:.1f} x real time"
-    parts += [f"{speed} after {summary.load_s:.1f} s of loading"]
+    parts += [f"{summary.wall_s:.1f} s, {summary.real_time_factor:.1f} x real time"]
     parts += [] if summary.max_lag_s is None else [f"at most {summary.max_lag_s:.2f} s behind it"]
+    parts += [f"after {summary.load_s:.1f} s of loading"]
     return ", ".join(parts) + (" (stopped early)" if summary.stop == "cancelled" else "")
 
 
