@@ -9,7 +9,8 @@ from pathlib import Path
 
 from oncue.types import Question
 from oncue.watch.export import to_jsonl, to_srt, to_vtt, write_exports
-from oncue.watch.record import SpokenReply
+from oncue.watch.live import summary_text
+from oncue.watch.record import SpokenReply, WatchSummary
 
 NASTY = "a --> b\n\n<i>x</i> & {\\an8} </script>"
 
@@ -81,3 +82,28 @@ def test_json_lines_end_with_the_summary(watch) -> None:
 def test_files_are_written_whole_and_leave_nothing_else(watch, tmp_path: Path) -> None:
     write_exports(tmp_path / "a" / "b", watch({3.0: "one"}), "<html></html>")
     assert sorted(os.listdir(tmp_path / "a" / "b")) == ["index.html", "replies.jsonl", "replies.srt", "replies.vtt"]
+
+
+def test_the_closing_line_says_what_was_watched_and_what_it_took() -> None:
+    summary = WatchSummary(
+        source="a.mp4",
+        model="mini",
+        num_turns=40,
+        num_silent=33,
+        num_replies=6,
+        num_malformed=1,
+        num_frames=40,
+        duration_s=39.9,
+        wall_s=2.0,
+        real_time_factor=19.95,
+        load_s=3.14,
+        latency_ms_p50=20.0,
+        latency_ms_p95=40.0,
+        stop="cancelled",
+        num_skipped=4,
+        max_lag_s=0.25,
+    )
+    assert summary_text(summary) == (
+        "watched 40 turns (39.9 s of video), silent 33 (4 skipped as unchanged), replies 6, unreadable 1, "
+        "2.0 s, 19.9 x real time, at most 0.25 s behind it, after 3.1 s of loading (stopped early)"
+    )
