@@ -180,6 +180,8 @@ def test_results_hold_lists_over_seeds(ran: Path, tiny_model_folder: Path) -> No
     assert (results["study"]["complete"], results["study"]["missing"]) == (True, [])
     assert [curve["step"] for curve in results["study"]["curves"]["rl"]] == [[1, 2]]
     assert "sft" not in results["study"]["curves"]
+    models = {name: settings["model"] for name, settings in results["study"]["settings"].items()}
+    assert models == {"sft": str(tiny_model_folder), "rl": "sft/seed_0/checkpoints/step_000002"}  # wherever it was run
     partly = results_of(STUDY, ran, str(tiny_model_folder), {"sft/0"})
     assert (partly["study"]["missing"], partly["rl"]["pauc"], partly["rl"]["seeds"]) == (["rl/0"], [], [])
 

@@ -58,12 +58,19 @@ def results_of(study: Study, folder: Path, start: str, done: set[str]) -> dict[s
             "claims": [to_plain(claim) for claim in claims_of(arms, curves)],
             "targets": [to_plain(target) for target in targets_of(arms, references)],
             "settings": {
-                arm.name: to_plain(config_of(folder, jobs[0], start))
-                for arm in study.arms
-                if (jobs := _jobs(arm, done))
+                arm.name: _settings(folder, jobs[0], start) for arm in study.arms if (jobs := _jobs(arm, done))
             },
         },
     }
+
+
+def _settings(folder: Path, job: Job, start: str) -> Any:
+    """The settings of a job; a model of the study itself by its place in the folder of runs, wherever that lay."""
+    plain = to_plain(config_of(folder, job, start))
+    if job.start is not None:
+        place = run_folder(Path(), job.start) / "checkpoints" / Path(plain["model"]).name
+        plain["model"] = place.as_posix()
+    return plain
 
 
 def jobs_in(path: Path) -> set[str]:
