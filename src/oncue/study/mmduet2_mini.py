@@ -27,6 +27,9 @@ SAMPLED = View("shapes-sampled", "shapes", temperature=mini_grpo().sampling.temp
 # "Right: yellow triangle " has 23: to share more, two sentences must begin to tell the same kind of event of one thing.
 PREFIX_CHARACTERS = 23
 
+# Twice that of the recipe: at 1e-4 the model had not done learning after the 100 steps (docs/experiment_log.md).
+LEARNING_RATE = 2e-4
+
 
 def study_sft(frame_interval_s: float = 1.0) -> Callable[[str, int], SftConfig]:
     """The settings of supervised fine-tuning with a frame every so many seconds; samples stay as long in time."""
@@ -57,6 +60,7 @@ def study_rl(frame_interval_s: float = 1.0, without: str | None = None) -> Calla
             recipe,
             model=model,
             seed=seed,
+            learning_rate=LEARNING_RATE,
             examples=replace(
                 examples,
                 num_turns=_turns(examples.num_turns, frame_interval_s),
@@ -81,8 +85,7 @@ STUDY = Study(
         "A model of about a million parameters on made-up clips with exact gold, trained by the code that trains the "
         "3B model. Every arm begins with mini-sft; seeds differ in the clips that are drawn and in what is "
         "sampled. Scores are of held-out test clips, greedy unless said otherwise, judged exactly. They are this "
-        "model's in this world, and not the paper's. Settings were chosen by seed 0 on clips of the split val; those "
-        "of two earlier studies, which these replace, on test clips."
+        "model's in this world, and not the paper's. Settings were chosen by seed 0 on clips of the split val."
     ),
     arms=(
         Arm(
