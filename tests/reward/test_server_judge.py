@@ -153,6 +153,18 @@ def test_a_server_that_knows_no_such_field_is_asked_without_it() -> None:
         assert told(server) == [False, True, False, False, False]
 
 
+def test_a_question_that_is_refused_does_not_make_it_think_again() -> None:
+    with OpenAIServer(says("never")) as server:
+        server.script = lambda _: thinker(server.bodies[-1])
+        judge = judge_on(server)
+        assert ask(judge, mark("a")) == [3]
+        server.faults.extend([Status(400), Status(400)])  # such as one that is too long
+        (value,) = ask(judge, mark("b"))
+        assert isinstance(value, Unscored)
+        assert ask(judge, mark("c")) == [3]
+        assert told(server)[-1]
+
+
 def test_what_the_user_says_of_thinking_stands() -> None:
     mine = {"chat_template_kwargs": {"enable_thinking": True}}
     with OpenAIServer(says("never")) as server:

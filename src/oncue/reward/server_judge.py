@@ -8,6 +8,7 @@ learning from nothing.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import os
 import time
@@ -216,20 +217,20 @@ class ServerJudge:
     async def _complete(self, messages: Sequence[Message]) -> Completion:
         """An answer, by the first form of request that the server takes; it is then the only one."""
         refused: list[RefusedError] = []
-        for form in self._forms:
-            extra = {**form, **self._told, **self.options.request_fields}
+        tellings = (self._told, {}) if self._told else ({},)
+        for told, form in itertools.product(tellings, self._forms):
+            extra = {**form, **told, **self.options.request_fields}
             try:
                 done = await self._client.complete(self.model, messages, self.options.max_tokens, extra)
             except RefusedError as error:
                 refused.append(error)
                 continue
             self._forms = (form,)
+            if told != tellings[0]:  # the server takes the request, but not with this field
+                self._told = {}
             counted = done.tokens or (0, 0)
             self._count(num_answers=1, num_uncounted=done.tokens is None, tokens_in=counted[0], tokens_out=counted[1])
             return done
-        if self._told:  # the server knows no such field
-            self._told = {}
-            return await self._complete(messages)
         raise refused[0]
 
     def _slots_of_loop(self) -> asyncio.Semaphore:
