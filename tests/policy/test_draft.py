@@ -54,6 +54,23 @@ def test_the_draft_changes_no_token(mini: LoadedModel, sampling: Sampling) -> No
         assert 20 < silent < 85  # accepted and rejected drafts were both seen
 
 
+@pytest.mark.parametrize("draft", [True, False])
+def test_one_random_number_is_spent_per_token_chosen(mini: LoadedModel, draft: bool) -> None:
+    """None for choices that were prepared behind a draft and never made; none for tokens the engine closed with."""
+
+    async def run() -> None:
+        with Engine(mini, WARM, draft=draft) as engine, engine.open(seed=5) as session:
+            fresh = torch.Generator()
+            fresh.set_state(session._open_state().generator.get_state())
+            answers = await hold(session, clip_turns(0))
+            num_chosen = sum(len(answer.token_ids) - answer.forced_close for answer in answers)
+            assert {True, False} == {isinstance(answer.action, Silence) for answer in answers}
+            torch.rand(num_chosen, dtype=torch.float64, generator=fresh)
+            assert torch.equal(session._open_state().generator.get_state(), fresh.get_state())
+
+    asyncio.run(run())
+
+
 def test_a_silent_turn_is_one_forward_and_plain_decoding_needs_three(mini: LoadedModel) -> None:
     turns, sampling = clip_turns(0), Sampling(max_new_tokens=6)
 

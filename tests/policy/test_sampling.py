@@ -8,7 +8,14 @@ import pytest
 import torch
 
 from oncue.errors import ConfigError
-from oncue.policy.sampling import Sampling, choose_token, token_logprobs
+from oncue.policy.sampling import Sampling, choose_tokens, token_logprobs
+
+
+def drawn(logprobs: torch.Tensor, sampling: Sampling, num: int = 1, seed: int = 0) -> torch.Tensor:
+    """Tokens (num,) drawn from one distribution (V,)."""
+    uniforms = torch.rand(num, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    return choose_tokens(logprobs.expand(num, -1), sampling, uniforms.tolist())
+
 
 NONE_BANNED = torch.zeros(6, dtype=torch.bool)
 LOGITS = torch.tensor([2.0, 1.0, 0.5, 0.0, -1.0, -3.0])
@@ -48,17 +55,14 @@ def test_banned_tokens_leave_before_the_cuts() -> None:
     for sampling in (Sampling(), Sampling(temperature=1.0, top_k=1), Sampling(temperature=1.0, top_p=0.1)):
         logprobs = token_logprobs(LOGITS, sampling, banned)
         assert logprobs[0] == -math.inf
-        assert choose_token(logprobs, sampling, torch.Generator()) == 1
+        assert drawn(logprobs, sampling).tolist() == [1]
 
 
 def test_draws_follow_the_distribution() -> None:
     sampling = Sampling(temperature=1.0, top_k=4)
     logprobs = token_logprobs(LOGITS, sampling, NONE_BANNED)
-    generator = torch.Generator().manual_seed(0)
     num_draws = 4000
-    counts = torch.bincount(
-        torch.tensor([choose_token(logprobs, sampling, generator) for _ in range(num_draws)]), minlength=6
-    )
+    counts = torch.bincount(drawn(logprobs, sampling, num_draws), minlength=6)
     expected = logprobs.exp() * num_draws
     assert counts[4:].sum() == 0
     chi_square = float((((counts - expected) ** 2) / expected)[:4].sum())
@@ -67,15 +71,21 @@ def test_draws_follow_the_distribution() -> None:
     assert float((((counts[:4] - even) ** 2) / even).sum()) > 16.3
 
 
-def test_one_random_number_per_token() -> None:
-    logprobs = token_logprobs(LOGITS, Sampling(temperature=1.0), NONE_BANNED)
-    drawn, counted = torch.Generator().manual_seed(1), torch.Generator().manual_seed(1)
-    for _ in range(5):
-        choose_token(logprobs, Sampling(temperature=1.0), drawn)
-    torch.rand(5, dtype=torch.float64, generator=counted)
-    assert torch.equal(drawn.get_state(), counted.get_state())
-    choose_token(logprobs, Sampling(), drawn)  # greedy takes none
-    assert torch.equal(drawn.get_state(), counted.get_state())
+def test_every_row_has_its_own_number() -> None:
+    sampling = Sampling(temperature=1.0)
+    rows = token_logprobs(torch.stack([LOGITS, LOGITS.flip(0), LOGITS]), sampling, NONE_BANNED)
+    for row in rows:
+        assert choose_tokens(row[None], sampling, [0.0]).tolist() == [0]
+        assert choose_tokens(row[None], sampling, [1 - 2**-53]).tolist() == [5]
+    assert choose_tokens(rows, sampling, [0.0, 1 - 2**-53, 0.6]).tolist() == [0, 5, 1]
+    assert choose_tokens(rows, Sampling(), []).tolist() == [0, 5, 0]
+
+
+def test_a_token_without_mass_is_never_drawn() -> None:
+    """Not by the smallest number, nor by the largest, wherever the tokens that are cut stand."""
+    logprobs = torch.tensor([-math.inf, 0.3, -math.inf, 0.7, -math.inf]).log_softmax(0)
+    numbers = [0.0, 0.3, 0.5, 1 - 2**-53]
+    assert choose_tokens(logprobs.expand(4, -1), Sampling(temperature=1.0), numbers).tolist() == [1, 1, 3, 3]
 
 
 @pytest.mark.parametrize("temperature", [1e-6, 1e6])
@@ -88,7 +98,7 @@ def test_at_the_ends_of_their_ranges_numbers_stay_numbers(temperature: float, re
     logprobs = token_logprobs(logits, sampling, banned)
     assert not logprobs.isnan().any()
     assert float(logprobs.exp().sum()) == pytest.approx(1.0)
-    assert choose_token(logprobs, sampling, torch.Generator()) < 5
+    assert int(drawn(logprobs, sampling)) < 5
 
 
 @pytest.mark.parametrize(

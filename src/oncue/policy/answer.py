@@ -4,20 +4,20 @@ The first forward of a turn holds the turn and, as a draft, the choices of a sil
 there were no draft, with the same random number; while it equals the drafted one, the logits for the next are already
 there. So a silent turn costs one forward, and the answer is the one plain decoding gives.
 
-Axis letters: L tokens, V vocabulary.
+Axis letter: L tokens.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
 from oncue.policy.forward import RowInput
-from oncue.policy.sampling import Sampling, choose_token
 from oncue.policy.session import SessionState
 from oncue.policy.shown import ShownFrame
 from oncue.policy.window import PastTurn
@@ -64,6 +64,7 @@ class Answer:
     _prefix_positions_3L: np.ndarray = field(init=False)
     _base_length: int = field(init=False)
     _random_state: torch.Tensor = field(init=False)
+    _num_drawn: int = 0  # random numbers spent since
 
     def __post_init__(self) -> None:
         state = self.state
@@ -117,21 +118,24 @@ class Answer:
             read,
         )
 
-    def advance(self, logprobs_RV: torch.Tensor, likeliest: list[int], sampling: Sampling) -> None:
-        """Choose as far as the logits read go. `likeliest`: their argmax, per logit."""
+    def uniforms(self, num: int) -> list[float]:
+        """The session's random numbers in [0, 1) for the next `num` choices. Those of choices that are not made after
+        all go back: one is spent per token chosen, drafted or not."""
+        drawn: list[float] = torch.rand(num, dtype=torch.float64, generator=self.state.generator).tolist()
+        self._num_drawn += num
+        return drawn
+
+    def advance(self, tokens: Sequence[int], logprobs: Sequence[float]) -> None:
+        """Take over what was chosen after each of the logits read, as far as it follows from what was drafted."""
         if self.waiting.observed is None:
             self.done = True
             return
         draft = () if self.chosen else self.draft
         if self.chosen:
             self.num_fed += len(self.decision.next_input(self.chosen) or ())
-        for i, logprobs_V in enumerate(logprobs_RV):
-            if sampling.temperature == 0:
-                token = likeliest[i]
-            else:
-                token = choose_token(logprobs_V, sampling, self.state.generator)
+        for i, (token, logprob) in enumerate(zip(tokens, logprobs, strict=True)):
             self.chosen.append(token)
-            self.logprobs.append(float(logprobs_V[token]))
+            self.logprobs.append(logprob)
             following = self.decision.next_input(self.chosen)
             if following is None or len(self.chosen) == self.max_new_tokens:
                 self._finish(following is not None)
@@ -139,6 +143,7 @@ class Answer:
             if i == len(draft) or token != draft[i]:
                 break
             self.num_fed += len(following)
+        self._give_back_numbers(len(tokens) - 1 - i)
         num_before = self._base_length + len(self.state.pending_ids) + len(self.turn_ids)
         self.state.forget(num_before + self.num_fed)  # what was drafted and not said
 
@@ -165,6 +170,12 @@ class Answer:
         """Put the session back to where it was before this turn; a cut of its prefix (`Window`) stays."""
         self.state.forget(self._base_length)
         self.state.generator.set_state(self._random_state)
+
+    def _give_back_numbers(self, num: int) -> None:
+        if num and self._num_drawn:
+            self._num_drawn -= num
+            self.state.generator.set_state(self._random_state)
+            torch.rand(self._num_drawn, dtype=torch.float64, generator=self.state.generator)
 
     def _finish(self, forced: bool) -> None:
         self.done, self.forced = True, forced

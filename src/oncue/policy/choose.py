@@ -12,7 +12,7 @@ import torch
 
 from oncue.policy.answer import Answer
 from oncue.policy.model import LoadedModel
-from oncue.policy.sampling import Sampling, token_logprobs
+from oncue.policy.sampling import Sampling, choose_tokens, token_logprobs
 from oncue.types import Silence
 
 
@@ -29,18 +29,25 @@ class Chooser:
     def choose(self, answers: Sequence[Answer], logits_RV: torch.Tensor) -> None:
         """Advance each answer by the logits it asked for, in order."""
         asked = [answer.num_asked for answer in answers]
+        tokens: list[int] = []
+        logprobs: list[float] = []
         if sum(asked):
             if self._sampling.reply_bias:
                 logits_RV = self._biased(answers, asked, logits_RV)
             logprobs_RV = token_logprobs(logits_RV, self._sampling, self._banned(answers, asked))
-            likeliest = logprobs_RV.argmax(-1).tolist()
-        else:
-            logprobs_RV, likeliest = logits_RV, []
+            tokens_R = choose_tokens(logprobs_RV, self._sampling, self._uniforms(answers, asked))
+            tokens, logprobs = tokens_R.tolist(), logprobs_RV.gather(1, tokens_R[:, None])[:, 0].tolist()
         first = 0
         for answer, num_asked in zip(answers, asked, strict=True):
             end = first + num_asked
-            answer.advance(logprobs_RV[first:end], likeliest[first:end], self._sampling)
+            answer.advance(tokens[first:end], logprobs[first:end])
             first = end
+
+    def _uniforms(self, answers: Sequence[Answer], asked: Sequence[int]) -> list[float]:
+        """A random number for each choice; greedy ones need none."""
+        if self._sampling.temperature == 0:
+            return []
+        return [number for answer, num in zip(answers, asked, strict=True) for number in answer.uniforms(num)]
 
     def _biased(self, answers: Sequence[Answer], asked: Sequence[int], logits_RV: torch.Tensor) -> torch.Tensor:
         """The logits with the log-odds of silence lower by `reply_bias` where an answer begins, whatever the

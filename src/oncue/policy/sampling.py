@@ -1,11 +1,12 @@
 """From logits to the next token: one distribution, shared by whoever draws from it and whoever trains on it.
 
-Axis letters: V vocabulary, ... any leading axes.
+Axis letters: R rows, V vocabulary, ... any leading axes.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -75,19 +76,21 @@ def token_logprobs(logits: torch.Tensor, sampling: Sampling, banned_V: torch.Ten
     return scores.log_softmax(-1)
 
 
-def choose_token(logprobs_V: torch.Tensor, sampling: Sampling, generator: torch.Generator) -> int:
-    """The next token from `token_logprobs`: the likeliest when greedy, else drawn with one number of `generator` (CPU).
+def choose_tokens(logprobs_RV: torch.Tensor, sampling: Sampling, uniforms: Sequence[float]) -> torch.Tensor:
+    """The next token (R,) of each row of `token_logprobs`: the likeliest when greedy, else the one in whose share of
+    the mass the row's number of `uniforms` (in [0, 1)) lies.
 
-    The draw inverts the cumulative distribution in float64 on the CPU: one uniform number per token, so the random
-    stream of a session does not depend on the device or on who else is decoding.
+    The cumulative distribution is taken in float64, so what is drawn hardly depends on the device. Everything stays on
+    that of the rows, which are long.
     """
     if sampling.temperature == 0:
-        return int(logprobs_V.argmax())
-    cumulative_V = logprobs_V.cpu().double().exp().cumsum(0)
-    uniform = torch.rand((), dtype=torch.float64, generator=generator)
-    total = cumulative_V[-1]
-    target = torch.minimum(uniform * total, torch.nextafter(total, torch.zeros_like(total)))
-    return int(torch.searchsorted(cumulative_V, target, right=True))
+        return logprobs_RV.argmax(-1)
+    rows_RV = logprobs_RV.cpu() if logprobs_RV.device.type == "mps" else logprobs_RV  # it has no float64
+    cumulative_RV = rows_RV.double().exp().cumsum(-1)
+    total_R1 = cumulative_RV[:, -1:]
+    uniforms_R1 = torch.tensor(uniforms, dtype=torch.float64).to(rows_RV.device)[:, None]
+    targets_R1 = torch.minimum(uniforms_R1 * total_R1, torch.nextafter(total_R1, torch.zeros_like(total_R1)))
+    return torch.searchsorted(cumulative_RV, targets_R1, right=True)[:, 0].to(logprobs_RV.device)
 
 
 def _cut_to_mass(scores: torch.Tensor, top_p: float) -> torch.Tensor:
