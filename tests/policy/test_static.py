@@ -15,6 +15,7 @@ from policy_support import RecordingEngine, hold, say, shown
 import oncue.policy.static as static_module
 from oncue.errors import ConfigError
 from oncue.policy.engine import Engine, Sampling, StaticShapes, Window
+from oncue.policy.graphs import Graphs
 from oncue.policy.model import LoadedModel
 from oncue.policy.static import Shape, StaticForward, StaticRows
 from oncue.types import EnvTurn
@@ -126,7 +127,7 @@ def test_a_window_and_a_fork_say_the_same(tiny_loaded: LoadedModel, seen_shapes:
 def test_what_fits_no_shape_goes_the_plain_way() -> None:
     arena = static_module.Arena(torch.zeros(3, 1, 2, 1, 1500, 4))
     ours, elsewhere = arena.states[0], torch.zeros(1, 2, 1, 1500, 4)
-    forward = StaticForward(SMALL, arena, 8, torch.float32, lambda *_: torch.zeros(0))
+    forward = StaticForward(SMALL, arena, 8, torch.float32, lambda *_: torch.zeros(0), Graphs(torch.device("cpu")))
     assert forward.shape([ours], [9], [20]) == Shape(1, 32, 256)
     assert forward.shape([ours] * 3, [9, 900, 9], [1, 4, 8]) == Shape(4, 8, 1024)
     assert forward.shape([ours] * 5, [9] * 5, [20] * 5) is None  # too many rows

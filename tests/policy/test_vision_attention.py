@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import oncue.policy.vision_attention as vision_attention
+from oncue.policy.vision import per_frame
 from oncue.policy.vision_attention import NAME, attend_by_length
-from oncue.policy.vision_tokens import vision_tokens
 
 
 def features(loaded, frames):
@@ -18,7 +18,7 @@ def features(loaded, frames):
     grids = torch.tensor([frame.grid for frame in patched])
     with torch.no_grad():
         output = loaded.model.model.get_image_features(patches, grids)
-    return torch.stack([torch.cat(tokens) for tokens in vision_tokens(output)])
+    return torch.stack([torch.cat(tokens) for tokens in per_frame(output)])
 
 
 def noise(sizes):

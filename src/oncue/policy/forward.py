@@ -17,10 +17,12 @@ import numpy as np
 import torch
 
 from oncue.policy.cache import KVPool, KVSlot, Rows, StepCache, use_rows
+from oncue.policy.graphs import Graphs
 from oncue.policy.model import LoadedModel
 from oncue.policy.shown import ShownFrame
 from oncue.policy.static import StaticForward, StaticRows, StaticShapes, pad_rows
-from oncue.policy.vision_tokens import vision_tokens
+from oncue.policy.static_vision import StaticVision
+from oncue.policy.vision import encode_frames
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,8 +66,11 @@ class PackedModel:
             len(self._decoder.layers), config.num_key_value_heads, head_dim, kept_dtype, loaded.device, shapes
         )
         self._static: StaticForward | None = None
+        self._static_vision: StaticVision | None = None
         if shapes is not None and self.pool.arena is not None:
-            self._static = StaticForward(shapes, self.pool.arena, config.hidden_size, loaded.dtype, self._decode)
+            width, graphs = config.hidden_size, Graphs(loaded.device)
+            self._static = StaticForward(shapes, self.pool.arena, width, loaded.dtype, self._decode, graphs)
+            self._static_vision = StaticVision(loaded.model, graphs, shapes.max_rows)
         self._num_groups = config.num_attention_heads // config.num_key_value_heads
         self._given_mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=loaded.device)  # unused: rows have their own
         use_rows(self._decoder)
@@ -165,7 +170,10 @@ class PackedModel:
         if not new:
             return
         patches_PC = torch.from_numpy(np.concatenate([frame.patches for frame in new if frame.patches is not None]))
-        grids_N3 = torch.tensor([frame.grid for frame in new], device=self.device)
-        output = self._model.model.get_image_features(patches_PC.to(self.device), grids_N3)
-        for frame, *tokens in zip(new, *vision_tokens(output), strict=True):
+        grids, encoded = [frame.grid for frame in new], None
+        if self._static_vision is not None:
+            encoded = self._static_vision.encode(patches_PC, grids, self.device)
+        if encoded is None:
+            encoded = encode_frames(self._model, patches_PC.to(self.device), grids)
+        for frame, *tokens in zip(new, *encoded, strict=True):
             frame.encoded(torch.stack(tokens))

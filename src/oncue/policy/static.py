@@ -21,6 +21,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from oncue.errors import ConfigError
+from oncue.policy.graphs import Graphs
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,18 +142,14 @@ class StaticRows:
 Decode = Callable[[torch.Tensor, torch.Tensor, StaticRows], torch.Tensor]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Recorded:
-    graph: torch.cuda.CUDAGraph
-    hidden_1TE: torch.Tensor
-
-
 class StaticForward:
-    """Runs forwards of fixed shape; on a GPU from a graph per shape, recorded at its first use."""
+    """Runs forwards of fixed shape, a graph for each."""
 
-    def __init__(self, shapes: StaticShapes, arena: Arena, width: int, dtype: torch.dtype, decode: Decode) -> None:
+    def __init__(
+        self, shapes: StaticShapes, arena: Arena, width: int, dtype: torch.dtype, decode: Decode, graphs: Graphs
+    ) -> None:
         self.arena = arena
-        self._shapes, self._dtype, self._decode = shapes, dtype, decode
+        self._shapes, self._dtype, self._decode, self._graphs = shapes, dtype, decode, graphs
         self._device = arena.states.device
         max_rows = 1 << (shapes.max_rows - 1).bit_length()
         num_tokens = max_rows * _up(shapes.max_new_tokens, shapes.new_step)
@@ -161,8 +158,6 @@ class StaticForward:
             self._positions_3T = torch.zeros(3, num_tokens, dtype=torch.long, device=self._device)
             self._places_B = torch.zeros(max_rows, dtype=torch.long, device=self._device)
             self._lengths_B = torch.zeros(max_rows, dtype=torch.long, device=self._device)
-        self._recorded: dict[Shape, _Recorded] = {}
-        self._pool = torch.cuda.graph_pool_handle() if self._device.type == "cuda" else None
 
     def shape(self, states: Sequence[torch.Tensor], lengths: Sequence[int], num_new: Sequence[int]) -> Shape | None:
         """The shape that fits rows with these slots, filled so far and to be added; None: they go the plain way."""
@@ -191,31 +186,13 @@ class StaticForward:
         self._lengths_B[: shape.num_rows] = torch.tensor([*lengths, *[0] * spare])
         self._embedded_TE[: len(embedded_TE)] = embedded_TE
         self._positions_3T[:, : len(embedded_TE)] = positions_3T
-        if self._pool is None:
-            return self._forward(shape)[0]
-        if shape not in self._recorded:
-            self._recorded[shape] = self._record(shape)
-        recorded = self._recorded[shape]
-        recorded.graph.replay()
-        return recorded.hidden_1TE[0]
+        return self._graphs.run(shape, lambda: self._forward(shape))[0]
 
     def _forward(self, shape: Shape) -> torch.Tensor:
         """Everything between the buffers: what a graph holds."""
         num_rows, num_tokens = shape.num_rows, shape.num_rows * shape.num_new
         rows = StaticRows(self.arena, shape, self._places_B[:num_rows], self._lengths_B[:num_rows], self._dtype)
         return self._decode(self._embedded_TE[None, :num_tokens], self._positions_3T[:, None, :num_tokens], rows)
-
-    def _record(self, shape: Shape) -> _Recorded:
-        """Run once outside a graph (libraries set themselves up at a first call), then record."""
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            self._forward(shape)
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-            hidden_1TE = self._forward(shape)
-        return _Recorded(graph, hidden_1TE)
 
 
 def pad_rows(rows: Sequence[np.ndarray], shape: Shape) -> np.ndarray:

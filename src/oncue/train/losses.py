@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from oncue.policy.vision_tokens import vision_tokens
+from oncue.policy.vision import encode_frames
 from oncue.train.samples import TrainingBatch
 
 
@@ -32,10 +32,11 @@ def _embedded(model: Any, batch: TrainingBatch, image_pad_id: int) -> dict[str, 
     embeds = model.get_input_embeddings()(batch.token_ids_BL)
     if not len(batch.grids_F3):
         return {"inputs_embeds": embeds}
-    output = model.model.get_image_features(batch.patches_NC.to(model.dtype), batch.grids_F3)
+    grids = [tuple(grid) for grid in batch.grids_F3.tolist()]
+    encoded = encode_frames(model, batch.patches_NC.to(model.dtype), grids)
     is_vision_BL = batch.token_ids_BL == image_pad_id
     shown = batch.shown_S.tolist()
-    features, *deepstack = [torch.cat([of_frames[i] for i in shown]) for of_frames in vision_tokens(output)]
+    features, *deepstack = [torch.cat([of_frames[i] for i in shown]) for of_frames in encoded]
     embeds = embeds.masked_scatter(is_vision_BL[..., None], features.to(embeds.dtype))
     given: dict[str, Any] = {"inputs_embeds": embeds}
     if deepstack:

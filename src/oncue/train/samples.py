@@ -57,14 +57,14 @@ class TrainingBatch:
         return self.token_ids_BL.numel()
 
     def to(self, device: torch.device) -> TrainingBatch:
-        """The same batch on `device`."""
+        """The same batch on `device`, but for the grids, which are read on the CPU."""
         return TrainingBatch(
             self.token_ids_BL.to(device),
             self.targets_BL.to(device),
             self.positions_3BL.to(device),
             self.weights_BL.to(device),
             self.patches_NC.to(device),
-            self.grids_F3.to(device),
+            self.grids_F3,
             self.shown_S.to(device),
         )
 
