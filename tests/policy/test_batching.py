@@ -171,9 +171,9 @@ def test_frames_shown_to_many_are_encoded_once(tiny_loaded: LoadedModel, monkeyp
     calls: list[int] = []
     encode = tiny_loaded.model.model.get_image_features
 
-    def counted(patches: torch.Tensor, grids: torch.Tensor) -> Any:
+    def counted(patches: torch.Tensor, grids: torch.Tensor, **layout: Any) -> Any:
         calls.append(len(grids))
-        return encode(patches, grids)
+        return encode(patches, grids, **layout)
 
     monkeypatch.setattr(tiny_loaded.model.model, "get_image_features", counted)
     turns = [turn for turn in shown(9) if len(turn.frames) == 1][:6]

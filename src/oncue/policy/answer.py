@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -31,11 +32,12 @@ from oncue.types import EnvTurn, PolicyTurn, Reply
 class Waiting:
     """A turn that a session has submitted, and where its answer goes. `submitted_s` is a `perf_counter` reading.
 
-    `observed` None: nothing is asked; what is pending enters the cache.
+    `observed` None: nothing is asked; what is pending enters the cache. `frames` are being prepared by another thread.
     """
 
     state: SessionState
     observed: EnvTurn | None
+    frames: Future[tuple[ShownFrame, ...]]
     answered: asyncio.Future[PolicyTurn | None]
     submitted_s: float
 

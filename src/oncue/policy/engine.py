@@ -2,12 +2,14 @@
 
 Each step is one forward for everybody: turns that wait are shown, with a draft of the silent answer (`policy.answer`),
 and whoever is speaking gets the next token. Turns join and leave between steps. Steps run in a worker thread of the
-engine's own, so the event loop stays free. What two sessions are shown is encoded once.
+engine's own, so the event loop stays free; frames are prepared in further threads from the moment a turn is submitted,
+beside the step that is running. What two sessions are shown is prepared and encoded once.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +32,7 @@ from oncue.types import EnvTurn, PolicyTurn
 
 __all__ = ["Engine", "Sampling", "StaticShapes", "Window"]
 
+_MOST_THREADS = 16  # that prepare frames; one prepares some hundred per second
 _CLOSED = "the session was closed while it was answering a turn"
 
 
@@ -72,6 +75,7 @@ class Engine:
         self._worker: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="oncue-engine")
+        self._preparing = ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_THREADS), thread_name_prefix="oncue-frames")
         self._num_opened = 0
         self._num_open = 0
         self._closed = False
@@ -143,6 +147,7 @@ class Engine:
         """Stop the worker thread once it is idle. Sessions keep their memory until they are closed."""
         self._closed = True
         self._thread.shutdown(wait=True)
+        self._preparing.shutdown(wait=True)
 
     def __enter__(self) -> Engine:
         return self
@@ -155,7 +160,9 @@ class Engine:
         if self._closed:
             raise RuntimeError("this engine is closed; build another one")
         loop = asyncio.get_running_loop()
-        waiting = Waiting(state, observed, loop.create_future(), time.perf_counter())
+        pixels = list(observed.frames.pixels) if observed else []
+        frames = self._preparing.submit(self._prepared, pixels, shared=self._num_open > 1)
+        waiting = Waiting(state, observed, frames, loop.create_future(), time.perf_counter())
         state.busy = True
         self._queue.append(waiting)
         self._changed.set()
@@ -246,6 +253,13 @@ class Engine:
         state = int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
         return number, torch.Generator().manual_seed(state)
 
+    def _prepared(self, pixels: Sequence[np.ndarray], *, shared: bool) -> tuple[ShownFrame, ...]:
+        """In a thread of `_preparing`: the frames of a turn, ready for the vision encoder."""
+        processor = self.renderer.frame_processor
+        if not shared:
+            return tuple(ShownFrame.of(processor(frame)) for frame in pixels)
+        return tuple(self._shelf.frame(frame, processor) for frame in pixels)
+
     # From here on: the worker thread.
 
     def _step(self, taken: Sequence[Waiting], loop: asyncio.AbstractEventLoop) -> list[Outcome]:
@@ -274,7 +288,7 @@ class Engine:
         state, observed = waiting.state, waiting.observed
         if observed is None:
             return Answer(waiting, self.renderer, [], ())
-        frames = tuple(self._shown(pixels) for pixels in observed.frames.pixels)
+        frames = waiting.frames.result()
         grids = [frame.grid for frame in frames]
         if state.window is not None:
             cut(state, state.window, self.renderer, observed, grids)
@@ -289,11 +303,6 @@ class Engine:
             )
         answer.limit(min(self.sampling.max_new_tokens, room))
         return answer
-
-    def _shown(self, pixels: np.ndarray) -> ShownFrame:
-        if self._num_open == 1:  # nobody to share with
-            return ShownFrame.of(self.renderer.frame_processor(pixels))
-        return self._shelf.frame(pixels, self.renderer.frame_processor)
 
     def _advance(self, answers: Sequence[Answer]) -> list[Outcome]:
         """One forward over these turns. If it fails, each half by itself, down to the turn at fault."""
