@@ -52,7 +52,7 @@ def use_pretended_graphs() -> None:
         replay(self)
 
     def init(self: Graphs, device: torch.device) -> None:
-        self._recorded, self._pool = {}, (0, 0) if device == GPU else None
+        self._device, self._recorded, self._pool = device, {}, (0, 0) if device == GPU else None
 
     def record(_: Graphs, function: Any) -> Any:
         global num_recorded
@@ -78,12 +78,12 @@ def streams() -> Iterator[list[EnvTurn]]:
 
 def answers(loaded: LoadedModel, sampling: Sampling, shapes: StaticShapes | None = None) -> dict[str, Any]:
     """What sessions say together, the steps it took, and what was waited for."""
-    pretend_gpu.waits.clear()
     num_steps = 0
 
     async def run() -> list[list[tuple[int, ...]]]:
         nonlocal num_steps
         with Engine(loaded, sampling, shapes=shapes) as engine:
+            pretend_gpu.waits.clear()  # those of the engine being built
             choose = engine._chooser.choose
 
             def counted(*args: Any) -> None:

@@ -1,7 +1,9 @@
 """A GPU that is pretended: its values lie on the CPU, its rules are those of a GPU.
 
 - Tensors of the GPU and of the CPU never meet in an operation, but for single numbers.
-- Whoever looks at a value waits for the device. Waits are kept in `waits`, with the places in the code they come from.
+- Whoever looks at a value waits for the device, and so does whoever takes one there from the CPU, unless it is from
+  memory that can be copied in the background (pinning is not pretended). Waits are kept in `waits`, with the places in
+  the code they come from.
 - While a graph is recorded nothing waits, and nothing comes from the CPU. A replay repeats the recorded operations on
   the recorded memory; no Python of what was recorded runs again.
 
@@ -145,11 +147,11 @@ def _run(func: Any, args: Any, kwargs: Any) -> Any:
     if func is _aten._to_copy.default and device is not None:
         stays = _is_gpu(device)
         if bool(there) != stays:
-            _cross(func, waits_for_it=bool(there))
+            _cross(func, waits_for_it=bool(there) or not kwargs.get("non_blocking"))
     elif func is _aten.copy_.default:
         stays = isinstance(args[0], OnGpu)
         if bool(there) and bool(here):
-            _cross(func, waits_for_it=not stays)
+            _cross(func, waits_for_it=not stays or not (len(args) > 2 and args[2]))
     elif func in _INDEXING:
         _check_indices(func, args)
     elif there and any(value.dim() for value in here):
@@ -222,7 +224,7 @@ def _tensor(data: Any, *args: Any, device: Any = None, **options: Any) -> torch.
 
 
 def _listed(key: Any) -> Any:
-    """Lists of indices as torch takes them to the device."""
+    """Lists of indices as torch takes them to the device, which waits."""
     if isinstance(key, tuple):
         return tuple(map(_listed, key))
     return _real_tensor(key, dtype=torch.long).to(GPU) if isinstance(key, list) else key

@@ -12,7 +12,7 @@ import pytest
 import torch
 from policy_support import RecordingEngine, drawn_indices, hold, say, shown, stock_logits
 
-from oncue.errors import ContextFullError, InputError
+from oncue.errors import ContextFullError, InputError, ModelError
 from oncue.policy.answer import Answer
 from oncue.policy.choose import banned_tokens
 from oncue.policy.engine import Engine, Sampling
@@ -305,6 +305,37 @@ def test_answers_under_way_when_the_engine_closes_leave_nothing_behind(
         assert engine.num_slots_taken == 0
 
     asyncio.run(go())
+
+
+@pytest.mark.parametrize("sampling", [Sampling(max_new_tokens=4), WARM], ids=["greedy", "sampled"])
+def test_output_that_is_no_number_fails_its_own_turn_only(
+    tiny_loaded: LoadedModel, sampling: Sampling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As half precision gives where a model's values are too large for it."""
+    turn = shown(1)[0]
+
+    async def go(*, broken: bool) -> list[Any]:
+        with Engine(tiny_loaded, sampling) as engine, engine.open(seed=1) as first, engine.open(seed=2) as second:
+            forward, to_break = engine._model.forward, [broken]
+
+            def breaks(rows: Any) -> torch.Tensor:
+                logits = forward(rows).clone()
+                if to_break and to_break.pop():
+                    logits[0] = torch.nan  # what the first session is to say first
+                return logits
+
+            monkeypatch.setattr(engine._model, "forward", breaks)
+            waiting = [session.respond(turn) for session in (first, second)]
+            answers = await asyncio.gather(*waiting, return_exceptions=True)
+            again = await first.respond(turn)
+            return [*answers, again]
+
+    whole, other, _ = asyncio.run(go(broken=False))
+    error, same, again = asyncio.run(go(broken=True))
+    assert isinstance(error, ModelError)
+    assert "not a number" in str(error)
+    assert same.token_ids == other.token_ids
+    assert again.token_ids == whole.token_ids  # the session is as it was, its random numbers included
 
 
 def test_the_context_limit_is_an_error_that_changes_nothing(tmp_path: Path) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
 from policy_support import hold, say, shown
 
+import oncue.policy.shown as shown_module
 from oncue.errors import InputError
 from oncue.policy.engine import Engine, Sampling
 from oncue.policy.model import LoadedModel
@@ -29,23 +30,23 @@ def patched(pixels: np.ndarray) -> PatchedFrame:
     return PatchedFrame(pixels.reshape(1, -1).astype(np.float32), (1, 2, 2))
 
 
-def test_threads_shown_the_same_picture_share_its_preparation() -> None:
-    shelf, made = FrameShelf(), []
-    all_have_come = threading.Barrier(4)
+def test_threads_shown_the_same_picture_share_its_preparation(monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf, made, num_waiting = FrameShelf(), [], threading.Semaphore(0)
+
+    class Watched(Future[Any]):
+        def result(self, timeout: float | None = None) -> Any:
+            num_waiting.release()
+            return super().result(timeout)
+
+    monkeypatch.setattr(shown_module, "Future", Watched)
 
     def slowly(pixels: np.ndarray) -> PatchedFrame:
         made.append(int(pixels[0, 0, 0]))
-        all_have_come.wait(PATIENCE_S)  # the others are already asking
+        assert all(num_waiting.acquire(timeout=PATIENCE_S) for _ in range(3))  # the others wait for this one
         return patched(pixels)
 
-    def ask(value: int) -> Any:
-        if value == 1:
-            return shelf.frame(picture(1), slowly)
-        all_have_come.wait(PATIENCE_S)
-        return shelf.frame(picture(1), slowly)
-
     with ThreadPoolExecutor(4) as threads:
-        frames = list(threads.map(ask, [1, 2, 3, 4]))
+        frames = list(threads.map(lambda _: shelf.frame(picture(1), slowly), range(4)))
     assert made == [1]
     assert all(frame is frames[0] for frame in frames)
     assert shelf.frame(picture(9), patched) is not frames[0]  # control

@@ -24,6 +24,8 @@ def patched(loaded: LoadedModel, sizes: list[tuple[int, int]]) -> tuple[torch.Te
 def test_tokens_equal_those_the_tower_gives_by_itself(family_loaded: LoadedModel, sizes: list[tuple[int, int]]) -> None:
     patches, grids = patched(family_loaded, sizes)
     model = family_loaded.model
+    laid_out = bool(frame_layout(model, grids, family_loaded.device).options)
+    assert laid_out == (model.config.model_type != "qwen3_vl")  # which goes the stock way: nothing to compare
     with torch.no_grad():
         stock = per_frame(model.model.get_image_features(patches, torch.tensor(grids)))
         ours = encode_frames(model, patches, grids)

@@ -10,6 +10,7 @@ Axis letter: L tokens.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from oncue.errors import ModelError
 from oncue.policy.forward import RowInput
 from oncue.policy.session import SessionState
 from oncue.policy.shown import ShownFrame
@@ -26,6 +28,11 @@ from oncue.render.decision import DecisionFormat
 from oncue.render.positions import mrope_positions
 from oncue.render.qwen_vl import QwenVLRenderer
 from oncue.types import EnvTurn, PolicyTurn, Reply
+
+_NOT_A_NUMBER = (
+    "the model's output is not a number (NaN); load it in another number format, such as --dtype float32, and look "
+    "whether its weights are whole"
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,6 +68,7 @@ class Answer:
     logprobs: list[float] = field(default_factory=list)
     num_fed: int = 0  # tokens of the answer in the cache
     forced: bool = False
+    error: Exception | None = None  # what makes the turn fail
     done: bool = False
     answer_position: int = field(init=False)  # M-RoPE position of the first token of the answer
     _prefix_positions_3L: np.ndarray = field(init=False)
@@ -136,6 +144,9 @@ class Answer:
         if self.chosen:
             self.num_fed += len(self.decision.next_input(self.chosen) or ())
         for i, (token, logprob) in enumerate(zip(tokens, logprobs, strict=True)):
+            if math.isnan(logprob):
+                self.error, self.done = ModelError(_NOT_A_NUMBER), True
+                break
             self.chosen.append(token)
             self.logprobs.append(logprob)
             following = self.decision.next_input(self.chosen)
@@ -200,6 +211,8 @@ class Outcome:
 
 def settled(answer: Answer) -> Outcome:
     """The finished answer, written into its session's prefix."""
+    if answer.error is not None:
+        return failed(answer, answer.error)
     try:
         return Outcome(answer.waiting, answer.settle())
     except Exception as error:  # carried to the caller of `respond`

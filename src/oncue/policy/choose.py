@@ -8,11 +8,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from oncue.policy.answer import Answer
 from oncue.policy.model import LoadedModel
 from oncue.policy.sampling import Sampling, choose_tokens, token_logprobs
+from oncue.policy.upload import upload
 from oncue.types import Silence
 
 
@@ -62,7 +64,8 @@ class Chooser:
                 rows += [start + place - so_far for place in places]
                 ids += [silence_ids[place] for place in places]
         biased_RV = logits_RV.to(torch.float32, copy=True)
-        biased_RV[rows, ids] -= bias * (self._sampling.temperature or 1.0)
+        at_row, at_id = [upload(np.array(each, np.int64), logits_RV.device) for each in (rows, ids)]
+        biased_RV[at_row, at_id] -= bias * (self._sampling.temperature or 1.0)
         return biased_RV
 
     def _banned(self, answers: Sequence[Answer], asked: Sequence[int]) -> torch.Tensor:

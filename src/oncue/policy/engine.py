@@ -147,7 +147,7 @@ class Engine:
         """Stop the worker thread once it is idle. Sessions keep their memory until they are closed."""
         self._closed = True
         self._thread.shutdown(wait=True)
-        self._preparing.shutdown(wait=True)
+        self._preparing.shutdown(wait=True, cancel_futures=True)  # nobody takes what is still to be prepared
 
     def __enter__(self) -> Engine:
         return self

@@ -22,6 +22,7 @@ from oncue.policy.model import LoadedModel
 from oncue.policy.shown import ShownFrame
 from oncue.policy.static import StaticForward, StaticRows, StaticShapes, pad_rows
 from oncue.policy.static_vision import StaticVision
+from oncue.policy.upload import upload
 from oncue.policy.vision import encode_frames
 
 
@@ -92,7 +93,7 @@ class PackedModel:
             self._encode(frames)
             hidden_TE, starts = self._static_hidden(computed, frames) or self._plain_hidden(computed, frames)
             read = [int(start) + i for start, row in zip(starts, computed, strict=True) for i in row.read]
-            logits_RV = self._model.lm_head(hidden_TE[read]).float()
+            logits_RV = self._model.lm_head(hidden_TE[upload(np.array(read, np.int64), self.device)]).float()
         if len(computed) < len(rows):
             of_rows = dict(zip(of_key, logits_RV.split([len(row.read) for row in computed]), strict=True))
             logits_RV = torch.cat([of_rows[key] for key in keys])
@@ -106,7 +107,7 @@ class PackedModel:
 
     def _arithmetic(self) -> torch.autocast:
         dtype = self._autocast_dtype
-        return torch.autocast(self.device.type, dtype or torch.bfloat16, enabled=dtype is not None)
+        return torch.autocast(self.device.type, dtype or torch.bfloat16, enabled=dtype is not None, cache_enabled=False)
 
     def _plain_hidden(
         self, rows: Sequence[RowInput], frames: Sequence[ShownFrame]
@@ -114,7 +115,7 @@ class PackedModel:
         """Hidden states (T, E), and where in them each row begins."""
         lengths = [len(row.ids_L) for row in rows]
         plan = Rows([row.slot for row in rows], lengths, self._num_groups, self.dtype)
-        positions_3T = torch.from_numpy(np.concatenate([row.positions_3L for row in rows], axis=1)).to(self.device)
+        positions_3T = upload(np.concatenate([row.positions_3L for row in rows], axis=1), self.device)
         given = self._embedded(np.concatenate([row.ids_L for row in rows]), frames)
         hidden_1TE = self._decode(given.pop("inputs_embeds"), positions_3T[:, None], plan, **given)
         return hidden_1TE[0], [0, *itertools.accumulate(lengths[:-1])]
@@ -130,7 +131,7 @@ class PackedModel:
         if shape is None:
             return None
         embedded_1TE = self._embedded(pad_rows([row.ids_L for row in rows], shape), frames)["inputs_embeds"]
-        positions_3T = torch.from_numpy(pad_rows([row.positions_3L for row in rows], shape))
+        positions_3T = upload(pad_rows([row.positions_3L for row in rows], shape), self.device)
         hidden_TE = self._static.run(shape, states, lengths, embedded_1TE[0], positions_3T)
         return hidden_TE, range(0, shape.num_rows * shape.num_new, shape.num_new)[: len(rows)]
 
@@ -151,16 +152,16 @@ class PackedModel:
 
     def _embedded(self, ids_T: np.ndarray, frames: Sequence[ShownFrame]) -> dict[str, Any]:
         """What the decoder takes in place of ids; with DeepStack also the vision tokens of further depths."""
-        embedded_1TE = self._embed(torch.from_numpy(ids_T).to(self.device)[None])
+        embedded_1TE = self._embed(upload(ids_T, self.device)[None])
         if not frames:
             return {"inputs_embeds": embedded_1TE}
         features = torch.cat([frame.features for frame in frames if frame.features is not None], dim=1)
         is_vision_T = ids_T == self._image_pad_id
-        vision_places = torch.from_numpy(np.flatnonzero(is_vision_T)).to(self.device)
+        vision_places = upload(np.flatnonzero(is_vision_T), self.device)
         embedded_1TE[0, vision_places] = features[0].to(embedded_1TE.dtype)
         given: dict[str, Any] = {"inputs_embeds": embedded_1TE}
         if len(features) > 1:
-            is_vision_1T = torch.from_numpy(is_vision_T).to(self.device)[None]
+            is_vision_1T = upload(is_vision_T, self.device)[None]
             given |= {"visual_pos_masks": is_vision_1T, "deepstack_visual_embeds": list(features[1:])}
         return given
 
@@ -174,6 +175,6 @@ class PackedModel:
         if self._static_vision is not None:
             encoded = self._static_vision.encode(patches_PC, grids, self.device)
         if encoded is None:
-            encoded = encode_frames(self._model, patches_PC.to(self.device), grids)
+            encoded = encode_frames(self._model, upload(patches_PC, self.device), grids)
         for frame, *tokens in zip(new, *encoded, strict=True):
             frame.encoded(torch.stack(tokens))

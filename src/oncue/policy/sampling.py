@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from oncue.errors import ConfigError
+from oncue.policy.upload import upload
 
 FLOAT32_SAFE = 1e6  # logits times this stay far from the largest float32 (3e38), and so from inf - inf
 
@@ -88,9 +89,10 @@ def choose_tokens(logprobs_RV: torch.Tensor, sampling: Sampling, uniforms: Seque
     rows_RV = logprobs_RV.cpu() if logprobs_RV.device.type == "mps" else logprobs_RV  # it has no float64
     cumulative_RV = rows_RV.double().exp().cumsum(-1)
     total_R1 = cumulative_RV[:, -1:]
-    uniforms_R1 = torch.tensor(uniforms, dtype=torch.float64).to(rows_RV.device)[:, None]
+    uniforms_R1 = upload(torch.tensor(uniforms, dtype=torch.float64), rows_RV.device)[:, None]
     targets_R1 = torch.minimum(uniforms_R1 * total_R1, torch.nextafter(total_R1, torch.zeros_like(total_R1)))
-    return torch.searchsorted(cumulative_RV, targets_R1, right=True)[:, 0].to(logprobs_RV.device)
+    tokens_R = torch.searchsorted(cumulative_RV, targets_R1, right=True)[:, 0]
+    return tokens_R.clamp(max=rows_RV.shape[1] - 1).to(logprobs_RV.device)  # a row of NaN has no such token
 
 
 def _cut_to_mass(scores: torch.Tensor, top_p: float) -> torch.Tensor:

@@ -22,6 +22,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from oncue.errors import ConfigError
 from oncue.policy.graphs import Graphs
+from oncue.policy.upload import upload
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +183,8 @@ class StaticForward:
         """Hidden states (T, E), valid until the next call. Row i has the tokens i * L and following."""
         spare = shape.num_rows - len(states)
         places = [self.arena.place(each) for each in states] + [self.arena.nobody] * spare
-        self._places_B[: shape.num_rows] = torch.tensor(places)
-        self._lengths_B[: shape.num_rows] = torch.tensor([*lengths, *[0] * spare])
+        self._places_B[: shape.num_rows] = upload(np.array(places, np.int64), self._device)
+        self._lengths_B[: shape.num_rows] = upload(np.array([*lengths, *[0] * spare], np.int64), self._device)
         self._embedded_TE[: len(embedded_TE)] = embedded_TE
         self._positions_3T[:, : len(embedded_TE)] = positions_3T
         return self._graphs.run(shape, lambda: self._forward(shape))[0]

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from oncue.policy.graphs import Graphs
 from oncue.policy.shown import Grid
+from oncue.policy.upload import upload
 from oncue.policy.vision import FrameLayout, encode_laid_out, frame_layout
 
-_MAX_SHAPES = 16  # each keeps the memory of its forward; frames of further shapes go the plain way
+_MAX_SHAPES = 16  # each keeps what goes in and comes out; frames of further shapes go the plain way
 
 
 class StaticVision:
@@ -28,7 +29,7 @@ class StaticVision:
     def encode(
         self, patches_PC: Tensor, grids: Sequence[Grid], device: torch.device
     ) -> list[tuple[Tensor, ...]] | None:
-        """As `encode_frames`, for patches on the CPU; valid until the next call. None: these go the plain way."""
+        """As `encode_frames`, for patches on the CPU; valid until the next forward. None: these go the plain way."""
         key = tuple(grids)
         if len(key) > self._max_frames or len(set(key)) > 1:
             return None
@@ -39,5 +40,5 @@ class StaticVision:
             with torch.inference_mode(False):
                 self._shapes[key] = torch.zeros(patches_PC.shape, dtype=patches_PC.dtype, device=device), layout
         place_PC, layout = self._shapes[key]
-        place_PC.copy_(patches_PC)
+        place_PC.copy_(upload(patches_PC, device))
         return self._graphs.run(("frames", key), lambda: encode_laid_out(self._model, place_PC, layout))

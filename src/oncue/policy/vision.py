@@ -18,14 +18,16 @@ import torch
 from torch import Tensor
 
 from oncue.policy.shown import Grid
+from oncue.policy.upload import upload
 
 _LAID_OUT = ("qwen2_vl", "qwen2_5_vl")  # Qwen3-VL interpolates its places, and is left to do that by itself
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameLayout:
-    """What the tower is given for frames of these grids: `grids_F3` and the `borders` that attention stays within on
-    the CPU, where they are read, all else (`options`) on the device of the frames."""
+    """What the tower is given for frames of these grids. `options`: where patches and windows lie, worked out; empty
+    where the tower does that itself, from grids on the device of the frames. Else the grids, and the borders that
+    attention stays within, are on the CPU, where they are read."""
 
     grids_F3: Tensor
     options: dict[str, Tensor]
@@ -43,7 +45,7 @@ def encode_laid_out(model: Any, patches_PC: Tensor, layout: FrameLayout) -> list
 
 
 def frame_layout(model: Any, grids: Sequence[Grid], device: torch.device) -> FrameLayout:
-    """The layout for frames of these grids, the same object as long as it is in use somewhere or was lately."""
+    """The layout for frames of these grids; the same object for those met lately."""
     if model.config.model_type not in _LAID_OUT:
         return FrameLayout(torch.tensor(grids, device=device), {})
     tower = model.model.visual
@@ -51,7 +53,7 @@ def frame_layout(model: Any, grids: Sequence[Grid], device: torch.device) -> Fra
     return _laid_out(tuple(grids), tower.spatial_merge_size, window_px, tower.patch_embed.patch_size, device)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)  # those of a training batch are long, and hardly ever come again
 def _laid_out(
     grids: tuple[Grid, ...], merge_size: int, window_px: int | None, patch_px: int, device: torch.device
 ) -> FrameLayout:
@@ -60,12 +62,12 @@ def _laid_out(
     with torch.inference_mode(False):  # training uses them, too
         grids_F3 = torch.tensor(grids)
         options = {
-            "position_ids": vision_utils.get_vision_position_ids(grids_F3, merge_size).to(device),
+            "position_ids": upload(vision_utils.get_vision_position_ids(grids_F3, merge_size), device),
             "cu_seqlens": vision_utils.get_vision_cu_seqlens(grids_F3),
         }
         if window_px is not None:
             order, borders = vision_utils.get_vision_window_index(grids_F3, merge_size, window_px, patch_px)
-            options |= {"window_index": order.to(device), "cu_window_seqlens": borders}
+            options |= {"window_index": upload(order, device), "cu_window_seqlens": borders}
     return FrameLayout(grids_F3, options)
 
 

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
+from oncue.policy.upload import upload
+
 NAME = "oncue_flash_by_length"
 
 
@@ -78,8 +80,8 @@ def _grouped(lengths: list[int], device: torch.device) -> _Windows:
         starts.setdefault(length, []).append(at)
         at += length
     rows = {n: (torch.tensor(begins)[:, None] + torch.arange(n)).flatten() for n, begins in starts.items()}
-    order_L = torch.argsort(torch.cat(list(rows.values()))).to(device)
-    return _Windows(tuple((n, each.to(device)) for n, each in rows.items()), order_L)
+    order_L = upload(torch.argsort(torch.cat(list(rows.values()))), device)
+    return _Windows(tuple((n, upload(each, device)) for n, each in rows.items()), order_L)
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, length: int, scaling: float | None) -> Tensor:
