@@ -18,7 +18,8 @@ from oncue.recipes import sft_recipe
 from oncue.recipes.mini_model import build_mini
 from oncue.recipes.mini_start import CHANGED_CHANNELS, Distances
 from oncue.render.qwen_vl import DEFAULT_SYSTEM
-from oncue.train.samples import collate, to_sample
+from oncue.train.packing import collate
+from oncue.train.samples import to_sample
 from oncue.train.settings import stage_steps
 from oncue.train.sources import WorldSource
 from oncue.types import Dialogue, DialogueTurn
@@ -91,12 +92,13 @@ def test_every_stage_of_the_recipe_ends_and_starts_small():
 @torch.no_grad()
 def hidden(loaded: LoadedModel, dialogue: Dialogue, frames: list[np.ndarray], **options: Any) -> tuple[Any, np.ndarray]:
     """What the decoder gives on a dialogue, and the places (frames, vision tokens) of its frames."""
-    batch = collate([to_sample(dialogue, frames, loaded.renderer)], loaded.renderer.endoftext_id)
+    batch = collate([to_sample(dialogue, frames, loaded.renderer)], loaded.renderer.image_pad_id)
     model = loaded.model.model
-    embeds = model.get_input_embeddings()(batch.token_ids_BL)
-    where = batch.token_ids_BL == loaded.renderer.image_pad_id
-    embeds[where] = torch.cat(list(model.get_image_features(batch.patches_NC, batch.grids_F3).pooler_output))
-    output = model.language_model(inputs_embeds=embeds, position_ids=batch.positions_3BL, use_cache=False, **options)
+    embeds = model.get_input_embeddings()(batch.token_ids_T[None])
+    where = batch.token_ids_T[None] == loaded.renderer.image_pad_id
+    embeds[where] = torch.cat(list(model.get_image_features(batch.patches_NP, batch.grids_F3).pooler_output))
+    positions = batch.positions_3T[:, None]
+    output = model.language_model(inputs_embeds=embeds, position_ids=positions, use_cache=False, **options)
     return output, np.flatnonzero(where[0].numpy()).reshape(len(frames), -1)
 
 

@@ -270,9 +270,9 @@ def test_a_member_that_teaches_nothing_costs_nothing(tiny_model_folder: Path, mo
     """The middle one of each group of three has advantage 0: the update is the same with and without it."""
     num_trained = []
 
-    def collated(samples: Any, pad_id: int) -> Any:
+    def collated(samples: Any, image_pad_id: int) -> Any:
         num_trained.append(len(samples))
-        return collate_policy(samples, pad_id)
+        return collate_policy(samples, image_pad_id)
 
     monkeypatch.setattr(policy_trainer, "collate_policy", collated)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from train_support import drawn, samples, small_config
@@ -12,7 +13,8 @@ from train_support import drawn, samples, small_config
 from oncue.errors import DataError
 from oncue.train.batches import StepBatch
 from oncue.train.losses import trained_logits, weighted_loss_sum
-from oncue.train.samples import collate, to_sample
+from oncue.train.packing import collate
+from oncue.train.samples import to_sample
 from oncue.train.sft import accumulate_gradient
 from oncue.train.trainable import freeze
 from oncue.types import Dialogue, DialogueTurn
@@ -23,9 +25,9 @@ def test_logits_are_those_of_the_stock_model(family_loaded):
     dialogue, frames = drawn(1)
     renderer = family_loaded.renderer
     sample = to_sample(dialogue, frames, renderer)
-    batch = collate([sample], renderer.endoftext_id)
+    batch = collate([sample], renderer.image_pad_id)
     ours, targets, _ = trained_logits(family_loaded.model, batch, renderer.image_pad_id)
-    ids = batch.token_ids_BL
+    ids = batch.token_ids_T[None]
 
     def stock(patches: torch.Tensor) -> torch.Tensor:
         family_loaded.model.model.rope_deltas = None
@@ -37,10 +39,10 @@ def test_logits_are_those_of_the_stock_model(family_loaded):
             image_grid_thw=batch.grids_F3,
             use_cache=False,
         )
-        return output.logits[0, :-1][batch.weights_BL[0, 1:] > 0]
+        return output.logits[0, np.flatnonzero(sample.weights_L) - 1]
 
-    assert torch.allclose(ours, stock(batch.patches_NC), atol=1e-4)
-    assert not torch.allclose(ours, stock(batch.patches_NC.flip(0)), atol=1e-2)  # other pictures, other logits
+    assert torch.allclose(ours, stock(batch.patches_NP), atol=1e-4)
+    assert not torch.allclose(ours, stock(batch.patches_NP.flip(0)), atol=1e-2)  # other pictures, other logits
     assert targets.tolist() == [i for i, w in zip(sample.token_ids_L, sample.weights_L, strict=True) if w]
 
 
@@ -51,19 +53,19 @@ def test_silence_that_no_token_stands_for_is_trained(tiny_token_loaded):
     dialogue, frames = drawn(1)
     turns = (*dialogue.turns[:1], DialogueTurn("user", "", 2), DialogueTurn("assistant", "NO REPLY"))
     turns = (*turns, DialogueTurn("user", "And now?", 2), DialogueTurn("assistant", "It leaves."))
-    batch = collate([to_sample(Dialogue("d", turns), frames[:4], renderer)], renderer.endoftext_id)
+    batch = collate([to_sample(Dialogue("d", turns), frames[:4], renderer)], renderer.image_pad_id)
     logits, targets, weights = trained_logits(tiny_token_loaded.model, batch, renderer.image_pad_id)
     end = renderer.im_end_id
     assert targets.tolist() == [renderer.vision_start_id, end, *renderer.encode("It leaves."), end]
     assert weights.tolist() == [1.0] * len(targets)
     silent = to_sample(Dialogue("d", turns[:3]), frames[:2], renderer)
     alone, same, _ = trained_logits(
-        tiny_token_loaded.model, collate([silent], renderer.endoftext_id), renderer.image_pad_id
+        tiny_token_loaded.model, collate([silent], renderer.image_pad_id), renderer.image_pad_id
     )
     assert same.tolist() == targets[:1].tolist()
     assert torch.allclose(alone[0], logits[0], atol=1e-4)
     assert not torch.allclose(alone[0], logits[1], atol=1e-2)
-    assert batch.token_ids_BL[0, 1:][batch.weights_BL[0, 1:] > 0][0] == renderer.encode("And now?")[0]
+    assert batch.token_ids_T[batch.places_C[0] + 1] == renderer.encode("And now?")[0]
 
 
 def test_the_loss_weighs_tokens():
@@ -75,9 +77,9 @@ def test_the_loss_weighs_tokens():
 
 def gradients(loaded, config, parts) -> tuple[float, dict[str, torch.Tensor]]:
     loaded.model.zero_grad(set_to_none=True)
-    pad = loaded.renderer.endoftext_id
+    pad = loaded.renderer.image_pad_id
     batch = StepBatch(tuple(collate(part, pad) for part in parts), 0)
-    loss = accumulate_gradient(loaded.model, batch, loaded.renderer.image_pad_id, config, loaded.device)
+    loss = accumulate_gradient(loaded.model, batch, pad, config, loaded.device)
     found = {n: p.grad.clone() for n, p in loaded.model.named_parameters() if p.grad is not None}
     loaded.model.zero_grad(set_to_none=True)
     return loss, found

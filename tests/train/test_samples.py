@@ -6,16 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
-from train_support import drawn, patched, samples
+from train_support import drawn, patched
 
 from oncue.clock import Clock
 from oncue.errors import DataError
 from oncue.policy.engine import Engine
 from oncue.render.decision import Lead
 from oncue.render.qwen_vl import PROACTIVE_SYSTEM
-from oncue.train.losses import trained_logits
-from oncue.train.samples import collate, fit, to_sample
+from oncue.train.samples import fit, to_sample
 from oncue.types import Dialogue, DialogueTurn, EnvTurn, FrameBatch, Silence
 
 CLOCK = Clock(1.0)
@@ -155,38 +153,3 @@ def test_fit_drops_a_turn_that_nobody_answers_first(tiny_loaded):
     room = len(tiny_loaded.renderer.dialogue(dialogue, shown))
     assert fit(asked, shown, tiny_loaded.renderer, room).turns == dialogue.turns
     assert fit(asked, shown, tiny_loaded.renderer, room + 50).turns == asked.turns
-
-
-def test_padding_changes_no_logit(tiny_loaded):
-    pad, image_pad = tiny_loaded.renderer.endoftext_id, tiny_loaded.renderer.image_pad_id
-    alone = samples(tiny_loaded, 3)
-    assert len({len(s.token_ids_L) for s in alone}) == 3
-    with torch.no_grad():
-        together = trained_logits(tiny_loaded.model, collate(alone, pad), image_pad)[0]
-        apart = [trained_logits(tiny_loaded.model, collate([s], pad), image_pad)[0] for s in alone]
-        swapped = trained_logits(tiny_loaded.model, collate(alone[::-1], pad), image_pad)[0]
-    assert torch.allclose(together, torch.cat(apart), atol=1e-5)
-    assert not torch.allclose(swapped, torch.cat(apart), atol=1e-2)  # the order of the rows matters
-
-
-def test_samples_that_show_the_same_frames_have_them_encoded_once(family_loaded):
-    pad, image_pad = family_loaded.renderer.endoftext_id, family_loaded.renderer.image_pad_id
-    one, two = samples(family_loaded, 2)
-    again = replace(one, weights_L=one.weights_L * 2)
-    shared = collate([one, two, again], pad)
-    apart = collate([one, two, replace(again, patches_NC=again.patches_NC.copy())], pad)
-    sizes = [len(s.grids_F3) for s in (one, two)]
-    assert (len(shared.grids_F3), len(apart.grids_F3)) == (sum(sizes), sum(sizes) + sizes[0])
-    assert shared.shown_S.tolist() == [*range(sum(sizes)), *range(sizes[0])]
-    wrong = replace(shared, shown_S=shared.shown_S.flip(0))
-    with torch.no_grad():
-        logits = [trained_logits(family_loaded.model, b, image_pad)[0] for b in (shared, apart, wrong)]
-    assert torch.allclose(logits[0], logits[1], atol=1e-5)
-    assert not torch.allclose(logits[2], logits[1], atol=1e-4)
-
-
-def test_text_alone_makes_a_batch(tiny_loaded):
-    talk = Dialogue("t", (DialogueTurn("user", "How many?"), DialogueTurn("assistant", "Two.")))
-    batch = collate([to_sample(talk, [], tiny_loaded.renderer)], tiny_loaded.renderer.endoftext_id)
-    logits, targets, _ = trained_logits(tiny_loaded.model, batch, tiny_loaded.renderer.image_pad_id)
-    assert len(logits) == len(targets) == len(tiny_loaded.renderer.encode("Two.")) + 1

@@ -3,7 +3,7 @@
 A forward holds the new tokens of any number of sessions, one row of tokens after the other. Everything in a decoder
 layer but attention treats tokens one by one, so the rows need no padding there; attention goes row by row, each over
 the keys of its own slot, at its exact length. transformers' own model code calls both hooks (`StepCache.update`, and
-the attention function registered as `ROWS`).
+the attention function registered as `ROWS`, which training uses, too: `policy.branches`).
 
 Axis letters: T tokens of all rows, L tokens of one row, K tokens in a slot, H attention heads, J key/value heads,
 G heads that share a key/value head (H = J * G), D head width.
@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from oncue.policy.branches import BranchAttention
 from oncue.policy.static import Arena, StaticRows, StaticShapes
 
 ROWS = "oncue_rows"  # the attention function below; without rows it is transformers' sdpa
@@ -213,16 +214,20 @@ def _attend_rows(
     attention_mask: torch.Tensor | None,
     *,
     rows: Rows | StaticRows | None = None,
+    branches: BranchAttention | None = None,
     scaling: float | None = None,
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention as transformers calls it: over the slots of `rows` where they are given, else plain sdpa."""
-    if rows is None:
-        from transformers.integrations.sdpa_attention import sdpa_attention_forward
+    """Attention as transformers calls it: over the slots of `rows`, or within `branches` (training), where one of them
+    is given; else plain sdpa."""
+    if rows is not None:
+        layer: Any = module.layer_idx
+        return rows.attend(layer, query[0], query.shape[-1] ** -0.5 if scaling is None else scaling)[None], None
+    if branches is not None:
+        return branches.attend(module, query, key, value, scaling=scaling, **options), None
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **options)
-    layer: Any = module.layer_idx
-    return rows.attend(layer, query[0], query.shape[-1] ** -0.5 if scaling is None else scaling)[None], None
+    return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **options)
 
 
 def use_rows(decoder: Any) -> None:

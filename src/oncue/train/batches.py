@@ -9,7 +9,8 @@ from oncue.clock import Clock
 from oncue.render.base import PatchedFrame
 from oncue.render.qwen_vl import QwenVLRenderer
 from oncue.train.ahead import made_ahead
-from oncue.train.samples import TrainingBatch, TrainingSample, collate, fit, to_sample
+from oncue.train.packing import TrainingBatch, collate
+from oncue.train.samples import TrainingSample, fit, to_sample
 from oncue.train.settings import SftConfig, stage_steps
 from oncue.types import Dialogue
 
@@ -23,7 +24,6 @@ class StepBatch:
 
     @property
     def num_tokens(self) -> int:
-        """Tokens of all micro-batches, padding included."""
         return sum(part.num_tokens for part in self.parts)
 
 
@@ -70,7 +70,7 @@ class _StageBatches:
         samples = [sample for sample, _ in drawn]
         parts = _split(samples, self.config.micro_batch_size)
         return StepBatch(
-            tuple(collate(part, self.renderer.endoftext_id) for part in parts), sum(was_cut for _, was_cut in drawn)
+            tuple(collate(part, self.renderer.image_pad_id) for part in parts), sum(was_cut for _, was_cut in drawn)
         )
 
     def _sample(self, index: int) -> tuple[TrainingSample, bool]:

@@ -1,4 +1,4 @@
-"""Losses over a batch. Axis letters as in `samples`; T: trained tokens of the batch, V: vocabulary."""
+"""Losses over a batch. Axis letters: T tokens, C trained choices, E width, V vocabulary."""
 
 from __future__ import annotations
 
@@ -7,44 +7,49 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from oncue.policy.branches import BranchAttention
+from oncue.policy.cache import use_rows
 from oncue.policy.vision import encode_frames
-from oncue.train.samples import TrainingBatch
+from oncue.train.packing import TrainingBatch
 
 
 def trained_logits(model: Any, batch: TrainingBatch, image_pad_id: int) -> tuple[Tensor, Tensor, Tensor]:
-    """(logits_TV, targets_T, weights_T) of the choices that carry loss; no other logits are computed.
+    """(logits_CV, targets_C, weights_C) of the choices that carry loss; no other logits are computed.
 
-    Features go in as embeddings and positions are given, so the model's own placement of images is never used.
+    Features go in as embeddings and positions are given, so the model's own placement of images is never used. The
+    tokens of a sample see those before them in it, and nothing of other samples.
     """
-    hidden = model.model.language_model(
-        **_embedded(model, batch, image_pad_id),
-        position_ids=batch.positions_3BL,
-        attention_mask=None,
+    decoder = model.model.language_model
+    use_rows(decoder)
+    given = _embedded(model, batch, image_pad_id)
+    hidden_1TE = decoder(
+        **given,
+        position_ids=batch.positions_3T[:, None],
+        attention_mask=given["inputs_embeds"].new_ones(1, 1, 1, 1, dtype=torch.bool),  # unused: branches have their own
         use_cache=False,
+        branches=BranchAttention(batch.branches, batch.token_ids_T.device),
     ).last_hidden_state
-    targets_BL, weights_BL = batch.targets_BL[:, 1:], batch.weights_BL[:, 1:]
-    chosen = weights_BL > 0
-    return model.lm_head(hidden[:, :-1][chosen]), targets_BL[chosen], weights_BL[chosen]
+    return model.lm_head(hidden_1TE[0, batch.places_C]), batch.targets_C, batch.weights_C
 
 
 def _embedded(model: Any, batch: TrainingBatch, image_pad_id: int) -> dict[str, Any]:
     """What the language model takes in place of ids; with DeepStack also the vision tokens of further depths."""
-    embeds = model.get_input_embeddings()(batch.token_ids_BL)
+    ids_1T = batch.token_ids_T[None]
+    embeds_1TE = model.get_input_embeddings()(ids_1T)
     if not len(batch.grids_F3):
-        return {"inputs_embeds": embeds}
+        return {"inputs_embeds": embeds_1TE}
     grids = [tuple(grid) for grid in batch.grids_F3.tolist()]
-    encoded = encode_frames(model, batch.patches_NC.to(model.dtype), grids)
-    is_vision_BL = batch.token_ids_BL == image_pad_id
-    shown = batch.shown_S.tolist()
-    features, *deepstack = [torch.cat([of_frames[i] for i in shown]) for of_frames in encoded]
-    embeds = embeds.masked_scatter(is_vision_BL[..., None], features.to(embeds.dtype))
-    given: dict[str, Any] = {"inputs_embeds": embeds}
+    encoded = encode_frames(model, batch.patches_NP.to(model.dtype), grids)
+    is_vision_1T = ids_1T == image_pad_id
+    features, *deepstack = [torch.cat(of_frames)[batch.shown_S] for of_frames in encoded]
+    embeds_1TE = embeds_1TE.masked_scatter(is_vision_1T[..., None], features.to(embeds_1TE.dtype))
+    given: dict[str, Any] = {"inputs_embeds": embeds_1TE}
     if deepstack:
-        given |= {"visual_pos_masks": is_vision_BL, "deepstack_visual_embeds": deepstack}
+        given |= {"visual_pos_masks": is_vision_1T, "deepstack_visual_embeds": deepstack}
     return given
 
 
-def weighted_loss_sum(logits_TV: Tensor, targets_T: Tensor, weights_T: Tensor) -> Tensor:
-    """Sum over tokens of weight times negative log-likelihood (nats). Divided by the batch's weight it is the loss."""
-    losses_T = torch.nn.functional.cross_entropy(logits_TV.float(), targets_T, reduction="none")
-    return (losses_T * weights_T).sum()
+def weighted_loss_sum(logits_CV: Tensor, targets_C: Tensor, weights_C: Tensor) -> Tensor:
+    """Sum over choices of weight times negative log-likelihood (nats). Divided by the batch's weight it is the loss."""
+    losses_C = torch.nn.functional.cross_entropy(logits_CV.float(), targets_C, reduction="none")
+    return (losses_C * weights_C).sum()

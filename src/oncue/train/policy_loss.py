@@ -1,4 +1,4 @@
-"""The clipped surrogate of GRPO, and what is watched beside it. Axis letters: T trained choices, V vocabulary."""
+"""The clipped surrogate of GRPO, and what is watched beside it. Axis letters: C trained choices, V vocabulary."""
 
 from __future__ import annotations
 
@@ -39,37 +39,37 @@ class PolicyLoss:
 
 
 def policy_loss(
-    logprobs_TV: Tensor,
-    targets_T: Tensor,
-    old_logprobs_T: Tensor,
-    advantages_T: Tensor,
+    logprobs_CV: Tensor,
+    targets_C: Tensor,
+    old_logprobs_C: Tensor,
+    advantages_C: Tensor,
     settings: LossSettings,
-    reference_T: Tensor | None = None,
+    reference_C: Tensor | None = None,
 ) -> PolicyLoss:
     """The summed loss of these choices.
 
-    `logprobs_TV` are those of `token_logprobs` under the current weights; `old_logprobs_T` what the sampler reported.
+    `logprobs_CV` are those of `token_logprobs` under the current weights; `old_logprobs_C` what the sampler reported.
     Source: PPO (arXiv 1707.06347) equation 7 per choice, GRPO (arXiv 2402.03300) equation 4 for the divergence.
     """
-    logprobs_T = logprobs_TV.gather(1, targets_T[:, None])[:, 0]
-    cut_T = torch.isinf(logprobs_T)  # top_k or top_p of the new weights leaves the choice out: it has no gradient
-    logprobs_T = torch.where(cut_T, old_logprobs_T - 20.0, logprobs_T)
-    ratio_T = (logprobs_T - old_logprobs_T).exp()
-    clipped_T = ratio_T.clamp(1 - settings.clip_low, 1 + settings.clip_high)
-    gains_T = torch.minimum(ratio_T * advantages_T, clipped_T * advantages_T)
+    logprobs_C = logprobs_CV.gather(1, targets_C[:, None])[:, 0]
+    cut_C = torch.isinf(logprobs_C)  # top_k or top_p of the new weights leaves the choice out: it has no gradient
+    logprobs_C = torch.where(cut_C, old_logprobs_C - 20.0, logprobs_C)
+    ratio_C = (logprobs_C - old_logprobs_C).exp()
+    clipped_C = ratio_C.clamp(1 - settings.clip_low, 1 + settings.clip_high)
+    gains_C = torch.minimum(ratio_C * advantages_C, clipped_C * advantages_C)
     # what is cut has log-probability -inf and takes no part; masked before the product, or its gradient would be NaN
-    entropy_T = -(logprobs_TV.exp() * logprobs_TV.masked_fill(torch.isinf(logprobs_TV), 0.0)).sum(-1)
-    loss = -gains_T.sum() - settings.entropy_coefficient * entropy_T.sum()
-    kl_T = torch.zeros_like(ratio_T)
-    if reference_T is not None:
-        gap_T = (reference_T - logprobs_T).clamp(-20.0, 20.0)
-        kl_T = torch.where(cut_T, 0.0, gap_T.exp() - gap_T - 1)  # what is cut cannot be measured, and has no gradient
-        loss = loss + settings.kl_coefficient * kl_T.sum()
+    entropy_C = -(logprobs_CV.exp() * logprobs_CV.masked_fill(torch.isinf(logprobs_CV), 0.0)).sum(-1)
+    loss = -gains_C.sum() - settings.entropy_coefficient * entropy_C.sum()
+    kl_C = torch.zeros_like(ratio_C)
+    if reference_C is not None:
+        gap_C = (reference_C - logprobs_C).clamp(-20.0, 20.0)
+        kl_C = torch.where(cut_C, 0.0, gap_C.exp() - gap_C - 1)  # what is cut cannot be measured, and has no gradient
+        loss = loss + settings.kl_coefficient * kl_C.sum()
     return PolicyLoss(
         loss,
-        int((ratio_T * advantages_T > clipped_T * advantages_T).sum()),
-        float(entropy_T.detach().sum()),
-        float(kl_T.detach().sum()),
-        float((ratio_T.detach() - 1).abs().max()) if len(ratio_T) else 0.0,
-        len(ratio_T),
+        int((ratio_C * advantages_C > clipped_C * advantages_C).sum()),
+        float(entropy_C.detach().sum()),
+        float(kl_C.detach().sum()),
+        float((ratio_C.detach() - 1).abs().max()) if len(ratio_C) else 0.0,
+        len(ratio_C),
     )

@@ -106,7 +106,7 @@ class PolicyTrainer:
         size = self.config.micro_batch_size
         losses = []
         for first in range(0, len(samples), size):
-            batch = collate_policy(samples[first : first + size], self.loaded.renderer.endoftext_id)
+            batch = collate_policy(samples[first : first + size], self.loaded.renderer.image_pad_id)
             losses.append(self._backward(batch.to(self.loaded.device), num_choices))
         if not self.is_sharded:  # shards are summed already
             self.ranks.sum_gradients(self.parameters)
@@ -146,25 +146,25 @@ class PolicyTrainer:
             not self.is_sharded,
         )  # a cache would keep whole weights
         with torch.autocast(self.loaded.device.type, dtype, enabled=enabled, cache_enabled=caches):
-            logprobs_TV, targets_T = self._logprobs(self._root, batch)
-        reference_T = None
+            logprobs_CV, targets_C = self._logprobs(self._root, batch)
+        reference_C = None
         if self._reference is not None:
             with torch.no_grad():
-                reference_TV, _ = self._logprobs(self._reference, batch)
-            reference_T = reference_TV.gather(1, targets_T[:, None])[:, 0]
+                reference_CV, _ = self._logprobs(self._reference, batch)
+            reference_C = reference_CV.gather(1, targets_C[:, None])[:, 0]
         made = policy_loss(
-            logprobs_TV, targets_T, batch.old_logprobs_T, batch.advantages_T, self.config.loss, reference_T
+            logprobs_CV, targets_C, batch.old_logprobs_C, batch.advantages_C, self.config.loss, reference_C
         )
         (made.loss / num_choices).backward()
         return made
 
     def _logprobs(self, root: Root, batch: PolicyBatch) -> tuple[torch.Tensor, torch.Tensor]:
-        """The log-probabilities (T, V) of the very distribution the sampler drew from, and the ids drawn (T,)."""
-        logits_TV, targets_T, _ = root(trained_logits, batch.batch, self.loaded.renderer.image_pad_id)
+        """The log-probabilities (C, V) of the very distribution the sampler drew from, and the ids drawn (C,)."""
+        logits_CV, targets_C, _ = root(trained_logits, batch.batch, self.loaded.renderer.image_pad_id)
         banned = self._banned_V
-        if bool(batch.limited_T.any()):
-            banned = torch.where(batch.limited_T[:, None], self._all_but_V, self._banned_V)
-        return token_logprobs(logits_TV, self.config.sampling, banned), targets_T
+        if bool(batch.limited_C.any()):
+            banned = torch.where(batch.limited_C[:, None], self._all_but_V, self._banned_V)
+        return token_logprobs(logits_CV, self.config.sampling, banned), targets_C
 
 
 def _of_step(updates: Sequence[dict[str, float]]) -> dict[str, float]:

@@ -3,7 +3,7 @@
 The tokens are those of the rollout, put together by the same rules (`renderer.decision`), never decoded and encoded
 again. Choices of history, and closing tokens that were appended by force, are context and carry no loss.
 
-Axis letters as in `samples`.
+Axis letters as in `packing`; L tokens of a sample.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from oncue.render.base import PatchedFrame
 from oncue.render.decision import Lead
 from oncue.render.positions import mrope_positions
 from oncue.render.qwen_vl import QwenVLRenderer
-from oncue.train.samples import TrainingBatch, TrainingSample, collate
+from oncue.train.packing import TrainingBatch, collate
+from oncue.train.samples import TrainingSample
 from oncue.types import Episode
 
 
@@ -40,20 +41,20 @@ class PolicySample:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PolicyBatch:
-    """Collated samples; `old_logprobs_T`, `limited_T` and `advantages_T` in the order of the trained choices."""
+    """Collated samples; `old_logprobs_C`, `limited_C` and `advantages_C` in the order of the trained choices."""
 
     batch: TrainingBatch
-    old_logprobs_T: torch.Tensor
-    limited_T: torch.Tensor
-    advantages_T: torch.Tensor
+    old_logprobs_C: torch.Tensor
+    limited_C: torch.Tensor
+    advantages_C: torch.Tensor
 
     def to(self, device: torch.device) -> PolicyBatch:
         """The same batch on `device`."""
         return PolicyBatch(
             self.batch.to(device),
-            self.old_logprobs_T.to(device),
-            self.limited_T.to(device),
-            self.advantages_T.to(device),
+            self.old_logprobs_C.to(device),
+            self.limited_C.to(device),
+            self.advantages_C.to(device),
         )
 
 
@@ -75,7 +76,7 @@ def policy_samples(
 def _policy_sample(
     episode: Episode,
     frames: Sequence[PatchedFrame],
-    patches_NC: np.ndarray,
+    patches_NP: np.ndarray,
     renderer: QwenVLRenderer,
     system: str,
     advantage: float,
@@ -98,14 +99,14 @@ def _policy_sample(
         lead = decision.lead_after(acted.token_ids)
     if places and places[-1][0] == len(ids):  # a last choice that no token stands for
         ids.append(places[-1][1])
-    return _sample(ids, places, frames, patches_NC, renderer, advantage)
+    return _sample(ids, places, frames, patches_NP, renderer, advantage)
 
 
 def _sample(
     ids: list[int],
     places: Sequence[tuple[int, int, float, bool]],
     frames: Sequence[PatchedFrame],
-    patches_NC: np.ndarray,
+    patches_NP: np.ndarray,
     renderer: QwenVLRenderer,
     advantage: float,
 ) -> PolicySample:
@@ -116,15 +117,15 @@ def _sample(
         targets[place], weights[place], logprobs[place], limited[place] = target, 1.0, logprob, is_limited
     grids = np.array([frame.grid for frame in frames], np.int64).reshape(-1, 3)
     positions, _ = mrope_positions(token_ids, grids, renderer.image_pad_id, renderer.merge_size, 0)
-    sample = TrainingSample(token_ids, targets, positions, weights, patches_NC, grids)
+    sample = TrainingSample(token_ids, targets, positions, weights, patches_NP, grids)
     return PolicySample(sample, logprobs, limited, advantage)
 
 
-def collate_policy(samples: Sequence[PolicySample], pad_id: int) -> PolicyBatch:
-    """Stacks samples (at least one); the choices of all follow one another."""
+def collate_policy(samples: Sequence[PolicySample], image_pad_id: int) -> PolicyBatch:
+    """Packs samples (at least one); the choices of all follow one another."""
     chosen = [s.sample.weights_L[1:] > 0 for s in samples]
     return PolicyBatch(
-        collate([s.sample for s in samples], pad_id),
+        collate([s.sample for s in samples], image_pad_id),
         torch.from_numpy(np.concatenate([s.old_logprobs_L[1:][c] for s, c in zip(samples, chosen, strict=True)])),
         torch.from_numpy(np.concatenate([s.limited_L[1:][c] for s, c in zip(samples, chosen, strict=True)])),
         torch.from_numpy(np.repeat([s.advantage for s in samples], [c.sum() for c in chosen]).astype(np.float32)),

@@ -1,7 +1,6 @@
-"""What a training step reads: token ids, positions, loss weights and image patches; and how they become tensors.
+"""What a dialogue is to training: token ids, positions, loss weights and image patches.
 
-Axis letters: B samples, L tokens of the longest sample, N patches of all frames, C values of a patch, F frames to be
-encoded, S frames shown.
+Axis letters: L tokens, N patches of all frames, P values of a patch, F frames.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
 from oncue.errors import DataError
 from oncue.render.base import PatchedFrame
@@ -24,49 +22,16 @@ class TrainingSample:
     """One dialogue ready for the loss.
 
     `weights_L[i]` weighs the choice of `targets_L[i]` by the tokens before place i; 0 for what is not trained. The
-    target is the token of that place, save for silence that no token stands for (`RenderedDialogue`).
+    target is the token of that place, save for silence that no token stands for (`RenderedDialogue`). Nothing is chosen
+    at the first place.
     """
 
     token_ids_L: np.ndarray
     targets_L: np.ndarray
     positions_3L: np.ndarray
     weights_L: np.ndarray
-    patches_NC: np.ndarray
+    patches_NP: np.ndarray
     grids_F3: np.ndarray
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TrainingBatch:
-    """Right-padded samples. Causal attention never looks to the right, so padding needs no mask.
-
-    Samples that show the same frames (rollouts of a group) have them encoded once: `shown_S` says for each frame shown,
-    in reading order, which of the F encoded ones it is.
-    """
-
-    token_ids_BL: torch.Tensor
-    targets_BL: torch.Tensor
-    positions_3BL: torch.Tensor
-    weights_BL: torch.Tensor
-    patches_NC: torch.Tensor
-    grids_F3: torch.Tensor
-    shown_S: torch.Tensor
-
-    @property
-    def num_tokens(self) -> int:
-        """Tokens, padding included."""
-        return self.token_ids_BL.numel()
-
-    def to(self, device: torch.device) -> TrainingBatch:
-        """The same batch on `device`, but for the grids, which are read on the CPU."""
-        return TrainingBatch(
-            self.token_ids_BL.to(device),
-            self.targets_BL.to(device),
-            self.positions_3BL.to(device),
-            self.weights_BL.to(device),
-            self.patches_NC.to(device),
-            self.grids_F3,
-            self.shown_S.to(device),
-        )
 
 
 def to_sample(
@@ -87,38 +52,6 @@ def to_sample(
 
 def _is_silent(turn: DialogueTurn, renderer: QwenVLRenderer) -> bool:
     return isinstance(renderer.format.read(turn.text), Silence)
-
-
-def collate(samples: Sequence[TrainingSample], pad_id: int) -> TrainingBatch:
-    """Stacks samples (at least one), padded on the right with `pad_id` to the longest.
-
-    Samples with the very same `patches_NC` share its frames.
-    """
-    size, longest = len(samples), max(len(s.token_ids_L) for s in samples)
-    ids = np.full((size, longest), pad_id, np.int64)
-    targets = np.full((size, longest), pad_id, np.int64)
-    positions = np.zeros((3, size, longest), np.int64)
-    weights = np.zeros((size, longest), np.float32)
-    for row, sample in enumerate(samples):
-        length = len(sample.token_ids_L)
-        ids[row, :length] = sample.token_ids_L
-        targets[row, :length] = sample.targets_L
-        positions[:, row, :length] = sample.positions_3L
-        weights[row, :length] = sample.weights_L
-    with_frames = [s for s in samples if len(s.grids_F3)]
-    distinct = list({id(s.patches_NC): s for s in with_frames}.values())
-    ends = np.cumsum([len(s.grids_F3) for s in distinct])
-    numbers = {id(s.patches_NC): np.arange(end - len(s.grids_F3), end) for s, end in zip(distinct, ends, strict=True)}
-    shown = [numbers[id(s.patches_NC)] for s in with_frames]
-    return TrainingBatch(
-        torch.from_numpy(ids),
-        torch.from_numpy(targets),
-        torch.from_numpy(positions),
-        torch.from_numpy(weights),
-        torch.from_numpy(np.concatenate([s.patches_NC for s in distinct] or [np.zeros((0, 0), np.float32)])),
-        torch.from_numpy(np.concatenate([s.grids_F3 for s in distinct] or [np.zeros((0, 3), np.int64)])),
-        torch.from_numpy(np.concatenate(shown or [np.zeros(0, np.int64)])),
-    )
 
 
 def fit(dialogue: Dialogue, frames: Sequence[PatchedFrame], renderer: QwenVLRenderer, max_tokens: int) -> Dialogue:

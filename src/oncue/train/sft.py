@@ -146,7 +146,7 @@ def accumulate_gradient(
     A batch of silent turns that `silence_weight` 0 takes out of the loss has loss 0 and no gradient. Raises DataError
     for a batch in which no turn is trained.
     """
-    total_weight = sum(float(part.weights_BL[:, 1:].sum()) for part in batch.parts)
+    total_weight = sum(float(part.weights_C.sum()) for part in batch.parts)
     if total_weight == 0:
         if config.silence_weight > 0:
             raise DataError('a batch has no trained turn; its rows need assistant messages without "loss": false')
@@ -155,8 +155,8 @@ def accumulate_gradient(
     loss_sum = 0.0
     for part in batch.parts:
         with torch.autocast(device.type, dtype, enabled=config.autocast_dtype is not None):
-            logits_TV, targets_T, weights_T = trained_logits(model, part.to(device), image_pad_id)
-        loss = weighted_loss_sum(logits_TV, targets_T, weights_T) / total_weight
+            logits_CV, targets_C, weights_C = trained_logits(model, part.to(device), image_pad_id)
+        loss = weighted_loss_sum(logits_CV, targets_C, weights_C) / total_weight
         loss.backward()
         loss_sum += float(loss.detach())
     return loss_sum

@@ -1,0 +1,150 @@
+"""Laws of packed batches: packing changes nothing of a sample, and what samples share is computed once."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from train_support import drawn, samples, small_config
+
+from oncue.policy.branches import Branch
+from oncue.policy.model import LoadedModel
+from oncue.train.batches import StepBatch
+from oncue.train.losses import trained_logits
+from oncue.train.packing import collate
+from oncue.train.samples import TrainingSample, to_sample
+from oncue.train.sft import accumulate_gradient
+from oncue.types import Dialogue, DialogueTurn
+
+
+def group(loaded: LoadedModel, *changes: dict[int, str]) -> list[TrainingSample]:
+    """Samples that show the same frames: one dialogue, each time with other words in some of its turns."""
+    dialogue, frames = drawn(1, num_turns=(6, 6))
+    made = []
+    for change in changes:
+        turns = tuple(replace(turn, text=change.get(i, turn.text)) for i, turn in enumerate(dialogue.turns))
+        made.append(to_sample(replace(dialogue, turns=turns), frames, loaded.renderer))
+    return [replace(sample, patches_NP=made[0].patches_NP) for sample in made]
+
+
+def unshared(sample: TrainingSample) -> TrainingSample:
+    return replace(sample, patches_NP=sample.patches_NP.copy())
+
+
+@torch.no_grad()
+def logits(loaded: LoadedModel, packed: list[TrainingSample]) -> torch.Tensor:
+    pad = loaded.renderer.image_pad_id
+    return trained_logits(loaded.model, collate(packed, pad), pad)[0]
+
+
+def test_a_sample_is_what_it_is_alone(family_loaded):
+    three = samples(family_loaded, 3)
+    assert len({len(s.token_ids_L) for s in three}) == 3
+    apart = torch.cat([logits(family_loaded, [sample]) for sample in three])
+    assert torch.allclose(logits(family_loaded, three), apart, atol=1e-5)
+    assert not torch.allclose(logits(family_loaded, three[::-1]), apart, atol=1e-2)  # the order of samples matters
+
+
+def test_what_a_group_begins_with_is_computed_once(family_loaded):
+    """Logits and targets are those of each member alone, though most tokens stand in the batch only once."""
+    pad = family_loaded.renderer.image_pad_id
+    members = group(family_loaded, {}, {4: "It leaves."}, {4: "It leaves.", 8: "It moves."}, {10: "It appears."})
+    other = samples(family_loaded, 1)
+    packed = [*members[:2], *other, *members[2:]]
+    batch = collate(packed, pad)
+    num_tokens = sum(len(sample.token_ids_L) for sample in packed)
+    assert batch.num_tokens == len(batch.token_ids_T) < 0.75 * num_tokens
+    assert len(batch.grids_F3) == len(members[0].grids_F3) + len(other[0].grids_F3)
+    apart = torch.cat([logits(family_loaded, [sample]) for sample in packed])
+    assert torch.allclose(logits(family_loaded, packed), apart, atol=1e-5)
+    assert batch.targets_C.tolist() == [int(t) for s in packed for t in s.targets_L[s.weights_L > 0]]
+    assert batch.weights_C.tolist() == [float(w) for s in packed for w in s.weights_L[s.weights_L > 0]]
+    with torch.no_grad():
+        wrong = trained_logits(family_loaded.model, replace(batch, shown_S=batch.shown_S.flip(0)), pad)[0]
+    assert not torch.allclose(wrong, apart, atol=1e-4)  # other pictures
+
+
+def test_the_gradient_of_a_group_is_that_of_its_members(family_loaded):
+    loaded = replace(family_loaded, model=copy.deepcopy(family_loaded.model))
+    members = group(loaded, {}, {4: "It leaves."}, {4: "It leaves.", 8: "It moves."})
+    members[1] = replace(members[1], weights_L=members[1].weights_L * 3)  # a shared choice weighs what each gives it
+
+    def gradient(*parts: list[TrainingSample]) -> torch.Tensor:
+        loaded.model.zero_grad(set_to_none=True)
+        pad = loaded.renderer.image_pad_id
+        batch = StepBatch(tuple(collate(part, pad) for part in parts), 0)
+        accumulate_gradient(loaded.model, batch, pad, small_config("x"), loaded.device)
+        return torch.cat([p.grad.flatten() for p in loaded.model.parameters() if p.grad is not None])
+
+    packed, apart = gradient(members), gradient(*([unshared(sample)] for sample in members))
+    assert torch.allclose(packed, apart, atol=1e-5 * float(apart.abs().max()), rtol=1e-4)
+    fewer = gradient(members[:2])
+    assert not torch.allclose(packed, fewer, atol=1e-5 * float(apart.abs().max()), rtol=1e-4)
+
+
+def test_branches_end_where_members_first_differ(tiny_loaded):
+    one, two, three = group(tiny_loaded, {}, {6: "It leaves."}, {10: "It appears."})
+    batch = collate([one, two, three], tiny_loaded.renderer.image_pad_id)
+    first, second = (
+        next(
+            i
+            for i, (ours, theirs) in enumerate(zip(one.token_ids_L, other.token_ids_L, strict=False))
+            if ours != theirs
+        )
+        for other in (two, three)
+    )
+    assert 0 < first < second
+    assert batch.branches == (
+        Branch(first),
+        Branch(second - first, (0,)),
+        Branch(len(one.token_ids_L) - second, (0, 1)),
+        Branch(len(three.token_ids_L) - second, (0, 1)),
+        Branch(len(two.token_ids_L) - first, (0,)),
+    )
+
+
+def test_members_that_are_the_same_or_end_earlier_need_no_branch_of_their_own(tiny_loaded):
+    (one,) = group(tiny_loaded, {})
+    end = len(one.token_ids_L) - 2
+    shorter = replace(
+        one,
+        token_ids_L=one.token_ids_L[:end],
+        targets_L=one.targets_L[:end],
+        positions_3L=one.positions_3L[:, :end],
+        weights_L=one.weights_L[:end],
+    )
+    packed = [one, shorter, replace(one)]
+    batch = collate(packed, tiny_loaded.renderer.image_pad_id)
+    assert batch.branches == (Branch(end), Branch(2, (0,)))
+    apart = torch.cat([logits(tiny_loaded, [sample]) for sample in packed])
+    assert torch.allclose(logits(tiny_loaded, packed), apart, atol=1e-5)
+
+
+def test_equal_words_about_other_pictures_share_nothing(tiny_loaded):
+    (one,) = group(tiny_loaded, {})
+    other = replace(one, patches_NP=one.patches_NP[::-1].copy())
+    batch = collate([one, other], tiny_loaded.renderer.image_pad_id)
+    assert batch.branches == (Branch(len(one.token_ids_L)),) * 2
+    both, alone = logits(tiny_loaded, [one, other]), logits(tiny_loaded, [one])
+    assert torch.allclose(both, torch.cat([alone, logits(tiny_loaded, [other])]), atol=1e-5)
+    assert not torch.allclose(both[len(alone) :], alone, atol=1e-2)
+
+
+def test_text_alone_makes_a_batch(tiny_loaded):
+    renderer = tiny_loaded.renderer
+    talk = Dialogue("t", (DialogueTurn("user", "How many?"), DialogueTurn("assistant", "Two.")))
+    sample = to_sample(talk, [], renderer)
+    assert len(logits(tiny_loaded, [sample])) == len(renderer.encode("Two.")) + 1
+    with_frames = samples(tiny_loaded, 1)
+    apart = torch.cat([logits(tiny_loaded, [s]) for s in (sample, *with_frames)])
+    assert torch.allclose(logits(tiny_loaded, [sample, *with_frames]), apart, atol=1e-5)
+
+
+def test_a_choice_at_the_first_place_is_refused(tiny_loaded):
+    one, two = samples(tiny_loaded, 2)
+    wrong = two.weights_L.copy()
+    wrong[0] = 1.0
+    with pytest.raises(ValueError, match="first place"):
+        collate([one, replace(two, weights_L=wrong)], tiny_loaded.renderer.image_pad_id)
