@@ -15,7 +15,13 @@ from oncue.policy import linear
 from oncue.policy.linear import MIN_PRODUCTS, OneDnnLinear, multiply_in_onednn
 from oncue.policy.model import LoadedModel
 
-pytestmark = pytest.mark.skipif(not linear.HAS_ONEDNN, reason="oneDNN is used on x86 processors only")
+pytestmark = pytest.mark.skipif(not linear.HAS_ONEDNN, reason="this torch has no oneDNN for x86 processors")
+
+
+@pytest.fixture(autouse=True)
+def _in_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether this processor gains from it or not."""
+    monkeypatch.setattr(linear, "USES_ONEDNN", True)
 
 
 def layers(bias: bool = True) -> tuple[torch.nn.Linear, torch.nn.Linear]:
@@ -94,6 +100,13 @@ def test_small_products_other_formats_and_empty_inputs_go_the_stock_way(monkeypa
     assert torch.equal(in_bfloat16, stock.to(torch.bfloat16)(inputs(80, 96).to(torch.bfloat16)))
 
 
+def test_a_processor_that_gains_nothing_goes_the_stock_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    stock, ours = layers()
+    monkeypatch.setattr(linear, "USES_ONEDNN", False)
+    monkeypatch.setattr(linear, "_product", lambda *_: pytest.fail("oneDNN was asked"))
+    assert torch.equal(ours(inputs(80, 96)), stock(inputs(80, 96)))
+
+
 def test_autocast_has_its_way() -> None:
     stock, ours = layers()
     with torch.autocast("cpu", torch.bfloat16):
@@ -111,7 +124,9 @@ def test_a_vector_and_a_wrong_width_are_the_stock_layers_business(monkeypatch: p
 
 GROWN_MIB = """
 import sys, torch
+from oncue.policy import linear
 from oncue.policy.linear import fast_linear
+linear.USES_ONEDNN = True
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20
 weight = torch.randn(128, 128)

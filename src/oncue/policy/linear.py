@@ -1,8 +1,9 @@
-"""Linear layers that compute in oneDNN on an x86 processor, as torch itself does in every number format but float32.
+"""Linear layers that compute in oneDNN on an x86 processor with AVX-512, as torch itself does in every number format but
+float32.
 
-torch sends float32 matrices to MKL, which takes its slow path on processors that are not Intel's: less than half the
-speed of oneDNN, which looks at what the processor can do. On other processors and GPUs, in other formats and for small
-products nothing changes.
+torch sends float32 matrices to MKL, which does without AVX-512 on processors that are not Intel's: less than half the
+speed of oneDNN, which looks at what the processor can do. With AVX2 alone MKL is as fast, and has nothing to compile. On
+other processors and GPUs, in other formats and for small products nothing changes.
 
 oneDNN compiles each shape when it comes first, and keeps what it compiled, about a megabyte per shape: by default so
 many that a training, whose shapes hardly ever come again, would grow by gigabytes.
@@ -26,6 +27,7 @@ HAS_ONEDNN = (
     and platform.machine() in ("x86_64", "AMD64")
     and hasattr(torch.ops.mkldnn, "_linear_pointwise")  # torch's own compiler calls it; no promise that it stays
 )
+USES_ONEDNN = HAS_ONEDNN and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 MIN_PRODUCTS = 1 << 20  # multiplications: below, the call itself costs more than is saved
 
 
@@ -39,7 +41,7 @@ class OneDnnLinear(torch.nn.Linear):
 def fast_linear(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """`torch.nn.functional.linear`: (..., I), (O, I), (O,) to (..., O)."""
     if (
-        not HAS_ONEDNN
+        not USES_ONEDNN
         or input.device.type != "cpu"
         or input.dtype != torch.float32
         or weight.dtype != torch.float32
