@@ -11,7 +11,7 @@ import numpy as np
 
 from oncue.bench.settings import TURNS, BenchSettings
 from oncue.bench.stock import stock_answer
-from oncue.bench.turns import Held, hold, hold_all, random_frame, video
+from oncue.bench.turns import Held, give, hold, hold_all, random_frame, video
 from oncue.policy.engine import Engine, Sampling
 from oncue.policy.model import LoadedModel
 
@@ -33,7 +33,9 @@ class CarriedTurns:
 
 
 async def carried_turns(loaded: LoadedModel, settings: BenchSettings, seed: int) -> CarriedTurns:
-    """One dialogue, carried from turn to turn; at each of `TURNS` the same turn is also answered from scratch.
+    """One dialogue, carried on; at each of `TURNS` the same turn is also answered from scratch.
+
+    The turns around these are timed; those between are given as silent history, so that a long dialogue is soon there.
 
     From scratch: all frames are prepared and encoded, the whole prompt goes through the model, the answer is decoded
     token by token (transformers' own `generate`).
@@ -45,7 +47,7 @@ async def carried_turns(loaded: LoadedModel, settings: BenchSettings, seed: int)
     shown = list(islice(video(seed), max(TURNS) + settings.num_near_turns))
     with Engine(loaded, sampling) as engine, engine.open() as session:
         for turn in TURNS:
-            await hold(session, shown[num_held : turn - before - 1])
+            await give(session, shown[num_held : turn - before - 1])
             head = await hold(session, shown[turn - before - 1 : turn])
             answer = head.answers[-1]
             prompt_ids = session.context_ids[: -len(engine.renderer.decision.kept(answer.token_ids)) or None]

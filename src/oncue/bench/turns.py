@@ -10,12 +10,14 @@ from itertools import count
 
 import numpy as np
 
+from oncue.policy.session import EngineSession
 from oncue.rollout import run_episode
 from oncue.types import Action, EnvTurn, FrameBatch, PolicySession, PolicyTurn, Silence, StopReason, Task
 
 SMALL_PX = (112, 112)  # height and width; 16 vision tokens
 QUESTION = "Tell me whenever something moves."
 
+_GIVEN_AT_ONCE = 20  # turns
 _BLOCKS = 8  # blocks of one colour per side of a frame
 
 
@@ -57,6 +59,14 @@ async def hold(session: PolicySession, turns: Iterable[EnvTurn]) -> Held:
     env = TimedTurns(turns)
     episode = await run_episode(env, session, Task("bench"), keep_frames=False)
     return Held(tuple(exchange.acted for exchange in episode.exchanges), tuple(env.answer_ms))
+
+
+async def give(session: EngineSession, turns: Sequence[EnvTurn]) -> None:
+    """Let the session have been shown these turns, and have been silent, some turns per forward."""
+    for first in range(0, len(turns), _GIVEN_AT_ONCE):
+        for turn in turns[first : first + _GIVEN_AT_ONCE]:
+            session.replay(turn, Silence())
+        await session.fill()
 
 
 async def hold_all(sessions: Sequence[PolicySession], videos: Sequence[Iterable[EnvTurn]]) -> list[Held]:
