@@ -1,9 +1,8 @@
-"""Linear layers that compute in oneDNN on an x86 processor with AVX-512, as torch itself does in every number format but
-float32.
+"""Linear layers that compute in oneDNN on an x86 processor with AVX-512, as torch itself does in every other format.
 
 torch sends float32 matrices to MKL, which does without AVX-512 on processors that are not Intel's: less than half the
-speed of oneDNN, which looks at what the processor can do. With AVX2 alone MKL is as fast, and has nothing to compile. On
-other processors and GPUs, in other formats and for small products nothing changes.
+speed of oneDNN, which looks at what the processor can do. With AVX2 alone MKL is as fast, and has nothing to compile.
+On other processors and GPUs, in other formats and for small products nothing changes.
 
 oneDNN compiles each shape when it comes first, and keeps what it compiled, about a megabyte per shape: by default so
 many that a training, whose shapes hardly ever come again, would grow by gigabytes.
