@@ -32,7 +32,7 @@ from oncue.eval.world import (
 )
 from oncue.policy.scripted import ScriptedPolicy, SilentPolicy, TalkPolicy
 from oncue.rollout import run_episode
-from oncue.types import EnvTurn, FrameBatch, PolicyTurn
+from oncue.types import EnvTurn, FrameBatch, PolicyTurn, TimedReply
 from oncue.video.source import FileSource, frames_of
 from oncue.world.questions import exact_level
 
@@ -242,6 +242,28 @@ def test_what_is_written_per_clip(files):
     assert [turn["replies"][0]["mark"] for turn in gold] == [2] * len(gold)
     assert all({"time_s": 1.0, "text": "Hm."} in line["false_replies"] for line in lines)
     json.dumps([lines, scores.numbers()], allow_nan=False)
+
+
+def test_what_is_said_again_in_a_span_is_written_without_a_mark(files):
+    said = [
+        Transcript(
+            file.clip.task,
+            tuple(
+                TimedReply(gold.span.start_s + later_s, text)
+                for gold in file.clip.task.gold
+                for later_s, text in ((0.0, gold.content), (0.1, "Hm."), (0.2, gold.content))
+            ),
+            60.0,
+        )
+        for file in files
+    ]
+    lines = clip_lines(asyncio.run(score_world(CLIPS, files, "model", said)).results["model"])
+    first, *_ = (turn for line in lines for turn in line["gold"])
+    start_s = first["span"][0]
+    told = {"time_s": start_s, "text": first["text"], "mark": 2}
+    other = {"time_s": start_s + 0.1, "text": "Hm.", "mark": 2}  # of all that was said so far
+    again = {"time_s": start_s + 0.2, "text": first["text"], "repeats": True}
+    assert first["replies"][:3] == [told, other, again]
 
 
 def test_bad_settings_say_what_to_do(tmp_path):

@@ -5,15 +5,18 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from train_support import drawn, samples, small_config
 
 from oncue.policy.branches import Branch
 from oncue.policy.model import LoadedModel
+from oncue.train import losses
 from oncue.train.batches import StepBatch
 from oncue.train.losses import trained_logits
 from oncue.train.packing import collate
+from oncue.train.rl_samples import PolicySample, micro_batches
 from oncue.train.samples import TrainingSample, to_sample
 from oncue.train.sft import accumulate_gradient
 from oncue.types import Dialogue, DialogueTurn
@@ -44,7 +47,11 @@ def test_a_sample_is_what_it_is_alone(family_loaded):
     assert len({len(s.token_ids_L) for s in three}) == 3
     apart = torch.cat([logits(family_loaded, [sample]) for sample in three])
     assert torch.allclose(logits(family_loaded, three), apart, atol=1e-5)
-    assert not torch.allclose(logits(family_loaded, three[::-1]), apart, atol=1e-2)  # the order of samples matters
+    pad = family_loaded.renderer.image_pad_id
+    batch = collate(three, pad)
+    with torch.no_grad():
+        one_row = trained_logits(family_loaded.model, replace(batch, branches=(Branch(batch.num_tokens),)), pad)[0]
+    assert not torch.allclose(one_row, apart, atol=1e-2)  # control: each sees those before it
 
 
 def test_what_a_group_begins_with_is_computed_once(family_loaded):
@@ -64,6 +71,15 @@ def test_what_a_group_begins_with_is_computed_once(family_loaded):
     with torch.no_grad():
         wrong = trained_logits(family_loaded.model, replace(batch, shown_S=batch.shown_S.flip(0)), pad)[0]
     assert not torch.allclose(wrong, apart, atol=1e-4)  # other pictures
+
+
+def test_a_group_in_the_token_format(tiny_token_loaded):
+    """A silent turn leaves no token there: what follows it is where members differ."""
+    members = group(tiny_token_loaded, {}, {4: "It leaves."}, {4: "It leaves.", 12: "It moves."})
+    apart = torch.cat([logits(tiny_token_loaded, [sample]) for sample in members])
+    assert torch.allclose(logits(tiny_token_loaded, members), apart, atol=1e-5)
+    batch = collate(members, tiny_token_loaded.renderer.image_pad_id)
+    assert batch.num_tokens < 0.75 * sum(len(sample.token_ids_L) for sample in members)
 
 
 def test_the_gradient_of_a_group_is_that_of_its_members(family_loaded):
@@ -148,3 +164,47 @@ def test_a_choice_at_the_first_place_is_refused(tiny_loaded):
     wrong[0] = 1.0
     with pytest.raises(ValueError, match="first place"):
         collate([one, replace(two, weights_L=wrong)], tiny_loaded.renderer.image_pad_id)
+
+
+def test_samples_of_common_patches_must_show_as_many_frames(tiny_loaded):
+    dialogue, frames = drawn(1)
+    renderer = tiny_loaded.renderer
+    whole = to_sample(dialogue, frames, renderer)
+    kept = replace(dialogue, turns=dialogue.turns[:5], trained=dialogue.trained[:5])
+    fewer = replace(to_sample(kept, frames[: kept.num_frames], renderer), patches_NP=whole.patches_NP)
+    with pytest.raises(ValueError, match="all of their frames"):
+        collate([fewer, whole], renderer.image_pad_id)
+
+
+def test_gradients_do_not_depend_on_the_order_of_threads():
+    """Many rows, each taken several times."""
+    numbers = torch.randint(0, 500, (4000,), generator=torch.Generator().manual_seed(0))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+
+        def gradient() -> torch.Tensor:
+            values = torch.ones(500, 128, requires_grad=True)
+            taken = losses._rows(values, numbers)
+            (taken * torch.randn(taken.shape, generator=torch.Generator().manual_seed(1))).sum().backward()
+            assert values.grad is not None
+            return values.grad
+
+        first = gradient()
+        assert all(torch.equal(gradient(), first) for _ in range(20))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_members_of_a_group_stay_together_where_they_fit(tiny_loaded):
+    def members(count: int) -> list[PolicySample]:
+        (one,) = group(tiny_loaded, {})
+        nothing = np.zeros(len(one.token_ids_L), np.float32)
+        return [PolicySample(one, nothing, nothing.astype(bool), 1.0) for _ in range(count)]
+
+    two, three, five = members(2), members(3), members(5)
+    given = [*two, *three, *five]
+    assert micro_batches(given, 5) == [[*two, *three], five]
+    assert micro_batches(given, 4) == [two, three, five[:4], five[4:]]
+    assert micro_batches(given, 1) == [[sample] for sample in given]
+    assert micro_batches(given, 16) == [given]

@@ -23,11 +23,12 @@ from oncue.clock import Clock
 from oncue.errors import ConfigError
 from oncue.eval.baselines import oracle_replies, truthful_replies
 from oncue.eval.episodes import watch
-from oncue.eval.scoring import ProactiveResult, Transcript, score_proactive
+from oncue.eval.scoring import DialogueScore, ProactiveResult, Transcript, TurnScore, score_proactive
 from oncue.eval.shuffled import ShuffledSource, shuffled_order
 from oncue.eval.table import TextTable, percent, proactive_json, proactive_table, rounded
 from oncue.files import prepare_folder
 from oncue.reward.base import Unscored
+from oncue.reward.spans import replies_in
 from oncue.types import FrameSource, PolicySession, Task, TimedReply
 from oncue.video.source import FileSource
 from oncue.video.writer import write_video
@@ -253,7 +254,8 @@ async def score_world(
 
 
 def clip_lines(result: ProactiveResult) -> list[dict[str, Any]]:
-    """One object per clip: what was asked, what was due and said in each span, and what was said in none."""
+    """One object per clip: what was asked, what was due and said in each span, and what was said in none. A reply with
+    the text of an earlier one of its span has `repeats` in place of a mark."""
     column = result.omegas.index(HEADLINE_OMEGA)
     return [
         {
@@ -266,10 +268,7 @@ def clip_lines(result: ProactiveResult) -> list[dict[str, Any]]:
                     "text": turn.gold.content,
                     "visible_s": turn.gold.visible_s,
                     "pauc": percent(turn.pauc[column]),
-                    "replies": [
-                        _line(r.reply) | {"mark": None if isinstance(r.mark, Unscored) else r.mark}
-                        for r in turn.replies
-                    ],
+                    "replies": _replies_of(dialogue, turn),
                 }
                 for turn in dialogue.turns
             ],
@@ -277,6 +276,16 @@ def clip_lines(result: ProactiveResult) -> list[dict[str, Any]]:
         }
         for dialogue in result.dialogues
     ]
+
+
+def _replies_of(dialogue: DialogueScore, turn: TurnScore) -> list[dict[str, Any]]:
+    marks = {marked.reply: marked.mark for marked in turn.replies}
+    lines = []
+    for reply in replies_in(dialogue.transcript.replies, turn.gold.span):
+        mark = marks.pop(reply, None)
+        judged = {"repeats": True} if mark is None else {"mark": None if isinstance(mark, Unscored) else mark}
+        lines.append(_line(reply) | judged)
+    return lines
 
 
 def _line(reply: TimedReply) -> dict[str, Any]:

@@ -5,7 +5,7 @@ they begin with they are a tree: each branch is a stretch of tokens behind the b
 its own branch up to itself, and all of the branches before. A dialogue that shares nothing is a branch without any
 before it.
 
-Axis letters: T tokens of all branches, L tokens of one, K tokens that one sees, H heads, J key/value heads, D width.
+Axis letters: T tokens of all branches, H heads, J key/value heads, D head width.
 """
 
 from __future__ import annotations
@@ -25,39 +25,30 @@ class Branch:
     before: tuple[int, ...] = ()
 
 
-class BranchAttention:
-    """Attention within a tree of dialogues, whose tokens stand one branch behind the other."""
+def attend_branches(
+    branches: Sequence[Branch],
+    module: torch.nn.Module,
+    query_1HTD: torch.Tensor,
+    key_1JTD: torch.Tensor,
+    value_1JTD: torch.Tensor,
+    **options: Any,
+) -> torch.Tensor:
+    """(1, T, H, D): attention within the tree, whose tokens stand one branch behind the other, by transformers' own
+    sdpa; `options` are what it takes besides.
 
-    def __init__(self, branches: Sequence[Branch], device: torch.device) -> None:
-        self._branches = branches
-        self._lengths = [branch.length for branch in branches]
-        self._masks = [self._mask(branch, device) for branch in branches]
+    Each branch is attended to as the end of the dialogue from its root on, and what comes out for the branches before
+    it is dropped. A mask would spare that work, but with one there is neither the fast kernel nor its small memory.
+    """
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-    def _mask(self, branch: Branch, device: torch.device) -> torch.Tensor | None:
-        """(1, 1, L, K): whether a token sees another. None: those before it, which attention knows by itself."""
-        num_before = sum(self._lengths[i] for i in branch.before)
-        if not num_before:
-            return None
-        seen_LK = torch.ones(branch.length, num_before + branch.length, dtype=torch.bool, device=device)
-        return seen_LK.tril_(num_before)[None, None]
-
-    def attend(
-        self,
-        module: torch.nn.Module,
-        query_1HTD: torch.Tensor,
-        key_1JTD: torch.Tensor,
-        value_1JTD: torch.Tensor,
-        **options: Any,
-    ) -> torch.Tensor:
-        """(1, T, H, D), by transformers' own sdpa; `options` are what it takes besides."""
-        from transformers.integrations.sdpa_attention import sdpa_attention_forward
-
-        queries, keys, values = (states.split(self._lengths, dim=2) for states in (query_1HTD, key_1JTD, value_1JTD))
-        attended = []
-        for i, (branch, mask) in enumerate(zip(self._branches, self._masks, strict=True)):
-            seen = [
-                torch.cat([states[j] for j in (*branch.before, i)], dim=2) if branch.before else states[i]
-                for states in (keys, values)
-            ]
-            attended.append(sdpa_attention_forward(module, queries[i], *seen, mask, **options)[0])
-        return torch.cat(attended, dim=1)
+    lengths = [branch.length for branch in branches]
+    by_branch = list(zip(*(states.split(lengths, dim=2) for states in (query_1HTD, key_1JTD, value_1JTD)), strict=True))
+    attended = []
+    for own, branch in zip(by_branch, branches, strict=True):
+        way = own
+        if branch.before:
+            way = tuple(
+                torch.cat(states, dim=2) for states in zip(*(by_branch[i] for i in branch.before), own, strict=True)
+            )
+        attended.append(sdpa_attention_forward(module, *way, None, **options)[0][:, -branch.length :])
+    return torch.cat(attended, dim=1)

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from oncue.policy.branches import BranchAttention
+from oncue.policy.branches import Branch, attend_branches
 from oncue.policy.static import Arena, StaticRows, StaticShapes
 
 ROWS = "oncue_rows"  # the attention function below; without rows it is transformers' sdpa
@@ -214,7 +214,7 @@ def _attend_rows(
     attention_mask: torch.Tensor | None,
     *,
     rows: Rows | StaticRows | None = None,
-    branches: BranchAttention | None = None,
+    branches: Sequence[Branch] | None = None,
     scaling: float | None = None,
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
@@ -224,7 +224,7 @@ def _attend_rows(
         layer: Any = module.layer_idx
         return rows.attend(layer, query[0], query.shape[-1] ** -0.5 if scaling is None else scaling)[None], None
     if branches is not None:
-        return branches.attend(module, query, key, value, scaling=scaling, **options), None
+        return attend_branches(branches, module, query, key, value, scaling=scaling, **options), None
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **options)

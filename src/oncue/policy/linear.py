@@ -21,7 +21,7 @@ from torch.nn.functional import linear
 for _capacity in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):  # oneDNN's own, and torch's before it
     os.environ.setdefault(_capacity, "64")  # read at the first product
 
-HAS_ONEDNN = (
+HAS_ONEDNN = (  # torch can be asked for it
     torch.backends.mkldnn.is_available()
     and platform.machine() in ("x86_64", "AMD64")
     and hasattr(torch.ops.mkldnn, "_linear_pointwise")  # torch's own compiler calls it; no promise that it stays
@@ -57,8 +57,7 @@ def fast_linear(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 class _Linear(torch.autograd.Function):
-    """oneDNN's product has no gradient in torch: it is two more products. That of the weights multiplies two matrices
-    that lie the wrong way round for oneDNN, and copying both costs more than its speed gains."""
+    """oneDNN's product has no gradient in torch: it is two more products."""
 
     @staticmethod
     def forward(ctx: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -73,7 +72,7 @@ class _Linear(torch.autograd.Function):
         rows = grad.flatten(0, -2)
         return (
             _product(grad, weight.t()) if of_input else None,
-            rows.t() @ input.flatten(0, -2) if of_weight else None,
+            _product(rows.t(), input.flatten(0, -2).t()) if of_weight else None,
             rows.sum(0) if of_bias else None,
         )
 

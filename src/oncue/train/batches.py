@@ -24,6 +24,7 @@ class StepBatch:
 
     @property
     def num_tokens(self) -> int:
+        """How many tokens all micro-batches compute."""
         return sum(part.num_tokens for part in self.parts)
 
 

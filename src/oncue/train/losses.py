@@ -1,4 +1,4 @@
-"""Losses over a batch. Axis letters: T tokens, C trained choices, E width, V vocabulary."""
+"""Losses over a batch. Axis letters: T tokens, C trained choices, N rows, E width, V vocabulary."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from oncue.policy.branches import BranchAttention
 from oncue.policy.cache import use_rows
 from oncue.policy.vision import encode_frames
 from oncue.train.packing import TrainingBatch
@@ -25,11 +24,11 @@ def trained_logits(model: Any, batch: TrainingBatch, image_pad_id: int) -> tuple
     hidden_1TE = decoder(
         **given,
         position_ids=batch.positions_3T[:, None],
-        attention_mask=given["inputs_embeds"].new_ones(1, 1, 1, 1, dtype=torch.bool),  # unused: branches have their own
+        attention_mask=given["inputs_embeds"].new_ones(1, 1, 1, 1, dtype=torch.bool),  # so that none is made: unused
         use_cache=False,
-        branches=BranchAttention(batch.branches, batch.token_ids_T.device),
+        branches=batch.branches,
     ).last_hidden_state
-    return model.lm_head(hidden_1TE[0, batch.places_C]), batch.targets_C, batch.weights_C
+    return model.lm_head(_rows(hidden_1TE[0], batch.places_C)), batch.targets_C, batch.weights_C
 
 
 def _embedded(model: Any, batch: TrainingBatch, image_pad_id: int) -> dict[str, Any]:
@@ -41,12 +40,18 @@ def _embedded(model: Any, batch: TrainingBatch, image_pad_id: int) -> dict[str, 
     grids = [tuple(grid) for grid in batch.grids_F3.tolist()]
     encoded = encode_frames(model, batch.patches_NP.to(model.dtype), grids)
     is_vision_1T = ids_1T == image_pad_id
-    features, *deepstack = [torch.cat(of_frames)[batch.shown_S] for of_frames in encoded]
+    features, *deepstack = [_rows(torch.cat(of_frames), batch.shown_S) for of_frames in encoded]
     embeds_1TE = embeds_1TE.masked_scatter(is_vision_1T[..., None], features.to(embeds_1TE.dtype))
     given: dict[str, Any] = {"inputs_embeds": embeds_1TE}
     if deepstack:
         given |= {"visual_pos_masks": is_vision_1T, "deepstack_visual_embeds": deepstack}
     return given
+
+
+def _rows(values_NE: Tensor, numbers: Tensor) -> Tensor:
+    """`values_NE[numbers]`. Gradients of a row that is taken several times are added in one order, and not, as those of
+    an index, in that of the threads."""
+    return torch.nn.functional.embedding(numbers, values_NE)
 
 
 def weighted_loss_sum(logits_CV: Tensor, targets_C: Tensor, weights_C: Tensor) -> Tensor:

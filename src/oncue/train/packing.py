@@ -61,7 +61,8 @@ def collate(samples: Sequence[TrainingSample], image_pad_id: int) -> TrainingBat
     """Packs samples (at least one). Those with the very same `patches_NP` have these encoded once, and share the tokens
     they begin with. `image_pad_id` stands for a part of a frame.
 
-    Raises ValueError for a sample whose first token is trained: it would be chosen after the end of another one.
+    Raises ValueError for a sample whose first token is trained, since it would be chosen after the end of another one,
+    and for samples with the same patches that do not all show as many frames: which they show could not be told.
     """
     if any(s.weights_L[0] for s in samples):
         raise ValueError("nothing is chosen at the first place of a sample, so it cannot be trained")
@@ -69,12 +70,14 @@ def collate(samples: Sequence[TrainingSample], image_pad_id: int) -> TrainingBat
     shown, distinct, num_encoded = [], [], 0
     for alike in _showing_the_same(samples):
         is_vision = {i: samples[i].token_ids_L == image_pad_id for i in alike}
+        if len({int(of_sample.sum()) for of_sample in is_vision.values()}) > 1:
+            raise ValueError("samples that have their patches in common must show all of their frames")
         numbers = {i: num_encoded + np.cumsum(is_vision[i]) - 1 for i in alike}
         shown += [numbers[i][first:end][is_vision[i][first:end]] for i, first, end in tree.grow(alike)]
         if len(samples[alike[0]].grids_F3):
             distinct.append(samples[alike[0]])
             num_encoded += int(is_vision[alike[0]].sum())
-    chosen = [np.flatnonzero(s.weights_L) for s in samples]
+    chosen = [s.trained_C for s in samples]
     places = [tree.places(i)[at - 1] for i, at in enumerate(chosen)]
     taken = [(samples[i], slice(first, end)) for i, first, end in tree.stretches]
     return TrainingBatch(
@@ -91,7 +94,7 @@ def collate(samples: Sequence[TrainingSample], image_pad_id: int) -> TrainingBat
 
 
 def _showing_the_same(samples: Sequence[TrainingSample]) -> list[list[int]]:
-    """Numbers of samples, those with the very same patches together. Equal ids then stand for equal pictures."""
+    """Numbers of samples, those with the very same patches together: equal ids then stand for equal pictures."""
     groups: dict[int, list[int]] = {}
     for i, sample in enumerate(samples):
         groups.setdefault(id(sample.patches_NP), []).append(i)

@@ -19,7 +19,7 @@ from oncue.train.grpo_settings import GrpoConfig
 from oncue.train.losses import trained_logits
 from oncue.train.parallel import ALONE, Ranks
 from oncue.train.policy_loss import PolicyLoss, policy_loss
-from oncue.train.rl_samples import PolicyBatch, PolicySample, collate_policy, policy_samples
+from oncue.train.rl_samples import PolicyBatch, PolicySample, collate_policy, micro_batches, policy_samples
 from oncue.train.rollouts import Group
 from oncue.train.schedule import scheduled_rate
 from oncue.train.sharding import Root, as_number, gathered, hollow_copy, shard, sharded_state, whole_state
@@ -103,10 +103,9 @@ class PolicyTrainer:
         """One optimiser step over the `samples` of all processes, as means over the `num_choices` of these and of
         members without a gradient; how they are split does not change the gradient."""
         num_choices = sum(self.ranks.gather(num_choices))
-        size = self.config.micro_batch_size
         losses = []
-        for first in range(0, len(samples), size):
-            batch = collate_policy(samples[first : first + size], self.loaded.renderer.image_pad_id)
+        for part in micro_batches(samples, self.config.micro_batch_size):
+            batch = collate_policy(part, self.loaded.renderer.image_pad_id)
             losses.append(self._backward(batch.to(self.loaded.device), num_choices))
         if not self.is_sharded:  # shards are summed already
             self.ranks.sum_gradients(self.parameters)

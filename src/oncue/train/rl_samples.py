@@ -36,7 +36,7 @@ class PolicySample:
 
     @property
     def num_choices(self) -> int:
-        return int((self.sample.weights_L > 0).sum())
+        return len(self.sample.trained_C)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,12 +121,29 @@ def _sample(
     return PolicySample(sample, logprobs, limited, advantage)
 
 
+def micro_batches(samples: Sequence[PolicySample], size: int) -> list[list[PolicySample]]:
+    """The samples in stretches of at most `size`. Members of a group, which follow one another, have most of their
+    tokens in common: they are only parted where a group is larger than that."""
+    groups: dict[int, list[PolicySample]] = {}
+    for sample in samples:
+        groups.setdefault(id(sample.sample.patches_NP), []).append(sample)
+    batches: list[list[PolicySample]] = []
+    for group in groups.values():
+        for first in range(0, len(group), size):
+            part = group[first : first + size]
+            if batches and len(batches[-1]) + len(part) <= size:
+                batches[-1] += part
+            else:
+                batches.append(part)
+    return batches
+
+
 def collate_policy(samples: Sequence[PolicySample], image_pad_id: int) -> PolicyBatch:
     """Packs samples (at least one); the choices of all follow one another."""
-    chosen = [s.sample.weights_L[1:] > 0 for s in samples]
+    chosen = [s.sample.trained_C for s in samples]
     return PolicyBatch(
         collate([s.sample for s in samples], image_pad_id),
-        torch.from_numpy(np.concatenate([s.old_logprobs_L[1:][c] for s, c in zip(samples, chosen, strict=True)])),
-        torch.from_numpy(np.concatenate([s.limited_L[1:][c] for s, c in zip(samples, chosen, strict=True)])),
-        torch.from_numpy(np.repeat([s.advantage for s in samples], [c.sum() for c in chosen]).astype(np.float32)),
+        torch.from_numpy(np.concatenate([s.old_logprobs_L[c] for s, c in zip(samples, chosen, strict=True)])),
+        torch.from_numpy(np.concatenate([s.limited_L[c] for s, c in zip(samples, chosen, strict=True)])),
+        torch.from_numpy(np.repeat([s.advantage for s in samples], [len(c) for c in chosen]).astype(np.float32)),
     )

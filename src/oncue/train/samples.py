@@ -1,6 +1,6 @@
 """What a dialogue is to training: token ids, positions, loss weights and image patches.
 
-Axis letters: L tokens, N patches of all frames, P values of a patch, F frames.
+Axis letters: L tokens, N patches of all frames, P values of a patch, F frames, C trained choices.
 """
 
 from __future__ import annotations
@@ -32,6 +32,11 @@ class TrainingSample:
     weights_L: np.ndarray
     patches_NP: np.ndarray
     grids_F3: np.ndarray
+
+    @property
+    def trained_C(self) -> np.ndarray:
+        """The places (C,) of the trained choices, in order."""
+        return np.flatnonzero(self.weights_L)
 
 
 def to_sample(
