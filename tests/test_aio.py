@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 
 import pytest
 
@@ -40,7 +41,11 @@ def test_a_result_is_not_written_out(of_several: bool) -> None:
 def test_asyncio_itself_writes_it_out() -> None:
     """The control: were it otherwise, `completed` would have no reason to be."""
     result = Written()
-    assert asyncio.run(give(result)) is result
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background a shell has it ignored
+    try:
+        assert asyncio.run(give(result)) is result
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert result.times > 0
 
 
