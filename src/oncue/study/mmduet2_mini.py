@@ -132,7 +132,6 @@ STUDY = Study(
             "supervised with a frame every 2 s",
             study_sft(2.0),
             (SHAPES, SELDOM),
-            seeds=(0,),
             paper="the start of the paper's reinforcement learning",
         ),
         Arm(
@@ -140,7 +139,6 @@ STUDY = Study(
             "supervised with a frame every 2 s, GRPO with one every second",
             study_rl(1.0),
             (SHAPES, SELDOM),
-            seeds=(0,),
             start="sft_2s",
             paper="PAUC at 1 s and 2 s: 47.0, 39.4 (WEB)",
         ),
@@ -149,7 +147,6 @@ STUDY = Study(
             "supervised and GRPO with a frame every 2 s",
             study_rl(2.0),
             (SHAPES, SELDOM),
-            seeds=(0,),
             start="sft_2s",
             paper="PAUC at 1 s and 2 s: 53.3, 44.2 (WEB)",
         ),
