@@ -12,6 +12,9 @@ from dataclasses import dataclass
 _EPSILON = 1e-6  # grid steps; absorbs the rounding of a product and a quotient of doubles
 
 
+SHORTEST_S = 1e-6  # between frames; the clock tells nanoseconds apart
+
+
 @dataclass(frozen=True, slots=True)
 class Clock:
     """Video time on a grid of `frame_interval_s` seconds (> 0)."""
@@ -21,6 +24,8 @@ class Clock:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.frame_interval_s) and self.frame_interval_s > 0):
             raise ValueError(f"frame_interval_s must be a positive number of seconds, got {self.frame_interval_s}")
+        if self.frame_interval_s < SHORTEST_S:
+            raise ValueError(f"frame_interval_s must be at least {SHORTEST_S:g} s, got {self.frame_interval_s}")
 
     def time_of(self, num_frames: int) -> float:
         """Seconds on the clock once `num_frames` frames have been shown, to the nanosecond.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
+from oncue.commands.training import require_values
 from oncue.errors import ConfigError
 from oncue.files import prepare_folder, user_cache, write_json, write_text
 from oncue.startup import loading
@@ -37,7 +38,7 @@ class Study:
     runs: Path | None = None
     """Folder for the runs. By default runs/studies/NAME."""
 
-    only: tuple[str, ...] = ()
+    only: tuple[str, ...] | None = None
     """Parts to run here and now, one after the other: ARM for all its seeds, or ARM/SEED such as rl/0."""
 
     model: str = "mini-sft"
@@ -60,7 +61,7 @@ class Study:
             from oncue.study.jobs import clips_of, is_done, run_all, run_job
             from oncue.study.studies import study_named
         study = study_named(self.name)
-        jobs = study.chosen(self.only)
+        jobs = study.chosen(self.only or ())
         runs, cache = self.runs or Path("runs/studies") / study.name, self.cache or user_cache() / "world"
         out = self.out or Path("docs/studies") / study.name
         done = {job.name for job in study.jobs() if is_done(runs, job, self.model)}
@@ -83,6 +84,7 @@ class Study:
 
     def _check_flags(self) -> None:
         """Raises ConfigError for flags that contradict each other, or that would do nothing."""
+        require_values("--only", self.only)
         if self.at_once < 1:
             raise ConfigError(f"--at-once must be at least 1, got {self.at_once}")
         unused = {"--only": ("out", "at_once"), "--page-only": ("only", "at_once", "cache")}

@@ -5,12 +5,20 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, make_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oncue.commands.judging import JudgeServer
-from oncue.commands.training import RunOptions, TrainCommand, check_files, parse_settings, refuse_replaced
+from oncue.commands.training import (
+    RunOptions,
+    TrainCommand,
+    check_files,
+    parse_known,
+    parse_settings,
+    refuse_replaced,
+    require_values,
+)
 from oncue.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -24,7 +32,7 @@ class _GrpoOptions(RunOptions):
     Example: oncue train grpo --recipe mini --out runs/mini-rl
     """
 
-    held_out_from: tuple[Path, ...] = ()
+    held_out_from: tuple[Path, ...] | None = None
     """Files of supervised training (JSONL rows): examples of --data whose video stands in them are refused."""
 
     judge_server: JudgeServer = field(default_factory=JudgeServer)
@@ -49,21 +57,28 @@ class TrainGrpo(TrainCommand):
     def settings(cls, config: Any, flags: Sequence[str], options: Any, prog: str) -> Any:
         from oncue.train.row_examples import RowExamples, check_held_out
 
-        config = parse_settings(config, flags, prog)
-        if options.data:
+        require_values("--held-out-from", options.held_out_from)
+        if not options.data:
+            config = parse_settings(config, flags, prog)
+        else:
             check_files(options.data, "JSONL files of examples")
-            of_files = isinstance(config.examples, RowExamples)
-            refuse_replaced(flags, "--examples.paths" if of_files else "--examples.")
-            examples = config.examples if of_files else RowExamples(options.data)
-            config = replace(config, examples=replace(examples, paths=options.data))
+            refuse_replaced(flags, "--examples.paths")
+            given, examples = config.examples, RowExamples(options.data)
+            if isinstance(given, RowExamples):
+                examples = replace(given, paths=options.data)
+            for name in {each.name for each in fields(given)} - {each.name for each in fields(examples)}:
+                refuse_replaced(flags, f"--examples.{name.replace('_', '-')}")
+            own = make_dataclass("OfRows", [("examples", RowExamples)])
+            of_rows, flags = parse_known(own(examples), flags, prog)
+            config = replace(parse_settings(config, flags, prog), examples=of_rows.examples)
         if not isinstance(config.examples, RowExamples):
             if options.held_out_from:
                 raise ConfigError("--held-out-from compares videos of examples; give them with --data")
             return config
         check_files(config.examples.paths, "JSONL files of examples with --data")
         rows = config.examples.rows()
-        check_files(options.held_out_from, "the JSONL rows of supervised training")
-        check_held_out(rows, options.held_out_from)
+        check_files(options.held_out_from or (), "the JSONL rows of supervised training")
+        check_held_out(rows, options.held_out_from or ())
         return config
 
     def run(self) -> int:

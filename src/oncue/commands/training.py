@@ -32,7 +32,7 @@ class RunOptions:
     config: Path | None = None
     """YAML file of settings, such as the config.yaml of another run; it replaces those of the recipe."""
 
-    data: tuple[Path, ...] = ()
+    data: tuple[Path, ...] | None = None
     """Training files (JSONL); they replace the data of the recipe (sft: of its last stage)."""
 
     resume: Literal["auto", "never"] = "never"
@@ -63,6 +63,7 @@ class TrainCommand:
         if wants_help:  # shows the settings of a recipe, so it needs one
             flags = ["--recipe", "mini", "--out", "RUN", *flags]
         options, rest = tyro.cli(cls.options_class, args=flags, prog=prog, config=_SHAPE, return_unknown_args=True)
+        require_values("--data", options.data)
         config = cls.recipe(options.recipe)
         kind = type(config)
         if options.config is not None:
@@ -146,6 +147,11 @@ def parse_settings(config: Any, flags: Sequence[str], prog: str) -> Any:
     return tyro.cli(type(config), args=flags, prog=prog, config=_SHAPE, default=config)
 
 
+def parse_known(config: Any, flags: Sequence[str], prog: str) -> tuple[Any, list[str]]:
+    """`config` with what those `flags` change that are about it, and the others."""
+    return tyro.cli(type(config), args=flags, prog=prog, config=_SHAPE, default=config, return_unknown_args=True)
+
+
 def refuse_replaced(flags: Sequence[str], prefix: str) -> None:
     """Raises ConfigError for a flag that begins with `prefix`: it is about what --data takes the place of."""
     for flag in flags:
@@ -153,6 +159,12 @@ def refuse_replaced(flags: Sequence[str], prefix: str) -> None:
             raise ConfigError(
                 f"{flag.partition('=')[0]} does nothing with --data, which replaces what it is about; give one"
             )
+
+
+def require_values(flag: str, given: Sequence[Any] | None) -> None:
+    """Raises ConfigError for a flag that stands there without a value, as an empty variable of a shell leaves it."""
+    if given is not None and not given:
+        raise ConfigError(f"{flag} has no value; give at least one, or leave {flag} out")
 
 
 def check_files(paths: Sequence[Path], form: str) -> None:

@@ -274,8 +274,12 @@ class _Run:
         if self.stream is not None:
             self.stream.write(watched.summary.as_json())
         self.screen.finished(watched.summary)
-        if self.flags.out is not None:
+        if self.flags.out is not None and self._is_worth_writing(stop):
             self.screen.noted(f"wrote {self.flags.out / 'index.html'} and replies.jsonl, .srt, .vtt beside it")
+
+    def _is_worth_writing(self, stop: str) -> bool:
+        """Whoever stops before the first turn keeps what an earlier run wrote."""
+        return self.recorder.num_turns > 0 or stop != "cancelled"
 
     def save(self, stop: str) -> Watched:
         """What was seen, written to the folder of `--out` where one is given."""
@@ -289,7 +293,7 @@ class _Run:
             num_skipped=self.filter.num_skipped if self.filter is not None else 0,
             max_lag_s=self.paced.max_lag_s if self.paced is not None else None,
         )
-        if self.flags.out is not None:
+        if self.flags.out is not None and self._is_worth_writing(stop):
             title = name.rsplit("/", 1)[-1] or name
             write_exports(self.flags.out, watched, to_page(watched, title=title, gold=self.gold))
         return watched

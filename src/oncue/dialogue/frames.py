@@ -38,14 +38,16 @@ def load_frames(paths: Sequence[Path | str]) -> list[np.ndarray]:
 
 
 def _load_image(path: Path) -> np.ndarray:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     if not path.is_file():
         raise DataError(f"there is no image {path}; check the paths of the row, they are relative to its file")
     try:
         with Image.open(path) as image:
+            if image.mode.startswith("I;16"):  # which "RGB" would cut off at 255
+                return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, axis=-1)
             return np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow's many readers raise whatever they come upon
         raise DataError(f"{path} is not an image that can be read ({error})") from error
 
 

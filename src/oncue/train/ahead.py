@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +16,8 @@ from oncue.errors import InputError, RunStoppedError
 
 Made = TypeVar("Made")
 
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
 
 def made_ahead(make: Callable[[int], Made], count: int, num_workers: int) -> Iterator[Made]:
     """`make(0)` to `make(count - 1)`, made by `num_workers` processes (0: here, when they are asked for).
@@ -20,13 +25,22 @@ def made_ahead(make: Callable[[int], Made], count: int, num_workers: int) -> Ite
     Raises an InputError of `make` as if it had been called here, and RunStoppedError when a process was killed. `make`
     must be picklable.
     """
-    loader = iter(torch.utils.data.DataLoader(_Ahead(make, count), batch_size=None, num_workers=num_workers))
+    init = _end_with_parent if num_workers else None
+    data = torch.utils.data.DataLoader(_Ahead(make, count), None, num_workers=num_workers, worker_init_fn=init)
+    loader = iter(data)
     for _ in range(count):
         with lost_worker_told():
             made = next(loader)
         if isinstance(made, InputError):
             raise made
         yield made
+
+
+def _end_with_parent(_: int) -> None:
+    """Lets Linux end this worker when its parent is killed. It might wait for ever to hand over what it has made, and
+    keep the lock of the run, which it has inherited."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @contextmanager

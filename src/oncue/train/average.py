@@ -18,6 +18,7 @@ from oncue.errors import ConfigError
 from oncue.files import prepare_folder
 from oncue.hub import weight_files
 from oncue.policy.model import check_folder
+from oncue.render.folder import read_decision_name
 
 _OF_TRAINING = "trainer.pt"  # says how to go on from one checkpoint, which nobody can from a mean
 
@@ -40,6 +41,11 @@ def average_checkpoints(checkpoints: Sequence[Path], out: Path) -> Path:
         if [file.name for file in names] != [file.name for file in files[-1]]:
             raise ConfigError(
                 f"{other} and {checkpoints[-1]} are stored in different files; give one run's checkpoints"
+            )
+    for other in checkpoints:
+        if read_decision_name(other) != read_decision_name(checkpoints[-1]):
+            raise ConfigError(
+                f"{other} and {checkpoints[-1]} have different decision formats; give one run's checkpoints"
             )
     prepare_folder(out.parent)
     partial = out.with_name(f".partial_{out.name}")

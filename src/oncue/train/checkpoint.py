@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from oncue.errors import ConfigError, RunStoppedError
+from oncue.errors import ConfigError, ModelError, RunStoppedError
 from oncue.policy.model import LoadedModel
 from oncue.render.folder import own_file
 from oncue.render.images import FrameProcessor
@@ -72,6 +72,9 @@ def load_progress(
             f"{path} cannot be read ({reason}); remove the folder {checkpoint}, and --resume auto goes on from the "
             "checkpoint before it, or from the start"
         ) from error
+    missing = {"optimizer", "step", "unlogged"} - (state.keys() if isinstance(state, dict) else set())
+    if missing:
+        raise ConfigError(f"{path} lacks {sorted(missing)[0]!r}; start a new run with --model {checkpoint}")
     optimizer.load_state_dict(place(state["optimizer"]) if place else state["optimizer"])
     return Progress(int(state["step"]), state["unlogged"])
 
@@ -118,6 +121,14 @@ def not_finite(step: int, loss: float, grad_norm: float, checkpoints: Path) -> R
     return RunStoppedError(
         f"step {step} has loss {loss} and gradient norm {grad_norm}; {go_on} and a lower --learning-rate"
     )
+
+
+def ruined(step: int, error: ModelError, checkpoints: Path) -> RunStoppedError:
+    """The error of a model that could not be used any more after `step`, whose weights must not be saved."""
+    newest = latest_checkpoint(checkpoints)
+    go_on = f"start a new run with --model {newest}, or one before it," if newest else "start again"
+    what = str(error).partition(";")[0]
+    return RunStoppedError(f"after step {step} {what}; {go_on} and a lower --learning-rate")
 
 
 def save_model(

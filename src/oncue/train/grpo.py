@@ -20,6 +20,7 @@ import torch
 
 from oncue.aio import completed
 from oncue.clock import Clock
+from oncue.errors import ModelError
 from oncue.files import write_text
 from oncue.hub import resolve_model
 from oncue.policy.engine import Engine
@@ -27,7 +28,7 @@ from oncue.policy.model import load_model
 from oncue.reward.base import Reward
 from oncue.train.advantage import group_advantages
 from oncue.train.ahead import lost_worker_told, made_ahead
-from oncue.train.checkpoint import Progress, latest_checkpoint, side_files
+from oncue.train.checkpoint import Progress, latest_checkpoint, ruined, side_files
 from oncue.train.examples import RolloutExample
 from oncue.train.grpo_metrics import rollout_lines, step_metrics, warnings_of
 from oncue.train.grpo_settings import GrpoConfig, groups_per_process
@@ -115,7 +116,9 @@ def _train(
                     rolled_s = time.perf_counter()
                     groups = completed(_judge_all(groups, reward, config), runner)
                     check_judge()
-            except Exception:  # raised again: nothing was learned in this step, and what was before it is kept
+            except Exception as error:  # raised again: nothing was learned in this step, and what was before it is kept
+                if step > progress.step and isinstance(error, ModelError):  # it could be used when the run began
+                    raise ruined(step, error, run.checkpoints) from error
                 if step > saved:
                     trainer.save(Progress(step), beside_weights)
                 raise

@@ -204,7 +204,7 @@ def _check_files(path: Path, now: dict[str, str]) -> None:
     if edited:
         raise ConfigError(
             f"{edited[0]} is not what it was when the run in {path.parent} was started; "
-            "resume with the same file, or give another --out"
+            "resume with the same file, or give another --out (with --model CHECKPOINT, to go on from one of this run)"
         )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from oncue.errors import ConfigError, DataError
+from oncue.errors import ConfigError, DataError, InputError
 from oncue.hub import resolve_model
 from oncue.policy.model import load_model
 from oncue.render.decision import DecisionName
@@ -85,9 +85,24 @@ def train_sft(
     run.trim(progress.step)
     torch.manual_seed(config.seed)
     meter = Meter(run, report, config.log_every_steps, total, progress.unlogged)
-    step = progress.step
+    step = saved = progress.step
+    final = previous
     frozen_for = -1
-    for batch, stage_index in step_batches(config, renderer, step):
+
+    def save() -> Path:
+        now = Progress(step, meter.unlogged)
+        return save_checkpoint(
+            run.checkpoints, loaded, optimizer.state_dict(), now, beside_weights, keep=config.keep_checkpoints
+        )
+
+    batches = step_batches(config, renderer, step)
+    while step < total:
+        try:
+            batch, stage_index = next(batches)
+        except InputError:  # a row that cannot be used: what was learned before it is kept
+            if step > saved:
+                save()
+            raise
         stage = config.stages[stage_index]
         if stage_index != frozen_for:
             _freeze_for(model, config, stage)
@@ -112,17 +127,10 @@ def train_sft(
             num_cut=batch.num_cut,
         )
         if step % config.save_every_steps == 0 and step < total:
-            now = Progress(step, meter.unlogged)
-            save_checkpoint(
-                run.checkpoints, loaded, optimizer.state_dict(), now, beside_weights, keep=config.keep_checkpoints
-            )
+            final, saved = save(), step
     meter.flush(step)
-    final = previous
-    if final is None or step > progress.step:
-        now = Progress(step, meter.unlogged)
-        final = save_checkpoint(
-            run.checkpoints, loaded, optimizer.state_dict(), now, beside_weights, keep=config.keep_checkpoints
-        )
+    if final is None or step > saved:
+        final = save()
     run.finish(config, final, step)
     return final
 

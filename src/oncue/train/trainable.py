@@ -23,7 +23,7 @@ def freeze(
     """Stops gradients into the vision tower and, separately, its mergers, and into parameters whose names match.
 
     All others are trained, whatever was frozen before. In `patterns`, `*` matches anything. Raises ConfigError for a
-    pattern that no parameter matches; its message begins with `patterns_of`.
+    pattern that no parameter matches, its message begins with `patterns_of`, and where nothing is left to train.
     """
     names = [name for name, _ in model.named_parameters()]
     unknown = [pattern for pattern in patterns if not fnmatch.filter(names, pattern)]
@@ -34,6 +34,8 @@ def freeze(
         if name.startswith(_VISION):
             frozen |= freeze_merger if name.startswith(_MERGERS) else freeze_vision
         parameter.requires_grad_(not frozen)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ConfigError(f"nothing is left to train: {patterns_of} all that the model has; freeze less of it")
 
 
 def recompute_activations(model: Any) -> None:

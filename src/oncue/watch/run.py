@@ -17,7 +17,8 @@ from oncue.watch.record import Recorder, SpokenReply
 
 
 class Stopper:
-    """Turns Ctrl-C and SIGTERM into a KeyboardInterrupt that never lands in the middle of a line or a record.
+    """Turns Ctrl-C, SIGTERM and a closed terminal (SIGHUP) into a KeyboardInterrupt that never lands in the middle of a
+    line or a record.
 
     Inside `undisturbed` a signal waits for the end of the block; elsewhere, a blocking read included, it acts at once.
     """
@@ -29,11 +30,14 @@ class Stopper:
 
     @contextmanager
     def listening(self) -> Iterator[Stopper]:
-        """Take both signals over for the length of the block. Outside the main thread, signals are left alone."""
+        """Take these signals over for the length of the block. Outside the main thread, signals are left alone."""
         if threading.current_thread() is not threading.main_thread():
             yield self
             return
-        previous = {number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)}
+        ending = {signal.SIGINT, signal.SIGTERM}
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup leaves it
+            ending.add(signal.SIGHUP)
+        previous = {number: signal.signal(number, self._receive) for number in ending}
         try:
             yield self
         finally:
