@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 
 import pytest
@@ -28,3 +29,9 @@ def test_a_bare_product_would_miss_it() -> None:
 def test_intervals_that_no_decimal_writes_stay_on_their_grid() -> None:
     clock = Clock(1 / 3)
     assert [clock.frames_until(clock.time_of(n)) for n in range(500)] == list(range(500))
+
+
+@pytest.mark.parametrize("interval_s", [0.0, -1.0, math.nan, math.inf, 1e-320])
+def test_what_is_no_interval_is_refused(interval_s: float) -> None:
+    with pytest.raises(ValueError, match="frame_interval_s must be"):
+        Clock(interval_s)

@@ -74,6 +74,24 @@ def test_what_is_missing_or_no_picture_is_named(tmp_path):
         load_frames([f"{tmp_path}/text.png#t=1"])
 
 
+def test_what_a_damaged_image_makes_its_reader_raise_is_named_too(tmp_path, monkeypatch):
+    Image.new("RGB", (4, 4)).save(tmp_path / "whole.png")
+
+    def raises(*_: object) -> None:
+        raise SyntaxError("not a PPM file")
+
+    monkeypatch.setattr(Image.Image, "convert", raises)
+    with pytest.raises(DataError, match=r"whole\.png is not an image.*not a PPM file"):
+        load_frames([tmp_path / "whole.png"])
+
+
+def test_sixteen_bits_of_grey_keep_their_shades(tmp_path):
+    shades = np.array([[0, 256, 32768], [65535, 300, 1000]], np.uint16)
+    Image.fromarray(shades).save(tmp_path / "deep.png")
+    (frame,) = load_frames([tmp_path / "deep.png"])
+    assert frame.tolist() == [[[v] * 3 for v in row] for row in (shades // 256).tolist()]
+
+
 def test_a_path_is_that_beside_its_file_where_there_is_one(video):
     beside = Path(f"{video.name}#t=1.5")
     assert locate(beside, video.parent) == video.parent / beside

@@ -5,8 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -89,6 +92,34 @@ def test_a_process_that_is_killed_while_something_else_is_done_is_told_of(loop: 
     with pytest.raises(RunStoppedError, match=r"ended from outside.*--resume auto") as told:
         loop()
     assert "make room" not in str(told.value)
+
+
+PARENT = """
+import os, sys, time
+import numpy as np
+from oncue.train.ahead import made_ahead
+def large(i):
+    open(sys.argv[1], "w").write(str(os.getpid()))
+    return np.zeros(2**22, np.float32)
+if __name__ == "__main__":
+    made = made_ahead(large, 100, 1)
+    next(made)
+    os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux to end it")
+def test_a_worker_does_not_outlive_a_parent_that_is_killed(tmp_path: Path) -> None:
+    """It would wait to hand over what it has made, and keep what it has inherited, such as the lock of the run."""
+    script, pid = tmp_path / "parent.py", tmp_path / "pid"
+    script.write_text(PARENT)
+    ended = subprocess.run([sys.executable, str(script), str(pid)], capture_output=True, timeout=120)
+    assert ended.returncode == -signal.SIGKILL
+    worker = Path(f"/proc/{pid.read_text()}/stat")
+    deadline = time.monotonic() + 30
+    while worker.exists() and worker.read_text().rsplit(")", 1)[1].split()[0] != "Z":
+        assert time.monotonic() < deadline, "the worker is still there"
+        time.sleep(0.1)
 
 
 def test_other_errors_are_left_alone() -> None:

@@ -85,3 +85,10 @@ def test_what_has_no_mean_is_refused(tiny_model_folder: Path, tmp_path: Path) ->
     assert {path.name for path in tmp_path.iterdir()} == {"one", "other"}  # nothing half done is left
     with pytest.raises(ConfigError, match="there already"):
         average_checkpoints([one, one], other)
+
+
+def test_formats_are_not_mixed(tiny_model_folder: Path, tmp_path: Path) -> None:
+    one, other = (changed(tiny_model_folder, tmp_path / name, 0.0) for name in ("one", "other"))
+    (other / "oncue.json").write_text('{"decision_format": "token"}')
+    with pytest.raises(ConfigError, match="different decision formats"):
+        average_checkpoints([one, other], tmp_path / "mean")

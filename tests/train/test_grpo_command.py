@@ -84,6 +84,9 @@ def test_a_dry_run_writes_nothing(tiny_model_folder: Path, tmp_path: Path, capsy
         (("--examples.pixel-noise", "nan"), "pixel_noise must be"),
         (("--examples.mean-gap-s", "0"), "mean_gap_s must be"),
         (("--frozen", "no.such"), "no parameter"),
+        (("--frozen", "*"), "nothing is left to train"),
+        (("--data",), "--data has no value"),
+        (("--held-out-from",), "--held-out-from has no value"),
         (("--judge-server.timeout-s", "3"), "--judge-server.timeout-s is for openai:MODEL@URL"),
         (("--judge", "openai:m@http://x", "--judge-server.max-at-once", "0"), "max_at_once >= 1"),
     ],
@@ -187,6 +190,45 @@ def test_a_video_that_cannot_be_read_is_one_line_from_worker_processes_too(
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.startswith(f"oncue: {rows}, line 1: ")
     assert "clip.mp4" in line
+
+
+def test_settings_of_examples_in_files_are_flags_with_any_recipe(
+    tiny_model_folder: Path, tmp_path: Path, capsys: Any
+) -> None:
+    (tmp_path / "clip.mp4").touch()
+    rows = tmp_path / "rows.jsonl"
+    questions = [{"time_s": 0, "text": "What changes?"}]
+    row = {"video": "clip.mp4", "questions": questions, "gold": []}
+    ends = [10] * 20 + [30]
+    lines = [json.dumps({**row, "example_id": f"{i}", "segment": [0, end]}) for i, end in enumerate(ends)]
+    rows.write_text("\n".join(lines))
+    run = ["train", "grpo", "--recipe", "mini", "--model", str(tiny_model_folder), "--out", str(tmp_path / "run")]
+    more = ["--data", str(rows), "--judge", "lexical", "--examples.max-frames", "20", "--device", "cpu"]
+    assert cli.main([*run, *more]) == 2
+    error = capsys.readouterr().err
+    assert "line 21: its segment has 30 frames, more than max_frames = 20" in error  # before anything begins
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_that_went_astray_are_not_saved(
+    tiny_model_folder: Path, tmp_path: Path, capsys: Any, monkeypatch: Any
+) -> None:
+    update = grpo.PolicyTrainer.update
+
+    def astray(trainer: Any, groups: Any, step: int) -> dict[str, float]:
+        told = update(trainer, groups, step)
+        if step == 2:
+            for parameter in trainer.parameters:
+                parameter.data.fill_(float("nan"))
+        return told
+
+    monkeypatch.setattr(grpo.PolicyTrainer, "update", astray)
+    more = ("--num-steps", "5", "--save-every-steps", "2")
+    assert cli.main(words(tiny_model_folder, tmp_path / "run", *more)) == 1
+    error = capsys.readouterr().err
+    assert "after step 3 the model's output is not a number" in error
+    assert "step_000002" in error
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").glob("step_*")] == ["step_000002"]
 
 
 def test_numbers_that_are_not_finite(tiny_model_folder: Path, tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:

@@ -244,6 +244,29 @@ def test_what_is_wrong_with_a_row_is_said_in_one_line_from_a_worker_too(tiny_mod
     assert "row 1 of" in str(caught.value)
 
 
+def test_what_was_learned_before_a_row_that_cannot_be_used_is_kept(tiny_model_folder, tmp_path, monkeypatch):
+    step_batches = sft.step_batches
+
+    def breaks(*args):
+        batches = step_batches(*args)
+        yield from (next(batches) for _ in range(3))
+        raise DataError("row 7 is broken")
+
+    monkeypatch.setattr(sft, "step_batches", breaks)
+    config = small_config(tiny_model_folder, save_every_steps=100)
+    with pytest.raises(DataError, match="row 7"):
+        train_sft(config, tmp_path / "run", resume=False, report=silent)
+    assert latest_checkpoint(tmp_path / "run" / "checkpoints").name == "step_000003"
+
+
+def test_an_optimiser_state_that_lacks_something_says_so(tiny_model_folder, tmp_path, monkeypatch):
+    config = small_config(tiny_model_folder)
+    train_until_killed(config, tmp_path, monkeypatch, 6)
+    torch.save({"step": 4}, latest_checkpoint(tmp_path / "checkpoints") / "trainer.pt")
+    with pytest.raises(ConfigError, match=r"trainer\.pt lacks 'optimizer'; start a new run with --model"):
+        train_sft(config, tmp_path, resume=True, report=silent)
+
+
 def test_checkpoints_carry_the_frame_size_they_were_trained_with(tiny_model_folder, tmp_path):
     config = small_config(tiny_model_folder, max_pixels=6 * 28 * 28)
     config = replace(config, stages=(replace(config.stages[0], num_steps=1),))

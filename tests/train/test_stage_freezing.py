@@ -44,3 +44,8 @@ def test_frozen_in_the_first_stage_moves_in_the_second(tiny_model_folder, tmp_pa
 def test_a_name_that_no_parameter_has_is_refused(tiny_model_folder, tmp_path):
     with pytest.raises(ConfigError, match=r"'one' freezes 'model\.eyes\.\*'.*no parameter"):
         run(tmp_path / "run", tiny_model_folder, (("model.eyes.*",), ()))
+
+
+def test_a_stage_that_freezes_everything_is_refused(tiny_model_folder, tmp_path):
+    with pytest.raises(ConfigError, match="nothing is left to train: stage 'one' freezes"):
+        run(tmp_path / "run", tiny_model_folder, (("*",), ()))

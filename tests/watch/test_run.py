@@ -67,7 +67,7 @@ def test_kept_frames_are_bounded_and_spread_over_the_video() -> None:
     assert [still is not None for still in kept.evidence] == [True] * 3 + [False] * 97
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_watching_and_keeps_what_was_seen(number: signal.Signals) -> None:
     recorder = Recorder([Question("Q")], Clock(1.0))
     source, stopper = ShadesSource(10**6), Stopper()

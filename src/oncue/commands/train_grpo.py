@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, make_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from oncue.clock import Clock
 from oncue.commands.judging import JudgeServer
 from oncue.commands.training import (
     RunOptions,
@@ -77,6 +78,7 @@ class TrainGrpo(TrainCommand):
             return config
         check_files(config.examples.paths, "JSONL files of examples with --data")
         rows = config.examples.rows()
+        config.examples.check_lengths(Clock(config.frame_interval_s), config.frames_per_turn)
         check_files(options.held_out_from or (), "the JSONL rows of supervised training")
         check_held_out(rows, options.held_out_from or ())
         return config

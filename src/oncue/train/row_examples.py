@@ -67,6 +67,21 @@ class RowExamples:
         """Every line. Raises DataError, with file and line, for one that breaks the format."""
         return _rows(self.paths)
 
+    def check_lengths(self, clock: Clock, frames_per_turn: int) -> None:
+        """Raises DataError for a segment of more frames than `max_frames`, wherever in the files it stands."""
+        for row in self.rows():
+            self._segment_frames(row, clock, frames_per_turn)
+
+    def _segment_frames(self, row: ExampleRow, clock: Clock, frames_per_turn: int) -> int:
+        num_before = clock.frames_until(row.segment.start_s) // frames_per_turn
+        num_frames = clock.frames_until(row.segment.end_s) - num_before * frames_per_turn
+        if num_frames > self.max_frames:
+            raise DataError(
+                f"{row.where}: its segment has {num_frames} frames, more than max_frames = {self.max_frames}; "
+                "shorten the segment, or raise --examples.max-frames"
+            )
+        return num_frames
+
     def item(self, index: int, seed: int, clock: Clock, frames_per_turn: int) -> RolloutExample:
         """Example number `index`, from the first line again after the last. Raises DataError for what cannot be
         shown: an unreadable video, or a segment that holds no turn, or more frames than `max_frames`."""
@@ -74,13 +89,7 @@ class RowExamples:
         row = rows[index % len(rows)]
         num_before = clock.frames_until(row.segment.start_s) // frames_per_turn
         num_until = clock.frames_until(row.segment.end_s)
-        segment_frames = num_until - num_before * frames_per_turn
-        if segment_frames > self.max_frames:
-            raise DataError(
-                f"{row.where}: its segment has {segment_frames} frames, more than max_frames = {self.max_frames}; "
-                "shorten the segment, or raise --examples.max-frames"
-            )
-        room = (self.max_frames - segment_frames) // frames_per_turn
+        room = (self.max_frames - self._segment_frames(row, clock, frames_per_turn)) // frames_per_turn
         first = max(0, num_before - min(self.max_history_turns, room))
         frames = _frames(row, clock, first * frames_per_turn, num_until)
         num_shown = first * frames_per_turn + len(frames)
