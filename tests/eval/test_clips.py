@@ -215,6 +215,14 @@ def test_a_question_that_comes_too_late_is_told_before_the_first_clip_is_watched
     check_items(items_of(folder))  # the control: those of the fixture are in time
 
 
+def test_gold_past_the_end_of_its_video_is_refused(folder, tmp_path):
+    """The gold file says how long the video should be: a shorter one is another, or was cut."""
+    late = row("late", "one.mp4", [4.2, 6], [900, 950]) | {"duration": 1000}
+    (tmp_path / "gold.json").write_text(json.dumps([late]))
+    with pytest.raises(DataError, match=r"one\.mp4, 'late': gold begins at 900 s, but the video ends at 12 s"):
+        check_items(find_items(load_gold(tmp_path / "gold.json"), folder))
+
+
 def test_a_clip_that_cannot_be_opened_is_told_before_the_first_is_watched(folder, scripted, capsys, tmp_path):
     (tmp_path / "one.mp4").write_bytes((folder / "one.mp4").read_bytes())
     (tmp_path / "two.mp4").write_text("not a video")

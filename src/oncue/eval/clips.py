@@ -74,7 +74,8 @@ def find_items(
 def check_items(items: Sequence[Item]) -> None:
     """Opens each video once, so that what cannot be watched is told of before the first is.
 
-    Raises VideoError for a video that cannot be opened, DataError for a question past the end of its video.
+    Raises VideoError for a video that cannot be opened, DataError for a question, or a gold span, past the end of its
+    video: that is another video, or a cut one, and nobody could be right about it.
     """
     durations_s = {path: probe(path).duration_s for path in dict.fromkeys(item.path for item in items)}
     for item in items:
@@ -82,6 +83,15 @@ def check_items(items: Sequence[Item]) -> None:
             check_questions(item.task.questions, durations_s[item.path])
         except InputError as error:
             raise DataError(f"{item.path.name}, {item.task.task_id!r}: {error}") from error
+        duration_s = durations_s[item.path]
+        late = [
+            gold.span.start_s for gold in item.task.gold if duration_s is not None and gold.span.start_s > duration_s
+        ]
+        if late:
+            raise DataError(
+                f"{item.path.name}, {item.task.task_id!r}: gold begins at {late[0]:g} s, but the video ends at "
+                f"{duration_s:g} s; give the whole video, or leave that row out"
+            )
 
 
 def read_asks(path: Path) -> dict[str, str]:
