@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -79,3 +80,13 @@ def test_a_link_stays_and_what_is_no_file_is_not_replaced(tmp_path):
         with pytest.raises(InputError, match="no file"):
             write_text(other, "two")
     assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_full_disk_names_the_file(tmp_path):
+    """A write knows only its descriptor."""
+    with pytest.raises(OSError, match="No space") as caught, replacing(tmp_path / "a.json"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.filename == str(tmp_path / "a.json")
+    with pytest.raises(OSError, match="odd") as other, replacing(tmp_path / "a.json"):
+        raise OSError(errno.EINVAL, "odd")
+    assert other.value.filename is None

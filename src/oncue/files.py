@@ -33,6 +33,10 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
+    except OSError as error:
+        if is_full(error) and error.filename is None:  # a write does not know what it writes to
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -67,8 +67,8 @@ class TrainGrpo(TrainCommand):
             given, examples = config.examples, RowExamples(options.data)
             if isinstance(given, RowExamples):
                 examples = replace(given, paths=options.data)
-            for name in {each.name for each in fields(given)} - {each.name for each in fields(examples)}:
-                refuse_replaced(flags, f"--examples.{name.replace('_', '-')}")
+            others = {each.name for each in fields(given)} - {each.name for each in fields(examples)}
+            refuse_replaced(flags, *(f"--examples.{name.replace('_', '-')}" for name in others))
             own = make_dataclass("OfRows", [("examples", RowExamples)])
             of_rows, flags = parse_known(own(examples), flags, prog)
             config = replace(parse_settings(config, flags, prog), examples=of_rows.examples)

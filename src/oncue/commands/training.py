@@ -152,10 +152,10 @@ def parse_known(config: Any, flags: Sequence[str], prog: str) -> tuple[Any, list
     return tyro.cli(type(config), args=flags, prog=prog, config=_SHAPE, default=config, return_unknown_args=True)
 
 
-def refuse_replaced(flags: Sequence[str], prefix: str) -> None:
-    """Raises ConfigError for a flag that begins with `prefix`: it is about what --data takes the place of."""
+def refuse_replaced(flags: Sequence[str], *prefixes: str) -> None:
+    """Raises ConfigError for the first flag that begins so: it is about what --data takes the place of."""
     for flag in flags:
-        if flag.replace("_", "-").startswith(prefix):
+        if flag.replace("_", "-").startswith(prefixes):
             raise ConfigError(
                 f"{flag.partition('=')[0]} does nothing with --data, which replaces what it is about; give one"
             )
