@@ -93,3 +93,14 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert figures["num_wrong"] == figures["num_stuck"] == figures["num_slots_left"] == 0
     assert main(["bench", "soak", "--minutes", "0"]) == 2
     assert main(["bench", "soak", "--sessions", "0"]) == 2
+
+
+def test_answers_that_are_all_the_same_prove_nothing_and_the_command_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def dull(*_: object) -> SoakCounts:
+        return SoakCounts(num_turns=9, num_answers=1)
+
+    monkeypatch.setattr("oncue.bench.soak.soak", dull)
+    assert main(["bench", "soak", "--minutes", "0.03", "--sessions", "2", "--json"]) == 1
+    assert "all answers were the same" in capsys.readouterr().err

@@ -46,6 +46,13 @@ def test_a_row_becomes_a_task(tmp_path):
     assert (second.question, second.related_span, second.visible_s) == ("Where is she?", None, None)
 
 
+def test_a_byte_order_mark_in_front_is_no_matter(tmp_path):
+    path = write(tmp_path, [ROW])
+    plain = load_gold(path)
+    path.write_text(path.read_text(), "utf-8-sig")
+    assert load_gold(path) == plain
+
+
 def test_an_answer_may_name_its_question_and_when_its_event_is_visible(tmp_path):
     row = copy.deepcopy(ROW)
     row["answer"][1] |= {"question": "And now?", "visible_s": 26.5}

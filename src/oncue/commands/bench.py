@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,4 +158,6 @@ class BenchSoak:
             print(json.dumps(figures))
         else:
             print("\n".join(f"{name:<20} {value:g}" for name, value in figures.items()))
+        if counts.num_answers < 2:
+            print("oncue: all answers were the same, so nothing could have been seen to go wrong", file=sys.stderr)
         return 0 if counts.is_sound else 1

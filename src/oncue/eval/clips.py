@@ -97,7 +97,7 @@ def check_items(items: Sequence[Item]) -> None:
 def read_asks(path: Path) -> dict[str, str]:
     """A JSON object from question_id to the question for the model. Raises DataError for anything else."""
     try:
-        asks = json.loads(path.read_text(encoding="utf-8"))
+        asks = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"cannot read {path} as JSON: {error}") from error
     if not isinstance(asks, dict) or not all(isinstance(text, str) and text.strip() for text in asks.values()):

@@ -35,13 +35,14 @@ def load_gold(path: str | Path) -> list[GoldSample]:
     width or outside the video, a `question_id` given twice.
     """
     try:
-        rows = json.loads(Path(path).read_text(encoding="utf-8"))
+        rows = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read gold file {path}: {error}") from error
     except (ValueError, RecursionError) as error:  # also for numbers too long and values too deep
         raise DataError(f"gold file {path} is not JSON: {error}") from error
     if not isinstance(rows, list) or not rows:
-        raise DataError(f"gold file {path} must hold a non-empty list of rows, got {type(rows).__name__}")
+        got = "an empty one" if rows == [] else type(rows).__name__
+        raise DataError(f"gold file {path} must hold a non-empty list of rows, got {got}")
     samples = [_read_row(row, f"{path}, row {number}") for number, row in enumerate(rows, 1)]
     seen: dict[str, int] = {}
     for number, sample in enumerate(samples, 1):
