@@ -35,8 +35,9 @@ class Stopper:
             yield self
             return
         ending = {signal.SIGINT, signal.SIGTERM}
-        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup leaves it
-            ending.add(signal.SIGHUP)
+        hang_up: signal.Signals | None = getattr(signal, "SIGHUP", None)  # Windows has none
+        if hang_up is not None and signal.getsignal(hang_up) != signal.SIG_IGN:  # ignored: as nohup leaves it
+            ending.add(hang_up)
         previous = {number: signal.signal(number, self._receive) for number in ending}
         try:
             yield self
