@@ -99,7 +99,8 @@ import os, sys, time
 import numpy as np
 from oncue.train.ahead import made_ahead
 def large(i):
-    open(sys.argv[1], "w").write(str(os.getpid()))
+    if i == 0:  # once: the parent may be killed while a later item is made
+        open(sys.argv[1], "w").write(str(os.getpid()))
     return np.zeros(2**22, np.float32)
 if __name__ == "__main__":
     made = made_ahead(large, 100, 1)
