@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 
 import numpy as np
 
+from oncue.env.shown import ShownTurns
 from oncue.rollout import run_episode
 from oncue.types import Action, EnvTurn, Exchange, FrameBatch, PolicyTurn, Reply, Silence, StopReason, Task
 
@@ -81,3 +83,19 @@ def test_exchanges_are_reported_as_they_happen_and_whole():
 def test_frames_are_kept_unless_told_otherwise():
     episode = asyncio.run(run_episode(Countdown(2), Says(Silence(), Silence()), TASK))
     assert all(e.observed.frames.pixels.shape == (2, 3, 3, 3) for e in episode.exchanges)
+
+
+class Foresees(Says):
+    def __init__(self, *actions: Action) -> None:
+        super().__init__(*actions)
+        self.foreseen: list[EnvTurn] = []
+
+    def foresee(self, turns: Iterable[EnvTurn]) -> None:
+        self.foreseen += turns
+
+
+def test_a_session_that_foresees_is_told_what_the_environment_knows():
+    turns = [EnvTurn(FrameBatch.empty(), float(k)) for k in (1, 2, 3)]
+    session = Foresees(Silence(), Silence(), Silence())
+    episode = asyncio.run(run_episode(ShownTurns(turns), session, TASK))
+    assert session.foreseen == [exchange.observed for exchange in episode.exchanges] == turns

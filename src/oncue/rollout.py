@@ -10,7 +10,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from oncue.types import EnvTurn, Episode, Exchange, FrameBatch, PolicySession, Task, VideoEnv
+from oncue.types import (
+    EnvTurn,
+    Episode,
+    Exchange,
+    ForeseeableEnv,
+    ForeseeingSession,
+    FrameBatch,
+    PolicySession,
+    Task,
+    VideoEnv,
+)
 
 
 async def run_episode(
@@ -25,8 +35,11 @@ async def run_episode(
 
     `on_exchange` is called with each exchange as it happens. With `keep_frames=False` the exchanges of the returned
     episode hold the number and times of their frames but no pixels, so memory does not grow with the video; what
-    `on_exchange` gets is always whole. The caller owns `env` and `session` and closes them.
+    `on_exchange` gets is always whole. What `env` knows of the turns to come, a session that foresees is told. The
+    caller owns `env` and `session` and closes them.
     """
+    if isinstance(env, ForeseeableEnv) and isinstance(session, ForeseeingSession):
+        env.announce_to(session.foresee)
     exchanges: list[Exchange] = []
     observed = await env.open()
     while isinstance(observed, EnvTurn):

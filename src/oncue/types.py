@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import enum
 import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -252,3 +253,19 @@ class PolicySession(Protocol):
     async def respond(self, observed: EnvTurn) -> PolicyTurn: ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class ForeseeableEnv(Protocol):
+    """A VideoEnv that at times knows what it will show next, whatever is said."""
+
+    def announce_to(self, listener: Callable[[Sequence[EnvTurn]], None]) -> None:
+        """Call `listener`, in the event loop, with turns to come: in order, each once, before it is shown."""
+        ...
+
+
+@runtime_checkable
+class ForeseeingSession(Protocol):
+    """A PolicySession that can make use of knowing what comes next. Its answers do not depend on it."""
+
+    def foresee(self, turns: Iterable[EnvTurn]) -> None: ...

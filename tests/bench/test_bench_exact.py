@@ -10,7 +10,7 @@ import pytest
 import torch
 from bench_support import TINY_SETTINGS, TINY_SHAPE, tiny
 
-import oncue.policy.answer as answer_module
+import oncue.policy.ahead as ahead_module
 from oncue.bench.exact import compare_tokens, dialogues, max_logit_diff
 from oncue.bench.models import SHAPE_15M, random_model
 from oncue.bench.speed import carried_turns
@@ -44,7 +44,7 @@ def gap(*args: object) -> tuple[np.ndarray, int]:
 
 def test_wrong_positions_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = tiny("mixed")
-    monkeypatch.setattr(answer_module, "mrope_positions", gap)
+    monkeypatch.setattr(ahead_module, "mrope_positions", gap)
     assert asyncio.run(max_logit_diff(loaded, TINY_SETTINGS, 0)) > 1e-2
 
 

@@ -29,6 +29,8 @@ KEYS = {
     "silent_turn_plain_ms": None,
     "silent_turn_ms": None,
     "silent_ratio": None,
+    "silent_turn_ahead_ms": None,
+    "ahead_ratio": None,
     "decisions_per_s": {"1", "8", "32"},
     "batch_ratio_32": None,
     "max_logit_diff": None,
@@ -69,6 +71,7 @@ def test_the_command_prints_one_object_with_exactly_these_figures(tmp_path: Path
     assert figures["num_compared_turns"] == TINY_SETTINGS.num_compared_turns
     ratio = figures["reprefill_ms"]["200"] / figures["incremental_ms"]["200"]
     assert figures["reprefill_ratio_200"] == pytest.approx(ratio)
+    assert figures["ahead_ratio"] == pytest.approx(figures["silent_turn_ms"] / figures["silent_turn_ahead_ms"])
     assert figures["silent_ratio"] == pytest.approx(figures["silent_turn_plain_ms"] / figures["silent_turn_ms"])
     rates = figures["decisions_per_s"]
     assert figures["batch_ratio_32"] == pytest.approx(rates["32"] / rates["1"])

@@ -93,17 +93,25 @@ def test_a_question_on_a_grid_time_is_not_late_by_rounding():
     interval_s=st.sampled_from([0.1, 0.5, 1.0, 2.0]),
     asked=st.lists(st.floats(0, 1), max_size=4),
     read_ahead=st.booleans(),
+    turns_per_read=st.integers(1, 5),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_no_frame_is_later_than_the_clock_and_nothing_is_lost(
-    num_frames, frames_per_turn, interval_s, asked, read_ahead
+    num_frames, frames_per_turn, interval_s, asked, read_ahead, turns_per_read
 ):
     duration_s = num_frames * interval_s
     questions = [Question(f"q{i}", share * duration_s) for i, share in enumerate(asked)]
     env = StreamingEnv(
-        GridSource(num_frames, interval_s, duration_s), questions, frames_per_turn, read_ahead=read_ahead
+        GridSource(num_frames, interval_s, duration_s),
+        questions,
+        frames_per_turn,
+        read_ahead=read_ahead,
+        turns_per_read=turns_per_read,
     )
+    told: list[EnvTurn] = []
+    env.announce_to(told.extend)
     turns, _ = run(env)
+    assert [id(turn) for turn in told] == ([id(turn) for turn in turns] if turns_per_read > 1 else [])
     assert all((t.frames.pts_s <= t.clock_s + 1e-9).all() for t in turns)
     assert [p for t in turns for p in t.frames.pixels[:, 0, 0, 0]] == list(range(1, num_frames + 1))
     delivered = [(text, t.clock_s) for t in turns if t.text for text in t.text.split("\n")]
@@ -122,6 +130,76 @@ def test_max_turns_stops_without_reading_on():
     source = GridSource(10)
     turns, stop = run(StreamingEnv(source, max_turns=2))
     assert (len(turns), stop, source.num_read) == (2, StopReason.MAX_TURNS, 2)
+
+
+def test_max_turns_holds_however_many_are_read_together():
+    for max_turns in (2, 3, 4, 5):
+        source = GridSource(10)
+        turns, stop = run(StreamingEnv(source, max_turns=max_turns, turns_per_read=3))
+        assert (len(turns), stop, source.num_read) == (max_turns, StopReason.MAX_TURNS, max_turns)
+
+
+class BreakingSource(GridSource):
+    """Breaks when frame 6 is read."""
+
+    def read(self) -> FrameBatch | None:
+        if self.num_read == 5:
+            raise VideoError("frame 6 is broken")
+        return super().read()
+
+
+@pytest.mark.parametrize("turns_per_read", [1, 3, 5, 9])
+def test_what_comes_before_an_error_of_the_source_is_shown_first(turns_per_read):
+    async def scenario() -> int:
+        env = StreamingEnv(BreakingSource(9), turns_per_read=turns_per_read)
+        shown = [await env.open()] + [await env.step(Silence()) for _ in range(4)]
+        for _ in range(2):
+            with pytest.raises(VideoError, match="frame 6 is broken"):
+                await env.step(Silence())
+        return sum(isinstance(turn, EnvTurn) for turn in shown)
+
+    assert asyncio.run(scenario()) == 5
+
+
+def test_a_frame_of_the_future_is_told_of_when_its_turn_comes():
+    class Skips(GridSource):
+        def read(self) -> FrameBatch | None:
+            batch = super().read()
+            return batch and FrameBatch(batch.pixels, batch.pts_s + (self.num_read == 3))
+
+    async def scenario() -> int:
+        env = StreamingEnv(Skips(6), turns_per_read=4)
+        await env.open()
+        await env.step(Silence())
+        with pytest.raises(VideoError, match="future"):
+            await env.step(Silence())
+        return env._num_turns
+
+    assert asyncio.run(scenario()) == 2
+
+
+def test_questions_read_ahead_are_undelivered_until_they_are_shown():
+    async def scenario() -> list[int]:
+        env = StreamingEnv(GridSource(4), [Question("a", 1.0), Question("b", 3.0)], turns_per_read=4)
+        left = [len(env.undelivered)]
+        await env.open()
+        left.append(len(env.undelivered))
+        for _ in range(3):
+            await env.step(Silence())
+            left.append(len(env.undelivered))
+        return left
+
+    assert asyncio.run(scenario()) == [2, 1, 1, 0, 0]
+
+
+def test_a_cancelled_environment_shows_nothing_of_what_it_has_read():
+    async def scenario() -> EnvTurn | StopReason:
+        env = StreamingEnv(GridSource(4), turns_per_read=4)
+        await env.open()
+        env.cancel()
+        return await env.step(Silence())
+
+    assert asyncio.run(scenario()) is StopReason.CANCELLED
 
 
 def test_reads_at_most_one_turn_ahead():
@@ -161,7 +239,7 @@ def test_questions_that_cannot_be_asked_are_refused_before_the_first_turn(questi
     assert source.num_read == 0
 
 
-@pytest.mark.parametrize("numbers", [{"frames_per_turn": 0}, {"max_turns": 0}])
+@pytest.mark.parametrize("numbers", [{"frames_per_turn": 0}, {"max_turns": 0}, {"turns_per_read": 0}])
 def test_numbers_out_of_range(numbers):
     with pytest.raises(ConfigError, match="at least 1"):
         StreamingEnv(GridSource(1), **numbers)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from policy_support import cached_against_stock, hold, say, shown
 
-import oncue.policy.answer as answer_module
+import oncue.policy.ahead as ahead_module
 from oncue.policy.engine import Engine, Sampling
 from oncue.policy.forward import PackedModel
 from oncue.policy.model import LoadedModel, model_class
@@ -54,7 +54,7 @@ def linear(ids: np.ndarray, _grids: object, _pad: int, _merge: int, start: int) 
 def test_wrong_positions_are_noticed(
     family_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch, mistake: Callable[..., tuple[np.ndarray, int]]
 ) -> None:
-    monkeypatch.setattr(answer_module, "mrope_positions", mistake)
+    monkeypatch.setattr(ahead_module, "mrope_positions", mistake)
     difference, num_other_choices, _ = cached_against_stock(family_loaded, shown(20), SHORT)
     assert difference > 1e-2
     assert num_other_choices > 0

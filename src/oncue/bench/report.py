@@ -141,6 +141,8 @@ def _speed(loaded: LoadedModel, settings: BenchSettings, seed: int, on_step: Cal
         "silent_turn_plain_ms": silent.plain_ms,
         "silent_turn_ms": silent.drafted_ms,
         "silent_ratio": silent.plain_ms / silent.drafted_ms,
+        "silent_turn_ahead_ms": silent.ahead_ms,
+        "ahead_ratio": silent.drafted_ms / silent.ahead_ms,
         "silent_share": (carried.num_silent + silent.num_silent) / (carried.num_timed + silent.num_timed),
         "decisions_per_s": {str(n): rate for n, rate in rates.items()},
         "batch_ratio_32": rates[32] / rates[1],

@@ -12,6 +12,7 @@ import numpy as np
 from oncue.bench.settings import TURNS, BenchSettings
 from oncue.bench.stock import stock_answer
 from oncue.bench.turns import Held, give, hold, hold_all, random_frame, video
+from oncue.env.streaming import FILE_LOOKAHEAD
 from oncue.policy.engine import Engine, Sampling
 from oncue.policy.model import LoadedModel
 
@@ -69,33 +70,45 @@ async def carried_turns(loaded: LoadedModel, settings: BenchSettings, seed: int)
 
 @dataclass(frozen=True, slots=True)
 class SilentTurns:
-    """Median milliseconds per turn, decoded token by token (`plain_ms`) and with the silent answer drafted."""
+    """Median milliseconds per turn, decoded token by token (`plain_ms`), with the silent answer drafted, and with
+    `FILE_LOOKAHEAD` turns that are known to come in the same forward (`ahead_ms`)."""
 
     plain_ms: float
     drafted_ms: float
+    ahead_ms: float
     num_silent: int
     num_timed: int
 
 
 async def silent_turns(loaded: LoadedModel, settings: BenchSettings, seed: int) -> SilentTurns:
-    """The same turns to two sessions, by turns: a slow moment of the machine hits both alike."""
+    """The same turns to three sessions, by turns: a slow moment of the machine hits all alike."""
     sampling = Sampling(max_new_tokens=settings.max_new_tokens)
     shown = list(islice(video(seed), settings.num_warm_turns + settings.num_timed_turns))
     plain: list[Held] = []
     drafted: list[Held] = []
+    ahead_ms: list[float] = []  # per stretch of turns, of each turn in it
     with (
         Engine(loaded, sampling, draft=False) as slow,
         Engine(loaded, sampling) as fast,
+        Engine(loaded, sampling, lookahead=FILE_LOOKAHEAD) as ahead,
         slow.open() as first,
         fast.open() as second,
+        ahead.open() as third,
     ):
-        for turn in shown:
-            plain.append(await hold(first, [turn]))
-            drafted.append(await hold(second, [turn]))
+        for start in range(0, len(shown), 1 + FILE_LOOKAHEAD):
+            stretch = shown[start : start + 1 + FILE_LOOKAHEAD]
+            for turn in stretch:
+                plain.append(await hold(first, [turn]))
+                drafted.append(await hold(second, [turn]))
+            third.foresee(stretch)
+            held_ms = (await hold(third, stretch)).answer_ms
+            if start >= settings.num_warm_turns:
+                ahead_ms.append(sum(held_ms) / len(held_ms))
     plain, drafted = plain[settings.num_warm_turns :], drafted[settings.num_warm_turns :]
     return SilentTurns(
         median(held.answer_ms[0] for held in plain),
         median(held.answer_ms[0] for held in drafted),
+        median(ahead_ms),
         sum(held.num_silent for held in drafted),
         len(drafted),
     )

@@ -41,6 +41,8 @@ def _speed_rows(figures: Figures) -> Iterator[Row]:
     yield Row("silent_turn_plain_ms", f"{figures['silent_turn_plain_ms']:.1f}", "silence, decoded token by token")
     yield Row("silent_turn_ms", f"{figures['silent_turn_ms']:.1f}", "the same turns, silence drafted")
     yield Row("silent_ratio", f"{figures['silent_ratio']:.2f}", "plain / drafted")
+    yield Row("silent_turn_ahead_ms", f"{figures['silent_turn_ahead_ms']:.1f}", "the same, turns known to come ahead")
+    yield Row("ahead_ratio", f"{figures['ahead_ratio']:.2f}", "drafted / ahead")
     yield Row(
         "silent_turn_tokens", str(figures["silent_turn_tokens"]), "context tokens of a silent turn of one small frame"
     )

@@ -119,12 +119,13 @@ class EvalClips:
     def _sessions(self, closing: ExitStack) -> Callable[[Item], PolicySession]:
         """Opens sessions on a model that runs here; `closing` closes its engine."""
         with loading():
+            from oncue.env.streaming import FILE_LOOKAHEAD
             from oncue.policy.engine import Engine, Sampling
             from oncue.policy.model import load_model
 
             sampling = Sampling(**self._sampling())
             loaded = load_model(name_or_bundled(self.model), self.device, self.dtype, max_pixels=self.max_pixels)
-        engine = closing.enter_context(Engine(loaded, sampling))
+        engine = closing.enter_context(Engine(loaded, sampling, lookahead=FILE_LOOKAHEAD))
         return lambda _: engine.open()
 
     def _sampling(self) -> dict[str, Any]:

@@ -123,12 +123,13 @@ class EvalWorld:
     def _sessions(self, closing: ExitStack) -> Callable[[Clip], PolicySession]:
         """Opens sessions on a model that runs here; `closing` closes its engine."""
         with loading():
+            from oncue.env.streaming import FILE_LOOKAHEAD
             from oncue.policy.engine import Engine, Sampling
             from oncue.policy.model import load_model
 
             sampling = Sampling(seed=self.seed, **self._sampling())
             loaded = load_model(name_or_bundled(self.model), self.device, self.dtype, max_pixels=self.max_pixels)
-        engine = closing.enter_context(Engine(loaded, sampling))
+        engine = closing.enter_context(Engine(loaded, sampling, lookahead=FILE_LOOKAHEAD))
         return lambda clip: engine.open(seed=(self.seed << 32) + clip.index)  # whoever else is being watched
 
     def _sampling(self) -> dict[str, Any]:

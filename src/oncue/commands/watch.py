@@ -150,6 +150,7 @@ class Watch:
                 session,
                 run.recorder,
                 frames_per_turn=self.frames_per_turn,
+                turns_per_read=1 + self._lookahead(),
                 events=run.events(),
                 stopper=stopper,
             ).value
@@ -176,7 +177,7 @@ class Watch:
 
         source: FrameSource = open_source(self.source, self.frame_interval_s)
         run.video_s = getattr(source, "duration_s", None)
-        if Path(self.source).is_file():
+        if self._is_file():
             source = ReadAhead(source)  # decodes while the model is loaded; a camera must not be read ahead
         try:
             check_questions(run.recorder.questions, run.video_s)
@@ -195,6 +196,16 @@ class Watch:
             source = run.paced = Paced(source)
         return source, session
 
+    def _is_file(self) -> bool:
+        return Path(self.source).is_file()
+
+    def _lookahead(self) -> int:
+        """How many turns share the forward of the one before them: none where frames come one by one, as they happen,
+        and none at the fixed shapes of CUDA graphs."""
+        from oncue.env.streaming import FILE_LOOKAHEAD
+
+        return FILE_LOOKAHEAD if self._is_file() and not (self.realtime or self.cuda_graphs) else 0
+
     def _session(self, *, endless: bool, closing: ExitStack) -> PolicySession:
         """A session on a model that runs here; `closing` closes its engine."""
         from oncue.policy.engine import Engine, Sampling, StaticShapes, Window
@@ -212,7 +223,9 @@ class Watch:
         if self.cuda_graphs and loaded.device.type != "cuda":
             raise ConfigError(f"--cuda-graphs needs a CUDA device, got {loaded.device.type}; leave it out")
         shapes = StaticShapes.for_one(bound or ENDLESS_CONTEXT_TOKENS) if self.cuda_graphs else None
-        engine = closing.enter_context(Engine(loaded, sampling, window=window, shapes=shapes))
+        engine = closing.enter_context(
+            Engine(loaded, sampling, window=window, lookahead=self._lookahead(), shapes=shapes)
+        )
         return engine.open(self.system)
 
     def _server_session(self, questions: Sequence[Question]) -> tuple[PolicySession, str]:

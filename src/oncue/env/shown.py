@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from oncue.types import Action, EnvTurn, StopReason
 
@@ -13,6 +13,10 @@ class ShownTurns:
     def __init__(self, turns: Sequence[EnvTurn]) -> None:
         self._turns = turns
         self._next = 0
+
+    def announce_to(self, listener: Callable[[Sequence[EnvTurn]], None]) -> None:
+        """Call `listener` with all turns that are still to come."""
+        listener(self._turns[self._next :])
 
     async def open(self) -> EnvTurn | StopReason:
         """The first turn; SOURCE_ENDED where there is none."""

@@ -9,8 +9,11 @@ import asyncio
 import contextlib
 import math
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +21,23 @@ from oncue.clock import Clock
 from oncue.errors import ConfigError, InputError, VideoError
 from oncue.types import Action, EnvTurn, FrameBatch, FrameSource, Question, StopReason
 
+FILE_LOOKAHEAD = 3  # turns of a file that are read, and may be asked about, together with the one to be shown
 CLOSE_WAIT_S = 1.0  # how long `close` lets a read in flight finish before it closes the source under it
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """The frames of turns that were read together, and the error that came instead of the next one."""
+
+    turns: list[list[FrameBatch]]
+    error: Exception | None = None
+
+
+class _ReadyTurn(NamedTuple):
+    """A turn, and how many questions have been asked once it is shown."""
+
+    turn: EnvTurn
+    num_asked: int
 
 
 class StreamingEnv:
@@ -29,8 +48,9 @@ class StreamingEnv:
     The last turn of a video may hold fewer than `frames_per_turn` frames.
 
     Frames are read in a thread of this environment's own (a camera may block for long, and must not hold up the event
-    loop or another stream). With `read_ahead` the next turn is decoded while the policy thinks about this one: never
-    more than one turn ahead, and never shown early.
+    loop or another stream), `turns_per_read` turns at a time; more than one is for sources that can be read at any
+    speed. With `read_ahead` the next ones are decoded while the policy thinks about these. None is shown early; who
+    asks (`announce_to`) is told of turns that were read together.
 
     `undelivered` holds the questions not shown yet; non-empty at the end only where the source had no known duration
     or ended before it.
@@ -47,22 +67,40 @@ class StreamingEnv:
         max_turns: int | None = None,
         *,
         read_ahead: bool = True,
+        turns_per_read: int = 1,
     ) -> None:
         if frames_per_turn < 1:
             raise ConfigError(f"frames_per_turn must be at least 1, got {frames_per_turn}")
         if max_turns is not None and max_turns < 1:
             raise ConfigError(f"max_turns must be at least 1, or None for no limit, got {max_turns}")
+        if turns_per_read < 1:
+            raise ConfigError(f"turns_per_read must be at least 1, got {turns_per_read}")
         check_questions(questions, getattr(source, "duration_s", None))
         self.clock = Clock(source.frame_interval_s)
-        self.undelivered = tuple(sorted(questions, key=lambda q: q.time_s))
+        self._questions = tuple(sorted(questions, key=lambda q: q.time_s))
+        self._num_asked = 0  # of the questions, in the turns made so far
+        self._num_delivered = 0  # and in those shown
         self._source = source
         self._frames_per_turn = frames_per_turn
         self._max_turns = max_turns
         self._read_ahead = read_ahead
+        self._turns_per_read = turns_per_read
         self._num_frames = 0
         self._num_turns = 0
-        self._reading: asyncio.Future[list[FrameBatch]] | None = None
+        self._ready: deque[_ReadyTurn] = deque()
+        self._reading: asyncio.Future[_Read] | None = None
+        self._error: Exception | None = None  # to be raised once what is ready has been shown
+        self._listener: Callable[[Sequence[EnvTurn]], None] | None = None
         self._cancelled: asyncio.Event = asyncio.Event()
+
+    @property
+    def undelivered(self) -> tuple[Question, ...]:
+        """The questions not shown yet, by their time."""
+        return self._questions[self._num_delivered :]
+
+    def announce_to(self, listener: Callable[[Sequence[EnvTurn]], None]) -> None:
+        """Call `listener` with turns that were read together, before the first of them is shown."""
+        self._listener = listener
 
     async def open(self) -> EnvTurn | StopReason:
         """The first turn; SOURCE_ENDED for a source without a single frame."""
@@ -95,19 +133,47 @@ class StreamingEnv:
             return StopReason.CANCELLED
         if self._num_turns == self._max_turns:
             return StopReason.MAX_TURNS
-        if self._reading is None:
-            self._reading = _in_thread(self._read_frames)
-        if not self._reading.done() and not await self._finishes_before_cancel(self._reading):
-            return StopReason.CANCELLED
-        batches = self._reading.result()
-        if not batches:
-            return StopReason.SOURCE_ENDED  # the finished read stays: asked again, the answer is the same
+        if not self._ready:
+            if self._error is not None:
+                raise self._error
+            if self._reading is None:
+                self._reading = self._start_reading()
+            if not self._reading.done() and not await self._finishes_before_cancel(self._reading):
+                return StopReason.CANCELLED
+            read = self._reading.result()
+            if not read.turns:
+                return StopReason.SOURCE_ENDED  # the finished read stays: asked again, the answer is the same
+            self._take(read)
         self._num_turns += 1
-        may_go_on = len(batches) == self._frames_per_turn and self._num_turns != self._max_turns
-        self._reading = _in_thread(self._read_frames) if self._read_ahead and may_go_on else None
-        return self._turn_of(batches)
+        turn, self._num_delivered = self._ready.popleft()
+        return turn
 
-    async def _finishes_before_cancel(self, reading: asyncio.Future[list[FrameBatch]]) -> bool:
+    def _take(self, read: _Read) -> None:
+        """Make what was read ready to be shown, tell of it, and start to read what comes after it."""
+        self._error = read.error
+        for batches in read.turns:
+            try:
+                self._ready.append(_ReadyTurn(self._turn_of(batches), self._num_asked))
+            except VideoError as error:
+                if not self._ready:
+                    raise
+                self._error = error
+                break
+        if self._listener is not None and self._turns_per_read > 1:
+            self._listener([ready.turn for ready in self._ready])
+        may_go_on = self._error is None and len(read.turns[-1]) == self._frames_per_turn and self._num_left() != 0
+        self._reading = self._start_reading() if self._read_ahead and may_go_on else None
+
+    def _num_left(self) -> int | None:
+        """How many turns may still be read; None for any number."""
+        return None if self._max_turns is None else self._max_turns - self._num_turns - len(self._ready)
+
+    def _start_reading(self) -> asyncio.Future[_Read]:
+        left = self._num_left()
+        most = self._turns_per_read if left is None else min(left, self._turns_per_read)
+        return _in_thread(partial(self._read_turns, most))
+
+    async def _finishes_before_cancel(self, reading: asyncio.Future[_Read]) -> bool:
         cancelled = asyncio.ensure_future(self._cancelled.wait())
         try:
             waiting: set[asyncio.Future[Any]] = {reading, cancelled}
@@ -116,8 +182,24 @@ class StreamingEnv:
             cancelled.cancel()
         return not self._cancelled.is_set()
 
+    def _read_turns(self, most: int) -> _Read:
+        """The next turns, fewer where the source ends. Runs in a thread."""
+        turns: list[list[FrameBatch]] = []
+        while len(turns) < most:
+            try:
+                batches = self._read_frames()
+            except Exception as error:  # raised where the turn would have come
+                if not turns:
+                    raise
+                return _Read(turns, error)
+            if batches:
+                turns.append(batches)
+            if len(batches) < self._frames_per_turn:
+                break
+        return _Read(turns)
+
     def _read_frames(self) -> list[FrameBatch]:
-        """The batches of one turn, fewer at the end of the source. Runs in a thread."""
+        """The batches of one turn, fewer at the end of the source."""
         batches: list[FrameBatch] = []
         while len(batches) < self._frames_per_turn:
             batch = self._source.read()
@@ -131,8 +213,9 @@ class StreamingEnv:
             self._num_frames += len(batch)
             self._check_not_early(batch)
         clock_s = self.clock.time_of(self._num_frames)
-        due = [q for q in self.undelivered if self.clock.first_at_or_after(q.time_s) <= self._num_frames]
-        self.undelivered = self.undelivered[len(due) :]
+        waiting = self._questions[self._num_asked :]
+        due = [q for q in waiting if self.clock.first_at_or_after(q.time_s) <= self._num_frames]
+        self._num_asked += len(due)
         return EnvTurn(_join(batches), clock_s, "\n".join(q.text for q in due))
 
     def _check_not_early(self, batch: FrameBatch) -> None:
@@ -176,28 +259,28 @@ def _join(batches: list[FrameBatch]) -> FrameBatch:
     return FrameBatch(np.concatenate([b.pixels for b in batches]), np.concatenate([b.pts_s for b in batches]))
 
 
-def _in_thread(read: Callable[[], list[FrameBatch]]) -> asyncio.Future[list[FrameBatch]]:
+def _in_thread(read: Callable[[], _Read]) -> asyncio.Future[_Read]:
     """Run `read` in a daemon thread: unlike a pool's, one that blocks for ever starves nobody and holds up no exit."""
     loop = asyncio.get_running_loop()
-    future: asyncio.Future[list[FrameBatch]] = loop.create_future()
+    future: asyncio.Future[_Read] = loop.create_future()
 
-    def settle(batches: list[FrameBatch], error: BaseException | None) -> None:
+    def settle(done: _Read | None, error: BaseException | None) -> None:
         if future.done():
             return
-        if error is None:
-            future.set_result(batches)
-        else:
+        if done is not None:
+            future.set_result(done)
+        elif error is not None:
             future.set_exception(error)
 
     def run() -> None:
-        batches: list[FrameBatch] = []
+        done: _Read | None = None
         error: BaseException | None = None
         try:
-            batches = read()
+            done = read()
         except BaseException as raised:  # handed to whoever awaits the future, and raised there
             error = raised
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits for these frames any more
-            loop.call_soon_threadsafe(settle, batches, error)
+            loop.call_soon_threadsafe(settle, done, error)
 
     threading.Thread(target=run, name="oncue-frames", daemon=True).start()
     return future

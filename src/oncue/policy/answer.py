@@ -2,9 +2,10 @@
 
 The first forward of a turn holds the turn and, as a draft, the choices of a silent answer. Each choice is made as if
 there were no draft, with the same random number; while it equals the drafted one, the logits for the next are already
-there. So a silent turn costs one forward, and the answer is the one plain decoding gives.
+there. So a silent turn costs one forward, and the answer is the one plain decoding gives. Turns that are known to come
+next may follow in the same forward (`policy.ahead`).
 
-Axis letter: L tokens.
+Axis letters: L tokens, R logits read, V vocabulary.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ import numpy as np
 import torch
 
 from oncue.errors import ModelError
+from oncue.policy.ahead import AheadTurn, Coming, Prompt, text_positions
 from oncue.policy.forward import RowInput
 from oncue.policy.session import SessionState
 from oncue.policy.shown import ShownFrame
 from oncue.policy.window import PastTurn
 from oncue.render.decision import DecisionFormat
-from oncue.render.positions import mrope_positions
 from oncue.render.qwen_vl import QwenVLRenderer
 from oncue.types import EnvTurn, PolicyTurn, Reply
 
@@ -40,6 +41,7 @@ class Waiting:
     """A turn that a session has submitted, and where its answer goes. `submitted_s` is a `perf_counter` reading.
 
     `observed` None: nothing is asked; what is pending enters the cache. `frames` are being prepared by another thread.
+    `coming`: what will be shown next, as far as the engine looks ahead.
     """
 
     state: SessionState
@@ -47,6 +49,7 @@ class Waiting:
     frames: Future[tuple[ShownFrame, ...]]
     answered: asyncio.Future[PolicyTurn | None]
     submitted_s: float
+    coming: Sequence[Coming] = ()
 
     @property
     def abandoned(self) -> bool:
@@ -56,7 +59,11 @@ class Waiting:
 
 @dataclass(slots=True, eq=False)
 class Answer:
-    """The state of one turn between forwards. `turn_ids` are its tokens; those pending from before come first."""
+    """The state of one turn between forwards. `turn_ids` are its tokens; those pending from before come first.
+
+    `ahead`: this turn as it went into an earlier forward. `following` are the turns that went, or go, ahead with it;
+    `logits_RV` what was read for this one, until it is chosen from.
+    """
 
     waiting: Waiting
     renderer: QwenVLRenderer
@@ -64,14 +71,16 @@ class Answer:
     frames: tuple[ShownFrame, ...]
     draft: tuple[int, ...] = ()
     max_new_tokens: int = 1
+    ahead: AheadTurn | None = None
+    following: list[AheadTurn] = field(default_factory=list)
+    logits_RV: torch.Tensor | None = None
     chosen: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     num_fed: int = 0  # tokens of the answer in the cache
     forced: bool = False
     error: Exception | None = None  # what makes the turn fail
     done: bool = False
-    answer_position: int = field(init=False)  # M-RoPE position of the first token of the answer
-    _prefix_positions_3L: np.ndarray = field(init=False)
+    prompt: Prompt = field(init=False)
     _base_length: int = field(init=False)
     _random_state: torch.Tensor = field(init=False)
     _num_drawn: int = 0  # random numbers spent since
@@ -80,14 +89,11 @@ class Answer:
         state = self.state
         self._base_length = state.num_cached
         self._random_state = state.generator.get_state()
-        grids = [frame.grid for frame in (*state.pending_frames, *self.frames)]
-        self._prefix_positions_3L, self.answer_position = mrope_positions(
-            [*state.pending_ids, *self.turn_ids],
-            grids,
-            self.renderer.image_pad_id,
-            self.renderer.merge_size,
-            state.next_position,
-        )
+        if self.ahead is not None:
+            self.prompt, self.logits_RV = self.ahead.prompt, self.ahead.logits_RV
+            return
+        ids = [*state.pending_ids, *self.turn_ids]
+        self.prompt = Prompt.of(self.renderer, ids, (*state.pending_frames, *self.frames), state.next_position)
 
     @property
     def state(self) -> SessionState:
@@ -116,17 +122,35 @@ class Answer:
             ids = self.decision.next_input(self.chosen)
             assert ids is not None
             return RowInput(state.slot, np.array(ids, np.int64), self._text_positions(len(ids)), (), (len(ids) - 1,))
-        prefix = [*state.pending_ids, *self.turn_ids]
-        inputs = [self.decision.next_input(self.draft[: i + 1]) or () for i in range(len(self.draft))]
-        drafted = [token for ids in inputs for token in ids]
-        read = np.cumsum([len(prefix) - 1, *map(len, inputs)]).tolist() if self.num_asked else ()
-        return RowInput(
-            state.slot,
-            np.array([*prefix, *drafted], np.int64),
-            np.concatenate([self._prefix_positions_3L, self._text_positions(len(drafted))], axis=1),
-            (*state.pending_frames, *self.frames),
-            read,
-        )
+        if not self.num_asked:
+            return RowInput(
+                state.slot, np.array(self.prompt.ids, np.int64), self.prompt.positions_3L, self.prompt.frames
+            )
+        prompts = [self.prompt, *(turn.prompt for turn in self.following)]
+        fed: list[int] = []
+        read: list[int] = []
+        positions: list[np.ndarray] = []
+        for prompt in prompts:
+            new_ids, positions_3L, new_read = prompt.drafted(self.decision, self.draft)
+            read += [len(fed) + i for i in new_read]
+            fed += new_ids
+            positions.append(positions_3L)
+        frames = [frame for prompt in prompts for frame in prompt.frames]
+        return RowInput(state.slot, np.array(fed, np.int64), np.concatenate(positions, axis=1), frames, read)
+
+    def take(self, logits_RV: torch.Tensor, forward_s: float) -> None:
+        """Keep what the forward of `row` read, for this turn and for those that went ahead with it."""
+        asked = self.num_asked
+        self.logits_RV = logits_RV[:asked]
+        if not self.chosen:
+            for i, turn in enumerate(self.following, 1):
+                turn.logits_RV, turn.forward_s = logits_RV[i * asked : (i + 1) * asked], forward_s
+
+    def give(self) -> torch.Tensor:
+        """The logits (R, V) for the next choices of this turn, which are then made once."""
+        assert self.logits_RV is not None
+        logits_RV, self.logits_RV = self.logits_RV, None
+        return logits_RV
 
     def uniforms(self, num: int) -> list[float]:
         """The session's random numbers in [0, 1) for the next `num` choices. Those of choices that are not made after
@@ -157,8 +181,7 @@ class Answer:
                 break
             self.num_fed += len(following)
         self._give_back_numbers(len(tokens) - 1 - i)
-        num_before = self._base_length + len(self.state.pending_ids) + len(self.turn_ids)
-        self.state.forget(num_before + self.num_fed)  # what was drafted and not said
+        self.state.slot.length = self._base_length + len(self.prompt.ids) + self.num_fed  # no more than what was said
 
     def settle(self) -> PolicyTurn | None:
         """Write the finished answer into the session's prefix; on an error nothing is written."""
@@ -167,14 +190,16 @@ class Answer:
         action = self.renderer.read_action(self.chosen, truncated=self.forced) if observed else None
         state.context_ids += [*self.turn_ids, *kept]
         state.pending_ids, state.pending_frames = list(kept[self.num_fed :]), []
-        state.next_position = self.answer_position + self.num_fed
+        state.next_position = self.prompt.answer_position + self.num_fed
         if observed is None or action is None:
             return None
         state.end_turn(
             PastTurn(observed.text, self.frames, tuple(self.chosen), isinstance(action, Reply)),
             self.decision.lead_after(self.chosen),
         )
-        latency_ms = (time.perf_counter() - self.waiting.submitted_s) * 1000
+        state.ahead = self.following if tuple(self.chosen) == self.renderer.silence_ids else []
+        ahead_s = 0.0 if self.ahead is None else self.ahead.forward_s
+        latency_ms = (time.perf_counter() - self.waiting.submitted_s + ahead_s) * 1000
         return PolicyTurn(
             action, tuple(self.chosen), tuple(self.logprobs), latency_ms=latency_ms, forced_close=self.forced
         )
@@ -197,8 +222,7 @@ class Answer:
             self.logprobs.append(0.0)
 
     def _text_positions(self, num_tokens: int) -> np.ndarray:
-        first = self.answer_position + self.num_fed
-        return np.broadcast_to(np.arange(first, first + num_tokens), (3, num_tokens))
+        return text_positions(self.prompt.answer_position + self.num_fed, num_tokens)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,15 +9,17 @@ beside the step that is running. What two sessions are shown is prepared and enc
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import torch
 
 from oncue.errors import ConfigError, ContextFullError
+from oncue.policy.ahead import Coming, Foresight
 from oncue.policy.answer import Answer, Outcome, Waiting, failed, settled
 from oncue.policy.choose import Chooser
 from oncue.policy.forward import PackedModel
@@ -41,10 +43,12 @@ class Engine:
 
     `draft=False` decodes a silent answer token by token like any other: the same answers, for comparison.
     `window` bounds the prefix of every session that is not opened with another one. Raises ConfigError where it allows
-    more tokens than the model has positions for.
+    more tokens than the model has positions for, and for a `lookahead` below 0.
     `lockstep` makes a step wait until every open session has a turn waiting or being answered, so that who shares a
     forward, and with it the last bits of every result, follows from the sessions alone; for reproducible rollouts. An
     open session that is shown nothing then stops all others: close it.
+    `lookahead`: how many of the turns that a session foresees may share the forward of the one before them
+    (`policy.ahead`); the answers are the same.
     `shapes` runs forwards of few rows at fixed shapes, on a GPU as CUDA graphs. `autocast_dtype`: the type products are
     computed in, by default that of the weights.
     """
@@ -57,6 +61,7 @@ class Engine:
         draft: bool = True,
         window: Window | None = None,
         lockstep: bool = False,
+        lookahead: int = 0,
         shapes: StaticShapes | None = None,
         autocast_dtype: torch.dtype | None = None,
     ) -> None:
@@ -66,6 +71,11 @@ class Engine:
         self._max_prefix_tokens = loaded.max_prefix_tokens
         self._window = self._checked(window)
         self._draft = self.renderer.decision.silence_draft if draft else ()
+        if lookahead < 0:
+            raise ConfigError(f"lookahead must be at least 0, got {lookahead}")
+        self._foresight = Foresight(
+            self.renderer, lookahead if draft else 0, self._max_prefix_tokens, self.sampling.max_new_tokens
+        )
         self._model = PackedModel(loaded, shapes, autocast_dtype)
         self._pool = self._model.pool
         self._shelf = FrameShelf()
@@ -83,6 +93,11 @@ class Engine:
     @property
     def renderer(self) -> QwenVLRenderer:
         return self.loaded.renderer
+
+    @property
+    def lookahead(self) -> int:
+        """How many foreseen turns may share a forward with the one before them."""
+        return self._foresight.most
 
     @property
     def num_open(self) -> int:
@@ -160,9 +175,8 @@ class Engine:
         if self._closed:
             raise RuntimeError("this engine is closed; build another one")
         loop = asyncio.get_running_loop()
-        pixels = list(observed.frames.pixels) if observed else []
-        frames = self._preparing.submit(self._prepared, pixels, shared=self._num_open > 1)
-        waiting = Waiting(state, observed, frames, loop.create_future(), time.perf_counter())
+        frames, coming = self._prepare(observed, state), self._coming(observed, state)
+        waiting = Waiting(state, observed, frames, loop.create_future(), time.perf_counter(), coming)
         state.busy = True
         self._queue.append(waiting)
         self._changed.set()
@@ -253,6 +267,28 @@ class Engine:
         state = int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
         return number, torch.Generator().manual_seed(state)
 
+    def _prepare(self, observed: EnvTurn | None, state: SessionState) -> Future[tuple[ShownFrame, ...]]:
+        """The frames of the turn to show, being prepared. If it is not the one foreseen, nothing is any more."""
+        if observed is not None and state.coming:
+            foreseen = state.coming.popleft()
+            if foreseen.observed is observed:
+                return foreseen.frames or self._start(observed)
+            state.coming.clear()
+        return self._start(observed)
+
+    def _coming(self, observed: EnvTurn | None, state: SessionState) -> list[Coming]:
+        """The turns that may go ahead with the one to show, their frames being prepared."""
+        if observed is None:
+            return []
+        coming = list(itertools.islice(state.coming, self.lookahead))
+        for turn in coming:
+            turn.frames = turn.frames or self._start(turn.observed)
+        return coming
+
+    def _start(self, observed: EnvTurn | None) -> Future[tuple[ShownFrame, ...]]:
+        pixels = list(observed.frames.pixels) if observed else []
+        return self._preparing.submit(self._prepared, pixels, shared=self._num_open > 1)
+
     def _prepared(self, pixels: Sequence[np.ndarray], *, shared: bool) -> tuple[ShownFrame, ...]:
         """In a thread of `_preparing`: the frames of a turn, ready for the vision encoder."""
         processor = self.renderer.frame_processor
@@ -286,35 +322,62 @@ class Engine:
     def _begin(self, waiting: Waiting) -> Answer:
         """Render a turn, and make room for it in the window. On an error the session is as it was before."""
         state, observed = waiting.state, waiting.observed
+        ahead, state.ahead = state.ahead, []
         if observed is None:
             return Answer(waiting, self.renderer, [], ())
+        if ahead and ahead[0].observed is observed and ahead[0].num_context == len(state.context_ids):
+            turn, *following = ahead
+            answer = Answer(
+                waiting, self.renderer, turn.turn_ids, turn.frames, self._draft, ahead=turn, following=following
+            )
+            answer.limit(self.sampling.max_new_tokens)
+            return answer
         frames = waiting.frames.result()
         grids = [frame.grid for frame in frames]
         if state.window is not None:
             cut(state, state.window, self.renderer, observed, grids)
         ids = self.renderer.user_turn_ids(observed.text, grids, state.lead)
         answer = Answer(waiting, self.renderer, ids.tolist(), frames, self._draft)
-        room = self._max_prefix_tokens - answer.answer_position + 1
+        room = self._max_prefix_tokens - answer.prompt.answer_position + 1
         if room < 1:
             raise ContextFullError(
                 f"the dialogue is too long for {self.loaded.name}: with the turn at {observed.clock_s:g} s it needs "
-                f"{answer.answer_position + 2} positions, and the model has {self.loaded.max_positions}; "
+                f"{answer.prompt.answer_position + 2} positions, and the model has {self.loaded.max_positions}; "
                 "bound the context (--context-tokens, or a Window), show fewer or smaller frames, or a shorter video"
             )
         answer.limit(min(self.sampling.max_new_tokens, room))
+        num_context = len(state.context_ids) + len(ids)
+        answer.following = self._foresight.after(answer.prompt, num_context, waiting.coming, state.window)
         return answer
 
     def _advance(self, answers: Sequence[Answer]) -> list[Outcome]:
-        """One forward over these turns. If it fails, each half by itself, down to the turn at fault."""
+        """Choose for those whose turn went ahead; where there are none, one forward over all of these turns. If it
+        fails, each half by itself, down to the turn at fault."""
+        ready = [answer for answer in answers if answer.logits_RV is not None]
+        if ready:
+            return self._chosen(ready)
         if not answers:
             return []
+        rows = [answer.row() for answer in answers]
+        started_s = time.perf_counter()
         try:
-            logits_RV = self._model.forward([answer.row() for answer in answers])
+            logits_RV = self._model.forward(rows)
         except Exception as error:  # carried to the caller of `respond`
             if len(answers) > 1:
                 half = len(answers) // 2
                 return self._advance(answers[:half]) + self._advance(answers[half:])
+            if answers[0].following:
+                answers[0].following = []
+                return self._advance(answers)
             return [failed(answers[0], error)]
+        forward_s = time.perf_counter() - started_s
+        for answer, read_RV in zip(answers, logits_RV.split([len(row.read) for row in rows]), strict=True):
+            answer.take(read_RV, forward_s)
+        return self._chosen(answers)
+
+    def _chosen(self, answers: Sequence[Answer]) -> list[Outcome]:
+        """What came of the turns that are over once each has chosen from its logits."""
+        logits_RV = torch.cat([answer.give() for answer in answers])
         try:
             self._chooser.choose(answers, logits_RV)
         except Exception as error:

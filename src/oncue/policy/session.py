@@ -8,11 +8,14 @@ replayed) wait in `pending` and enter the cache in the same forward as the next 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
 
+from oncue.policy.ahead import AheadTurn, Coming
 from oncue.policy.cache import KVSlot
 from oncue.policy.shown import ShownFrame
 from oncue.policy.window import PastTurn, Window
@@ -29,7 +32,8 @@ class SessionState:
 
     `context_ids` is the whole prefix; its last `len(pending_ids)` tokens are not in the cache yet, and
     `pending_frames` are the frames among them. `next_position` is the M-RoPE position of the first token that is not
-    in the cache. `turns` holds what a `window` needs to cut the prefix, and is empty without one.
+    in the cache. `turns` holds what a `window` needs to cut the prefix, and is empty without one. `coming` are turns
+    foreseen, `ahead` the first of them that went through the model already: beyond `slot.length` lie their keys.
     """
 
     number: int
@@ -43,6 +47,8 @@ class SessionState:
     turns: list[PastTurn] = field(default_factory=list)
     next_position: int = 0
     lead: Lead = Lead.START
+    coming: deque[Coming] = field(default_factory=deque)
+    ahead: list[AheadTurn] = field(default_factory=list)
     busy: bool = False  # a turn is waiting or being answered: the engine has the state
     closed: bool = False
 
@@ -84,6 +90,15 @@ class EngineSession:
         assert answer is not None
         return answer
 
+    def foresee(self, turns: Iterable[EnvTurn]) -> None:
+        """Say which turns will be shown next, whatever is said; more may follow later.
+
+        An engine with a `lookahead` then asks about several of them in one forward. The turns shown are to be these
+        very objects; when another one is, all that was foreseen is forgotten.
+        """
+        if self._state is not None and self._engine.lookahead:
+            self._state.coming += map(Coming, turns)
+
     async def fill(self) -> None:
         """Put everything that is pending (system message, replayed history) through the model, ahead of time."""
         if self._open_state().pending_ids:
@@ -106,6 +121,7 @@ class EngineSession:
         part = renderer.user_turn(observed, state.lead)
         frames = tuple(ShownFrame.of(frame) for frame in part.frames)
         ids = [*part.token_ids.tolist(), *renderer.decision.kept(chosen)]
+        state.ahead = []
         state.context_ids += ids
         state.pending_ids += ids
         state.pending_frames += frames

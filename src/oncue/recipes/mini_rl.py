@@ -84,6 +84,7 @@ def mini_grpo() -> GrpoConfig:
         scale_by_deviation=False,
         frame_interval_s=1.0,
         frames_per_turn=1,
+        lookahead=3,
         learning_rate=1e-4,
         final_learning_rate_share=0.3,
         warmup_steps=10,

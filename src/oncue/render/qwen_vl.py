@@ -54,6 +54,7 @@ __all__ = ["DEFAULT_SYSTEM", "MMDUET2_MAX_PIXELS", "MMDUET2_MAX_TOKENS", "PROACT
 
 MMDUET2_MAX_TOKENS = 128  # vision tokens per frame (paper section 4.2)
 MMDUET2_MAX_PIXELS = MMDUET2_MAX_TOKENS * 28 * 28  # the same in pixels of the paper's model, Qwen2.5-VL
+_MOST_KNOWN = 1024  # texts whose ids are kept
 
 FrameInput = np.ndarray | PatchedFrame
 
@@ -88,6 +89,7 @@ class QwenVLRenderer:
         self.video_pad_id = mark_ids[VIDEO_PAD]
         self.endoftext_id = mark_ids[END_OF_TEXT]
         self.structural_ids = frozenset(mark_ids.values())
+        self._known: dict[str, list[int]] = {}  # ids of texts that came before: the same few stand around every frame
         self.decision: DecisionFormat = TextDecision(self.encode(self.format.silence_text), self.im_end_id)
         if decision_name == "token":
             header_ids = self._ids((NEWLINE, *ASSISTANT_HEADER), ())
@@ -171,7 +173,10 @@ class QwenVLRenderer:
         of them. Of another one's samples, a turn that ended with `<|endoftext|>` is malformed as well: no dialogue goes
         on after that mark, so it must neither stay in a prefix nor be trained as the end of a turn.
         """
-        chosen, first = tuple(token_ids), self.decision.allowed(0)
+        chosen = tuple(token_ids)
+        if chosen == self.silence_ids:
+            return Silence()
+        first = self.decision.allowed(0)
         if first is not None and first.isdisjoint(chosen[:1]):
             return Malformed(self.tokenizer.decode(chosen, skip_special_tokens=False), "the turn begins undecided")
         said = self.decision.said(chosen)
@@ -231,11 +236,19 @@ class QwenVLRenderer:
             if segment.kind is SegmentKind.MARK:
                 ids.append(self._mark_ids[segment.text])
             elif segment.kind is SegmentKind.TEXT:
-                ids += self.encode(segment.text)
+                ids += self._encoded(segment.text)
             else:
                 _, rows, columns = next(waiting)
                 num_tokens = rows * columns // self.merge_size**2
                 ids += [self.vision_start_id, *([self.image_pad_id] * num_tokens), self.vision_end_id]
+        return ids
+
+    def _encoded(self, text: str) -> list[int]:
+        ids = self._known.get(text)
+        if ids is None:
+            ids = self.encode(text)
+            if len(self._known) < _MOST_KNOWN:
+                self._known[text] = ids
         return ids
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from oncue.aio import completed
+from oncue.env.streaming import FILE_LOOKAHEAD
 from oncue.errors import ConfigError, DataError, RunStoppedError
 from oncue.eval.world import ClipFile, ClipSet, prepare, score_world, watch_world
 from oncue.files import write_json
@@ -140,7 +141,7 @@ def measure(model: Path, view: View, cache: Path, device: str | None) -> dict[st
     """The scores of a model from one side, with those of silence and the oracle beside them."""
     clips, files = clips_of(view, cache)
     sampling = Sampling(temperature=view.temperature, max_new_tokens=_MAX_NEW_TOKENS)
-    with Engine(load_model(model, device), sampling) as engine:
+    with Engine(load_model(model, device), sampling, lookahead=FILE_LOOKAHEAD) as engine:
         watched = watch_world(files, lambda clip: engine.open(seed=clip.index), frame_interval_s=view.frame_interval_s)
         said = completed(watched)
     return completed(score_world(clips, files, MODEL, said)).numbers()

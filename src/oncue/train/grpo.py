@@ -101,7 +101,9 @@ def _train(
     torch.manual_seed(config.seed)
     dtype = getattr(torch, config.autocast_dtype) if config.autocast_dtype else None
     with (
-        Engine(trainer.loaded, config.sampling, lockstep=True, autocast_dtype=dtype) as engine,
+        Engine(
+            trainer.loaded, config.sampling, lockstep=True, lookahead=config.lookahead, autocast_dtype=dtype
+        ) as engine,
         asyncio.Runner() as runner,
     ):
         while step < config.num_steps:

@@ -20,6 +20,8 @@ class GrpoConfig:
 
     A step rolls out `group_size` episodes for each of `prompts_per_step` examples, and updates the weights
     `updates_per_step` times, each on its share of the examples. `judge`: see `make_judge`.
+    `lookahead`: how many turns of a rollout may share the forward of the one before them, as long as it is silent
+    (`policy.ahead`): quicker where forwards are small, waste where they are large and much is said.
     `frozen`: patterns of the names of parameters that stay as they are. `scale_by_deviation`: divide advantages by the
     deviation of the group. `final_learning_rate_share`: where the cosine after the warm-up ends, relative to its peak
     (1: the rate stays, as published). `sharding`: what several processes do with the model, `none`: each has it whole,
@@ -40,6 +42,7 @@ class GrpoConfig:
     frame_interval_s: float = 1.0
     frames_per_turn: int = 1
     max_pixels: int | None = None
+    lookahead: int = 0
     learning_rate: float = 1e-6
     warmup_steps: int = 0
     final_learning_rate_share: float = 1.0
@@ -66,7 +69,7 @@ class GrpoConfig:
     def __post_init__(self) -> None:
         check_run(self)
         require_at_least_one(self, "num_steps", "prompts_per_step", "updates_per_step", "store_every_steps")
-        require_not_negative(self, "warmup_steps")
+        require_not_negative(self, "warmup_steps", "lookahead")
         require(self.group_size >= 2, "group_size", "at least 2: members are compared", self.group_size)
         require(self.sampling.temperature > 0, "sampling.temperature", "above 0", self.sampling.temperature)
         sampling_seed = self.sampling.seed

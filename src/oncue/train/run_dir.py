@@ -21,10 +21,10 @@ from oncue.files import write_json, write_text
 from oncue.train.checkpoint import latest_checkpoint
 from oncue.train.report import write_report
 
-# What may differ between a run and its resumption: how often it writes, and where it runs.
+# What may differ between a run and its resumption: how often it writes, and where and how it computes the same.
 _FREE = (
     *("num_workers", "log_every_steps", "save_every_steps", "store_every_steps", "keep_checkpoints"),
-    *("device", "sharding"),
+    *("device", "sharding", "lookahead"),
 )
 
 

@@ -81,6 +81,7 @@ def watch_source(
     recorder: Recorder,
     *,
     frames_per_turn: int = 1,
+    turns_per_read: int = 1,
     events: WatchEvents | None = None,
     stopper: Stopper | None = None,
 ) -> StopReason:
@@ -108,7 +109,7 @@ def watch_source(
 
     recorder.start()
     try:
-        env = StreamingEnv(source, recorder.questions, frames_per_turn=frames_per_turn)
+        env = StreamingEnv(source, recorder.questions, frames_per_turn=frames_per_turn, turns_per_read=turns_per_read)
         task = Task("watch", recorder.questions)
         episode = completed(run_episode(env, session, task, on_exchange, keep_frames=False))
     except KeyboardInterrupt:
