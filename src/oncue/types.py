@@ -107,7 +107,8 @@ class PolicyTurn:
 
     `logprobs` has one natural-log probability per id, of the distribution it was drawn from, or is empty where
     the backend gives none. `sampled=False` marks history: context, never trained. `latency_ms` is the wall time
-    from the turn being submitted to its closing token; 0 for history. `forced_close`: the token limit closed the turn,
+    from the turn being submitted to its closing token; 0 for history. Of a forward that several turns shared
+    (`ForeseeingSession`) each has an equal part. `forced_close`: the token limit closed the turn,
     so the last id was appended, not drawn (log-probability 0.0), and must not be trained.
     """
 

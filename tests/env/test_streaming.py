@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from oncue.env import streaming
 from oncue.env.streaming import StreamingEnv
 from oncue.errors import ConfigError, InputError, VideoError
 from oncue.types import EnvTurn, FrameBatch, Question, Silence, StopReason
@@ -92,12 +93,11 @@ def test_a_question_on_a_grid_time_is_not_late_by_rounding():
     frames_per_turn=st.integers(1, 3),
     interval_s=st.sampled_from([0.1, 0.5, 1.0, 2.0]),
     asked=st.lists(st.floats(0, 1), max_size=4),
-    read_ahead=st.booleans(),
-    turns_per_read=st.integers(1, 5),
+    turns_ahead=st.integers(0, 5),
 )
 @settings(max_examples=60, deadline=None)
 def test_no_frame_is_later_than_the_clock_and_nothing_is_lost(
-    num_frames, frames_per_turn, interval_s, asked, read_ahead, turns_per_read
+    num_frames, frames_per_turn, interval_s, asked, turns_ahead
 ):
     duration_s = num_frames * interval_s
     questions = [Question(f"q{i}", share * duration_s) for i, share in enumerate(asked)]
@@ -105,13 +105,12 @@ def test_no_frame_is_later_than_the_clock_and_nothing_is_lost(
         GridSource(num_frames, interval_s, duration_s),
         questions,
         frames_per_turn,
-        read_ahead=read_ahead,
-        turns_per_read=turns_per_read,
+        turns_ahead=turns_ahead,
     )
     told: list[EnvTurn] = []
     env.announce_to(told.extend)
     turns, _ = run(env)
-    assert [id(turn) for turn in told] == ([id(turn) for turn in turns] if turns_per_read > 1 else [])
+    assert [id(turn) for turn in told] == [id(turn) for turn in turns]
     assert all((t.frames.pts_s <= t.clock_s + 1e-9).all() for t in turns)
     assert [p for t in turns for p in t.frames.pixels[:, 0, 0, 0]] == list(range(1, num_frames + 1))
     delivered = [(text, t.clock_s) for t in turns if t.text for text in t.text.split("\n")]
@@ -132,10 +131,10 @@ def test_max_turns_stops_without_reading_on():
     assert (len(turns), stop, source.num_read) == (2, StopReason.MAX_TURNS, 2)
 
 
-def test_max_turns_holds_however_many_are_read_together():
+def test_max_turns_holds_however_many_are_read_ahead():
     for max_turns in (2, 3, 4, 5):
         source = GridSource(10)
-        turns, stop = run(StreamingEnv(source, max_turns=max_turns, turns_per_read=3))
+        turns, stop = run(StreamingEnv(source, max_turns=max_turns, turns_ahead=3))
         assert (len(turns), stop, source.num_read) == (max_turns, StopReason.MAX_TURNS, max_turns)
 
 
@@ -148,10 +147,10 @@ class BreakingSource(GridSource):
         return super().read()
 
 
-@pytest.mark.parametrize("turns_per_read", [1, 3, 5, 9])
-def test_what_comes_before_an_error_of_the_source_is_shown_first(turns_per_read):
+@pytest.mark.parametrize("turns_ahead", [0, 1, 3, 9])
+def test_what_comes_before_an_error_of_the_source_is_shown_first(turns_ahead):
     async def scenario() -> int:
-        env = StreamingEnv(BreakingSource(9), turns_per_read=turns_per_read)
+        env = StreamingEnv(BreakingSource(9), turns_ahead=turns_ahead)
         shown = [await env.open()] + [await env.step(Silence()) for _ in range(4)]
         for _ in range(2):
             with pytest.raises(VideoError, match="frame 6 is broken"):
@@ -161,26 +160,72 @@ def test_what_comes_before_an_error_of_the_source_is_shown_first(turns_per_read)
     assert asyncio.run(scenario()) == 5
 
 
-def test_a_frame_of_the_future_is_told_of_when_its_turn_comes():
+@pytest.mark.parametrize("turns_ahead", [0, 1, 4])
+def test_a_frame_of_the_future_is_told_of_when_its_turn_comes_and_never_shown(turns_ahead):
     class Skips(GridSource):
         def read(self) -> FrameBatch | None:
             batch = super().read()
             return batch and FrameBatch(batch.pixels, batch.pts_s + (self.num_read == 3))
 
-    async def scenario() -> int:
-        env = StreamingEnv(Skips(6), turns_per_read=4)
+    async def scenario() -> None:
+        env = StreamingEnv(Skips(6), turns_ahead=turns_ahead)
         await env.open()
         await env.step(Silence())
-        with pytest.raises(VideoError, match="future"):
-            await env.step(Silence())
-        return env._num_turns
+        for _ in range(2):
+            with pytest.raises(VideoError, match="future"):
+                await env.step(Silence())
 
-    assert asyncio.run(scenario()) == 2
+    asyncio.run(scenario())
+
+
+def test_no_turn_waits_for_those_that_are_read_ahead():
+    class Slows(BlockedSource):
+        """Gives the first frame at once, the others when the gate opens."""
+
+        def read(self) -> FrameBatch | None:
+            return super().read() if self.num_read else GridSource.read(self)
+
+    async def scenario() -> EnvTurn | StopReason:
+        source = Slows()
+        env = StreamingEnv(source, turns_ahead=3)
+        shown = await asyncio.wait_for(env.open(), 2)
+        source.gate.set()
+        await env.close()
+        return shown
+
+    assert isinstance(asyncio.run(scenario()), EnvTurn)
+
+
+def test_large_frames_are_read_ahead_up_to_a_bound(monkeypatch):
+    monkeypatch.setattr(streaming, "MAX_BYTES_AHEAD", 2 * 4 * 6 * 3)
+
+    async def scenario() -> int:
+        source = GridSource(20)
+        env = StreamingEnv(source, turns_ahead=10)
+        await env.open()
+        await asyncio.sleep(0.1)
+        return source.num_read
+
+    assert asyncio.run(scenario()) == 1 + 3  # shown, and what fits and the one that goes beyond
+
+
+def test_a_source_that_has_ended_is_not_read_again():
+    class Counts(GridSource):
+        num_calls = 0
+
+        def read(self) -> FrameBatch | None:
+            self.num_calls += 1
+            return super().read()
+
+    for num_frames in (4, 5, 6):
+        source = Counts(num_frames)
+        turns, _ = run(StreamingEnv(source, turns_ahead=4))
+        assert (len(turns), source.num_calls) == (num_frames, num_frames + 1)
 
 
 def test_questions_read_ahead_are_undelivered_until_they_are_shown():
     async def scenario() -> list[int]:
-        env = StreamingEnv(GridSource(4), [Question("a", 1.0), Question("b", 3.0)], turns_per_read=4)
+        env = StreamingEnv(GridSource(4), [Question("a", 1.0), Question("b", 3.0)], turns_ahead=4)
         left = [len(env.undelivered)]
         await env.open()
         left.append(len(env.undelivered))
@@ -194,7 +239,7 @@ def test_questions_read_ahead_are_undelivered_until_they_are_shown():
 
 def test_a_cancelled_environment_shows_nothing_of_what_it_has_read():
     async def scenario() -> EnvTurn | StopReason:
-        env = StreamingEnv(GridSource(4), turns_per_read=4)
+        env = StreamingEnv(GridSource(4), turns_ahead=4)
         await env.open()
         env.cancel()
         return await env.step(Silence())
@@ -239,9 +284,9 @@ def test_questions_that_cannot_be_asked_are_refused_before_the_first_turn(questi
     assert source.num_read == 0
 
 
-@pytest.mark.parametrize("numbers", [{"frames_per_turn": 0}, {"max_turns": 0}, {"turns_per_read": 0}])
+@pytest.mark.parametrize("numbers", [{"frames_per_turn": 0}, {"max_turns": 0}, {"turns_ahead": -1}])
 def test_numbers_out_of_range(numbers):
-    with pytest.raises(ConfigError, match="at least 1"):
+    with pytest.raises(ConfigError, match="at least"):
         StreamingEnv(GridSource(1), **numbers)
 
 

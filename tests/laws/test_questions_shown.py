@@ -35,7 +35,7 @@ class GridFrames:
 
 def live(frames: list[np.ndarray], questions: list[Question], clock: Clock, frames_per_turn: int) -> list[EnvTurn]:
     async def watch() -> list[EnvTurn]:
-        env = StreamingEnv(GridFrames(frames, clock), questions, frames_per_turn, read_ahead=False)
+        env = StreamingEnv(GridFrames(frames, clock), questions, frames_per_turn, turns_ahead=0)
         turns, shown = [], await env.open()
         while isinstance(shown, EnvTurn):
             turns.append(shown)

@@ -17,9 +17,11 @@ from test_draft import clip_turns
 from oncue.env.shown import ShownTurns
 from oncue.errors import ConfigError
 from oncue.policy.ahead import Foresight
+from oncue.policy.answer import Answer
 from oncue.policy.engine import Engine, Sampling, Window
 from oncue.policy.forward import PackedModel, RowInput
 from oncue.policy.model import LoadedModel, load_model
+from oncue.render.decision import Lead
 from oncue.rollout import run_episode
 from oncue.types import EnvTurn, FrameBatch, PolicyTurn, Silence, Task
 from tiny_model import build_tiny_model
@@ -32,6 +34,21 @@ WARM = Sampling(temperature=1.5, max_new_tokens=6, seed=3)
 def mini() -> LoadedModel:
     """The bundled model: silent in most turns, and not in all."""
     return load_model("mini", device="cpu")
+
+
+@pytest.fixture
+def boldly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All turns may go ahead, also right after a reply: more that is dropped, more that could go wrong."""
+    after = Foresight.after
+
+    def bold(self: Foresight, prompt: Any, num_context: int, num_silent: int, *rest: Any) -> Any:
+        del num_silent
+        return after(self, prompt, num_context, 1000, *rest)
+
+    monkeypatch.setattr(Foresight, "after", bold)
+
+
+# Engines in lockstep wait for frames to be prepared, so what goes ahead in these tests does not depend on time.
 
 
 def foretold(
@@ -55,17 +72,57 @@ def assert_same(ours: Sequence[PolicyTurn], theirs: Sequence[PolicyTurn]) -> Non
 
 @pytest.mark.parametrize("lookahead", [1, 3, 50])
 @pytest.mark.parametrize("sampling", [GREEDY, WARM], ids=["greedy", "sampled"])
-def test_knowing_what_comes_changes_no_answer(mini: LoadedModel, sampling: Sampling, lookahead: int) -> None:
+@pytest.mark.parametrize("bold", [True, False])
+def test_knowing_what_comes_changes_no_answer(
+    mini: LoadedModel, request: pytest.FixtureRequest, sampling: Sampling, lookahead: int, bold: bool
+) -> None:
+    if bold:
+        request.getfixturevalue("boldly")
     turns = [turn for index in range(3) for turn in clip_turns(index)]
     plain, context = say(Engine(mini, sampling), turns, 5)
-    ahead, same_context = foretold(Engine(mini, sampling, lookahead=lookahead), turns, 5)
+    ahead, same_context = foretold(Engine(mini, sampling, lookahead=lookahead, lockstep=True), turns, 5)
     assert_same(ahead, plain)
     assert context == same_context
     assert 20 < sum(isinstance(a.action, Silence) for a in plain) < 85  # both were seen
 
 
+@pytest.mark.usefixtures("boldly")
+@pytest.mark.parametrize("max_new_tokens", [1, 2, 3, 4])
+def test_answers_that_are_cut_short(mini: LoadedModel, max_new_tokens: int) -> None:
+    """A silence that was closed by force is not the drafted one: what went ahead stood behind another."""
+    turns, sampling = clip_turns(0), Sampling(temperature=1.5, max_new_tokens=max_new_tokens, seed=3)
+
+    async def go(lookahead: int) -> tuple[list[PolicyTurn], list[int]]:
+        with Engine(mini, sampling, lookahead=lookahead, lockstep=True) as engine, engine.open(seed=5) as session:
+            session.foresee(turns)
+            answers, num_cached = [], []
+            for turn in turns:
+                answers.append(await session.respond(turn))
+                num_cached.append(session._open_state().num_cached)
+            return answers, num_cached
+
+    (ahead, num_ahead), (plain, num_plain) = asyncio.run(go(3)), asyncio.run(go(0))
+    assert_same(ahead, plain)
+    assert num_ahead == num_plain
+
+
+def test_a_shared_forward_counts_in_equal_parts(mini: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A forward of four turns is told to have taken 4,000 seconds; the turn that waited for it bears 1,000 of them."""
+    take = Answer.take
+
+    def slow(self: Answer, logits_RV: torch.Tensor, forward_s: float) -> None:
+        take(self, logits_RV, 4000.0 if len(self.following) == 3 else forward_s)
+
+    monkeypatch.setattr(Answer, "take", slow)
+    turns = [replace(turn, text="") for turn in clip_turns(3)[:7]]
+    answers = foretold(
+        Engine(mini, GREEDY, lookahead=3, lockstep=True), [replace(t, frames=turns[0].frames) for t in turns]
+    )[0]
+    assert [round(answer.latency_ms / 1e6) for answer in answers] == [0, 0, 0, 1 - 4, 1, 1, 1]
+
+
 def test_logits_of_turns_ahead_are_those_of_a_plain_forward(mini: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    turns = clip_turns(1)
+    turns = [turn for index in range(2) for turn in clip_turns(index)]
     num_ahead = 0
     begin = Engine._begin
 
@@ -78,29 +135,64 @@ def test_logits_of_turns_ahead_are_those_of_a_plain_forward(mini: LoadedModel, m
     monkeypatch.setattr(Engine, "_begin", counting)
     monkeypatch.setattr("policy_support.say", foretold)
     monkeypatch.setattr(
-        "policy_support.RecordingEngine", lambda loaded, sampling: RecordingEngine(loaded, sampling, lookahead=4)
+        "policy_support.RecordingEngine",
+        lambda loaded, sampling: RecordingEngine(loaded, sampling, lookahead=4, lockstep=True),
     )
     difference, num_wrong, answers = cached_against_stock(mini, turns, GREEDY)
-    assert num_ahead > len(turns) / 2
+    assert num_ahead > len(turns) / 3
     assert (difference < 1e-4, num_wrong) == (True, 0)
     assert len(answers) == len(turns)
 
 
+@pytest.mark.usefixtures("boldly")
 def test_a_position_that_is_off_by_one_would_be_noticed(mini: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """Control: turns ahead that stand one place too far."""
     turns = clip_turns(0)
     plain = say(Engine(mini, GREEDY), turns)[0]
     made = Foresight.__init__
 
-    def off(self: Foresight, *args: Any) -> None:
-        made(self, *args)
+    def off(self: Foresight, *args: Any, **options: Any) -> None:
+        made(self, *args, **options)
         self._num_fed -= 1
 
     monkeypatch.setattr(Foresight, "__init__", off)
     with pytest.raises(AssertionError):
-        assert_same(foretold(Engine(mini, GREEDY, lookahead=3), turns)[0], plain)
+        assert_same(foretold(Engine(mini, GREEDY, lookahead=3, lockstep=True), turns)[0], plain)
 
 
+def test_who_has_just_spoken_is_asked_about_one_turn(mini: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths: list[int] = []
+    forward = PackedModel.forward
+
+    def counting(self: PackedModel, rows: Sequence[RowInput]) -> torch.Tensor:
+        lengths.append(len(rows[0].read))
+        return forward(self, rows)
+
+    monkeypatch.setattr(PackedModel, "forward", counting)
+    talks = Sampling(max_new_tokens=6, reply_bias=50.0)
+    answers = foretold(Engine(mini, talks, lookahead=3, lockstep=True), clip_turns(0)[:8])[0]
+    assert not any(isinstance(a.action, Silence) for a in answers)
+    assert max(lengths) == 3
+
+
+def test_turns_that_are_large_do_not_go_ahead(mini: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = [replace(turn, text="") for turn in clip_turns(3)[:7]]
+    quiet = [replace(turn, frames=turns[0].frames) for turn in turns]
+    lengths: list[int] = []
+    forward = PackedModel.forward
+
+    def counting(self: PackedModel, rows: Sequence[RowInput]) -> torch.Tensor:
+        lengths.append(len(rows[0].read))
+        return forward(self, rows)
+
+    monkeypatch.setattr(PackedModel, "forward", counting)
+    room = 2 * (len(mini.renderer.user_turn(quiet[1], Lead.CLOSED)) + 1)
+    monkeypatch.setattr("oncue.policy.ahead._MOST_NEW_TOKENS", room)
+    foretold(Engine(mini, GREEDY, lookahead=6, lockstep=True), quiet)
+    assert max(lengths) == 3 * 3
+
+
+@pytest.mark.usefixtures("boldly")
 def test_the_token_format_goes_ahead_too(tmp_path: Path) -> None:
     """Where silence leaves nothing behind, the turns ahead follow each other within one user turn."""
     build_tiny_model(tmp_path, decision_format="token")
@@ -109,13 +201,15 @@ def test_the_token_format_goes_ahead_too(tmp_path: Path) -> None:
     turns = [EnvTurn(_noise(random), k + 1.0, "What now?" if k == 3 else "") for k in range(30)]
     sampling = Sampling(temperature=1.0, max_new_tokens=5, seed=1, reply_bias=-6)
     plain, context = say(Engine(loaded, sampling), turns, 4)
-    ahead, same_context = foretold(Engine(loaded, sampling, lookahead=3), turns, 4)
+    ahead, same_context = foretold(Engine(loaded, sampling, lookahead=3, lockstep=True), turns, 4)
     assert_same(ahead, plain)
     assert context == same_context
     assert {True, False} == {isinstance(a.action, Silence) for a in plain}
 
 
-def test_a_stretch_of_silence_is_one_forward(mini: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_longer_the_silence_the_more_turns_share_a_forward(
+    mini: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     turns = [replace(turn, text="") for turn in clip_turns(3)[:9]]
     quiet = [replace(turn, frames=turns[0].frames) for turn in turns]
     lengths: list[int] = []
@@ -126,18 +220,19 @@ def test_a_stretch_of_silence_is_one_forward(mini: LoadedModel, monkeypatch: pyt
         return forward(self, rows)
 
     monkeypatch.setattr(PackedModel, "forward", counting)
-    answers = foretold(Engine(mini, GREEDY, lookahead=3), quiet)[0]
+    answers = foretold(Engine(mini, GREEDY, lookahead=3, lockstep=True), quiet)[0]
     assert all(isinstance(a.action, Silence) for a in answers)
-    assert lengths == [4 * 3, 4 * 3, 1 * 3]  # of each turn the choices of a silent answer
+    assert lengths == [1 * 3, 2 * 3, 4 * 3, 2 * 3]  # of each turn the choices of a silent answer
 
 
+@pytest.mark.usefixtures("boldly")
 def test_another_turn_than_the_foreseen_one_is_answered_as_if_nothing_had_been(mini: LoadedModel) -> None:
     """Also one that says the same; and what is foreseen after that counts again."""
     turns, others = clip_turns(0)[:12], clip_turns(1)[:12]
     shown = [*turns[:3], *others[3:6], *turns[6:9]]
 
     async def go() -> list[PolicyTurn]:
-        with Engine(mini, GREEDY, lookahead=5) as engine, engine.open() as session:
+        with Engine(mini, GREEDY, lookahead=5, lockstep=True) as engine, engine.open() as session:
             session.foresee(turns)
             answers = await hold(session, shown[:6])
             session.foresee(turns[6:9])
@@ -149,6 +244,7 @@ def test_another_turn_than_the_foreseen_one_is_answered_as_if_nothing_had_been(m
     assert_same(asyncio.run(go()), say(Engine(mini, GREEDY), shown)[0])
 
 
+@pytest.mark.usefixtures("boldly")
 def test_history_that_is_replayed_and_forks_in_between(mini: LoadedModel) -> None:
     turns = clip_turns(2)[:10]
 
@@ -171,7 +267,7 @@ def test_a_window_is_cut_where_it_would_be_without(mini: LoadedModel, max_tokens
     turns = [turn for index in range(2) for turn in clip_turns(index)]
     window = Window(max_tokens)
     plain, context = say(Engine(mini, GREEDY, window=window), turns)
-    ahead, same_context = foretold(Engine(mini, GREEDY, window=window, lookahead=6), turns)
+    ahead, same_context = foretold(Engine(mini, GREEDY, window=window, lookahead=6, lockstep=True), turns)
     assert_same(ahead, plain)
     assert context == same_context
 
@@ -198,6 +294,7 @@ def test_members_of_a_group_that_look_ahead_say_what_they_say_without(mini: Load
     assert len({tuple(a.token_ids for a in each) for each in plain}) > 1
 
 
+@pytest.mark.usefixtures("boldly")
 def test_a_turn_ahead_that_cannot_be_prepared_fails_when_it_is_shown(
     mini: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,34 +308,41 @@ def test_a_turn_ahead_that_cannot_be_prepared_fails_when_it_is_shown(
 
     monkeypatch.setattr(Engine, "_prepared", breaking)
 
-    async def go() -> int:
-        with Engine(mini, GREEDY, lookahead=5) as engine, engine.open() as session:
+    async def go() -> list[PolicyTurn]:
+        with Engine(mini, GREEDY, lookahead=5, lockstep=True) as engine, engine.open() as session:
             session.foresee(turns)
             answers = await hold(session, turns[:3])
             with pytest.raises(ZeroDivisionError):
                 await session.respond(turns[3])
-            return len(answers + await hold(session, turns[4:]))
+            return answers + await hold(session, turns[4:])
 
-    assert asyncio.run(go()) == 5
+    answers = asyncio.run(go())
+    monkeypatch.undo()
+    assert_same(answers, say(Engine(mini, GREEDY), [*turns[:3], *turns[4:]])[0])
 
 
 def test_a_forward_that_fails_with_turns_ahead_is_tried_without_them(
     mini: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It may be the size of it: one turn still fits."""
+    """It may be the size of it: one turn still fits. It is not tried again."""
+    num_failed = 0
     forward = PackedModel.forward
 
     def limited(self: PackedModel, rows: Sequence[RowInput]) -> torch.Tensor:
+        nonlocal num_failed
         if sum(len(row.read) for row in rows) > 3:
+            num_failed += 1
             raise MemoryError("too much")
         return forward(self, rows)
 
     turns = clip_turns(0)[:8]
     plain = say(Engine(mini, GREEDY), turns)[0]
     monkeypatch.setattr(PackedModel, "forward", limited)
-    assert_same(foretold(Engine(mini, GREEDY, lookahead=3), turns)[0], plain)
+    assert_same(foretold(Engine(mini, GREEDY, lookahead=3, lockstep=True), turns)[0], plain)
+    assert num_failed == 1
 
 
+@pytest.mark.usefixtures("boldly")
 def test_near_the_end_of_the_context_nothing_goes_ahead(mini: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last answers that fit, the one cut short, and the error are those of one turn at a time."""
     turns = clip_turns(0)
@@ -260,7 +364,7 @@ def test_near_the_end_of_the_context_nothing_goes_ahead(mini: LoadedModel, monke
         return asyncio.run(go())
 
     plain, message = until_full(Engine(mini, GREEDY), tell=False)
-    ahead, same_message = until_full(Engine(mini, GREEDY, lookahead=4), tell=True)
+    ahead, same_message = until_full(Engine(mini, GREEDY, lookahead=4, lockstep=True), tell=True)
     assert message == same_message != ""
     assert_same(ahead, plain)
     assert 2 < len(plain) < len(turns)

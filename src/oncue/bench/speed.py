@@ -95,12 +95,12 @@ async def silent_turns(loaded: LoadedModel, settings: BenchSettings, seed: int) 
         fast.open() as second,
         ahead.open() as third,
     ):
+        third.foresee(shown)
         for start in range(0, len(shown), 1 + FILE_LOOKAHEAD):
             stretch = shown[start : start + 1 + FILE_LOOKAHEAD]
             for turn in stretch:
                 plain.append(await hold(first, [turn]))
                 drafted.append(await hold(second, [turn]))
-            third.foresee(stretch)
             held_ms = (await hold(third, stretch)).answer_ms
             if start >= settings.num_warm_turns:
                 ahead_ms.append(sum(held_ms) / len(held_ms))

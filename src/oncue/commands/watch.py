@@ -141,6 +141,8 @@ class Watch:
 
     def _watch(self, run: _Run, stopper: Stopper, closing: ExitStack) -> None:
         """The whole of it: open, watch, report. What was seen before an error is written, too."""
+        from oncue.env.streaming import turns_to_read_ahead
+
         stop = "cancelled"
         try:
             with loading():
@@ -150,7 +152,7 @@ class Watch:
                 session,
                 run.recorder,
                 frames_per_turn=self.frames_per_turn,
-                turns_per_read=1 + self._lookahead(),
+                turns_ahead=turns_to_read_ahead(self._lookahead()),
                 events=run.events(),
                 stopper=stopper,
             ).value
@@ -200,11 +202,12 @@ class Watch:
         return Path(self.source).is_file()
 
     def _lookahead(self) -> int:
-        """How many turns share the forward of the one before them: none where frames come one by one, as they happen,
-        and none at the fixed shapes of CUDA graphs."""
+        """How many turns may share the forward of the one before them: none where frames come as they happen, where
+        each may be left out, where the model is elsewhere, and at the fixed shapes of CUDA graphs."""
         from oncue.env.streaming import FILE_LOOKAHEAD
 
-        return FILE_LOOKAHEAD if self._is_file() and not (self.realtime or self.cuda_graphs) else 0
+        one_by_one = self.realtime or self.cuda_graphs or self.server is not None or self.skip_unchanged is not None
+        return FILE_LOOKAHEAD if self._is_file() and not one_by_one else 0
 
     def _session(self, *, endless: bool, closing: ExitStack) -> PolicySession:
         """A session on a model that runs here; `closing` closes its engine."""

@@ -11,9 +11,7 @@ import math
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,16 +19,9 @@ from oncue.clock import Clock
 from oncue.errors import ConfigError, InputError, VideoError
 from oncue.types import Action, EnvTurn, FrameBatch, FrameSource, Question, StopReason
 
-FILE_LOOKAHEAD = 3  # turns of a file that are read, and may be asked about, together with the one to be shown
+FILE_LOOKAHEAD = 3  # turns of a file that may be asked about together with the one before them
+MAX_BYTES_AHEAD = 64 * 2**20  # of the frames that wait; one turn may always be read ahead
 CLOSE_WAIT_S = 1.0  # how long `close` lets a read in flight finish before it closes the source under it
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """The frames of turns that were read together, and the error that came instead of the next one."""
-
-    turns: list[list[FrameBatch]]
-    error: Exception | None = None
 
 
 class _ReadyTurn(NamedTuple):
@@ -48,9 +39,8 @@ class StreamingEnv:
     The last turn of a video may hold fewer than `frames_per_turn` frames.
 
     Frames are read in a thread of this environment's own (a camera may block for long, and must not hold up the event
-    loop or another stream), `turns_per_read` turns at a time; more than one is for sources that can be read at any
-    speed. With `read_ahead` the next ones are decoded while the policy thinks about these. None is shown early; who
-    asks (`announce_to`) is told of turns that were read together.
+    loop or another stream). Up to `turns_ahead` turns are read while the policy thinks, and never shown early; more
+    than one is for sources that can be read at any speed. Who asks (`announce_to`) is told of each as it is there.
 
     `undelivered` holds the questions not shown yet; non-empty at the end only where the source had no known duration
     or ended before it.
@@ -66,15 +56,14 @@ class StreamingEnv:
         frames_per_turn: int = 1,
         max_turns: int | None = None,
         *,
-        read_ahead: bool = True,
-        turns_per_read: int = 1,
+        turns_ahead: int = 1,
     ) -> None:
         if frames_per_turn < 1:
             raise ConfigError(f"frames_per_turn must be at least 1, got {frames_per_turn}")
         if max_turns is not None and max_turns < 1:
             raise ConfigError(f"max_turns must be at least 1, or None for no limit, got {max_turns}")
-        if turns_per_read < 1:
-            raise ConfigError(f"turns_per_read must be at least 1, got {turns_per_read}")
+        if turns_ahead < 0:
+            raise ConfigError(f"turns_ahead must be at least 0, got {turns_ahead}")
         check_questions(questions, getattr(source, "duration_s", None))
         self.clock = Clock(source.frame_interval_s)
         self._questions = tuple(sorted(questions, key=lambda q: q.time_s))
@@ -83,13 +72,15 @@ class StreamingEnv:
         self._source = source
         self._frames_per_turn = frames_per_turn
         self._max_turns = max_turns
-        self._read_ahead = read_ahead
-        self._turns_per_read = turns_per_read
+        self._turns_ahead = turns_ahead
         self._num_frames = 0
         self._num_turns = 0
+        self._opened = False
         self._ready: deque[_ReadyTurn] = deque()
-        self._reading: asyncio.Future[_Read] | None = None
-        self._error: Exception | None = None  # to be raised once what is ready has been shown
+        self._reading: asyncio.Future[list[FrameBatch]] | None = None
+        self._ended = False  # the source has; what is ready is still to be shown
+        self._error: BaseException | None = None  # to be raised once what is ready has been shown
+        self._arrived = asyncio.Event()
         self._listener: Callable[[Sequence[EnvTurn]], None] | None = None
         self._cancelled: asyncio.Event = asyncio.Event()
 
@@ -99,13 +90,14 @@ class StreamingEnv:
         return self._questions[self._num_delivered :]
 
     def announce_to(self, listener: Callable[[Sequence[EnvTurn]], None]) -> None:
-        """Call `listener` with turns that were read together, before the first of them is shown."""
+        """Call `listener` with each turn as it has been read."""
         self._listener = listener
 
     async def open(self) -> EnvTurn | StopReason:
         """The first turn; SOURCE_ENDED for a source without a single frame."""
-        if self._num_turns or self._reading is not None:
+        if self._opened:
             raise RuntimeError("the environment is already open; make a new one for another episode")
+        self._opened = True
         return await self._next_turn()
 
     async def step(self, action: Action) -> EnvTurn | StopReason:  # noqa: ARG002 - the video runs on whatever is said
@@ -133,73 +125,62 @@ class StreamingEnv:
             return StopReason.CANCELLED
         if self._num_turns == self._max_turns:
             return StopReason.MAX_TURNS
-        if not self._ready:
+        while not self._ready:
             if self._error is not None:
                 raise self._error
-            if self._reading is None:
-                self._reading = self._start_reading()
-            if not self._reading.done() and not await self._finishes_before_cancel(self._reading):
+            if self._ended:
+                return StopReason.SOURCE_ENDED
+            self._read_on(1)
+            if not await self._arrives_before_cancel():
                 return StopReason.CANCELLED
-            read = self._reading.result()
-            if not read.turns:
-                return StopReason.SOURCE_ENDED  # the finished read stays: asked again, the answer is the same
-            self._take(read)
         self._num_turns += 1
         turn, self._num_delivered = self._ready.popleft()
+        self._read_on(self._turns_ahead)
         return turn
 
-    def _take(self, read: _Read) -> None:
-        """Make what was read ready to be shown, tell of it, and start to read what comes after it."""
-        self._error = read.error
-        for batches in read.turns:
-            try:
-                self._ready.append(_ReadyTurn(self._turn_of(batches), self._num_asked))
-            except VideoError as error:
-                if not self._ready:
-                    raise
-                self._error = error
-                break
-        if self._listener is not None and self._turns_per_read > 1:
-            self._listener([ready.turn for ready in self._ready])
-        may_go_on = self._error is None and len(read.turns[-1]) == self._frames_per_turn and self._num_left() != 0
-        self._reading = self._start_reading() if self._read_ahead and may_go_on else None
+    def _read_on(self, num_turns: int) -> None:
+        """Read in a thread until that many turns wait to be shown, or their frames take up too much room."""
+        left = num_turns if self._max_turns is None else min(num_turns, self._max_turns - self._num_turns)
+        num_bytes = sum(ready.turn.frames.pixels.nbytes for ready in self._ready)
+        over = self._ended or self._error is not None or self._cancelled.is_set()
+        if self._reading is None and not over and len(self._ready) < left and num_bytes <= MAX_BYTES_AHEAD:
+            self._reading = _in_thread(self._read_frames)
+            self._reading.add_done_callback(self._take)
 
-    def _num_left(self) -> int | None:
-        """How many turns may still be read; None for any number."""
-        return None if self._max_turns is None else self._max_turns - self._num_turns - len(self._ready)
-
-    def _start_reading(self) -> asyncio.Future[_Read]:
-        left = self._num_left()
-        most = self._turns_per_read if left is None else min(left, self._turns_per_read)
-        return _in_thread(partial(self._read_turns, most))
-
-    async def _finishes_before_cancel(self, reading: asyncio.Future[_Read]) -> bool:
-        cancelled = asyncio.ensure_future(self._cancelled.wait())
+    def _take(self, reading: asyncio.Future[list[FrameBatch]]) -> None:
+        """Make the turn that was read ready to be shown, tell of it, and read on."""
+        self._reading = None
+        self._arrived.set()
+        self._error = reading.exception()
+        if self._error is not None:
+            return
+        batches = reading.result()
+        self._ended = len(batches) < self._frames_per_turn
+        if not batches:
+            return
         try:
-            waiting: set[asyncio.Future[Any]] = {reading, cancelled}
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            turn = self._turn_of(batches)
+        except Exception as error:  # raised where the turn would have come
+            self._error = error
+            return
+        self._ready.append(_ReadyTurn(turn, self._num_asked))
+        if self._listener is not None:
+            self._listener([turn])
+        self._read_on(self._turns_ahead)
+
+    async def _arrives_before_cancel(self) -> bool:
+        """Wait for what is being read, or for a cancellation; False for that."""
+        self._arrived.clear()
+        waits = [asyncio.ensure_future(event.wait()) for event in (self._arrived, self._cancelled)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            cancelled.cancel()
+            for wait in waits:
+                wait.cancel()
         return not self._cancelled.is_set()
 
-    def _read_turns(self, most: int) -> _Read:
-        """The next turns, fewer where the source ends. Runs in a thread."""
-        turns: list[list[FrameBatch]] = []
-        while len(turns) < most:
-            try:
-                batches = self._read_frames()
-            except Exception as error:  # raised where the turn would have come
-                if not turns:
-                    raise
-                return _Read(turns, error)
-            if batches:
-                turns.append(batches)
-            if len(batches) < self._frames_per_turn:
-                break
-        return _Read(turns)
-
     def _read_frames(self) -> list[FrameBatch]:
-        """The batches of one turn, fewer at the end of the source."""
+        """The batches of one turn, fewer at the end of the source. Runs in a thread."""
         batches: list[FrameBatch] = []
         while len(batches) < self._frames_per_turn:
             batch = self._source.read()
@@ -224,6 +205,11 @@ class StreamingEnv:
                 f"the source gave the frame of {batch.pts_s[-1]:.3f} s when the clock read "
                 f"{self.clock.time_of(self._num_frames):.3f} s; a source must never show a frame of the future"
             )
+
+
+def turns_to_read_ahead(lookahead: int) -> int:
+    """How many turns are to be read while that many go ahead of the one shown: those, and what is next after them."""
+    return 2 * lookahead + 1
 
 
 def check_text(what: str, text: str) -> None:
@@ -259,28 +245,28 @@ def _join(batches: list[FrameBatch]) -> FrameBatch:
     return FrameBatch(np.concatenate([b.pixels for b in batches]), np.concatenate([b.pts_s for b in batches]))
 
 
-def _in_thread(read: Callable[[], _Read]) -> asyncio.Future[_Read]:
+def _in_thread(read: Callable[[], list[FrameBatch]]) -> asyncio.Future[list[FrameBatch]]:
     """Run `read` in a daemon thread: unlike a pool's, one that blocks for ever starves nobody and holds up no exit."""
     loop = asyncio.get_running_loop()
-    future: asyncio.Future[_Read] = loop.create_future()
+    future: asyncio.Future[list[FrameBatch]] = loop.create_future()
 
-    def settle(done: _Read | None, error: BaseException | None) -> None:
+    def settle(batches: list[FrameBatch], error: BaseException | None) -> None:
         if future.done():
             return
-        if done is not None:
-            future.set_result(done)
-        elif error is not None:
+        if error is None:
+            future.set_result(batches)
+        else:
             future.set_exception(error)
 
     def run() -> None:
-        done: _Read | None = None
+        batches: list[FrameBatch] = []
         error: BaseException | None = None
         try:
-            done = read()
+            batches = read()
         except BaseException as raised:  # handed to whoever awaits the future, and raised there
             error = raised
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits for these frames any more
-            loop.call_soon_threadsafe(settle, done, error)
+            loop.call_soon_threadsafe(settle, batches, error)
 
     threading.Thread(target=run, name="oncue-frames", daemon=True).start()
     return future

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from oncue.env.streaming import FILE_LOOKAHEAD, StreamingEnv
+from oncue.env.streaming import FILE_LOOKAHEAD, StreamingEnv, turns_to_read_ahead
 from oncue.eval.scoring import Transcript
 from oncue.rollout import run_episode
 from oncue.types import Exchange, FrameSource, PolicySession, Task
@@ -21,7 +21,7 @@ async def watch(
     Closes both. Raises what the source, the session or a question out of range raises.
     """
     try:
-        env = StreamingEnv(source, task.questions, turns_per_read=1 + FILE_LOOKAHEAD)
+        env = StreamingEnv(source, task.questions, turns_ahead=turns_to_read_ahead(FILE_LOOKAHEAD))
         try:
             episode = await run_episode(env, session, task, on_exchange, keep_frames=False)
         finally:

@@ -10,6 +10,7 @@ Axis letters: L tokens, R logits read, V vocabulary.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from oncue.render.decision import DecisionFormat
 from oncue.render.positions import mrope_positions
 from oncue.render.qwen_vl import QwenVLRenderer
 from oncue.types import EnvTurn
+
+_MOST_NEW_TOKENS = 1024  # of all turns that go ahead in one row
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +66,7 @@ class Coming:
 class AheadTurn:
     """A turn that went into a forward before it was shown, behind `num_context` tokens that end with silence.
 
-    `forward_s` is how long that forward took.
+    `share_s` is its share of the time which that forward took.
     """
 
     observed: EnvTurn
@@ -72,15 +75,23 @@ class AheadTurn:
     prompt: Prompt
     num_context: int
     logits_RV: torch.Tensor | None = None
-    forward_s: float = 0.0
+    share_s: float = 0.0
 
 
 class Foresight:
-    """Which turns may go ahead of an answer: at most `most` of them, while window and model have room for each."""
+    """Which turns may go ahead of an answer: at most `most`, and no more than were silent since the last reply, while
+    window and model have room for each. Who talks a lot would drop most of them, and large ones are no quicker
+    together.
 
-    def __init__(self, renderer: QwenVLRenderer, most: int, max_prefix_tokens: int, max_new_tokens: int) -> None:
+    With `patient`, the preparation of their frames is waited for, so that who goes ahead does not depend on time.
+    """
+
+    def __init__(
+        self, renderer: QwenVLRenderer, most: int, max_prefix_tokens: int, max_new_tokens: int, *, patient: bool
+    ) -> None:
         silence, decision = renderer.silence_ids, renderer.decision
         self.most = most if max_new_tokens >= len(silence) else 0
+        self._patient = patient
         self._renderer = renderer
         self._last_answer_position = max_prefix_tokens + 1 - max_new_tokens
         self._kept, self._lead = decision.kept(silence), decision.lead_after(silence)
@@ -88,12 +99,16 @@ class Foresight:
         self._num_fed = sum(len(decision.next_input(draft[: i + 1]) or ()) for i in range(len(draft)))
 
     def after(
-        self, prompt: Prompt, num_context: int, coming: Iterable[Coming], window: Window | None
+        self, prompt: Prompt, num_context: int, num_silent: int, coming: Iterable[Coming], window: Window | None
     ) -> list[AheadTurn]:
-        """The turns that can follow `prompt`, with which the prefix holds `num_context` tokens."""
+        """The turns that can follow `prompt`, with which the prefix holds `num_context` tokens and of whose past turns
+        the last `num_silent` were silent."""
         turns: list[AheadTurn] = []
-        for turn in coming:
-            if turn.frames is None or turn.frames.exception() is not None:  # told when the turn is shown
+        num_new = 0
+        for turn in itertools.islice(coming, min(self.most, num_silent)):
+            if turn.frames is None or not (self._patient or turn.frames.done()):
+                break
+            if turn.frames.exception() is not None:  # told when the turn is shown
                 break
             frames = turn.frames.result()
             grids = [frame.grid for frame in frames]
@@ -104,6 +119,9 @@ class Foresight:
             if prompt.answer_position > self._last_answer_position:
                 break
             if window is not None and num_context + len(ids) > window.max_tokens:
+                break
+            num_new += len(prompt.ids)
+            if num_new > _MOST_NEW_TOKENS:
                 break
             turns.append(AheadTurn(turn.observed, frames, ids, prompt, num_context))
             num_context += len(ids)

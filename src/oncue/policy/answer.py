@@ -62,7 +62,8 @@ class Answer:
     """The state of one turn between forwards. `turn_ids` are its tokens; those pending from before come first.
 
     `ahead`: this turn as it went into an earlier forward. `following` are the turns that went, or go, ahead with it;
-    `logits_RV` what was read for this one, until it is chosen from.
+    `logits_RV` what was read for this one, until it is chosen from. `elsewhere_s` is to be added to the time since the
+    turn was submitted, so that a forward counts in equal parts for all turns that were in it.
     """
 
     waiting: Waiting
@@ -74,6 +75,7 @@ class Answer:
     ahead: AheadTurn | None = None
     following: list[AheadTurn] = field(default_factory=list)
     logits_RV: torch.Tensor | None = None
+    elsewhere_s: float = 0.0
     chosen: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     num_fed: int = 0  # tokens of the answer in the cache
@@ -91,6 +93,7 @@ class Answer:
         self._random_state = state.generator.get_state()
         if self.ahead is not None:
             self.prompt, self.logits_RV = self.ahead.prompt, self.ahead.logits_RV
+            self.elsewhere_s = self.ahead.share_s
             return
         ids = [*state.pending_ids, *self.turn_ids]
         self.prompt = Prompt.of(self.renderer, ids, (*state.pending_frames, *self.frames), state.next_position)
@@ -142,9 +145,12 @@ class Answer:
         """Keep what the forward of `row` read, for this turn and for those that went ahead with it."""
         asked = self.num_asked
         self.logits_RV = logits_RV[:asked]
-        if not self.chosen:
-            for i, turn in enumerate(self.following, 1):
-                turn.logits_RV, turn.forward_s = logits_RV[i * asked : (i + 1) * asked], forward_s
+        if self.chosen or not self.following:
+            return
+        share_s = forward_s / (1 + len(self.following))
+        self.elsewhere_s = share_s - forward_s
+        for i, turn in enumerate(self.following, 1):
+            turn.logits_RV, turn.share_s = logits_RV[i * asked : (i + 1) * asked].clone(), share_s
 
     def give(self) -> torch.Tensor:
         """The logits (R, V) for the next choices of this turn, which are then made once."""
@@ -197,9 +203,10 @@ class Answer:
             PastTurn(observed.text, self.frames, tuple(self.chosen), isinstance(action, Reply)),
             self.decision.lead_after(self.chosen),
         )
-        state.ahead = self.following if tuple(self.chosen) == self.renderer.silence_ids else []
-        ahead_s = 0.0 if self.ahead is None else self.ahead.forward_s
-        latency_ms = (time.perf_counter() - self.waiting.submitted_s + ahead_s) * 1000
+        silent = tuple(self.chosen) == self.renderer.silence_ids and not self.forced
+        state.num_silent = state.num_silent + 1 if silent else 0
+        state.ahead = self.following if silent else []
+        latency_ms = (time.perf_counter() - self.waiting.submitted_s + self.elsewhere_s) * 1000
         return PolicyTurn(
             action, tuple(self.chosen), tuple(self.logprobs), latency_ms=latency_ms, forced_close=self.forced
         )

@@ -74,7 +74,11 @@ class Engine:
         if lookahead < 0:
             raise ConfigError(f"lookahead must be at least 0, got {lookahead}")
         self._foresight = Foresight(
-            self.renderer, lookahead if draft else 0, self._max_prefix_tokens, self.sampling.max_new_tokens
+            self.renderer,
+            lookahead if draft else 0,
+            self._max_prefix_tokens,
+            self.sampling.max_new_tokens,
+            patient=lockstep,
         )
         self._model = PackedModel(loaded, shapes, autocast_dtype)
         self._pool = self._model.pool
@@ -138,6 +142,7 @@ class Engine:
             list(state.turns),
             state.next_position,
             state.lead,
+            num_silent=state.num_silent,
         )
         return EngineSession(self, twin)
 
@@ -277,13 +282,12 @@ class Engine:
         return self._start(observed)
 
     def _coming(self, observed: EnvTurn | None, state: SessionState) -> list[Coming]:
-        """The turns that may go ahead with the one to show, their frames being prepared."""
+        """The turns that may go ahead with the one to show. Frames are prepared up to the end of the forward after."""
         if observed is None:
             return []
-        coming = list(itertools.islice(state.coming, self.lookahead))
-        for turn in coming:
+        for turn in itertools.islice(state.coming, 2 * self.lookahead + 1):
             turn.frames = turn.frames or self._start(turn.observed)
-        return coming
+        return list(itertools.islice(state.coming, self.lookahead))
 
     def _start(self, observed: EnvTurn | None) -> Future[tuple[ShownFrame, ...]]:
         pixels = list(observed.frames.pixels) if observed else []
@@ -347,33 +351,43 @@ class Engine:
             )
         answer.limit(min(self.sampling.max_new_tokens, room))
         num_context = len(state.context_ids) + len(ids)
-        answer.following = self._foresight.after(answer.prompt, num_context, waiting.coming, state.window)
+        answer.following = self._foresight.after(
+            answer.prompt, num_context, state.num_silent, waiting.coming, state.window
+        )
         return answer
 
     def _advance(self, answers: Sequence[Answer]) -> list[Outcome]:
-        """Choose for those whose turn went ahead; where there are none, one forward over all of these turns. If it
-        fails, each half by itself, down to the turn at fault."""
+        """Choose for those whose turn went ahead; where there are none, one forward over all of these turns."""
         ready = [answer for answer in answers if answer.logits_RV is not None]
         if ready:
             return self._chosen(ready)
         if not answers:
             return []
         rows = [answer.row() for answer in answers]
-        started_s = time.perf_counter()
+        started_s, logits_RV, failure = time.perf_counter(), None, None
         try:
             logits_RV = self._model.forward(rows)
-        except Exception as error:  # carried to the caller of `respond`
-            if len(answers) > 1:
-                half = len(answers) // 2
-                return self._advance(answers[:half]) + self._advance(answers[half:])
-            if answers[0].following:
-                answers[0].following = []
-                return self._advance(answers)
-            return [failed(answers[0], error)]
+        except Exception as error:  # kept no longer than it is needed: it holds what the forward has made
+            failure = None if any(answer.following for answer in answers) else error
+        if logits_RV is None:
+            return self._recovered(answers, failure)
         forward_s = time.perf_counter() - started_s
         for answer, read_RV in zip(answers, logits_RV.split([len(row.read) for row in rows]), strict=True):
             answer.take(read_RV, forward_s)
         return self._chosen(answers)
+
+    def _recovered(self, answers: Sequence[Answer], failure: Exception | None) -> list[Outcome]:
+        """After a forward that failed. With turns ahead (`failure` None) it may be the size: none goes ahead from now
+        on. Else each half by itself, down to the turn at fault, whose caller is told."""
+        if failure is None:
+            self._foresight.most = 0
+            for answer in answers:
+                answer.following = []
+            return self._advance(answers)
+        if len(answers) > 1:
+            half = len(answers) // 2
+            return self._advance(answers[:half]) + self._advance(answers[half:])
+        return [failed(answers[0], failure)]
 
     def _chosen(self, answers: Sequence[Answer]) -> list[Outcome]:
         """What came of the turns that are over once each has chosen from its logits."""

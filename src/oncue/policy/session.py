@@ -20,7 +20,7 @@ from oncue.policy.cache import KVSlot
 from oncue.policy.shown import ShownFrame
 from oncue.policy.window import PastTurn, Window
 from oncue.render.decision import Lead
-from oncue.types import Action, EnvTurn, PolicyTurn, Reply
+from oncue.types import Action, EnvTurn, PolicyTurn, Reply, Silence
 
 if TYPE_CHECKING:
     from oncue.policy.engine import Engine
@@ -49,6 +49,7 @@ class SessionState:
     lead: Lead = Lead.START
     coming: deque[Coming] = field(default_factory=deque)
     ahead: list[AheadTurn] = field(default_factory=list)
+    num_silent: int = 0  # turns since the last one that was not
     busy: bool = False  # a turn is waiting or being answered: the engine has the state
     closed: bool = False
 
@@ -125,6 +126,7 @@ class EngineSession:
         state.context_ids += ids
         state.pending_ids += ids
         state.pending_frames += frames
+        state.num_silent = state.num_silent + 1 if isinstance(action, Silence) else 0
         turn = PastTurn(observed.text, frames, chosen, isinstance(action, Reply))
         state.end_turn(turn, renderer.decision.lead_after(chosen))
         return PolicyTurn(action, token_ids=tuple(chosen), sampled=False)

@@ -81,7 +81,7 @@ def watch_source(
     recorder: Recorder,
     *,
     frames_per_turn: int = 1,
-    turns_per_read: int = 1,
+    turns_ahead: int = 1,
     events: WatchEvents | None = None,
     stopper: Stopper | None = None,
 ) -> StopReason:
@@ -109,7 +109,7 @@ def watch_source(
 
     recorder.start()
     try:
-        env = StreamingEnv(source, recorder.questions, frames_per_turn=frames_per_turn, turns_per_read=turns_per_read)
+        env = StreamingEnv(source, recorder.questions, frames_per_turn=frames_per_turn, turns_ahead=turns_ahead)
         task = Task("watch", recorder.questions)
         episode = completed(run_episode(env, session, task, on_exchange, keep_frames=False))
     except KeyboardInterrupt:
