@@ -12,6 +12,8 @@ import pytest
 import oncue.policy.engine
 import oncue.policy.model
 from oncue import cli
+from oncue.commands.watch import Watch
+from oncue.env.streaming import FILE_LOOKAHEAD
 from oncue.policy.engine import Engine
 from oncue.policy.model import LoadedModel
 from oncue.video.writer import write_video
@@ -117,3 +119,21 @@ def test_settings_that_cannot_be_are_one_line_and_exit_2(verb, flags, clips, tmp
     told = capsys.readouterr().err.splitlines()
     assert len(told) == 1
     assert told[0].startswith("oncue: ")
+
+
+@pytest.mark.parametrize(
+    ("flags", "lookahead"),
+    [
+        ({}, FILE_LOOKAHEAD),
+        ({"realtime": True}, 0),
+        ({"cuda_graphs": True}, 0),
+        ({"skip_unchanged": 2.0}, 0),
+        ({"server": "http://localhost:1"}, 0),
+        ({"source": "rtsp://localhost:1/x"}, 0),
+    ],
+)
+def test_only_turns_of_a_file_that_are_all_shown_go_ahead(
+    tmp_path: Path, flags: dict[str, Any], lookahead: int
+) -> None:
+    (tmp_path / "clip.mp4").touch()
+    assert Watch(**{"source": str(tmp_path / "clip.mp4"), **flags})._lookahead() == lookahead

@@ -47,10 +47,17 @@ def complaint(capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_a_folder_where_a_page_should_be(clip, tmp_path, capsys, monkeypatch) -> None:
     monkeypatch.setattr(Watch, "_session", lambda _, **__: TalkPolicy("Hm."))
-    (tmp_path / "index.html").mkdir()
-    assert cli.main(["watch", str(clip), "--ask", "hi", "--out", str(tmp_path)]) == 2
-    assert f"{tmp_path / 'index.html'} is there and is no file" in complaint(capsys)
-    assert (tmp_path / "replies.jsonl").is_file()  # what can be kept is
+    """Told before anything is watched; made while it is, what can be kept is."""
+    page = tmp_path / "index.html"
+    page.mkdir()
+    words = ["watch", str(clip), "--ask", "hi", "--out", str(tmp_path)]
+    assert cli.main(words) == 2
+    assert f"{page} is there and is no file" in complaint(capsys)
+    assert list(tmp_path.iterdir()) == [page]
+    monkeypatch.setattr("oncue.commands.watch.FILES", ())
+    assert cli.main(words) == 2
+    assert f"{page} is there and is no file" in complaint(capsys)
+    assert (tmp_path / "replies.jsonl").is_file()
 
 
 def test_a_world_whose_places_are_taken(tmp_path, capsys) -> None:

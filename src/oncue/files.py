@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,8 +41,9 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def prepare_folder(folder: Path, remedy: str = "give another --out") -> None:
-    """Create `folder`, and find out now rather than after an hour of work whether it can be written to.
+def prepare_folder(folder: Path, remedy: str = "give another --out", files: Sequence[str] = ()) -> None:
+    """Create `folder`, and find out now rather than after an hour of work whether it can be written to, and `files`
+    in it.
 
     Raises InputError where it cannot; `remedy` says what to do instead. A full disk stays an OSError.
     """
@@ -54,6 +55,9 @@ def prepare_folder(folder: Path, remedy: str = "give another --out") -> None:
         if is_full(error):
             raise
         raise InputError(f"cannot write to the folder {folder} ({error.strerror}); {remedy}") from error
+    for name in files:
+        if (folder / name).is_dir():
+            raise InputError(f"{folder / name} is there and is no file; {remedy}")
 
 
 def is_full(error: OSError) -> bool:

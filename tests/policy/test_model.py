@@ -116,6 +116,12 @@ def _endless(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config))
 
 
+def _sizeless(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"] |= {"num_attention_heads": 0}
+    (folder / "config.json").write_text(json.dumps(config))
+
+
 def _small_vocabulary(folder: Path) -> None:
     build_tiny_model(folder, vocab_size=300, pad_token_id=0, eos_token_id=1)
 
@@ -132,6 +138,7 @@ SPOILED = {
     "lost tensor": (_lost_tensor, "lm_head.weight"),
     "other shape": (_other_shape, "checkpoint"),
     "config of a huge model": (_huge, "its files hold"),
+    "config without heads": (_sizeless, "no model can be built"),
     "config of a million layers": (_endless, "checkpoint"),
     "small vocabulary": (_small_vocabulary, "different models"),
 }

@@ -200,7 +200,7 @@ def test_bad_settings_and_judges_are_refused() -> None:
         RewardSettings(repetition_scope="clip")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="profile"):
         RewardSettings("other")  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="finite"):
+    with pytest.raises(ConfigError, match="within 1,000,000 of 0"):
         RewardSettings(prefix=float("nan"))
     with pytest.raises(ConfigError, match="0 to 4"):
         asyncio.run(judge_rollout(ROLLOUT, ExactJudge(lambda _gold, _reply: 1), PAPER))

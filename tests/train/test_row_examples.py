@@ -27,7 +27,7 @@ LINE: dict[str, Any] = {
     "segment": [8, 14],
     "questions": [{"time_s": 0, "text": "What changes?"}, {"time_s": 9, "text": "And now?"}],
     "gold": [
-        {"question": "What changes?", "content": "It began.", "reply_timespan": [1, 3]},
+        {"question": "What changes?", "content": "It began.", "reply_timespan": [1, 3], "visible_s": None},
         {"question": "What changes?", "content": "It went on.", "reply_timespan": [5, 6.5], "visible_s": 4.5},
         {"question": "And now?", "content": "It ended.", "reply_timespan": [10, 12]},
         {"question": "And now?", "content": "Later.", "reply_timespan": [16, 18]},

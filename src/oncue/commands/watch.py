@@ -22,7 +22,7 @@ from oncue.startup import loading
 from oncue.types import FrameSource, GoldTurn, PolicySession, Question, StopReason, Task
 from oncue.video.opening import source_name
 from oncue.watch.ask import parse_questions
-from oncue.watch.export import write_exports
+from oncue.watch.export import FILES, write_exports
 from oncue.watch.live import JsonLines, Lines
 from oncue.watch.page import to_page
 from oncue.watch.record import KeptFrames, Recorder, SpokenReply, Watched
@@ -128,7 +128,7 @@ class Watch:
         questions = parse_questions(self.ask) if self.ask or not task.questions else task.questions
         recorder = Recorder(questions, self._clock(), KeptFrames() if self.out is not None else None)
         if self.out is not None:
-            prepare_folder(self.out)
+            prepare_folder(self.out, files=FILES)
         screen = Lines(sys.stderr if self.json else sys.stdout)
         stopper = Stopper()
         run = _Run(self, recorder, screen, task.gold)

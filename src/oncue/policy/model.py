@@ -222,8 +222,14 @@ def _check_size(folder: Path, kind: Any) -> None:
             "they must be those of one complete checkpoint"
         )
     config._attn_implementation = "sdpa"  # as it is loaded; the folder may name one that is not installed
-    with torch.device("meta"):  # shapes alone
-        num_asked = sum(weight.numel() for weight in kind(config).parameters())
+    try:
+        with torch.device("meta"):  # shapes alone
+            num_asked = sum(weight.numel() for weight in kind(config).parameters())
+    except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"no model can be built from config.json in {folder} ({type(error).__name__}: {error}); "
+            "its sizes must be those of a complete checkpoint"
+        ) from error
     if num_asked > _MOST_LACKING * num_stored:
         raise ModelError(
             f"config.json in {folder} asks for a model of {num_asked:,} weights, its files hold {num_stored:,}; "

@@ -10,7 +10,6 @@ All four terms are signed: PAUC in [0, 1], the three penalties in [-1, 0].
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -26,6 +25,7 @@ Profile = Literal["paper", "official"]
 RepetitionScope = Literal["dialogue", "span"]
 PROFILES: tuple[Profile, ...] = ("paper", "official")
 TERMS = ("pauc", "repetition", "in_span", "prefix")
+_LARGEST_WEIGHT = 1e6  # the sum of weighed terms stays a number, and keeps its digits
 MAX_SCORE = 4  # S: the best mark of a reply; the benchmark has 2
 
 
@@ -53,8 +53,8 @@ class RewardSettings:
             raise ConfigError(f"unknown reward profile {self.profile!r}; expected one of {', '.join(PROFILES)}")
         if self.repetition_scope not in get_args(RepetitionScope):
             raise ConfigError(f"repetition_scope must be dialogue or span, got {self.repetition_scope!r}")
-        if not all(math.isfinite(getattr(self, name)) for name in TERMS):
-            raise ConfigError(f"the weights of a reward must be finite numbers, got {self}")
+        if not all(abs(getattr(self, name)) <= _LARGEST_WEIGHT for name in TERMS):  # NaN is neither
+            raise ConfigError(f"the weights of a reward must lie within {_LARGEST_WEIGHT:,.0f} of 0, got {self}")
         if self.prefix_characters < 1:
             raise ConfigError(f"prefix_characters must be at least 1, got {self.prefix_characters}")
 

@@ -193,7 +193,7 @@ def _gold(turn: Any, where: str) -> GoldTurn:
     span = span_of(turn, "reply_timespan", where)
     if span.duration_s <= 0:
         raise DataError(f"{where}: reply_timespan has no width ({span.start_s:g} s); widen or drop it")
-    visible_s = seconds_of(turn, "visible_s", where) if "visible_s" in turn else None
+    visible_s = seconds_of(turn, "visible_s", where) if turn.get("visible_s") is not None else None
     return GoldTurn(text_of(turn, "content", where), span, text_of(turn, "question", where), visible_s)
 
 

@@ -38,18 +38,16 @@ def to_vtt(replies: Sequence[SpokenReply]) -> str:
     return "\n".join(["WEBVTT\n", *cues])
 
 
+FILES = ("replies.jsonl", "replies.srt", "replies.vtt", "index.html")
+
+
 def write_exports(folder: Path, watched: Watched, page: str) -> tuple[Path, ...]:
-    """Write `replies.jsonl`, `replies.srt`, `replies.vtt` and `index.html` into `folder`; returns their paths."""
+    """Write `FILES` into `folder`; returns their paths."""
     prepare_folder(folder)
-    texts = {
-        "replies.jsonl": to_jsonl(watched),
-        "replies.srt": to_srt(watched.replies),
-        "replies.vtt": to_vtt(watched.replies),
-        "index.html": page,
-    }
-    for name, text in texts.items():
+    texts = (to_jsonl(watched), to_srt(watched.replies), to_vtt(watched.replies), page)
+    for name, text in zip(FILES, texts, strict=True):
         write_text(folder / name, text)
-    return tuple(folder / name for name in texts)
+    return tuple(folder / name for name in FILES)
 
 
 def _cues(replies: Sequence[SpokenReply]) -> Iterator[tuple[float, float, str]]:
