@@ -67,7 +67,7 @@ def test_a_corrupted_cache_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_draft_that_stays_in_the_cache_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plain decoding never forgets anything, so only the drafted sessions go wrong."""
     loaded = tiny("mixed")
-    monkeypatch.setattr(SessionState, "forget", lambda *_: None)
+    monkeypatch.setattr(SessionState, "keep", lambda *_: None)
     assert asyncio.run(compare_tokens(loaded, TINY_SETTINGS, 0)).num_mismatched > 0
 
 

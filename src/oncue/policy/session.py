@@ -66,6 +66,11 @@ class SessionState:
         """Forget what the cache holds beyond its first `num_tokens` tokens."""
         self.slot.length = min(self.slot.length, num_tokens)
 
+    def keep(self, num_tokens: int) -> None:
+        """Let the cache hold the first `num_tokens` tokens, all of which have been through the model: what was drafted
+        beyond them is forgotten, what went ahead of its turn counts from now on."""
+        self.slot.length = num_tokens
+
     def end_turn(self, turn: PastTurn, lead: Lead) -> None:
         """A turn was answered and its tokens are in the prefix, which now ends with `lead`."""
         self.lead = lead
