@@ -46,6 +46,7 @@ VERBS = (
     Verb("view", "oncue.commands.view", "View", "show the rollouts of a run of reinforcement learning"),
     Verb("study", "oncue.commands.study", "Study", "compare ways of training over seeds, down to a page"),
     Verb("bench engine", "oncue.commands.bench", "BenchEngine", "measure how fast and how exact the engine is here"),
+    Verb("bench grpo", "oncue.commands.bench", "BenchGrpo", "measure what a step of reinforcement learning costs here"),
     Verb("bench soak", "oncue.commands.bench", "BenchSoak", "open, feed and kill many sessions at random for a while"),
     Verb("doctor", "oncue.commands.doctor", "Doctor", "check that everything works here, and how to mend it"),
 )

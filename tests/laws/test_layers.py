@@ -19,8 +19,9 @@ LEVELS: dict[str, float] = {
     **dict.fromkeys(("env", "policy", "dialogue"), 2),
     **dict.fromkeys(("rollout", "world"), 3),  # the world writes its gold as dialogues
     "score": 3.5,  # names every judge, the world's too; training stores its rollouts by it
-    **dict.fromkeys(("train", "eval", "serve", "watch", "bench"), 4),
+    **dict.fromkeys(("train", "eval", "serve", "watch"), 4),
     "view": 4.5,  # shows what training stored, in the manner of watch
+    "bench": 4.5,  # measures the engine, and training
     **dict.fromkeys(("recipes", "doctor"), 5),
     "study": 5.5,  # runs recipes side by side
     **dict.fromkeys(("cli", "commands"), 6),

@@ -25,7 +25,7 @@ _NUM_WARM_ROUNDS = 2
 
 async def measure_large(loaded: LoadedModel, chip: Chip, settings: BenchSettings, seed: int) -> dict[str, Any]:
     """The figures of `loaded` on `chip`, ready for JSON. A model that does not stay silent is measured as it is."""
-    _reset_peak(loaded.device)
+    reset_peak(loaded.device)
     patched = loaded.renderer.frame_processor(next(video(seed, LARGE_PX)).frames.pixels[0])
     num_patches = len(patched.patches)
     work = work_of(loaded.model, num_patches, loaded.dtype.itemsize)
@@ -42,7 +42,7 @@ async def measure_large(loaded: LoadedModel, chip: Chip, settings: BenchSettings
         "one_stream": await _one_stream(loaded, chip, work, settings, seed),
         "one_stream_static": await _one_stream(loaded, chip, work, settings, seed, static=True),
         "many_streams": await _many_streams(loaded, chip, work, settings, seed),
-        "peak_memory_bytes": _peak_bytes(loaded.device),
+        "peak_memory_bytes": peak_bytes(loaded.device),
     }
 
 
@@ -136,10 +136,10 @@ def _sampling(settings: BenchSettings) -> Sampling:
     return Sampling(max_new_tokens=settings.max_new_tokens)
 
 
-def _reset_peak(device: torch.device) -> None:
+def reset_peak(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
 
 
-def _peak_bytes(device: torch.device) -> int:
+def peak_bytes(device: torch.device) -> int:
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else resident_bytes()

@@ -1,4 +1,4 @@
-"""`oncue bench engine` and `oncue bench soak`: what the engine costs, how exact it is, and how much it stands."""
+"""`oncue bench`: what the engine and a step of reinforcement learning cost, how exact they are, how much they stand."""
 
 from __future__ import annotations
 
@@ -87,6 +87,110 @@ class BenchEngine:
         with Progress("measuring", NUM_STEPS) as progress:
             figures = measure(subjects, QUICK if self.quick else FULL, self.seed, progress.step)
         return {**figures, "quick": self.quick, "took_s": time.perf_counter() - started_s}
+
+
+@dataclass(frozen=True)
+class BenchGrpo:
+    """Measure steps of reinforcement learning (rollouts and update) on random weights, frames and rewards: time, tokens
+    and peak memory. On a GPU the model has the shapes of Qwen2.5-VL-3B and the settings those of the recipe mmduet2-3b,
+    elsewhere it has a million parameters in float32.
+
+    Example: oncue bench grpo --json
+    """
+
+    prompts: int = 8
+    """Examples per step."""
+
+    group_size: int = 4
+    """Rollouts of each."""
+
+    turns: int = 20
+    """Turns of a rollout."""
+
+    frames_per_turn: int = 2
+    """Frames of 128 vision tokens in each."""
+
+    micro_batch_size: int = 4
+    """Rollouts in one forward and backward pass; those of a group share what they begin with."""
+
+    lookahead: int = 0
+    """Silent turns that may share the forward of the one before them."""
+
+    max_new_tokens: int = 32
+    """The longest reply; random weights say many as long."""
+
+    reply_bias: float = -7.0
+    """Added to the log-odds of replying: random weights hardly stay silent without. `silent_share` says how often they
+    were."""
+
+    gradient_checkpointing: bool = True
+    """Compute activations again in the backward pass; the other way takes memory in place of time."""
+
+    steps: int = 3
+    """Steps that are timed, after one that is not."""
+
+    device: str | None = None
+    """cpu, cuda, cuda:1, ... By default a GPU where there is one."""
+
+    seed: int = 0
+    """Seed of weights, frames, rewards and samples."""
+
+    json: bool = False
+    """One JSON object on stdout; everything else goes to stderr."""
+
+    def run(self) -> int:
+        """Measure and show. Returns the exit code."""
+        least = {"prompts": 1, "turns": 1, "frames_per_turn": 1, "micro_batch_size": 1, "max_new_tokens": 1, "steps": 1}
+        for name, smallest in {**least, "group_size": 2, "lookahead": 0, "seed": 0}.items():
+            if getattr(self, name) < smallest:
+                flag = "--" + name.replace("_", "-")
+                raise ConfigError(f"{flag} must be at least {smallest}, got {getattr(self, name)}")
+        figures = self._measure()
+        if self.json:
+            print(json.dumps(figures, allow_nan=False))
+        else:
+            print("\n".join(f"{name:<24} {value}" for name, value in figures.items()))
+        return 0
+
+    def _measure(self) -> dict[str, Any]:
+        from dataclasses import replace
+
+        import torch
+
+        from oncue.bench.grpo_step import GrpoStepSettings, measure_grpo_step
+        from oncue.bench.models import SHAPE_1M, SHAPE_3B, random_model
+        from oncue.bench.roofline import chip_of
+        from oncue.policy.model import pick_device
+        from oncue.recipes import grpo_recipe
+        from oncue.render.qwen_vl import MMDUET2_MAX_PIXELS
+
+        place = pick_device(self.device)
+        on_gpu = place.type == "cuda"
+        recipe = grpo_recipe("mmduet2-3b")
+        config = replace(
+            recipe,
+            prompts_per_step=self.prompts,
+            group_size=self.group_size,
+            frames_per_turn=self.frames_per_turn,
+            micro_batch_size=self.micro_batch_size,
+            lookahead=self.lookahead,
+            sampling=replace(recipe.sampling, max_new_tokens=self.max_new_tokens),
+            gradient_checkpointing=self.gradient_checkpointing,
+            autocast_dtype=recipe.autocast_dtype if on_gpu else None,
+            num_steps=1 + self.steps,
+            seed=self.seed,
+        )
+        loaded = random_model(
+            SHAPE_3B if on_gpu else SHAPE_1M,
+            "mixed",
+            place,
+            getattr(torch, config.param_dtype),
+            seed=self.seed,
+            max_pixels=MMDUET2_MAX_PIXELS,
+        )
+        settings = GrpoStepSettings(self.turns, self.steps, self.reply_bias)
+        with Progress("measuring", 1 + self.steps) as progress:
+            return measure_grpo_step(loaded, config, settings, chip_of(place) if on_gpu else None, progress.step)
 
 
 @dataclass(frozen=True)
