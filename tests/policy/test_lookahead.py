@@ -37,6 +37,26 @@ def mini() -> LoadedModel:
 
 
 @pytest.fixture
+def num_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Of every forward, how many logits its first row read: those of a silent answer are 3 per turn."""
+    counts: list[int] = []
+    forward = PackedModel.forward
+
+    def counting(self: PackedModel, rows: Sequence[RowInput]) -> torch.Tensor:
+        counts.append(len(rows[0].read))
+        return forward(self, rows)
+
+    monkeypatch.setattr(PackedModel, "forward", counting)
+    return counts
+
+
+def still(num_turns: int) -> list[EnvTurn]:
+    """The same picture again and again, and no question: nobody says anything."""
+    first = replace(clip_turns(3)[0], text="")
+    return [EnvTurn(first.frames, k + 1.0) for k in range(num_turns)]
+
+
+@pytest.fixture
 def boldly(monkeypatch: pytest.MonkeyPatch) -> None:
     """All turns may go ahead, also right after a reply: more that is dropped, more that could go wrong."""
     after = Foresight.after
@@ -114,10 +134,7 @@ def test_a_shared_forward_counts_in_equal_parts(mini: LoadedModel, monkeypatch: 
         take(self, logits_RV, 4000.0 if len(self.following) == 3 else forward_s)
 
     monkeypatch.setattr(Answer, "take", slow)
-    turns = [replace(turn, text="") for turn in clip_turns(3)[:7]]
-    answers = foretold(
-        Engine(mini, GREEDY, lookahead=3, lockstep=True), [replace(t, frames=turns[0].frames) for t in turns]
-    )[0]
+    answers = foretold(Engine(mini, GREEDY, lookahead=3, lockstep=True), still(7))[0]
     assert [round(answer.latency_ms / 1e6) for answer in answers] == [0, 0, 0, 1 - 4, 1, 1, 1]
 
 
@@ -160,36 +177,21 @@ def test_a_position_that_is_off_by_one_would_be_noticed(mini: LoadedModel, monke
         assert_same(foretold(Engine(mini, GREEDY, lookahead=3, lockstep=True), turns)[0], plain)
 
 
-def test_who_has_just_spoken_is_asked_about_one_turn(mini: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    lengths: list[int] = []
-    forward = PackedModel.forward
-
-    def counting(self: PackedModel, rows: Sequence[RowInput]) -> torch.Tensor:
-        lengths.append(len(rows[0].read))
-        return forward(self, rows)
-
-    monkeypatch.setattr(PackedModel, "forward", counting)
+def test_who_has_just_spoken_is_asked_about_one_turn(mini: LoadedModel, num_read: list[int]) -> None:
     talks = Sampling(max_new_tokens=6, reply_bias=50.0)
     answers = foretold(Engine(mini, talks, lookahead=3, lockstep=True), clip_turns(0)[:8])[0]
     assert not any(isinstance(a.action, Silence) for a in answers)
-    assert max(lengths) == 3
+    assert max(num_read) == 3
 
 
-def test_turns_that_are_large_do_not_go_ahead(mini: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    turns = [replace(turn, text="") for turn in clip_turns(3)[:7]]
-    quiet = [replace(turn, frames=turns[0].frames) for turn in turns]
-    lengths: list[int] = []
-    forward = PackedModel.forward
-
-    def counting(self: PackedModel, rows: Sequence[RowInput]) -> torch.Tensor:
-        lengths.append(len(rows[0].read))
-        return forward(self, rows)
-
-    monkeypatch.setattr(PackedModel, "forward", counting)
+def test_turns_that_are_large_do_not_go_ahead(
+    mini: LoadedModel, monkeypatch: pytest.MonkeyPatch, num_read: list[int]
+) -> None:
+    quiet = still(7)
     room = 2 * (len(mini.renderer.user_turn(quiet[1], Lead.CLOSED)) + 1)
     monkeypatch.setattr("oncue.policy.ahead._MOST_NEW_TOKENS", room)
     foretold(Engine(mini, GREEDY, lookahead=6, lockstep=True), quiet)
-    assert max(lengths) == 3 * 3
+    assert max(num_read) == 3 * 3
 
 
 @pytest.mark.usefixtures("boldly")
@@ -207,22 +209,10 @@ def test_the_token_format_goes_ahead_too(tmp_path: Path) -> None:
     assert {True, False} == {isinstance(a.action, Silence) for a in plain}
 
 
-def test_the_longer_the_silence_the_more_turns_share_a_forward(
-    mini: LoadedModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    turns = [replace(turn, text="") for turn in clip_turns(3)[:9]]
-    quiet = [replace(turn, frames=turns[0].frames) for turn in turns]
-    lengths: list[int] = []
-    forward = PackedModel.forward
-
-    def counting(self: PackedModel, rows: Sequence[RowInput]) -> torch.Tensor:
-        lengths.append(len(rows[0].read))
-        return forward(self, rows)
-
-    monkeypatch.setattr(PackedModel, "forward", counting)
-    answers = foretold(Engine(mini, GREEDY, lookahead=3, lockstep=True), quiet)[0]
+def test_the_longer_the_silence_the_more_turns_share_a_forward(mini: LoadedModel, num_read: list[int]) -> None:
+    answers = foretold(Engine(mini, GREEDY, lookahead=3, lockstep=True), still(9))[0]
     assert all(isinstance(a.action, Silence) for a in answers)
-    assert lengths == [1 * 3, 2 * 3, 4 * 3, 2 * 3]  # of each turn the choices of a silent answer
+    assert num_read == [1 * 3, 2 * 3, 4 * 3, 2 * 3]
 
 
 @pytest.mark.usefixtures("boldly")
