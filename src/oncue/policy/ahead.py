@@ -10,7 +10,6 @@ Axis letters: L tokens, R logits read, V vocabulary.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -98,14 +97,17 @@ class Foresight:
         draft = decision.silence_draft
         self._num_fed = sum(len(decision.next_input(draft[: i + 1]) or ()) for i in range(len(draft)))
 
+    def reach(self, num_silent: int) -> int:
+        """How many turns may go ahead where the last `num_silent` were silent."""
+        return min(self.most, num_silent)
+
     def after(
-        self, prompt: Prompt, num_context: int, num_silent: int, coming: Iterable[Coming], window: Window | None
+        self, prompt: Prompt, num_context: int, coming: Iterable[Coming], window: Window | None
     ) -> list[AheadTurn]:
-        """The turns that can follow `prompt`, with which the prefix holds `num_context` tokens and of whose past turns
-        the last `num_silent` were silent."""
+        """Those of `coming` that can follow `prompt`, with which the prefix holds `num_context` tokens."""
         turns: list[AheadTurn] = []
         num_new = 0
-        for turn in itertools.islice(coming, min(self.most, num_silent)):
+        for turn in coming:
             if turn.frames is None or not (self._patient or turn.frames.done()):
                 break
             if turn.frames.exception() is not None:  # told when the turn is shown

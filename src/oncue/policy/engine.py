@@ -282,12 +282,15 @@ class Engine:
         return self._start(observed)
 
     def _coming(self, observed: EnvTurn | None, state: SessionState) -> list[Coming]:
-        """The turns that may go ahead with the one to show. Frames are prepared up to the end of the forward after."""
+        """The turns that may go ahead with the one to show. Frames are prepared up to the end of the forward after it,
+        and no further: others wait for theirs."""
         if observed is None:
             return []
-        for turn in itertools.islice(state.coming, 2 * self.lookahead + 1):
+        now = self._foresight.reach(state.num_silent)
+        then = self._foresight.reach(state.num_silent + 1 + now)
+        for turn in itertools.islice(state.coming, now + 1 + then if self.lookahead else 0):
             turn.frames = turn.frames or self._start(turn.observed)
-        return list(itertools.islice(state.coming, self.lookahead))
+        return list(itertools.islice(state.coming, now))
 
     def _start(self, observed: EnvTurn | None) -> Future[tuple[ShownFrame, ...]]:
         pixels = list(observed.frames.pixels) if observed else []
@@ -351,9 +354,7 @@ class Engine:
             )
         answer.limit(min(self.sampling.max_new_tokens, room))
         num_context = len(state.context_ids) + len(ids)
-        answer.following = self._foresight.after(
-            answer.prompt, num_context, state.num_silent, waiting.coming, state.window
-        )
+        answer.following = self._foresight.after(answer.prompt, num_context, waiting.coming, state.window)
         return answer
 
     def _advance(self, answers: Sequence[Answer]) -> list[Outcome]:

@@ -53,7 +53,7 @@ def frame_layout(model: Any, grids: Sequence[Grid], device: torch.device) -> Fra
     return _laid_out(tuple(grids), tower.spatial_merge_size, window_px, tower.patch_embed.patch_size, device)
 
 
-@lru_cache(maxsize=16)  # those of a training batch are long, and hardly ever come again
+@lru_cache(maxsize=48)  # of 1, 2, 3, ... frames; those of a training batch are long, and hardly ever come again
 def _laid_out(
     grids: tuple[Grid, ...], merge_size: int, window_px: int | None, patch_px: int, device: torch.device
 ) -> FrameLayout:
