@@ -92,19 +92,6 @@ def test_a_signal_ends_watching_and_keeps_what_was_seen(number: signal.Signals) 
     assert recorder.num_turns == 5
 
 
-def test_a_signal_whose_interrupt_was_lost_ends_watching_after_the_turn() -> None:
-    """Python drops what a signal raises while a destructor or the callback of a weak reference runs."""
-    recorder, stopper = Recorder([Question("Q")], Clock(1.0)), Stopper()
-    source = ShadesSource(20)
-
-    def lose(_: object) -> None:
-        stopper.stopped = True
-
-    policy = ScriptedPolicy({5.0: "five"})
-    stop = watch_source(source, policy, recorder, events=WatchEvents(replied=lose), stopper=stopper)
-    assert (stop, recorder.num_turns, source.closed) == (StopReason.CANCELLED, 5, True)
-
-
 def test_an_error_of_the_source_comes_out_and_closes_it() -> None:
     class Broken(ShadesSource):
         def read(self) -> FrameBatch | None:

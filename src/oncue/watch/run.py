@@ -106,8 +106,6 @@ def watch_source(
             elif recorder.malformed and recorder.malformed[-1][0] == exchange.observed.clock_s:
                 events.malformed(*recorder.malformed[-1])
             events.turned(recorder)
-        if stopper.stopped:  # and what the signal raised was lost, in a destructor or a callback that reports to nobody
-            raise KeyboardInterrupt
 
     recorder.start()
     try:
