@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -67,17 +68,26 @@ def test_kept_frames_are_bounded_and_spread_over_the_video() -> None:
     assert [still is not None for still in kept.evidence] == [True] * 3 + [False] * 97
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_watching_and_keeps_what_was_seen(number: signal.Signals) -> None:
+@pytest.fixture
+def heard(request: pytest.FixtureRequest) -> Iterator[signal.Signals]:
+    """A signal that nobody ignores: under nohup SIGHUP is, and then it is to stay so."""
+    number: signal.Signals = request.param
+    found = signal.signal(number, signal.SIG_DFL)
+    yield number
+    signal.signal(number, found)
+
+
+@pytest.mark.parametrize("heard", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], indirect=True)
+def test_a_signal_ends_watching_and_keeps_what_was_seen(heard: signal.Signals) -> None:
     recorder = Recorder([Question("Q")], Clock(1.0))
     source, stopper = ShadesSource(10**6), Stopper()
     seen: list[str] = []
 
     def say_then_signal(reply) -> None:
-        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), heard)
         seen.append(reply.text)  # the line being written is finished first
 
-    before = signal.getsignal(number)
+    before = signal.getsignal(heard)
     with stopper.listening():
         stop = watch_source(
             source,
@@ -86,7 +96,7 @@ def test_a_signal_ends_watching_and_keeps_what_was_seen(number: signal.Signals) 
             events=WatchEvents(replied=say_then_signal),
             stopper=stopper,
         )
-    assert signal.getsignal(number) is before
+    assert signal.getsignal(heard) is before
     assert (stop, stopper.stopped, source.closed) == (StopReason.CANCELLED, True, True)
     assert seen == ["five"]
     assert recorder.num_turns == 5
