@@ -60,3 +60,16 @@ def test_recomputed_activations_are_a_fourth_pass() -> None:
 def test_bad_values_are_one_line_and_exit_2(words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["bench", "grpo", *words]) == 2
     assert told in capsys.readouterr().err
+
+
+def test_a_step_that_does_not_fit_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("no room for 2 GiB\nand much more")
+
+    monkeypatch.setattr("oncue.bench.grpo_step.measure_grpo_step", full)
+    assert cli.main(["bench", "grpo", "--device", "cpu"]) == 1
+    told = capsys.readouterr().err
+    assert "no room for 2 GiB); lower --micro-batch-size" in told
+    assert "and much more" not in told

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from oncue.commands.progress import Progress
-from oncue.errors import ConfigError
+from oncue.errors import ConfigError, RunStoppedError
 from oncue.files import prepare_folder, write_json
 
 
@@ -189,8 +189,14 @@ class BenchGrpo:
             max_pixels=MMDUET2_MAX_PIXELS,
         )
         settings = GrpoStepSettings(self.turns, self.steps, self.reply_bias)
-        with Progress("measuring", 1 + self.steps) as progress:
-            return measure_grpo_step(loaded, config, settings, chip_of(place) if on_gpu else None, progress.step)
+        try:
+            with Progress("measuring", 1 + self.steps) as progress:
+                return measure_grpo_step(loaded, config, settings, chip_of(place) if on_gpu else None, progress.step)
+        except torch.OutOfMemoryError as error:
+            raise RunStoppedError(
+                f"the step does not fit into the memory of {place} ({str(error).splitlines()[0]}); "
+                "lower --micro-batch-size, --prompts or --turns"
+            ) from error
 
 
 @dataclass(frozen=True)
