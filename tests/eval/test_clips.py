@@ -156,6 +156,12 @@ def test_for_people_tables_and_where_it_fails(folder, scripted, capsys, tmp_path
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert scores["n_items"] == 3
     assert scores["sampling"] == {"temperature": 0.0, "reply_bias": 0.0, "max_new_tokens": 32}
+    assert scores["context_tokens"] is None
+
+
+def test_a_context_that_the_model_cannot_have_is_told(folder, capsys):
+    assert cli.main(words(folder, "--context-tokens", "100000")) == 2
+    assert "100000 tokens is too long for mini" in capsys.readouterr().err
 
 
 def test_json_is_one_object_alone_on_stdout(folder, scripted, capsys, tmp_path):

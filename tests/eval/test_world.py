@@ -309,7 +309,16 @@ def test_for_people_a_table_and_files(cache, tmp_path, capsys):
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert scores["headline"]["silence_pauc"] == 25
     assert scores["sampling"] == {"temperature": 0.0, "reply_bias": 0.5, "max_new_tokens": 32}
+    assert scores["context_tokens"] is None
     assert len((tmp_path / "clips.jsonl").read_text().splitlines()) == 4
+
+
+def test_the_context_may_be_bounded(cache, tmp_path, capsys):
+    few = [*WORDS, "--cache", str(cache), "--limit", "1"]
+    assert cli.main([*few, "--context-tokens", "100000"]) == 2
+    assert "100000 tokens is too long for mini" in capsys.readouterr().err
+    assert cli.main([*few, "--context-tokens", "300", "--out", str(tmp_path)]) == 0
+    assert json.loads((tmp_path / "scores.json").read_text())["context_tokens"] == 300
 
 
 @pytest.mark.usefixtures("oracle")

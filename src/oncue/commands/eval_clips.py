@@ -72,6 +72,9 @@ class EvalClips:
     max_new_tokens: int = 32
     """Longest reply; a longer one is cut."""
 
+    context_tokens: int | None = None
+    """Longest context the model is given, as for `oncue watch`. By default everything is kept."""
+
     max_pixels: int | None = None
     """Largest area of a frame, in pixels, before it is scaled down. By default what the model's folder says, but no
     more than the 128 vision tokens MMDuet2 was trained with."""
@@ -114,18 +117,19 @@ class EvalClips:
         from oncue.commands.server import connect_to
 
         questions = [question for item in items for question in item.task.questions]
-        return connect_to(self, ("device", "dtype", "reply_bias"), questions)
+        return connect_to(self, ("device", "dtype", "reply_bias", "context_tokens"), questions)
 
     def _sessions(self, closing: ExitStack) -> Callable[[Item], PolicySession]:
         """Opens sessions on a model that runs here; `closing` closes its engine."""
         with loading():
             from oncue.env.streaming import FILE_LOOKAHEAD
-            from oncue.policy.engine import Engine, Sampling
+            from oncue.policy.engine import Engine, Sampling, Window
             from oncue.policy.model import load_model
 
             sampling = Sampling(**self._sampling())
+            window = None if self.context_tokens is None else Window(self.context_tokens)
             loaded = load_model(name_or_bundled(self.model), self.device, self.dtype, max_pixels=self.max_pixels)
-        engine = closing.enter_context(Engine(loaded, sampling, lookahead=FILE_LOOKAHEAD))
+        engine = closing.enter_context(Engine(loaded, sampling, window=window, lookahead=FILE_LOOKAHEAD))
         return lambda _: engine.open()
 
     def _sampling(self) -> dict[str, Any]:
@@ -136,7 +140,10 @@ class EvalClips:
         from rich.console import Console
 
         if self.out is not None:
-            write_json(self.out / "scores.json", {**scores.as_json(), "sampling": self._sampling()})
+            write_json(
+                self.out / "scores.json",
+                {**scores.as_json(), "sampling": self._sampling(), "context_tokens": self.context_tokens},
+            )
         console = Console(file=sys.stderr if self.json else sys.stdout, highlight=False)
         for table in (scores.table(), scores.item_table()):
             console.print(table.rich() if console.is_terminal else table.plain(), markup=False, soft_wrap=True)

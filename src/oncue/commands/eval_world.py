@@ -77,6 +77,9 @@ class EvalWorld:
     max_new_tokens: int = 32
     """Longest reply; a longer one is cut. No reply of a world needs more."""
 
+    context_tokens: int | None = None
+    """Longest context the model is given, as for `oncue watch`. By default everything is kept."""
+
     max_pixels: int | None = None
     """Largest area of a frame, in pixels, before it is scaled down. By default what the model's folder says, but no
     more than the 128 vision tokens MMDuet2 was trained with."""
@@ -118,18 +121,19 @@ class EvalWorld:
             return None
         from oncue.commands.server import connect_to
 
-        return connect_to(self, ("device", "dtype", "temperature", "reply_bias"))
+        return connect_to(self, ("device", "dtype", "temperature", "reply_bias", "context_tokens"))
 
     def _sessions(self, closing: ExitStack) -> Callable[[Clip], PolicySession]:
         """Opens sessions on a model that runs here; `closing` closes its engine."""
         with loading():
             from oncue.env.streaming import FILE_LOOKAHEAD
-            from oncue.policy.engine import Engine, Sampling
+            from oncue.policy.engine import Engine, Sampling, Window
             from oncue.policy.model import load_model
 
             sampling = Sampling(seed=self.seed, **self._sampling())
+            window = None if self.context_tokens is None else Window(self.context_tokens)
             loaded = load_model(name_or_bundled(self.model), self.device, self.dtype, max_pixels=self.max_pixels)
-        engine = closing.enter_context(Engine(loaded, sampling, lookahead=FILE_LOOKAHEAD))
+        engine = closing.enter_context(Engine(loaded, sampling, window=window, lookahead=FILE_LOOKAHEAD))
         return lambda clip: engine.open(seed=(self.seed << 32) + clip.index)  # whoever else is being watched
 
     def _sampling(self) -> dict[str, Any]:
@@ -145,7 +149,10 @@ class EvalWorld:
         table = scores.table()
         if self.out is not None:
             lines = [json.dumps(line, ensure_ascii=False) + "\n" for line in clip_lines(scores.results[scores.model])]
-            write_json(self.out / "scores.json", {**scores.numbers(), "sampling": self._sampling()})
+            write_json(
+                self.out / "scores.json",
+                {**scores.numbers(), "sampling": self._sampling(), "context_tokens": self.context_tokens},
+            )
             write_text(self.out / "table.txt", table.plain() + "\n")
             write_text(self.out / "clips.jsonl", "".join(lines))
         console = Console(file=sys.stderr if self.json else sys.stdout)
