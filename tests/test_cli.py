@@ -271,8 +271,10 @@ def test_a_reader_that_leaves_early_is_no_error(clip) -> None:
 
 
 def test_a_password_in_an_address_is_not_shown() -> None:
-    assert source_name("rtsp://me:secret@cam.local/live?a=b@c") == "rtsp://cam.local/live?a=b@c"
+    assert source_name("rtsp://me:secret@cam.local/live?a=b@c") == "rtsp://cam.local/live?..."
+    assert source_name("https://host.example/clip.mp4?key=secret\nmore") == "https://host.example/clip.mp4?..."
     assert source_name("some/file@home.mp4") == "some/file@home.mp4"
+    assert source_name("what?.mp4") == "what?.mp4"
     with pytest.raises(VideoError) as told:
         open_video("rtsp://me:secret@127.0.0.1:1/live")
     assert "rtsp://127.0.0.1:1/live" in str(told.value)

@@ -27,5 +27,5 @@ def make_judge(spec: str, max_score: int, options: JudgeOptions | None = None) -
         raise ConfigError(f"{spec} answers for stored rollouts only (oncue score rewards); {EXPECTED}")
     found = _SERVER.fullmatch(spec)
     if found is None:
-        raise ConfigError(f"unknown judge {spec!r}; {EXPECTED}")
+        raise ConfigError(f"unknown judge {spec!r}; {EXPECTED} (oncue score rewards also takes replay:FILE)")
     return ServerJudge(found["url"], found["model"], max_score, options)

@@ -26,8 +26,10 @@ def is_url(spec: str | Path) -> bool:
 
 
 def source_name(source: str | Path) -> str:
-    """The source as it may be shown: as text, without the password that a camera's address may hold."""
-    return re.sub(r"(?<=://)[^/@\s]+@", "", printable(str(source)))
+    """The source as it may be shown: as text, without what a camera's address may hold that nobody else should know, a
+    password or the keys behind its question mark."""
+    shown = re.sub(r"(?<=://)[^/@\s]+@", "", printable(str(source)))
+    return re.sub(r"\?.*", "?...", shown, flags=re.DOTALL) if is_url(source) else shown
 
 
 def open_video(spec: str | Path) -> tuple[InputContainer, VideoStream]:
