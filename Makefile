@@ -33,8 +33,10 @@ demo: $(INSTALLED)
 	$(BIN)/oncue world make demo/shapes --world shapes --split test --count 3
 	$(BIN)/oncue watch "$$(ls demo/shapes/videos/*.mp4 | tail -n 1)" --gold demo/shapes/annotations.json --out demo/seen
 
+# A process per core, up to four of them, with one thread each: most tests are small, and many wait for something.
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
 test: $(INSTALLED)
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 # The oldest transformers that pyproject.toml admits (the newest it admits is the one in constraints.txt).
 OLDEST := $(shell sed -n 's/.*"transformers>=\([0-9.]*\),.*/\1/p' pyproject.toml)
@@ -43,7 +45,7 @@ test-oldest:
 	.venv-oldest/bin/pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
 	grep -vE '^(transformers|huggingface-hub|tokenizers)==' constraints.txt > .venv-oldest/constraints.txt
 	.venv-oldest/bin/pip install --quiet -c .venv-oldest/constraints.txt transformers==$(OLDEST) -e '.[dev]'
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} .venv-oldest/bin/python -m pytest
+	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest $(SIDE_BY_SIDE)
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check src tests docs
