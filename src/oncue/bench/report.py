@@ -131,7 +131,7 @@ def _speed(loaded: LoadedModel, settings: BenchSettings, seed: int, on_step: Cal
     silent = asyncio.run(silent_turns(loaded, settings, seed))
     on_step()
     counts = CUDA_SESSION_COUNTS if loaded.device.type == "cuda" else SESSION_COUNTS
-    rates = {n: asyncio.run(decisions_per_s(loaded, n, settings, seed)) for n in counts}
+    rates = asyncio.run(decisions_per_s(loaded, counts, settings, seed))
     on_step()
     return {
         "reprefill_ms": {str(turn): took_ms for turn, took_ms in carried.reprefill_ms.items()},
