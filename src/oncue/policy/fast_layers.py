@@ -6,6 +6,7 @@ from typing import Any
 
 from oncue.policy.linear import multiply_in_onednn
 from oncue.policy.patch_projection import project_patches_by_matrix
+from oncue.policy.rms_norm import normalise_at_once
 from oncue.policy.vision_attention import batch_vision_windows
 
 
@@ -14,3 +15,4 @@ def use_fast_layers(model: Any) -> None:
     batch_vision_windows(model)
     project_patches_by_matrix(model)
     multiply_in_onednn(model)
+    normalise_at_once(model)
