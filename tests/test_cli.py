@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -205,14 +204,12 @@ def test_what_was_seen_before_an_error_is_kept(clip, tmp_path, monkeypatch, caps
     assert (lines[0]["time_s"], lines[-1]["stop"], lines[-1]["num_turns"]) == (2.0, "failed", 3)
 
 
-def test_help_is_quick_and_light() -> None:
-    started = time.perf_counter()
+def test_help_is_light() -> None:
     code = (
         "import sys; from oncue.cli import main; main(['--help']); "
         "print(sorted({'torch', 'transformers', 'av', 'numpy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert time.perf_counter() - started < 2.0  # 0.1 s on a quiet machine
     assert "watch a video" in done.stdout
     assert done.stdout.splitlines()[-1] == "[]"
 
@@ -270,15 +267,26 @@ def test_a_reader_that_leaves_early_is_no_error(clip) -> None:
     assert "Exception ignored" not in told
 
 
-def test_a_password_in_an_address_is_not_shown() -> None:
+def test_passwords_and_keys_in_an_address_are_not_shown(tmp_path, capsys) -> None:
     assert source_name("rtsp://me:secret@cam.local/live?a=b@c") == "rtsp://cam.local/live?..."
     assert source_name("https://host.example/clip.mp4?key=secret\nmore") == "https://host.example/clip.mp4?..."
+    assert source_name("rtsp://me:s@cret@cam.local/live#t=secret") == "rtsp://cam.local/live#..."
     assert source_name("some/file@home.mp4") == "some/file@home.mp4"
     assert source_name("what?.mp4") == "what?.mp4"
     with pytest.raises(VideoError) as told:
         open_video("rtsp://me:secret@127.0.0.1:1/live")
     assert "rtsp://127.0.0.1:1/live" in str(told.value)
     assert "secret" not in str(told.value)
+    row = {"video": "another.mp4", "question_id": "1", "duration": 6.0, "answer": []}
+    asked = {"role": "user", "content": "Lighter?", "time": 0}
+    notes = tmp_path / "notes.json"
+    notes.write_text(json.dumps([{**row, "conversation": [asked]}]))
+    addresses = {"rtsp://me:secret@127.0.0.1:1": "127.0.0.1:1", "https://h/b.mp4?key=secret#t=secret": "b.mp4"}
+    for address, name in addresses.items():
+        assert cli.main(["watch", address, "--gold", str(notes)]) == 2
+        said = capsys.readouterr().err
+        assert f"says nothing about {name};" in said
+        assert "secret" not in said
 
 
 @pytest.mark.usefixtures("scripted")

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from oncue.errors import BackendError, ConfigError
+from oncue.errors import BackendError, ConfigError, shown_address
 
 if TYPE_CHECKING:
     from openai import APIError, AsyncOpenAI, AsyncStream
@@ -221,10 +221,9 @@ def base_url(url: str) -> str:
     """`url` as the client library takes it: with /v1 where it has no path. Raises ConfigError for no HTTP address."""
     found = re.fullmatch(r"(?P<host>https?://[^/\s?#]+)(?P<path>/[^\s?#]*)?", url.strip(), re.IGNORECASE)
     if found is None or "@" in found["host"]:
-        shown = re.sub(r"//[^/\s]*@", "//***@", url)
         raise ConfigError(
-            f"{shown!r} is no address of a server; expected http://HOST:PORT or https://HOST/PATH "
-            "(a key goes into OPENAI_API_KEY, not into the address)"
+            f"{shown_address(url)!r} is no address of a server; expected http://HOST:PORT or https://HOST/PATH with "
+            "nothing before @ or behind ? or # (a key goes into OPENAI_API_KEY, not into the address)"
         )
     path = (found["path"] or "").rstrip("/")
     return found["host"] + (path or "/v1")

@@ -7,6 +7,8 @@ disk. Any other exception is a defect of ours and keeps its traceback.
 
 from __future__ import annotations
 
+import re
+
 
 class InputError(ValueError):
     """What the user gave cannot be used."""
@@ -54,3 +56,9 @@ class StoppedElsewhereError(RunStoppedError):
 
 class CorruptStretchWarning(UserWarning):
     """A stretch of a video could not be decoded and was skipped."""
+
+
+def shown_address(address: str) -> str:
+    """`address` as it may be shown: without user and password, and without what stands behind ? or #."""
+    open_part = re.sub(r"(?<=://)[^/?#\s]*@", "", address)
+    return re.sub(r"[?#].*", lambda found: found[0][0] + "...", open_part, flags=re.DOTALL)

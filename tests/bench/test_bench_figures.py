@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from bench_support import TINY_SETTINGS, TINY_SHAPE, tiny
 
 import oncue.bench.report as report_module
 import oncue.bench.settings as settings_module
+import oncue.bench.speed as speed_module
 from oncue import cli
 from oncue.bench.large import measure_large
 from oncue.bench.memory import resident_bytes, rss_growth_pct
@@ -147,3 +149,23 @@ FIGURES = {
         ("silent_share", "silent_turn_tokens", "num_logit_turns", "num_compared_tokens", "stream_model"), 1
     ),
 }
+
+
+def test_rates_count_every_turn_that_was_timed_and_no_other(monkeypatch) -> None:
+    """A clock on which each stretch of turns lasts as many seconds as it has turns, whoever is in it."""
+    now_s, held = [0.0], []
+
+    async def hold_all(sessions, videos):
+        assert len(sessions) == len(videos)
+        held.append((len(sessions), len(videos[0])))
+        now_s[0] += len(videos[0])
+
+    monkeypatch.setattr(speed_module, "hold_all", hold_all)
+    monkeypatch.setattr(speed_module.time, "perf_counter", lambda: now_s[0])
+    settings = replace(TINY_SETTINGS, num_warm_turns=2, num_rounds=3, num_batch_sessions=4)
+    rates = asyncio.run(speed_module.decisions_per_s(tiny("silent"), (1, 2, 8), settings, 0))
+    assert rates == {1: 1, 2: 2, 8: 8}
+    warm, timed = held[::2], held[1::2]
+    assert [count for count, _ in timed] == [1, 2, 1, 8, 1, 2, 1]  # the small ones before and behind the large
+    assert {num_turns for _, num_turns in warm} == {2}
+    assert {num_turns for _, num_turns in timed} == {3}

@@ -334,7 +334,7 @@ def test_blocked_sources_do_not_block_the_loop_and_can_be_cancelled():
 
     num_turns, stops, took_s = asyncio.run(scenario())
     assert (num_turns, stops) == (3, {StopReason.CANCELLED})
-    assert took_s < 1
+    assert took_s < 5
 
 
 def test_close_does_not_wait_for_ever_on_a_blocked_source(monkeypatch):

@@ -162,6 +162,8 @@ def test_for_people_tables_and_where_it_fails(folder, scripted, capsys, tmp_path
 def test_a_context_that_the_model_cannot_have_is_told(folder, capsys):
     assert cli.main(words(folder, "--context-tokens", "100000")) == 2
     assert "100000 tokens is too long for mini" in capsys.readouterr().err
+    assert cli.main(words(folder, "--context-tokens", "0")) == 2
+    assert "--context-tokens must be at least 1, got 0" in capsys.readouterr().err
 
 
 def test_json_is_one_object_alone_on_stdout(folder, scripted, capsys, tmp_path):

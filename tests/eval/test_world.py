@@ -317,6 +317,9 @@ def test_the_context_may_be_bounded(cache, tmp_path, capsys):
     few = [*WORDS, "--cache", str(cache), "--limit", "1"]
     assert cli.main([*few, "--context-tokens", "100000"]) == 2
     assert "100000 tokens is too long for mini" in capsys.readouterr().err
+    assert cli.main([*few, "--context-tokens", "-5", "--out", str(tmp_path / "none")]) == 2
+    assert "--context-tokens must be at least 1, got -5" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
     assert cli.main([*few, "--context-tokens", "300", "--out", str(tmp_path)]) == 0
     assert json.loads((tmp_path / "scores.json").read_text())["context_tokens"] == 300
 

@@ -228,7 +228,7 @@ def test_pacing_gives_no_frame_before_its_time() -> None:
     assert all(t >= 0.05 * (k + 1) - 0.005 for k, t in enumerate(times_s))
     started = time.monotonic()
     assert sum(len(b) for b in frames_of(Ticks(4))) == 4
-    assert time.monotonic() - started < 0.15, "without pacing they come at once"
+    assert time.monotonic() - started < times_s[-1], "without pacing they come at once"
 
 
 def test_pacing_says_how_late_the_most_delayed_frame_was() -> None:

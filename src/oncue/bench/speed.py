@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from statistics import median
@@ -17,11 +16,8 @@ from oncue.bench.turns import Held, give, hold, hold_all, random_frame, video
 from oncue.env.streaming import FILE_LOOKAHEAD
 from oncue.policy.engine import Engine, Sampling
 from oncue.policy.model import LoadedModel
-from oncue.policy.session import EngineSession
-from oncue.types import EnvTurn
 
 HD_PX = (720, 1280)
-_STRETCH = 2  # turns of a batch before the next one has its turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,45 +115,27 @@ async def silent_turns(loaded: LoadedModel, settings: BenchSettings, seed: int) 
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """Sessions that are answered together, and what each is shown."""
-
-    sessions: tuple[EngineSession, ...]
-    videos: tuple[tuple[EnvTurn, ...], ...]
-
-    async def hold(self, first: int, end: int) -> float:
-        """Show all sessions these of their turns. Returns how long it took, in seconds."""
-        started_s = time.perf_counter()
-        await hold_all(self.sessions, [shown[first:end] for shown in self.videos])
-        return time.perf_counter() - started_s
-
-
 async def decisions_per_s(
     loaded: LoadedModel, counts: Sequence[int], settings: BenchSettings, seed: int
 ) -> dict[int, float]:
     """Turns answered per second by each of these numbers of sessions at once, each watching a video of its own.
 
-    The numbers take turns, a few turns of dialogue each time, and of small ones there are several batches: a slow
-    moment of the machine hits all alike.
+    Small numbers are timed several times, spread over the time that all take together, so that a slow moment of the
+    machine hits all alike.
     """
-    num_warm, end = settings.num_warm_turns, settings.num_warm_turns + settings.num_rounds
-    videos = [tuple(islice(video(seed + i), end)) for i in range(max(counts))]
+    num_times = {count: -(-settings.num_batch_sessions // count) for count in counts}
+    spread = sorted(((k + 0.5) / num_times[count], count) for count in counts for k in range(num_times[count]))
+    num_turns = settings.num_warm_turns + settings.num_rounds
+    videos = [list(islice(video(seed + i), num_turns)) for i in range(max(counts))]
     elapsed_s = dict.fromkeys(counts, 0.0)
-    num_answered = dict.fromkeys(counts, 0)
-    with ExitStack() as closing:
-        batches: list[tuple[int, _Batch]] = []
-        for count in counts:
-            for _ in range(-(-settings.num_batch_sessions // count)):
-                engine = closing.enter_context(Engine(loaded, Sampling(max_new_tokens=settings.max_new_tokens)))
-                batch = _Batch(tuple(engine.open() for _ in range(count)), tuple(videos[:count]))
-                await batch.hold(0, num_warm)
-                batches.append((count, batch))
-        for first in range(num_warm, end, _STRETCH):
-            for count, batch in batches:
-                elapsed_s[count] += await batch.hold(first, first + _STRETCH)
-                num_answered[count] += count * (min(first + _STRETCH, end) - first)
-    return {count: num_answered[count] / elapsed_s[count] for count in counts}
+    for _, count in spread:
+        with Engine(loaded, Sampling(max_new_tokens=settings.max_new_tokens)) as engine:  # knows no frame from before
+            sessions = [engine.open() for _ in range(count)]
+            await hold_all(sessions, [shown[: settings.num_warm_turns] for shown in videos[:count]])
+            started_s = time.perf_counter()
+            await hold_all(sessions, [shown[settings.num_warm_turns :] for shown in videos[:count]])
+            elapsed_s[count] += time.perf_counter() - started_s
+    return {count: num_times[count] * count * settings.num_rounds / elapsed_s[count] for count in counts}
 
 
 def preprocess_ms(loaded: LoadedModel, size_px: tuple[int, int], settings: BenchSettings, seed: int) -> float:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from oncue.errors import DataError
 from oncue.eval.gold import load_gold
 from oncue.types import Task
+from oncue.video.opening import is_url, source_name
 
 
 def annotated_task(annotations: Path, source: str) -> Task:
     """One task of all rows about the video `source`: their questions, each once, and due replies in order of time.
 
+    Of an address the last part of its path is the name of the video.
+
     Raises DataError where no row is about it, and what `load_gold` raises.
     """
-    name = Path(source).name
+    name = Path(re.split(r"[?#]", source_name(source))[0] if is_url(source) else source).name
     samples = load_gold(annotations)
     tasks = [s.task for s in samples if Path(s.video).name == name or s.task.task_id == Path(name).stem]
     if not tasks:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from oncue.commands.progress import Progress
+from oncue.commands.smallest import check_smallest
 from oncue.errors import ConfigError, RunStoppedError
 from oncue.files import prepare_folder, write_json
 
@@ -141,10 +142,7 @@ class BenchGrpo:
     def run(self) -> int:
         """Measure and show. Returns the exit code."""
         least = {"prompts": 1, "turns": 1, "frames_per_turn": 1, "micro_batch_size": 1, "max_new_tokens": 1, "steps": 1}
-        for name, smallest in {**least, "group_size": 2, "lookahead": 0, "seed": 0}.items():
-            if getattr(self, name) < smallest:
-                flag = "--" + name.replace("_", "-")
-                raise ConfigError(f"{flag} must be at least {smallest}, got {getattr(self, name)}")
+        check_smallest(self, **least, group_size=2, lookahead=0, seed=0)
         figures = self._measure()
         if self.json:
             print(json.dumps(figures, allow_nan=False))

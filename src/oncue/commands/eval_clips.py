@@ -14,6 +14,7 @@ import tyro
 
 from oncue.aio import completed
 from oncue.commands.progress import Progress
+from oncue.commands.smallest import check_smallest
 from oncue.errors import ConfigError
 from oncue.files import prepare_folder, write_json
 from oncue.hub import name_or_bundled
@@ -90,6 +91,7 @@ class EvalClips:
         from oncue.eval.clips import ClipScores, check_items, find_items, read_asks, time_item, tune_on_world
         from oncue.eval.gold import load_gold
 
+        check_smallest(self, context_tokens=1)
         if self.ask is not None and not self.ask.strip():
             raise ConfigError("--ask is empty; give it a question, or leave it out to ask those of the gold file")
         asks = read_asks(self.asks) if self.asks is not None else {}

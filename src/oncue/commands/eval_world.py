@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from oncue.aio import completed
 from oncue.commands.progress import Progress
+from oncue.commands.smallest import check_smallest
 from oncue.files import prepare_folder, user_cache, write_json, write_text
 from oncue.hub import name_or_bundled
 from oncue.startup import loading
@@ -94,6 +95,7 @@ class EvalWorld:
         """Make the clips, watch them, score what was said. Returns the exit code."""
         from oncue.eval.world import ClipSet, check_model_name, prepare, score_world, watch_world
 
+        check_smallest(self, context_tokens=1)
         clips = ClipSet(self.world, self.split, self.limit, self.seed, self.control, self.frame_interval_s)
         if self.out is not None:
             prepare_folder(self.out)

@@ -14,6 +14,7 @@ import tyro
 
 from oncue.clock import Clock
 from oncue.commands.annotated import annotated_task
+from oncue.commands.smallest import check_smallest
 from oncue.errors import ConfigError, InputError
 from oncue.files import prepare_folder
 from oncue.hub import name_or_bundled
@@ -44,7 +45,8 @@ class Watch:
     """
 
     source: tyro.conf.Positional[str]
-    """The video: a file, or an address such as rtsp://... or https://..."""
+    """The video: a file, or an address such as rtsp://... or https://... Of an address a password, and what stands
+    behind ? or #, are shown nowhere."""
 
     ask: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """What you want to be told; may be given several times. "12.5: TEXT" or "1:30: TEXT" asks at that video time,
@@ -242,12 +244,7 @@ class Watch:
 
     def _clock(self) -> Clock:
         """The grid of video time. Checks the numbers that would otherwise be found wrong only after loading."""
-        smallest_of = {"frames_per_turn": 1, "max_new_tokens": 1, "temperature": 0, "seed": 0, "context_tokens": 1}
-        for name, smallest in smallest_of.items():
-            given = getattr(self, name)
-            if given is not None and not given >= smallest:
-                flag = "--" + name.replace("_", "-")
-                raise ConfigError(f"{flag} must be at least {smallest}, got {given}")
+        check_smallest(self, frames_per_turn=1, max_new_tokens=1, temperature=0, seed=0, context_tokens=1)
         if self.skip_unchanged is not None:
             check_threshold(self.skip_unchanged)
         if self.verify_silence and self.server is None:

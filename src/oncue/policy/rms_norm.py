@@ -1,8 +1,8 @@
 """RMS normalisation as one operation of torch, where the stock layer has eight in half formats, and six in float32.
 
 A forward of Qwen2.5-VL-3B with a frame in it normalises 138 times, and on a GPU each of these operations is a launch.
-In float32 values and gradients are the same bit for bit; in half formats the product with the weight is rounded once
-and not twice.
+On a CPU values and gradients in float32 are the same bit for bit; in half formats the product with the weight is
+rounded once and not twice. Where types are mixed, as in a vision tower trained with autocast, the stock layer computes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import rms_norm
 
 _STOCK = ("Qwen2VLRMSNorm", "Qwen2_5_VLRMSNorm", "Qwen3VLTextRMSNorm")
+_ours: dict[type, Any] = {}  # by stock class
 
 
 class _OneOperation:
@@ -32,10 +33,9 @@ class _OneOperation:
 
 def normalise_at_once(model: torch.nn.Module) -> None:
     """Makes every RMS norm of a Qwen-VL model compute in one operation. Parameters stay where they are."""
-    ours: dict[type, Any] = {}
     for layer in model.modules():
         stock = type(layer)
         if stock.__name__ in _STOCK:
-            if stock not in ours:
-                ours[stock] = type(f"OneOperation{stock.__name__}", (_OneOperation, stock), {})
-            layer.__class__ = ours[stock]
+            if stock not in _ours:
+                _ours[stock] = type(f"OneOperation{stock.__name__}", (_OneOperation, stock), {})
+            layer.__class__ = _ours[stock]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from oncue.errors import ConfigError
+from oncue.errors import ConfigError, shown_address
 from oncue.reward.judge import Judge, LexicalJudge
 from oncue.reward.server_judge import JudgeOptions, ServerJudge
 from oncue.world.judge import world_judge
@@ -27,5 +27,7 @@ def make_judge(spec: str, max_score: int, options: JudgeOptions | None = None) -
         raise ConfigError(f"{spec} answers for stored rollouts only (oncue score rewards); {EXPECTED}")
     found = _SERVER.fullmatch(spec)
     if found is None:
-        raise ConfigError(f"unknown judge {spec!r}; {EXPECTED} (oncue score rewards also takes replay:FILE)")
+        raise ConfigError(
+            f"unknown judge {shown_address(spec)!r}; {EXPECTED} (oncue score rewards also takes replay:FILE)"
+        )
     return ServerJudge(found["url"], found["model"], max_score, options)

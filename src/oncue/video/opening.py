@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oncue.errors import VideoError
+from oncue.errors import VideoError, shown_address
 from oncue.files import printable
 
 if TYPE_CHECKING:
@@ -26,10 +25,10 @@ def is_url(spec: str | Path) -> bool:
 
 
 def source_name(source: str | Path) -> str:
-    """The source as it may be shown: as text, without what a camera's address may hold that nobody else should know, a
-    password or the keys behind its question mark."""
-    shown = re.sub(r"(?<=://)[^/@\s]+@", "", printable(str(source)))
-    return re.sub(r"\?.*", "?...", shown, flags=re.DOTALL) if is_url(source) else shown
+    """The source as it may be shown: as text, and of an address neither a password nor what stands behind ? or #, where
+    keys are."""
+    shown = printable(str(source))
+    return shown_address(shown) if is_url(source) else shown
 
 
 def open_video(spec: str | Path) -> tuple[InputContainer, VideoStream]:
