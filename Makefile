@@ -33,8 +33,8 @@ demo: $(INSTALLED)
 	$(BIN)/oncue world make demo/shapes --world shapes --split test --count 3
 	$(BIN)/oncue watch "$$(ls demo/shapes/videos/*.mp4 | tail -n 1)" --gold demo/shapes/annotations.json --out demo/seen
 
-# A process per core, up to four of them: most tests are small, and many wait for something. Each has one thread of torch,
-# since threads of several processes that wait for each other on the same cores are slow beyond measure.
+# A process per core, up to four of them: most tests are small, and many wait for something. Each has one thread of torch:
+# threads of several processes that wait for each other on the same cores are far slower.
 SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
+from oncue.commands.smallest import check_smallest
 from oncue.commands.training import require_values
 from oncue.errors import ConfigError
 from oncue.files import prepare_folder, user_cache, write_json, write_text
@@ -85,8 +86,7 @@ class Study:
     def _check_flags(self) -> None:
         """Raises ConfigError for flags that contradict each other, or that would do nothing."""
         require_values("--only", self.only)
-        if self.at_once < 1:
-            raise ConfigError(f"--at-once must be at least 1, got {self.at_once}")
+        check_smallest(self, at_once=1)
         unused = {"--only": ("out", "at_once"), "--page-only": ("only", "at_once", "cache")}
         for flag, names in unused.items():
             for name in names:
