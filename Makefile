@@ -4,7 +4,8 @@
 #   make test-oldest  all tests with the oldest transformers that is supported (an environment of its own)
 #   make results score the bundled models on held-out clips and write the table of README.md (two or three minutes)
 #   make bench   measure the engine on this machine; writes docs/results/engine.json (some minutes)
-#   make mini    train the bundled models anew (two cores: an hour and more) and put them into the package
+#   make mini    train the bundled models anew (two cores: one hour to two) and put them into the package
+#   make mini-hour  the same method with fewer steps (two slow cores: less than an hour); leaves a model in runs/hour/mini
 # On Linux the plain torch wheel brings CUDA with it (some GB). Without a GPU, take the small one:
 #   make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
 
@@ -15,7 +16,7 @@ INSTALLED := .venv/.installed
 TORCH := $(shell grep '^torch==' constraints.txt)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-oldest check bench mini results install clean
+.PHONY: demo test test-oldest check bench mini mini-hour results install clean
 .DEFAULT_GOAL := demo
 
 install: $(INSTALLED)
@@ -71,6 +72,17 @@ mini: $(INSTALLED)
 	  --examples.empty-share 0.25 --reward.prefix-characters 23 --save-every-steps 25 --keep-checkpoints 5 --out runs/mini --resume auto
 	rm -rf $(MODELS)/mini
 	$(BIN)/oncue train average runs/mini/checkpoints/step_* --out $(MODELS)/mini
+
+# What an hour of two slow cores is enough for: one supervised run with fewer steps of each stage, then reinforcement learning with
+# fewer and larger steps. It touches nothing in the package: oncue watch VIDEO --model runs/hour/mini.
+mini-hour: $(INSTALLED)
+	$(BIN)/oncue train sft --recipe mini --stages.0.num-steps 450 --stages.1.num-steps 650 --stages.2.num-steps 350 \
+	  --stages.3.num-steps 900 --stages.4.num-steps 600 --out runs/hour/sft --resume auto
+	$(BIN)/oncue train grpo --recipe mini --model "$$(ls -d runs/hour/sft/checkpoints/step_* | tail -n 1)" --num-steps 100 \
+	  --learning-rate 2e-4 --final-learning-rate-share 0.1 --examples.empty-share 0.25 --reward.prefix-characters 23 \
+	  --save-every-steps 25 --keep-checkpoints 3 --out runs/hour/rl --resume auto
+	rm -rf runs/hour/mini
+	$(BIN)/oncue train average runs/hour/rl/checkpoints/step_* --out runs/hour/mini
 
 results: $(INSTALLED)
 	for world in shapes footage; do \

@@ -20,7 +20,8 @@ def world_rows() -> list[str]:
 
 
 def world_row(world: str, model: str) -> str:
-    head = headline(world if model == "mini" else f"{world}-sft")
+    scores = scores_of(world if model == "mini" else f"{world}-sft")
+    head = scores["headline"]
     controls = ("", "", "")
     if model == "mini":
         shuffled = headline(f"{world}-shuffled")
@@ -37,7 +38,7 @@ def world_row(world: str, model: str) -> str:
         f"{head['silence_pauc']:.1f}",
         f"{head['talk_pauc']:.1f}",
         f"{head['oracle_pauc']:.1f}",
-        f"{head['duplicates']:.1f}",
+        duplicates_of(scores),
         f"{head['first_reply_delay_s']:.2f}",
         f"{head['false_replies_per_min']:.2f}",
         *controls,
@@ -45,8 +46,19 @@ def world_row(world: str, model: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def duplicates_of(scores: dict[str, Any]) -> str:
+    """The share of duplicates with how many they are of how many replies: of a few it says little."""
+    counts = scores["policies"][scores["model"]]
+    share, num, decided = scores["headline"]["duplicates"], counts["n_duplicates"], counts["n_duplicates_decided"]
+    return f"{share:.1f} ({num} of {decided})"
+
+
 def headline(name: str) -> dict[str, Any]:
-    return json.loads((HERE / name / "scores.json").read_text("utf-8"))["headline"]
+    return scores_of(name)["headline"]
+
+
+def scores_of(name: str) -> dict[str, Any]:
+    return json.loads((HERE / name / "scores.json").read_text("utf-8"))
 
 
 def clip_rows() -> list[str]:

@@ -75,6 +75,14 @@ def test_tables_name_n_judge_and_omega():
     assert "53.12" in stream.getvalue()
 
 
+def test_a_share_of_duplicates_stands_beside_what_it_is_a_share_of():
+    said = {"one of two": result((3, "g"), (5, "g"), (7, "x")), "none of none": result((3, "g"), (25, "g"))}
+    table = proactive_table(said)
+    share = table.header.index("dup %")
+    assert table.header[share + 1] == "of replies"
+    assert [row[share : share + 2] for row in table.rows] == [("50.00", "1 of 2"), ("-", "-")]
+
+
 def test_results_of_different_samples_do_not_share_a_table():
     with pytest.raises(ValueError, match="share samples"):
         proactive_table({"a": result(), "b": result(turns=1)})

@@ -185,7 +185,8 @@ def test_a_window_keeps_a_stream_within_the_positions_of_the_model(tmp_path: Pat
         assert (engine.num_open, engine.num_slots_taken) == (0, 0)
     with pytest.raises(ConfigError, match=f"at most {largest} "):
         Engine(loaded, SHORT, window=Window(largest + 1))
-    with Engine(loaded, SHORT) as unbounded, pytest.raises(ContextFullError, match="--context-tokens, or a Window"):
+    told = "--context-tokens of watch and eval, or a Window"
+    with Engine(loaded, SHORT) as unbounded, pytest.raises(ContextFullError, match=told):
         say(unbounded, texts)  # control
 
 

@@ -97,6 +97,7 @@ def timing_json(counts: Sequence[TimingCount]) -> dict[str, Number]:
 
 _PROACTIVE_COLUMNS = {
     "duplicates": "dup %",
+    "counted": "of replies",
     "hit_turns": "hit %",
     "first_reply_delay_s": "delay s",
     "false_replies_per_min": "false/min",
@@ -125,7 +126,7 @@ def proactive_table(results: Mapping[str, ProactiveResult], title: str = "Proact
     return TextTable(
         f"{title} (N = {num_samples} samples, {num_turns} gold turns; judge {judge}, marks 0 to {max_score})",
         ("policy", *columns.values()),
-        tuple(_row(name, proactive_json(result), columns) for name, result in results.items()),
+        tuple(_row(name, _counted(proactive_json(result)), columns) for name, result in results.items()),
     )
 
 
@@ -138,6 +139,12 @@ def timing_table(results: Mapping[str, Sequence[TimingCount]], title: str = "Tim
         ("policy", *_TIMING_COLUMNS.values()),
         tuple(_row(name, row, _TIMING_COLUMNS) for name, row in numbers.items()),
     )
+
+
+def _counted(numbers: dict[str, Number]) -> dict[str, Number]:
+    """With the replies that `duplicates` is a share of: of a few, it says little."""
+    decided = numbers["n_duplicates_decided"]
+    return numbers | {"counted": f"{numbers['n_duplicates']} of {decided}" if decided else None}
 
 
 def _row(name: str, numbers: Mapping[str, Number], columns: Mapping[str, str]) -> tuple[str, ...]:

@@ -106,7 +106,7 @@ def cut(
         raise ContextFullError(
             f"the turn at {coming.clock_s:g} s needs {num_needed} tokens with what must be kept (the system message "
             f"and the newest question), and the window allows {window.max_tokens}; allow more tokens "
-            "(--context-tokens, or a larger Window), or show fewer or smaller frames"
+            "(--context-tokens of watch and eval, or a larger Window), or show fewer or smaller frames"
         )
     state.turns, state.lead, state.context_ids = turns, lead, ids
     _forget_beyond(state, min(num_cached, state.num_cached), num_same, renderer)
