@@ -124,6 +124,19 @@ def test_a_model_that_thinks_until_its_limit_is_told_not_to(
         assert ask(judge_on(server, replace(options, max_tokens=4000)), mark("a")) == [1]
 
 
+def test_answers_of_a_model_told_not_to_think_are_found_by_a_judge_that_starts_anew(tmp_path: Path) -> None:
+    options = replace(OPTIONS, cache=tmp_path / "answers.sqlite3")
+    with OpenAIServer(says("never")) as server:
+        server.script = lambda _: thinker(server.bodies[-1])
+        assert ask(judge_on(server, options), *(mark(reply) for reply in "abcdef")) == [3] * 6
+        num_sent = len(server.bodies)
+        again = judge_on(server, options)
+        assert ask(again, *(mark(reply) for reply in "abcdef")) == [3] * 6
+        assert (len(server.bodies), again.usage.num_kept) == (num_sent, 6)
+        assert ask(again, mark("g")) == [3]  # control: what is new is asked
+        assert len(server.bodies) > num_sent
+
+
 def test_many_questions_at_once_are_told_so_once_each() -> None:
     with OpenAIServer(says("never")) as server:
         server.script = lambda _: thinker(server.bodies[-1])

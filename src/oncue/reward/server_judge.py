@@ -167,10 +167,8 @@ class ServerJudge:
     async def _ask(self, question: JudgeQuestion[T]) -> T | Unscored:
         """The kept answer, or the server's. Who asks the same while it is on the way waits for it."""
         self._count(num_asked=1)
-        key = self._key(question)
-        async with self._locks.setdefault(key, asyncio.Lock()):
-            kept = self._answers.get(key)
-            value = Unscored("never asked") if kept is None else question.read(kept)
+        async with self._locks.setdefault(self._key(question, told={}), asyncio.Lock()):
+            value = self._kept(question)
             if not isinstance(value, Unscored):
                 self._count(num_kept=1)
                 return value
@@ -183,10 +181,22 @@ class ServerJudge:
         self._budget.check()
         return value
 
-    def _key(self, question: JudgeQuestion[T]) -> str:
-        """Under which an answer is kept that is given as the model is asked now."""
-        fields = {**self._told, **self.options.request_fields}
-        return answer_key(PROMPT_VERSION, self.model, fields, question.rules, question.texts)
+    def _kept(self, question: JudgeQuestion[T]) -> T | Unscored:
+        """The kept answer to the question as it is, or to the one that was told not to think: a judge that starts anew
+        has yet to find out that it must be told."""
+        for told in ({}, _UNTHINKING):
+            kept = self._answers.get(self._key(question, told))
+            if kept is not None and not isinstance(value := question.read(kept), Unscored):
+                return value
+        return Unscored("never asked")
+
+    def _key(self, question: JudgeQuestion[T], told: Mapping[str, Any]) -> str:
+        """Under which an answer is kept. Where the model was told not to think, the limit that it thought until belongs
+        to it: under a higher one it may think, and is asked again."""
+        fields = {**told, "max_tokens": self.options.max_tokens} if told else {}
+        return answer_key(
+            PROMPT_VERSION, self.model, {**fields, **self.options.request_fields}, question.rules, question.texts
+        )
 
     async def _answer_of_server(self, question: JudgeQuestion[T]) -> T | Unscored:
         """What the model says, asked a second time where it did not keep to the form, or thought until its limit."""
@@ -194,10 +204,10 @@ class ServerJudge:
         value: T | Unscored = Unscored("not asked")
         try:
             for reminded in (False, True):
-                done = await self._complete(question.messages(reminded=reminded))
+                done, told = await self._complete(question.messages(reminded=reminded))
                 value = _read(question, done)
                 if not isinstance(value, Unscored):
-                    self._answers.put(self._key(question), self.model, PROMPT_VERSION, question.texts, done.text)
+                    self._answers.put(self._key(question, told), self.model, PROMPT_VERSION, question.texts, done.text)
                     self._may_be_told = False  # it can answer as it is asked: a single long thought is no reason
                     break
                 if _is_thinking(done) and self._may_be_told:
@@ -214,8 +224,9 @@ class ServerJudge:
         self._count(waited_s=waited_s, longest_s=waited_s)
         return value
 
-    async def _complete(self, messages: Sequence[Message]) -> Completion:
-        """An answer, by the first form of request that the server takes; it is then the only one."""
+    async def _complete(self, messages: Sequence[Message]) -> tuple[Completion, Mapping[str, Any]]:
+        """An answer, by the first form of request that the server takes (it is then the only one), and what the model
+        was told about thinking."""
         refused: list[RefusedError] = []
         tellings = (self._told, {}) if self._told else ({},)
         for told, form in itertools.product(tellings, self._forms):
@@ -230,7 +241,7 @@ class ServerJudge:
                 self._told = {}
             counted = done.tokens or (0, 0)
             self._count(num_answers=1, num_uncounted=done.tokens is None, tokens_in=counted[0], tokens_out=counted[1])
-            return done
+            return done, told
         raise refused[0]
 
     def _slots_of_loop(self) -> asyncio.Semaphore:
