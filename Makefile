@@ -31,6 +31,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 # Of three clips the last, since the model is right about all of it; how often it is not, the table in README.md says.
 demo: $(INSTALLED)
+	rm -rf demo/shapes
 	$(BIN)/oncue world make demo/shapes --world shapes --split test --count 3
 	$(BIN)/oncue watch "$$(ls demo/shapes/videos/*.mp4 | tail -n 1)" --gold demo/shapes/annotations.json --out demo/seen
 

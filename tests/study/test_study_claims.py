@@ -98,3 +98,6 @@ def test_duplicates_are_counted_over_the_seeds_that_two_arms_share() -> None:
     made["rl"] |= {"duplicates": [0.0, 0.0], "num_duplicates": [0.0, 0.0]}
     none_before = {target.target: target for target in targets_of(made, {})}["duplicates of no_repetition over rl"]
     assert (none_before.measured, none_before.met) == ("0 -> 50.00: 0 of 10 -> 6 of 12", True)
+    made["rl"] |= {"num_following": [9.0, 9.0]}  # too few to know that there are none
+    of_few = {target.target: target for target in targets_of(made, {})}["duplicates of no_repetition over rl"]
+    assert (of_few.measured, of_few.met) == ("0 -> 50.00: 0 of 9 -> 6 of 12", None)

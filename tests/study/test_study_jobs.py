@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
-from oncue.errors import ConfigError, RunStoppedError
+from oncue.errors import ConfigError, DataError, RunStoppedError
 from oncue.policy.sampling import Sampling
 from oncue.study.arms import Arm, Job, Study, View
 from oncue.study.jobs import is_done, run_all, run_folder, run_job, view_path
@@ -130,6 +130,33 @@ def test_scores_of_another_view_are_made_again(ran: Path, tiny_model_folder: Pat
     run_job(tmp_path / "runs", more, str(tiny_model_folder), ran / "cache", lambda _: None)
     scores = json.loads(view_path(tmp_path / "runs", RL, VIEW).read_text())
     assert scores["policies"]["model"]["n_samples"] == VIEW.num_clips + 1
+
+
+def test_scores_of_clips_that_were_drawn_otherwise_are_made_again(
+    ran: Path, tiny_model_folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(ran, tmp_path / "runs")
+    path = view_path(tmp_path / "runs", RL, VIEW)
+    scores = json.loads(path.read_text())
+    path.write_text(json.dumps({**scores, "drawn_by": "an older world"}))
+    assert not is_done(tmp_path / "runs", RL, str(tiny_model_folder))
+    run_job(tmp_path / "runs", RL, str(tiny_model_folder), ran / "cache", lambda _: None)
+    assert json.loads(path.read_text()) == scores
+
+
+@pytest.mark.parametrize("text", ["null", "[1]", "{", '{"view": {}}'])
+def test_a_broken_file_of_scores_is_named(ran: Path, tiny_model_folder: Path, tmp_path: Path, text: str) -> None:
+    shutil.copytree(ran, tmp_path / "runs")
+    view_path(tmp_path / "runs", RL, VIEW).write_text(text)
+    with pytest.raises(DataError, match=r"view_.*\.json .*remove it"):
+        is_done(tmp_path / "runs", RL, str(tiny_model_folder))
+
+
+def test_a_broken_note_of_the_start_is_named(ran: Path, tiny_model_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(ran, tmp_path / "runs")
+    (run_folder(tmp_path / "runs", "rl/0") / "start.json").write_text("")
+    with pytest.raises(DataError, match=r"start\.json cannot be read"):
+        is_done(tmp_path / "runs", RL, str(tiny_model_folder))
 
 
 def test_a_start_that_was_stopped_half_way_is_no_start(ran: Path, tiny_model_folder: Path, tmp_path: Path) -> None:

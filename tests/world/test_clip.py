@@ -26,6 +26,18 @@ def clips(world: str, num_clips: int = 60, split: str = "test", **how: object) -
     return [make_clip(world, split, index, **how) for index in range(num_clips)]
 
 
+def test_a_clip_that_stands_still_shows_its_middle_also_where_the_ground_changes():
+    """Clips in which nothing is just coming or going: that would be there in half, and is there or not."""
+    num_cut = 0
+    for clip in clips("footage", 90):
+        middle_s = clip.scene.duration_s / 2
+        if any(0 < track.presence_at(middle_s) < 1 for track in clip.scene.tracks):
+            continue
+        num_cut += bool(clip.scene.cuts)
+        assert (clip.standing_still().painter().frame_at(middle_s) == clip.painter().frame_at(middle_s)).all()
+    assert num_cut > 5
+
+
 @pytest.mark.parametrize("world", WORLDS)
 def test_the_same_seed_gives_the_same_clip(world):
     one, two = make_clip(world, "test", 3, seed=5), make_clip(world, "test", 3, seed=5)

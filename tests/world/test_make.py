@@ -60,6 +60,13 @@ def test_videos_are_kept_and_worlds_not_mixed(made):
         make_world(folder, count=0)
 
 
+def test_clips_of_a_world_that_was_changed_since_are_not_mixed_with_new_ones(tmp_path, monkeypatch):
+    make_world(tmp_path, count=1)
+    monkeypatch.setattr("oncue.world.make.drawn_by", lambda: "changed")
+    with pytest.raises(ConfigError, match=r"drawn by another version .*remove this one"):
+        make_world(tmp_path, count=1)
+
+
 def test_fewer_clips_lose_no_gold_and_more_add_to_it(tmp_path):
     def known() -> tuple[int, ...]:
         rows = [len((tmp_path / name).read_text().splitlines()) for name in ("scenes.jsonl", "dialogues.jsonl")]

@@ -9,14 +9,11 @@ stands a truthful watcher beside the model, too, who tells what differs from the
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from oncue import __version__
 from oncue.clock import Clock
@@ -34,7 +31,7 @@ from oncue.video.source import FileSource
 from oncue.video.writer import write_video
 from oncue.world.clip import Clip
 from oncue.world.judge import world_judge
-from oncue.world.make import make_world, video_path
+from oncue.world.make import drawn_by, make_world, video_path
 
 CONTROLS = ("none", "frozen", "shuffled")
 FRAME_INTERVAL_S = 1.0
@@ -84,12 +81,9 @@ class ClipFile:
 
 
 def cache_folder(root: Path, clips: ClipSet) -> Path:
-    """The folder of these clips below `root`. Its name holds a digest of the code that draws them: a world that was
-    changed never meets the videos of an older one."""
-    code = hashlib.sha256(np.__version__.encode())
-    for path in sorted((Path(__file__).parent.parent / "world").glob("*.py")):
-        code.update(path.read_bytes())
-    return root / f"{__version__}-{code.hexdigest()[:8]}-{clips.world}-{clips.split}-{clips.seed}"
+    """The folder of these clips below `root`. Its name holds a digest of what draws them: a changed world never meets
+    the videos of an older one."""
+    return root / f"{__version__}-{drawn_by()}-{clips.world}-{clips.split}-{clips.seed}"
 
 
 def prepare(root: Path, clips: ClipSet, on_clip: Callable[[], None] = lambda: None) -> list[ClipFile]:

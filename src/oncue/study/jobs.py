@@ -34,6 +34,7 @@ from oncue.train.grpo_settings import GrpoConfig
 from oncue.train.run_dir import RunDirectory, alone_in
 from oncue.train.settings import SftConfig
 from oncue.train.sft import train_sft
+from oncue.world.make import drawn_by
 
 Report = Callable[[str], None]
 MODEL = "model"  # the name of what was trained, in the files of its scores
@@ -64,8 +65,11 @@ def is_done(folder: Path, job: Job, start: str) -> bool:
 
 
 def _is_scored(folder: Path, job: Job, view: View) -> bool:
-    """Whether there are scores of a view as it is now; those of another one count for nothing."""
-    return view_path(folder, job, view).exists() and scores_of(folder, job, view).get("view") == asdict(view)
+    """Whether there are scores of a view, and of clips, as they are now; those of others count for nothing."""
+    if not view_path(folder, job, view).exists():
+        return False
+    scores = scores_of(folder, job, view)
+    return (scores.get("view"), scores.get("drawn_by")) == (asdict(view), drawn_by())
 
 
 def _check_start(folder: Path, job: Job, start: str) -> None:
@@ -78,7 +82,7 @@ def _check_start(folder: Path, job: Job, start: str) -> None:
     begun, now = out / "start.json", {"sha256": digest.hexdigest()}
     if not begun.exists():
         write_json(begun, now)
-    elif json.loads(begun.read_text("utf-8")) != now:
+    elif _read(begun) != now:
         raise ConfigError(f"{out} was begun from other weights than {model} has now; remove it, and it is run again")
 
 
@@ -133,7 +137,7 @@ def _run_job(folder: Path, job: Job, config: SftConfig | GrpoConfig, cache: Path
     for view in job.arm.views:
         if not _is_scored(folder, job, view):
             scores = measure(trained, view, cache, config.device)
-            write_json(view_path(folder, job, view), {"view": asdict(view), **scores})
+            write_json(view_path(folder, job, view), {"view": asdict(view), "drawn_by": drawn_by(), **scores})
             report(f"{job.name}: {view.name} scored")
 
 
@@ -155,11 +159,21 @@ def clips_of(view: View, cache: Path) -> tuple[ClipSet, list[ClipFile]]:
 
 def scores_of(folder: Path, job: Job, view: View) -> dict[str, Any]:
     """What `measure` wrote. Raises DataError for a broken file."""
-    path = view_path(folder, job, view)
+    scores = _read(view_path(folder, job, view))
+    if not all(isinstance(scores.get(name), dict) for name in ("view", "headline", "policies")):
+        raise DataError(f"{view_path(folder, job, view)} holds no scores; remove it, and it is made again")
+    return scores
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A JSON object that this module wrote. Raises DataError for anything else."""
     try:
-        return dict(json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError) as error:
+        value = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} cannot be read ({error}); remove it, and it is made again") from error
+    if not isinstance(value, dict):
+        raise DataError(f"{path} holds {value!r:.40}, not an object; remove it, and it is made again")
+    return value
 
 
 def run_all(

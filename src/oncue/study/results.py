@@ -34,7 +34,7 @@ def results_of(study: Study, folder: Path, start: str, done: set[str]) -> dict[s
     An entry holds lists over seeds, those of its first view at the top, those of the others under the view's name:
     `pauc`, `duplicates` and `hit_turns` in percent, `num_replies` per clip, `first_reply_delay_s`, and
     `false_replies_per_quiet_min`. `duplicates` is of the `num_following` replies that follow another in their span, and
-    0 where there are none.
+    None where there are none.
     """
     arms = {arm.name: _arm(arm, folder, done) for arm in study.arms}
     missing = [job.name for job in study.jobs() if job.name not in done]
@@ -105,7 +105,7 @@ def _measures(folder: Path, jobs: Sequence[Job], view: View) -> dict[str, list[f
     rows = [scores_of(folder, job, view)["policies"][MODEL] for job in jobs]
     return {
         "pauc": [row["pauc_omega_0.5"] for row in rows],
-        "duplicates": [row["duplicates"] or 0.0 for row in rows],  # none of none are none
+        "duplicates": [row["duplicates"] for row in rows],
         "num_duplicates": [row["n_duplicates"] for row in rows],
         "num_following": [row["n_duplicates_decided"] for row in rows],
         "num_replies": [rounded(row["n_replies"] / row["n_samples"], 3) for row in rows],

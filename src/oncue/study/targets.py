@@ -10,6 +10,8 @@ from typing import Any
 from oncue.study.claims import Arms, by_seed
 from oncue.study.intervals import mean_of
 
+_FEW = 10  # replies that follow another: the paper, too, gives no share of fewer
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -66,15 +68,17 @@ def targets_of(arms: Arms, references: Mapping[str, Mapping[str, Any]]) -> list[
 
 def _counted(target: Target, arms: Arms, names: Sequence[str], view: str = "") -> Target:
     """A target of duplicates, with how many they are of how many replies that follow another: in all of the seeds that
-    the arms of these names share."""
+    the arms of these names share. Of fewer than `_FEW` in an arm nothing is known."""
     if target.met is None:
         return target
     numbers = [
         [by_seed(arms, name, measure, view) for measure in ("num_duplicates", "num_following")] for name in names
     ]
     seeds = set.intersection(*(set(of_seeds) for of_arm in numbers for of_seeds in of_arm))
-    counts = [" of ".join(f"{sum(of_seeds[seed] for seed in seeds):.0f}" for of_seeds in of_arm) for of_arm in numbers]
-    return replace(target, measured=f"{target.measured}: {' -> '.join(counts)}")
+    sums = [[sum(of_seeds[seed] for seed in seeds) for of_seeds in of_arm] for of_arm in numbers]
+    counts = " -> ".join(f"{num:.0f} of {num_following:.0f}" for num, num_following in sums)
+    few = any(num_following < _FEW for _, num_following in sums)
+    return replace(target, measured=f"{target.measured}: {counts}", met=None if few else target.met)
 
 
 def _pair(arms: Arms, arm: str, base: str, measure: str, view: str = "") -> tuple[float, float] | None:

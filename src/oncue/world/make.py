@@ -4,13 +4,16 @@ DIR/videos/<clip_id>.mp4     H.264
 DIR/annotations.json         one item per clip, ProactiveVideoQA format, plus `visible_s` of every gold reply
 DIR/scenes.jsonl             one line per clip: every event with its time, and a caption of the span it opens
 DIR/dialogues.jsonl          one line per clip, MMDuet2's SFT row format; images are `videos/x.mp4#t=SECONDS`
-DIR/world.json               what made it: world, split, seed, count, version
+DIR/world.json               what made it: world, split, seed, count, version, and a digest of what draws (`drawn_by`)
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
+from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +25,20 @@ from oncue.files import write_json, write_text
 from oncue.render.actions import TextFormat
 from oncue.render.qwen_vl import PROACTIVE_SYSTEM
 from oncue.types import Dialogue
+from oncue.video import writer
 from oncue.video.writer import write_video
 from oncue.world.clip import Clip, make_clip
 from oncue.world.questions import describe
+
+
+@lru_cache(maxsize=1)
+def drawn_by() -> str:
+    """A digest of all that decides what a clip looks like and what is due in it: the code that draws and writes it, and
+    the libraries it uses. Clips and scores of different ones must not be mixed."""
+    digest = hashlib.sha256(" ".join(version(name) for name in ("numpy", "pillow", "av")).encode())
+    for path in (*sorted(Path(__file__).parent.glob("*.py")), Path(writer.__file__)):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:8]
 
 
 def make_world(
@@ -46,7 +60,7 @@ def make_world(
     """
     if count < 1:
         raise ConfigError(f"count must be at least 1, got {count}")
-    made = {"world": world, "split": split, "seed": seed, "version": __version__}
+    made = {"world": world, "split": split, "seed": seed, "version": __version__, "drawn_by": drawn_by()}
     num_there = _claim(folder, made)
     num_kept = max(count, num_there)
     (folder / "videos").mkdir(parents=True, exist_ok=True)
@@ -74,7 +88,7 @@ def video_path(folder: Path, clip: Clip) -> Path:
 
 
 def _claim(folder: Path, made: dict[str, Any]) -> int:
-    """The number of clips in the folder. Refuses to mix two worlds, splits, seeds or versions in one."""
+    """The number of clips in the folder. Refuses to mix two worlds, splits, seeds, or ways to draw them in one."""
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder} is a file; give a folder to write the clips to")
     note = folder / "world.json"
@@ -86,7 +100,9 @@ def _claim(folder: Path, made: dict[str, Any]) -> int:
     except (KeyError, ValueError, TypeError) as error:
         raise ConfigError(f"{note} is broken ({error!r}); remove {folder} or give another folder") from error
     if there != made:
-        raise ConfigError(f"{folder} holds {there}, not {made}; give another folder or remove this one")
+        older = {**there, **{name: made[name] for name in ("version", "drawn_by")}} == made
+        why = " (drawn by another version of this package or of its libraries)" if older else ""
+        raise ConfigError(f"{folder} holds {there}, not {made}{why}; give another folder or remove this one")
     return num_clips
 
 

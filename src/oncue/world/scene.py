@@ -277,11 +277,13 @@ class _Story:
 
 
 def frozen(scene: Scene, at_s: float) -> Scene:
-    """The same scene standing still at one moment: a watcher must stay silent."""
+    """The same scene standing still at one moment: a watcher must stay silent. Cuts before it have always been, others
+    never come, so that painters draw the grounds that they draw for the scene itself."""
     tracks = []
     for track in scene.tracks:
         if track.is_present(at_s):
             still = replace(track, x=track.x_at(at_s), look=track.look_at(at_s), start_s=-10.0, end_s=math.inf)
             still.entry, still.ramp_s, still.cut_s, still.glides, still.repaints = "pop", 0.0, math.inf, [], []
             tracks.append(still)
-    return Scene(scene.duration_s, scene.frame_rate, tuple(tracks), ())
+    cuts = tuple(-math.inf if cut_s <= at_s else math.inf for cut_s in scene.cuts)
+    return Scene(scene.duration_s, scene.frame_rate, tuple(tracks), (), cuts)
