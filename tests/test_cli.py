@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from oncue import cli
+from oncue.commands.annotated import annotated_task
 from oncue.commands.watch import Watch
-from oncue.errors import VideoError
+from oncue.errors import DataError, VideoError
 from oncue.policy.scripted import ScriptedPolicy
 from oncue.video.opening import open_video, source_name
 from oncue.video.source import PushSource
@@ -306,6 +307,30 @@ def test_an_annotation_file_gives_the_questions_and_what_is_due(clip, tmp_path, 
     notes.write_text(json.dumps([{**row, "video": "another.mp4"}]))
     assert cli.main(["watch", str(clip), "--gold", str(notes)]) == 2
     assert "says nothing about" in complaint(capsys)
+
+
+def test_rows_about_another_video_of_the_same_name_are_left_out(tmp_path, monkeypatch) -> None:
+    def row(number: int, video: str) -> dict[str, object]:
+        asked = {"role": "user", "content": f"about {video}", "time": 0}
+        return {"video": video, "question_id": f"{number}", "duration": 6.0, "conversation": [asked], "answer": []}
+
+    notes = tmp_path / "notes.json"
+
+    def asked(source: str, *videos: str) -> str:
+        notes.write_text(json.dumps([row(number, video) for number, video in enumerate(videos)]))
+        (question,) = annotated_task(notes, source).questions
+        return question.text
+
+    monkeypatch.chdir(tmp_path)
+    assert asked("b/clip.mp4", "a/clip.mp4", "b/clip.mp4") == "about b/clip.mp4"
+    assert asked("https://host/b/clip.mp4?key=1", "a/clip.mp4", "b/clip.mp4") == "about b/clip.mp4"
+    assert asked("elsewhere/clip.mp4", "b/clip.mp4") == "about b/clip.mp4"  # moved
+    assert asked("clip.mp4", "1.mp4", "clip.mp4") == "about clip.mp4"
+    assert asked("1.mp4", "0.mp4", "another.mp4") == "about another.mp4"  # only its question_id is 1
+    assert asked("1.mp4", "1.mp4", "another.mp4") == "about 1.mp4"
+    for source in ("clip.mp4", "c/clip.mp4"):
+        with pytest.raises(DataError, match=r"a/clip\.mp4 and b/clip\.mp4 are both called clip\.mp4"):
+            asked(source, "a/clip.mp4", "b/clip.mp4")
 
 
 @pytest.mark.usefixtures("scripted")

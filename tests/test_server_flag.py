@@ -127,3 +127,4 @@ def test_a_world_is_scored_with_a_server(tmp_path, capsys) -> None:
         "qwen",
         {"temperature": 0.0, "reply_bias": 0.0, "max_new_tokens": 32},
     )
+    assert (scores["ran"]["server"], scores["ran"]["device"]) == (server.url, None)

@@ -129,7 +129,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         asked.extend(q.text for q in item.task.questions)
         return ScriptedPolicy({5.0: "Now.", 9.0: "And now."})
 
-    monkeypatch.setattr(EvalClips, "_sessions", lambda *_: open_session)
+    monkeypatch.setattr(EvalClips, "_here", lambda *_: (open_session, {"device": "none"}))
     return asked
 
 
@@ -156,7 +156,7 @@ def test_for_people_tables_and_where_it_fails(folder, scripted, capsys, tmp_path
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert scores["n_items"] == 3
     assert scores["sampling"] == {"temperature": 0.0, "reply_bias": 0.0, "max_new_tokens": 32}
-    assert scores["context_tokens"] is None
+    assert scores["ran"] == {"device": "none"}
 
 
 def test_a_context_that_the_model_cannot_have_is_told(folder, capsys):

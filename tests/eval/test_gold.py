@@ -46,6 +46,15 @@ def test_a_row_becomes_a_task(tmp_path):
     assert (second.question, second.related_span, second.visible_s) == ("Where is she?", None, None)
 
 
+def test_questions_are_in_order_of_time_and_an_empty_field_is_none(tmp_path):
+    late, early = ROW["conversation"][::-1]
+    answer = {**ROW["answer"][0], "related_timespan": None, "question": None, "visible_s": None}
+    (sample,) = load_gold(write(tmp_path, [{**ROW, "conversation": [late, early], "answer": [answer]}]))
+    assert [question.time_s for question in sample.task.questions] == [0.0, 22.307]
+    (gold,) = sample.task.gold
+    assert (gold.question, gold.related_span, gold.visible_s) == ("Where is she?", None, None)
+
+
 def test_a_byte_order_mark_in_front_is_no_matter(tmp_path):
     path = write(tmp_path, [ROW])
     plain = load_gold(path)

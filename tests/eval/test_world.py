@@ -34,6 +34,7 @@ from oncue.policy.scripted import ScriptedPolicy, SilentPolicy, TalkPolicy
 from oncue.rollout import run_episode
 from oncue.types import EnvTurn, FrameBatch, PolicyTurn, TimedReply
 from oncue.video.source import FileSource, frames_of
+from oncue.world.make import drawn_by
 from oncue.world.questions import exact_level
 
 KEYS = """world n_clips pauc silence_pauc talk_pauc oracle_pauc duplicates first_reply_delay_s false_replies_per_min"""
@@ -163,6 +164,7 @@ def test_clips_are_kept_and_a_changed_world_gets_a_new_folder(cache, files, monk
     folder = cache_folder(cache, CLIPS)
     assert folder != cache_folder(cache, ClipSet("shapes", seed=2))
     monkeypatch.setattr(Path, "read_bytes", lambda _: b"changed")
+    monkeypatch.setattr("oncue.eval.world.drawn_by", drawn_by.__wrapped__)  # not the one it found before
     assert cache_folder(cache, CLIPS) != folder
 
 
@@ -281,7 +283,11 @@ def test_bad_settings_say_what_to_do(tmp_path):
 @pytest.fixture
 def oracle(monkeypatch: pytest.MonkeyPatch) -> None:
     """The command with a policy that knows the gold, instead of a model."""
-    monkeypatch.setattr(EvalWorld, "_sessions", lambda *_: lambda clip: ScriptedPolicy(oracle_replies(clip.task, 1.0)))
+
+    def perfect(clip):
+        return ScriptedPolicy(oracle_replies(clip.task, 1.0))
+
+    monkeypatch.setattr(EvalWorld, "_here", lambda *_: (perfect, {"device": "none"}))
 
 
 WORDS = ["eval", "world", "--world", "shapes", "--limit", "4", "--seed", "1"]
@@ -309,7 +315,7 @@ def test_for_people_a_table_and_files(cache, tmp_path, capsys):
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert scores["headline"]["silence_pauc"] == 25
     assert scores["sampling"] == {"temperature": 0.0, "reply_bias": 0.5, "max_new_tokens": 32}
-    assert scores["context_tokens"] is None
+    assert scores["ran"] == {"device": "none"}
     assert len((tmp_path / "clips.jsonl").read_text().splitlines()) == 4
 
 
@@ -321,7 +327,24 @@ def test_the_context_may_be_bounded(cache, tmp_path, capsys):
     assert "--context-tokens must be at least 1, got -5" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
     assert cli.main([*few, "--context-tokens", "300", "--out", str(tmp_path)]) == 0
-    assert json.loads((tmp_path / "scores.json").read_text())["context_tokens"] == 300
+    ran = json.loads((tmp_path / "scores.json").read_text())["ran"]
+    assert ran == {
+        "server": None,
+        "device": "cpu",
+        "dtype": "float32",
+        "max_pixels": 15680,
+        "context_tokens": 300,
+    }
+    assert cli.main([*few, "--max-pixels", "3136", "--dtype", "bfloat16", "--out", str(tmp_path)]) == 0
+    shown = json.loads((tmp_path / "scores.json").read_text())["ran"]
+    assert (shown["max_pixels"], shown["dtype"]) == (3136, "bfloat16")
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_clips_are_watched(cache, tmp_path, capsys):
+    (tmp_path / "clips.jsonl").mkdir()
+    assert cli.main([*WORDS, "--cache", str(cache), "--out", str(tmp_path)]) == 2
+    assert "clips.jsonl is there and is no file" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["clips.jsonl"]
 
 
 @pytest.mark.usefixtures("oracle")

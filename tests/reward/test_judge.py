@@ -38,6 +38,8 @@ def repeats(judge, new, *previous):
         ("1,000 people", ["1000 people"], 2),
         ("It is.", ["It is."], 2),  # nothing but stop words
         ("No.", ["Yes."], 0),
+        ("He is there.", ["He is there.", "A cat comes in."], 2),  # more was said: what was told stays told
+        ("He is there.", ["Yes, he is there."], 2),
     ],
 )
 def test_lexical_marks_of_the_benchmark(gold, replies, mark):
@@ -69,6 +71,7 @@ def test_lexical_judge_knows_two_scales():
         ("Now two.", ["Now 1."], False),
         ("Red square.", ["A square.", "Something red."], True),
         ("Red square.", [], False),
+        ("He is there.", ["He is there.", "A cat comes in."], True),
     ],
 )
 def test_lexical_repetition(new, previous, expected):

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from oncue.policy.openai import ChatServer
     from oncue.types import PolicySession
 
+FILES = ("scores.json",)  # of --out
+
 
 @dataclass(frozen=True)
 class EvalClips:
@@ -100,17 +102,17 @@ class EvalClips:
         items = find_items(load_gold(self.gold), self.videos, self.ask, asks)
         check_items(items)
         if self.out is not None:
-            prepare_folder(self.out)
+            prepare_folder(self.out, files=FILES)
         with ExitStack() as closing:
             server = self._server(items)
             model = server.model if server else name_or_bundled(self.model)
-            open_session = self._sessions(closing) if server is None else lambda _: server.open()
+            open_session, ran = self._here(closing) if server is None else self._there(server)
             with Progress(f"tuning on {self.tune_world}", self.tune_clips) as progress:
                 tuned = tune_on_world(self.tune_world, self.tune_clips, progress.step)
             with Progress("watching clips", len(items)) as progress:
                 watched = completed(_watch(items, open_session, progress.step))
         timed = tuple(time_item(item, tuned) for item in watched)
-        self._report(ClipScores(model, tuned, self.tune_world, self.tune_clips, timed))
+        self._report(ClipScores(model, tuned, self.tune_world, self.tune_clips, timed), ran)
         return 0
 
     def _server(self, items: Sequence[Item]) -> ChatServer | None:
@@ -121,9 +123,16 @@ class EvalClips:
         questions = [question for item in items for question in item.task.questions]
         return connect_to(self, ("device", "dtype", "reply_bias", "context_tokens"), questions)
 
-    def _sessions(self, closing: ExitStack) -> Callable[[Item], PolicySession]:
-        """Opens sessions on a model that runs here; `closing` closes its engine."""
+    def _there(self, server: ChatServer) -> tuple[Callable[[Item], PolicySession], dict[str, Any]]:
+        """What opens sessions on the server, and what the record says of it."""
+        from oncue.commands.ran import ran_on
+
+        return lambda _: server.open(), ran_on(self.server or "", server)
+
+    def _here(self, closing: ExitStack) -> tuple[Callable[[Item], PolicySession], dict[str, Any]]:
+        """What opens sessions on a model here, and what the record says of it; `closing` closes its engine."""
         with loading():
+            from oncue.commands.ran import ran_here
             from oncue.env.streaming import FILE_LOOKAHEAD
             from oncue.policy.engine import Engine, Sampling, Window
             from oncue.policy.model import load_model
@@ -132,19 +141,19 @@ class EvalClips:
             window = None if self.context_tokens is None else Window(self.context_tokens)
             loaded = load_model(name_or_bundled(self.model), self.device, self.dtype, max_pixels=self.max_pixels)
         engine = closing.enter_context(Engine(loaded, sampling, window=window, lookahead=FILE_LOOKAHEAD))
-        return lambda _: engine.open()
+        return lambda _: engine.open(), ran_here(loaded, self.context_tokens)
 
     def _sampling(self) -> dict[str, Any]:
         """How the model is sampled: greedily; the record says it, too. Behind a server there is no bias."""
         return {"temperature": 0.0, "reply_bias": self.reply_bias, "max_new_tokens": self.max_new_tokens}
 
-    def _report(self, scores: ClipScores) -> None:
+    def _report(self, scores: ClipScores, ran: dict[str, Any]) -> None:
         from rich.console import Console
 
         if self.out is not None:
             write_json(
                 self.out / "scores.json",
-                {**scores.as_json(), "sampling": self._sampling(), "context_tokens": self.context_tokens},
+                {**scores.as_json(), "sampling": self._sampling(), "ran": ran},
             )
         console = Console(file=sys.stderr if self.json else sys.stdout, highlight=False)
         for table in (scores.table(), scores.item_table()):

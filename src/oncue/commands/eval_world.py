@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from oncue.types import PolicySession
     from oncue.world.clip import Clip
 
+FILES = ("scores.json", "table.txt", "clips.jsonl")  # of --out
+
 
 @dataclass(frozen=True)
 class EvalWorld:
@@ -98,12 +100,12 @@ class EvalWorld:
         check_smallest(self, context_tokens=1)
         clips = ClipSet(self.world, self.split, self.limit, self.seed, self.control, self.frame_interval_s)
         if self.out is not None:
-            prepare_folder(self.out)
+            prepare_folder(self.out, files=FILES)
         with ExitStack() as closing:
             server = self._server()
             model = server.model if server else name_or_bundled(self.model)
             check_model_name(model)
-            open_session = self._sessions(closing) if server is None else lambda _: server.open()
+            open_session, ran = self._here(closing) if server is None else self._there(server)
             with Progress("making clips", clips.limit) as progress:
                 files = prepare(self.cache or user_cache() / "world", clips, progress.step)
             with Progress("watching clips", clips.limit) as progress:
@@ -115,7 +117,7 @@ class EvalWorld:
                     frame_interval_s=clips.frame_interval_s,
                 )
                 said = completed(watched)
-        self._report(completed(score_world(clips, files, model, said)))
+        self._report(completed(score_world(clips, files, model, said)), ran)
         return 0
 
     def _server(self) -> ChatServer | None:
@@ -125,9 +127,16 @@ class EvalWorld:
 
         return connect_to(self, ("device", "dtype", "temperature", "reply_bias", "context_tokens"))
 
-    def _sessions(self, closing: ExitStack) -> Callable[[Clip], PolicySession]:
-        """Opens sessions on a model that runs here; `closing` closes its engine."""
+    def _there(self, server: ChatServer) -> tuple[Callable[[Clip], PolicySession], dict[str, Any]]:
+        """What opens sessions on the server, and what the record says of it."""
+        from oncue.commands.ran import ran_on
+
+        return lambda _: server.open(), ran_on(self.server or "", server)
+
+    def _here(self, closing: ExitStack) -> tuple[Callable[[Clip], PolicySession], dict[str, Any]]:
+        """What opens sessions on a model here, and what the record says of it; `closing` closes its engine."""
         with loading():
+            from oncue.commands.ran import ran_here
             from oncue.env.streaming import FILE_LOOKAHEAD
             from oncue.policy.engine import Engine, Sampling, Window
             from oncue.policy.model import load_model
@@ -136,14 +145,15 @@ class EvalWorld:
             window = None if self.context_tokens is None else Window(self.context_tokens)
             loaded = load_model(name_or_bundled(self.model), self.device, self.dtype, max_pixels=self.max_pixels)
         engine = closing.enter_context(Engine(loaded, sampling, window=window, lookahead=FILE_LOOKAHEAD))
-        return lambda clip: engine.open(seed=(self.seed << 32) + clip.index)  # whoever else is being watched
+        seed = self.seed << 32  # each clip has a seed of its own, whoever else is being watched
+        return lambda clip: engine.open(seed=seed + clip.index), ran_here(loaded, self.context_tokens)
 
     def _sampling(self) -> dict[str, Any]:
         """How the model is sampled; the record says it, too. Behind a server there is no bias."""
         names = ("temperature", "reply_bias", "max_new_tokens")
         return {name: getattr(self, name) for name in names}
 
-    def _report(self, scores: WorldScores) -> None:
+    def _report(self, scores: WorldScores, ran: dict[str, Any]) -> None:
         from rich.console import Console
 
         from oncue.eval.world import clip_lines
@@ -153,7 +163,7 @@ class EvalWorld:
             lines = [json.dumps(line, ensure_ascii=False) + "\n" for line in clip_lines(scores.results[scores.model])]
             write_json(
                 self.out / "scores.json",
-                {**scores.numbers(), "sampling": self._sampling(), "context_tokens": self.context_tokens},
+                {**scores.numbers(), "sampling": self._sampling(), "ran": ran},
             )
             write_text(self.out / "table.txt", table.plain() + "\n")
             write_text(self.out / "clips.jsonl", "".join(lines))

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from oncue.study.arms import Job
     from oncue.study.arms import Study as Arms
 
+FILES = ("results.json", "index.html")  # of --out
+
 
 @dataclass(frozen=True)
 class Study:
@@ -68,7 +70,7 @@ class Study:
         done = {job.name for job in study.jobs() if is_done(runs, job, self.model)}
         if self.page_only:
             self._check_page(study, runs, out, done)
-            prepare_folder(out)
+            prepare_folder(out, files=FILES)
             self._write(study, runs, out, done)
             return 0
         prepare_folder(runs, "give another --runs")
@@ -76,7 +78,7 @@ class Study:
             for job in jobs:
                 run_job(runs, job, self.model, cache, _say)
             return 0
-        prepare_folder(out)
+        prepare_folder(out, files=FILES)
         for view in {view.name: view for job in jobs for view in job.arm.views}.values():
             clips_of(view, cache)  # here, once, before several processes want to
         self._write(study, runs, out, done)

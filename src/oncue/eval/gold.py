@@ -30,7 +30,8 @@ class GoldSample:
 def load_gold(path: str | Path) -> list[GoldSample]:
     """The samples of a gold file, in its order.
 
-    Every user turn becomes a Question (subtitles, too); a gold turn that names none belongs to the first of them.
+    Every user turn becomes a Question (subtitles, too), in order of time; a gold turn that names none belongs to the
+    first of them.
     Raises DataError, with the number of the row (from 1), for what breaks the format: a missing field, a span without
     width or outside the video, a `question_id` given twice.
     """
@@ -58,13 +59,14 @@ def _read_row(row: Any, where: str) -> GoldSample:
     duration_s = seconds_of(row, "duration", where)
     if duration_s <= 0:
         raise DataError(f"{where}: the duration must be more than 0 s, got {duration_s}")
-    questions = tuple(
+    asked = [
         Question(
             text_of(turn, "content", f"{where}, user turn {n}"), seconds_of(turn, "time", f"{where}, user turn {n}")
         )
         for n, turn in enumerate(items_of(row, "conversation", where), 1)
         if text_of(turn, "role", f"{where}, user turn {n}") == "user"
-    )
+    ]
+    questions = tuple(sorted(asked, key=lambda question: question.time_s))
     if not questions:
         raise DataError(f"{where}: 'conversation' has no user turn; a row needs a question")
     gold = tuple(
@@ -84,7 +86,7 @@ def _read_gold(turn: Any, question: str, duration_s: float, where: str) -> GoldT
         raise DataError(
             f"{where}: reply_timespan {span.start_s} to {span.end_s} s lies outside the video of {duration_s} s"
         )
-    related = span_of(turn, "related_timespan", where) if "related_timespan" in turn else None
-    asked = text_of(turn, "question", where) if "question" in turn else question
+    related = span_of(turn, "related_timespan", where) if turn.get("related_timespan") is not None else None
+    asked = text_of(turn, "question", where) if turn.get("question") is not None else question
     visible_s = seconds_of(turn, "visible_s", where) if turn.get("visible_s") is not None else None
     return GoldTurn(text_of(turn, "content", where), span, asked, visible_s, related)

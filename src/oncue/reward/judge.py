@@ -77,7 +77,7 @@ class LexicalJudge:
         return "lexical"
 
     async def coverage(self, question: str, gold: str, replies_so_far: Sequence[str]) -> int | Unscored:  # noqa: ARG002
-        wanted, said = content_words(gold), content_words(" ".join(replies_so_far))
+        wanted, said = content_words(gold), all_words(" ".join(replies_so_far))
         if not wanted:
             return Unscored("the gold reply has no words")
         share = len(wanted & said) / len(wanted)
@@ -86,7 +86,7 @@ class LexicalJudge:
         return mark if numbers <= said else min(mark, self.max_score // 2)
 
     async def repeats(self, previous: Sequence[str], new: str) -> bool | Unscored:
-        return bool(previous) and content_words(new) <= content_words(" ".join(previous))
+        return bool(previous) and content_words(new) <= all_words(" ".join(previous))
 
 
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[\u3040-\u30ff\u4e00-\u9fff]|[^\W\d_\u3040-\u30ff\u4e00-\u9fff]+")
@@ -106,8 +106,18 @@ _NUMBER_WORDS = {word: str(number) for number, word in enumerate(_NUMBER_TEXT.sp
 
 def content_words(text: str) -> frozenset[str]:
     """The stems of the words that carry meaning, numbers as digits; of all words where none does."""
-    words = [_NUMBER_WORDS.get(word, word) for word in _TOKEN.findall(text.lower())]
+    words = _words(text)
     return frozenset(_stem(word) for word in words if word not in _STOP_WORDS) or frozenset(words)
+
+
+def all_words(text: str) -> frozenset[str]:
+    """All words and their stems: whatever `content_words` of another text may hold, it is here if it was said."""
+    words = _words(text)
+    return frozenset(words) | frozenset(_stem(word) for word in words)
+
+
+def _words(text: str) -> list[str]:
+    return [_NUMBER_WORDS.get(word, word) for word in _TOKEN.findall(text.lower())]
 
 
 def _stem(word: str) -> str:
