@@ -4,6 +4,7 @@ and the study from docs/studies (`oncue study mmduet2-mini`, then this)."""
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +145,18 @@ def study_table() -> str:
             "| PAUC, footage |",
             "|---|---|---|---|---|---|---|---|",
             *rows,
+            "",
+            tally(results["study"]["claims"]),
         ]
+    )
+
+
+def tally(claims: list[dict[str, Any]]) -> str:
+    """How many of the paper's claims hold here."""
+    nums = Counter(claim["verdict"] for claim in claims)
+    return (
+        f"Of {len(claims)} claims of the paper {nums['seen']} are seen here, {nums['not seen']} are not (the 95 % interval "
+        f"of the differences between seeds holds zero), and {nums['reversed']} are reversed."
     )
 
 
