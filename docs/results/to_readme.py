@@ -155,8 +155,8 @@ def tally(claims: list[dict[str, Any]]) -> str:
     """How many of the paper's claims hold here."""
     nums = Counter(claim["verdict"] for claim in claims)
     return (
-        f"Of {len(claims)} claims of the paper {nums['seen']} are seen here, {nums['not seen']} are not (the 95 % interval "
-        f"of the differences between seeds holds zero), and {nums['reversed']} are reversed."
+        f"Of {len(claims)} claims of the paper {nums['seen']} are seen here, {nums['not seen']} are not (the 95 % "
+        f"interval of the differences between seeds holds zero), and {nums['reversed']} are reversed."
     )
 
 

@@ -30,13 +30,14 @@ async def run_episode(
     on_exchange: Callable[[Exchange], None] | None = None,
     *,
     keep_frames: bool = True,
+    keep_exchanges: bool = True,
 ) -> Episode:
     """The finished dialogue of `session` in `env`.
 
-    `on_exchange` is called with each exchange as it happens. With `keep_frames=False` the exchanges of the returned
-    episode hold the number and times of their frames but no pixels, so memory does not grow with the video; what
-    `on_exchange` gets is always whole. What `env` knows of the turns to come, a session that foresees is told. The
-    caller owns `env` and `session` and closes them.
+    `on_exchange` is called with each exchange as it happens, always whole. With `keep_frames=False` the exchanges of
+    the returned episode hold the number and times of their frames but no pixels, about a kilobyte each; with
+    `keep_exchanges=False` it has none, so that memory does not grow with the video. What `env` knows of the turns to
+    come, a session that foresees is told. The caller owns `env` and `session` and closes them.
     """
     if isinstance(env, ForeseeableEnv) and isinstance(session, ForeseeingSession):
         env.announce_to(session.foresee)
@@ -47,7 +48,8 @@ async def run_episode(
         exchange = Exchange(observed, acted)
         if on_exchange is not None:
             on_exchange(exchange)
-        exchanges.append(exchange if keep_frames else without_pixels(exchange))
+        if keep_exchanges:
+            exchanges.append(exchange if keep_frames else without_pixels(exchange))
         observed = await env.step(acted.action)
     return Episode(task, tuple(exchanges), observed)
 

@@ -8,9 +8,10 @@ import http.server
 import itertools
 import math
 import os
+import shutil
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import av
@@ -20,6 +21,7 @@ from video_clips import (
     REAL_CLIPS,
     make_audio,
     make_clip,
+    make_late_picture,
     make_two_tracks,
     number_of,
     overwrite,
@@ -27,8 +29,9 @@ from video_clips import (
     set_display_matrix,
 )
 
+from oncue.dialogue.frames import load_frames
 from oncue.errors import CorruptStretchWarning, VideoError
-from oncue.video.decode import decode, frame_to_rgb
+from oncue.video.decode import Decoder, decode, frame_to_rgb
 from oncue.video.probe import probe
 from oncue.video.source import FileSource, frames_of, open_source
 from oncue.video.writer import write_video
@@ -152,6 +155,81 @@ def test_pictures_keep_the_size_of_the_first(tmp_path: Path) -> None:
     times_s = [float(b.pts_s[0]) for b in batches]
     assert times_s == sorted(times_s)
     assert len(batches) >= 10, "the second recording starts its count anew and is watched all the same"
+    moments = [f"{joined}#t={0.5 * (k + 1)}" for k in range(len(batches))]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CorruptStretchWarning)
+        for batch, frame in zip(batches, load_frames(moments), strict=True):
+            assert (batch.pixels[0] == frame).all(), "a dialogue shows what a watcher sees"
+
+
+@pytest.mark.parametrize("gap_s", [30, 600], ids=["half a minute", "ten minutes"])
+def test_what_was_cut_out_of_a_recording_takes_no_time(tmp_path: Path, gap_s: int) -> None:
+    """Broadcasts are cut by leaving bytes out, and joined by writing one behind the other: their times jump."""
+    first = make_clip(tmp_path / "a.ts", 20)
+    later = make_clip(tmp_path / "b.ts", times_ms=[gap_s * 1000 + 100 * k for k in range(20)])
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(first.read_bytes() + later.read_bytes())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CorruptStretchWarning)  # some pictures at the joint are lost
+        assert 5 <= len(list(frames_of(FileSource(joined, 0.5)))) <= 8
+    long_still = make_clip(tmp_path / "slides.mkv", times_ms=[0, 30_000])  # control: a picture may stand for long
+    assert len(list(frames_of(FileSource(long_still, 10.0)))) == 4
+
+
+def test_a_padded_transport_stream_whose_rate_varies_is_not_taken_for_a_damaged_one(tmp_path: Path) -> None:
+    times_ms = [40 * k for k in range(150) if k % 9 not in (3, 4)]
+    path = make_clip(tmp_path / "padded.ts", times_ms=times_ms, container_options={"muxrate": "500000"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CorruptStretchWarning)
+        assert sum(1 for _ in decode(path)) == len(times_ms)
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2 // 188 * 188
+    data[middle : middle + 40 * 188] = bytes(40 * 188)  # control
+    path.write_bytes(data)
+    with pytest.warns(CorruptStretchWarning):
+        assert sum(1 for _ in decode(path)) < len(times_ms)
+
+
+def test_a_picture_that_begins_later_than_the_sound_is_not_cut_off(tmp_path: Path) -> None:
+    path = make_late_picture(tmp_path / "late.flv", late_s=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CorruptStretchWarning)
+        source = FileSource(path, 1.0)
+        assert [number_of(b.pixels[0]) for b in frames_of(source)] == [10, 20, 29]
+    assert source.duration_s == pytest.approx(3.0, abs=0.2)
+
+
+def test_a_connection_that_is_lost_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder = Decoder(make_clip(tmp_path / "clip.ts"))
+    container = decoder.container
+
+    class Dying:
+        format = container.format
+
+        def demux(self) -> Iterator[av.Packet]:
+            yield from itertools.islice(container.demux(), 25)
+            raise av.error.ConnectionResetError(104, "Connection reset by peer")
+
+        def close(self) -> None:
+            container.close()
+
+    monkeypatch.setattr(decoder, "container", Dying())
+    monkeypatch.setattr("oncue.video.decode.is_url", lambda _: True)
+    with pytest.warns(CorruptStretchWarning, match=r"connection was lost at 2\.\d\d s \(Connection reset") as told:
+        shown = sum(1 for _ in decoder.frames())
+    decoder.close()
+    assert (len(told), shown) == (1, 25)
+
+
+def test_a_file_address_may_have_escapes_in_it(clip_of: Callable[[str], Path], tmp_path: Path) -> None:
+    path = tmp_path / "my videos" / "a b.mp4"
+    path.parent.mkdir()
+    shutil.copy(clip_of("h264.mp4"), path)
+    assert path.as_uri().endswith("my%20videos/a%20b.mp4")
+    for address in (path.as_uri(), f"file://{path}"):
+        source = FileSource(address, 1.0)
+        assert source.read() is not None
+        source.close()
 
 
 # Damage

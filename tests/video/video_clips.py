@@ -109,3 +109,23 @@ def overwrite(path: Path, first_packet: int, last_packet: int, target: Path) -> 
     data[first:last] = np.random.default_rng(0).bytes(last - first)
     target.write_bytes(data)
     return target
+
+
+def make_late_picture(path: Path, late_s: int, num_frames: int = 30) -> Path:
+    """Sound from 0 s on, and `num_frames` pictures, ten per second, from `late_s` on."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=10, options={"g": "10"})
+        video.height, video.width, video.pix_fmt = 64, 160, "yuv420p"
+        video.codec_context.time_base = Fraction(1, 1000)
+        audio = container.add_stream("aac", rate=16_000)
+        for start in range(0, (late_s * 10 + num_frames - 1) * 1600, 1024):
+            silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            silence.sample_rate, silence.pts, silence.time_base = 16_000, start, Fraction(1, 16_000)
+            container.mux(audio.encode(silence))
+        for index in range(num_frames):
+            frame = av.VideoFrame.from_ndarray(picture(index), format="rgb24")
+            frame.pts, frame.time_base = late_s * 1000 + index * 100, Fraction(1, 1000)
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+        container.mux(audio.encode(None))
+    return path

@@ -56,6 +56,16 @@ def test_counts_latencies_and_unreadable_turns() -> None:
     assert watched.malformed == ((3.0, "no grammar: '??'"),)
 
 
+@pytest.mark.parametrize(("declared_s", "watched_s"), [(None, 3.0), (9.0, 3.0), (2.2, 2.2), (1.5, 3.0)])
+def test_a_declared_length_is_believed_up_to_a_turn(declared_s: float | None, watched_s: float) -> None:
+    """Stopped early; ended within its last turn; one of two recordings that were joined."""
+    recorder = Recorder([Question("Q")], Clock(1.0))
+    for k in range(3):
+        recorder.add(exchange(k + 1.0))
+    watched = recorder.finish(source="s", model="m", video_s=declared_s, load_s=0.0, stop="source_ended")
+    assert watched.summary.duration_s == watched_s
+
+
 def test_kept_frames_are_bounded_and_spread_over_the_video() -> None:
     kept = KeptFrames(max_film=8, max_evidence=3)
     frame = np.zeros((720, 1280, 3), np.uint8)

@@ -52,18 +52,19 @@ def _load_image(path: Path) -> np.ndarray:
 
 
 def _seek(video: str, times_s: list[float]) -> list[tuple[float, np.ndarray]]:
-    """(time, frame) for each wanted time, in one pass over the video."""
+    """(time, frame) for each wanted time, in one pass over the video; all of the size of its first picture, as who
+    watches the video sees them."""
     from oncue.video.decode import decode, frame_to_rgb
 
     waiting = sorted(set(times_s))
     found: list[tuple[float, np.ndarray]] = []
-    newest = None
+    newest, size = None, ()
     for pts_s, frame in decode(video):
         while waiting and newest is not None and pts_s > waiting[0] + 1e-6:
-            found.append((waiting.pop(0), frame_to_rgb(newest)))
+            found.append((waiting.pop(0), frame_to_rgb(newest, *size)))
         if not waiting:
             break
-        newest = frame
+        newest, size = frame, size or frame_to_rgb(frame).shape[:2]
     if newest is not None:
-        found += [(time_s, frame_to_rgb(newest)) for time_s in waiting]
+        found += [(time_s, frame_to_rgb(newest, *size)) for time_s in waiting]
     return found

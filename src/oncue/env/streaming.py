@@ -228,8 +228,8 @@ def check_questions(questions: Sequence[Question], duration_s: float | None) -> 
             raise InputError(f"question {question.text!r} has time {question.time_s}; expected seconds, 0 or more")
         if duration_s is not None and question.time_s > duration_s:
             raise InputError(
-                f"question {question.text!r} is at {question.time_s:g} s, but the video ends at {duration_s:g} s; "
-                "give it an earlier time"
+                f"question {question.text!r} is at {question.time_s:.10g} s, but the video ends at "
+                f"{math.floor(duration_s * 1000) / 1000:.10g} s; give it an earlier time"
             )
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from oncue.video.timeline import BACK_JUMP_S
 
@@ -16,7 +19,10 @@ MAX_REFUSED = 600  # packets to wait for a key packet
 MAX_UNSEEN_BYTES = 512  # between two blocks of a sound file: the heads of a block and a cluster, less than 50
 AVI_CHUNK_HEAD_BYTES = 8
 TS_PART_BYTES, TS_PAYLOAD_BYTES = 188, 184  # of a transport stream packet: with its head, and without
+TS_LAYOUTS = ((TS_PART_BYTES, 0), (192, 4))  # bytes of a part, and before its head: broadcast, and disc (m2ts)
+TS_SYNC, TS_ERROR = 0x47, 0x80  # the first byte of a head; the bit of the second that marks a broken part
 MAX_UNSEEN_TS_PARTS = 5  # tables between two frames; commonly three
+MAX_LOOKED_AT_BYTES = 2**20
 
 
 class Damage:
@@ -82,14 +88,16 @@ class LostBytes:
     """Finds stretches of a file that its reader skipped without a word, by the positions of the packets.
 
     Matroska: bytes between two blocks belong to no packet. AVI: a packet does not come when the index of the file says;
-    AVI packets are timed by counting, so all that follow are set to the time of the index. MPEG-TS: decoding times jump
-    and there are more bytes than tables of contents take; either alone is nothing, since rates vary and padding is
-    allowed.
+    AVI packets are timed by counting, so all that follow are set to the time of the index. MPEG-TS: decoding times
+    jump, and between the packets there are bytes that are neither tables, nor padding, nor another stream. A jump alone
+    is nothing, since rates vary.
     """
 
-    def __init__(self, container_name: str, stream: VideoStream) -> None:
+    def __init__(self, container_name: str, stream: VideoStream, path: Path | None) -> None:
+        """`path` of the file, None for what cannot be read a second time."""
         self._matroska = "matroska" in container_name
         self._mpegts = container_name == "mpegts"
+        self._path, self._pid = path, stream.id
         self._due_dts: int | None = None
         self._index = stream.index_entries if container_name == "avi" else ()
         self._stream_index = stream.index
@@ -126,7 +134,24 @@ class LostBytes:
         jumps = self._due_dts is not None and packet.dts is not None and packet.dts > self._due_dts
         if packet.dts is not None:
             self._due_dts = packet.dts + 3 * (packet.duration or 0) // 2
-        return jumps and end is not None and packet.pos - end > MAX_UNSEEN_TS_PARTS * TS_PART_BYTES
+        gap = packet.pos - end if end is not None else 0
+        return jumps and gap > MAX_UNSEEN_TS_PARTS * TS_PART_BYTES and self._holds_lost_parts(packet.pos, gap)
+
+    def _holds_lost_parts(self, end: int, num_bytes: int) -> bool:
+        """Whether more than a few of the transport packets in these bytes, which end at `end`, are broken, or of the
+        track itself. What a network loses, the counters in the packets tell FFmpeg."""
+        if self._path is None:
+            return False
+        with self._path.open("rb") as file:
+            file.seek(end - min(num_bytes, MAX_LOOKED_AT_BYTES))
+            data = np.frombuffer(file.read(min(num_bytes, MAX_LOOKED_AT_BYTES)), np.uint8)
+        num_lost = []
+        for part_bytes, head in TS_LAYOUTS:
+            parts = data[len(data) % part_bytes :].reshape(-1, part_bytes)[:, head:]
+            pids = (parts[:, 1].astype(int) & 0x1F) << 8 | parts[:, 2]
+            lost = (parts[:, 0] != TS_SYNC) | (parts[:, 1] & TS_ERROR > 0) | (pids == self._pid)
+            num_lost.append(int(lost.sum()))
+        return min(num_lost) > MAX_UNSEEN_TS_PARTS
 
     def _behind_index(self, packet: Packet) -> bool:
         index, chunk = self._index, packet.pos - AVI_CHUNK_HEAD_BYTES

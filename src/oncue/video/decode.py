@@ -15,7 +15,7 @@ import numpy as np
 
 from oncue.errors import CorruptStretchWarning, VideoError
 from oncue.video.damage import Damage, LostBytes
-from oncue.video.opening import NUM_THREADS, is_url, open_video, source_name
+from oncue.video.opening import NUM_THREADS, file_path, is_url, open_video, source_name
 from oncue.video.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -51,25 +51,31 @@ class Decoder:
         self.declared_s = _declared_s(self.container, self.stream)
         self.num_frames = 0
         self.end_s = 0.0
-        self._timeline = Timeline(self.stream, self.declared_s)
+        self._timeline = Timeline(self.stream, self.declared_s, self.container.format.name)
         self._damage = Damage(frames_in_flight=NUM_THREADS)
         self._data_end_s = 0.0  # on the container's clock: where the data of any track ends
         self._last_error = ""
+        self._is_disconnected = False
 
     def close(self) -> None:
         self.container.close()
 
     def frames(self) -> Generator[tuple[float, VideoFrame], None, None]:
         """See `decode`."""
+        is_time_lost = False
         for packet, lost_bytes in self._packets():
             if lost_bytes:
                 self._damage.begin(None)
+                is_time_lost = True
             for frame in self._decode(packet):
                 if self._damage.hides(frame, self._timeline.seconds_of(frame)):
                     continue
-                time_s = self._timeline.place(frame, damaged_start=self._damage.open)
+                time_s = self._timeline.place(frame, self._damage.open, is_time_lost)
+                is_time_lost = False
                 if self._damage.open:
-                    self._warn(self._damage.end(), time_s)
+                    start_s = self._damage.end()
+                    if time_s > start_s:  # else nothing is missing
+                        self._warn(start_s, time_s)
                 self._damage.shown_until_s = self._timeline.next_s
                 self.num_frames += 1
                 yield time_s, frame
@@ -83,10 +89,15 @@ class Decoder:
     def _finish(self) -> None:
         """Settle `end_s`. Damaged time still passes; time of which the file holds no data does not."""
         shown_s = self._timeline.next_s
-        self.end_s = shown_s if self.declared_s is None else self.declared_s
-        if self.declared_s is not None and self.declared_s - self._data_seconds() > TRUNCATED_S:
+        declared_s = None if self._timeline.is_joined else self.declared_s
+        self.end_s = shown_s if declared_s is None else declared_s
+        if self._is_disconnected:
+            self.end_s = shown_s
+            self._tell(f"the connection was lost at {shown_s:.2f} s ({self._last_error})")
+            return
+        if declared_s is not None and declared_s - self._data_seconds() > TRUNCATED_S:
             self.end_s = max(shown_s, self._data_seconds()) if self._damage.open else shown_s
-            self._warn(shown_s, self.declared_s, "has no data (the file is cut off)")
+            self._warn(shown_s, declared_s, "has no data (the file is cut off)")
         elif self._damage.open:
             self._warn(self._damage.end(), max(self.end_s, shown_s))
 
@@ -98,7 +109,8 @@ class Decoder:
 
         One packet is held back: the one before lost bytes is damaged itself and left out.
         """
-        lost_bytes = LostBytes(self.container.format.name, self.stream)
+        path = None if is_url(self.spec) else file_path(self.spec)
+        lost_bytes = LostBytes(self.container.format.name, self.stream, path)
         held: Packet | None = None
         lost = False
         for packet in self._read():
@@ -131,8 +143,11 @@ class Decoder:
             except av.FFmpegError as error:
                 num_failures += 1
                 self._last_error = error.strerror
+                if is_url(self.spec):
+                    self._is_disconnected = True
+                    return
                 self._damage.begin(None)
-                if num_failures == MAX_READ_FAILURES or is_url(self.spec):
+                if num_failures == MAX_READ_FAILURES:
                     return
 
     def _note_end(self, packet: Packet) -> None:
@@ -171,8 +186,10 @@ class Decoder:
             self._damage.note_sent(packet)
 
     def _warn(self, start_s: float, end_s: float, what: str = "cannot be decoded and was skipped") -> None:
-        text = f"{source_name(self.spec)}: the stretch from {min(start_s, end_s):.2f} s to {end_s:.2f} s {what}"
-        warnings.warn(text, CorruptStretchWarning, stacklevel=2)
+        self._tell(f"the stretch from {min(start_s, end_s):.2f} s to {end_s:.2f} s {what}")
+
+    def _tell(self, what: str) -> None:
+        warnings.warn(f"{source_name(self.spec)}: {what}", CorruptStretchWarning, stacklevel=2)
 
 
 def _declared_s(container: Any, stream: Any) -> float | None:
@@ -182,8 +199,11 @@ def _declared_s(container: Any, stream: Any) -> float | None:
     if container.duration is None or container.duration <= 0:
         return None
     duration_s = float(container.duration / 1_000_000)  # AV_TIME_BASE
-    counts_from_0 = "matroska" in container.format.name and stream.start_time is not None
-    start_s = float(stream.start_time * stream.time_base) if counts_from_0 else 0.0
+    if stream.start_time is None or stream.time_base is None:
+        return duration_s
+    start_s = float(stream.start_time * stream.time_base)
+    if "matroska" not in container.format.name:  # it counts from 0, others from where the first track begins
+        start_s -= float((container.start_time or 0) / 1_000_000)
     return duration_s - start_s if 0 < start_s < duration_s else duration_s
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.request import url2pathname
 
 from oncue.errors import VideoError, shown_address
 from oncue.files import printable
@@ -54,9 +55,16 @@ def open_video(spec: str | Path) -> tuple[InputContainer, VideoStream]:
         raise
 
 
+def file_path(spec: str | Path) -> Path:
+    """The path of a local file, which may be written as a file:// address."""
+    if isinstance(spec, str) and spec.startswith("file://"):
+        return Path(url2pathname(spec.removeprefix("file://")))
+    return Path(spec)
+
+
 def _file(spec: str | Path) -> str:
     """The name FFmpeg knows a local file by (a bare name with a colon would be read as a protocol)."""
-    path = Path(str(spec).removeprefix("file://")) if isinstance(spec, str) else spec
+    path = file_path(spec)
     try:
         status = path.stat()
     except (OSError, ValueError) as error:

@@ -11,33 +11,42 @@ if TYPE_CHECKING:
 DEFAULT_STEP_S = 1 / 25
 BACK_JUMP_S = 1.0  # further back is a new count (joined recordings), not disorder
 AHEAD_JUMP_S = 3600.0  # further ahead of all that is declared is a broken time stamp
+SPLICE_S = 10.0  # so far ahead of the picture before is another recording, in formats that are cut and joined as is
+SPLICED = ("mpegts", "hls")
 
 
 class Timeline:
     """Places frames in seconds from the first one, never going back.
 
     `zero_s` is the container time of second 0, None before the first frame; `next_s` is where the next frame is due.
+    `is_joined`: the container's times began anew somewhere, so that it does not declare the length of what is shown.
     """
 
-    def __init__(self, stream: VideoStream, declared_s: float | None) -> None:
+    def __init__(self, stream: VideoStream, declared_s: float | None, container_name: str = "") -> None:
         rate = stream.average_rate or stream.guessed_rate
         self.zero_s: float | None = None
+        self.is_joined = False
         self.next_s = 0.0
         self._stream = stream
+        self._is_spliced = any(name in container_name for name in SPLICED)
         self._step_s = 1 / float(rate) if rate else DEFAULT_STEP_S
         self._declared_s = declared_s or 0.0
         self._last_s = 0.0
         self._num_faulty = {"pts": 0, "dts": 0}
         self._last_stamp: dict[str, int] = {}
 
-    def place(self, frame: VideoFrame, damaged_start: bool) -> float:
-        """Seconds of `frame`. After a `damaged_start` second 0 is the declared start, where known."""
+    def place(self, frame: VideoFrame, damaged_start: bool, is_time_lost: bool = False) -> float:
+        """Seconds of `frame`. After a `damaged_start` second 0 is the declared start, where known. `is_time_lost`: of
+        the time before this frame there are bytes, but broken ones; so it has passed, however long."""
         raw_s = self._in_seconds(frame, self._stamp(frame))
         if self.zero_s is None:
             self.zero_s = self._first_zero(raw_s or 0.0, damaged_start)
         time_s = self.next_s if raw_s is None else raw_s - self.zero_s
         horizon_s = max(self._last_s, self._declared_s) + AHEAD_JUMP_S
+        if self._is_spliced and not is_time_lost:
+            horizon_s = self.next_s + SPLICE_S
         if not self._last_s - BACK_JUMP_S <= time_s <= horizon_s:
+            self.is_joined = True
             self.zero_s += time_s - self.next_s
             time_s = self.next_s
         self._last_s = max(time_s, self._last_s)

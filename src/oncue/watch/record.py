@@ -215,8 +215,10 @@ class Recorder:
         num_skipped: int = 0,
         max_lag_s: float | None = None,
     ) -> Watched:
-        """What was watched so far. `video_s`: the video's own length where known; the last turn may reach past it."""
-        duration_s = self.clock_s if video_s is None else min(self.clock_s, video_s)
+        """What was watched so far. `video_s`: the length that the video declares, if any. The last turn may reach past
+        it; where more does, it is of one of several recordings that were joined, and counts for nothing."""
+        beyond_s = 0.0 if video_s is None else self.clock_s - video_s
+        duration_s = self.clock_s - beyond_s if 0 < beyond_s * self.num_turns <= self.clock_s else self.clock_s
         wall_s = self.wall_s
         p50, p95 = np.percentile(self._latencies_ms, (50, 95)) if self._latencies_ms else (0.0, 0.0)
         summary = WatchSummary(

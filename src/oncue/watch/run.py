@@ -111,7 +111,7 @@ def watch_source(
     try:
         env = StreamingEnv(source, recorder.questions, frames_per_turn=frames_per_turn, turns_ahead=turns_ahead)
         task = Task("watch", recorder.questions)
-        episode = completed(run_episode(env, session, task, on_exchange, keep_frames=False))
+        episode = completed(run_episode(env, session, task, on_exchange, keep_exchanges=False))
     except KeyboardInterrupt:
         stopper.stopped = True
         return StopReason.CANCELLED
