@@ -197,6 +197,11 @@ def test_a_picture_that_begins_later_than_the_sound_is_not_cut_off(tmp_path: Pat
         source = FileSource(path, 1.0)
         assert [number_of(b.pixels[0]) for b in frames_of(source)] == [10, 20, 29]
     assert source.duration_s == pytest.approx(3.0, abs=0.2)
+    for kind in ("flv", "mp4", "mkv", "ts"):  # a player shows the first picture two seconds after it begins
+        late = FileSource(make_late_picture(tmp_path / f"late.{kind}", late_s=2), 1.0)
+        assert late.second_0_s == pytest.approx(2.0, abs=0.15), kind
+        late.close()
+    assert FileSource(make_clip(tmp_path / "clip.mp4"), 1.0).second_0_s == pytest.approx(0.0, abs=0.11)
 
 
 def test_a_connection_that_is_lost_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

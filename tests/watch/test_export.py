@@ -57,6 +57,8 @@ def test_text_cannot_break_a_caption_file() -> None:
 
 
 def test_no_replies_give_valid_empty_files() -> None:
+    assert srt_cues(to_srt([reply(1.0)], 4.2)) == srt_cues(to_srt([reply(5.2)]))
+    assert to_vtt([reply(1.0)], 4.2) == to_vtt([reply(5.2)]) != to_vtt([reply(1.0)])
     assert to_srt([]) == ""
     assert to_vtt([]) == "WEBVTT\n"
 

@@ -181,6 +181,7 @@ class Watch:
 
         source: FrameSource = open_source(self.source, self.frame_interval_s)
         run.video_s = getattr(source, "duration_s", None)
+        run.second_0_s = getattr(source, "second_0_s", 0.0)
         if self._is_file():
             source = ReadAhead(source)  # decodes while the model is loaded; a camera must not be read ahead
         try:
@@ -264,6 +265,7 @@ class _Run:
         self.started = time.perf_counter()
         self.load_s = 0.0
         self.video_s: float | None = None
+        self.second_0_s = 0.0
         self.model = name_or_bundled(flags.model)
         self.filter: SkipUnchanged | None = None
         self.paced: Paced | None = None
@@ -308,5 +310,6 @@ class _Run:
         )
         if self.flags.out is not None and self._is_worth_writing(stop):
             title = name.rsplit("/", 1)[-1] or name
-            write_exports(self.flags.out, watched, to_page(watched, title=title, gold=self.gold))
+            page = to_page(watched, title=title, gold=self.gold)
+            write_exports(self.flags.out, watched, page, self.second_0_s)
         return watched

@@ -57,6 +57,12 @@ class Decoder:
         self._last_error = ""
         self._is_disconnected = False
 
+    @property
+    def second_0_s(self) -> float:
+        """Where the first picture is on the clock of a player, which counts from where the first of all tracks begins;
+        known once that picture was decoded."""
+        return max(0.0, (self._timeline.zero_s or 0.0) - (self.container.start_time or 0) / 1_000_000)
+
     def close(self) -> None:
         self.container.close()
 

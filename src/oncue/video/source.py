@@ -40,7 +40,8 @@ class FileSource:
     An undamaged file of duration d has ceil(d / frame_interval_s) grid frames, at least 1; the last one shows the last
     picture even where less than an interval is left. Corrupt time passes with the last sound picture on show (black
     before the first), and a file cut off ends where its data ends; both give a CorruptStretchWarning. Every picture has
-    the size of the first. `duration_s` is what the file declares, None where it does not.
+    the size of the first. `duration_s` is what the file declares, None where it does not; `second_0_s` is where the
+    first picture is on the clock of a player, which begins with the sound where that begins earlier.
     """
 
     def __init__(self, path: str | Path, frame_interval_s: float) -> None:
@@ -61,6 +62,7 @@ class FileSource:
             raise
         self.info: VideoInfo = describe(self._decoder, frame)
         self.duration_s = self.info.duration_s
+        self.second_0_s = self._decoder.second_0_s
         self._take(self._grid.offer(pts_s, frame))
 
     def read(self) -> FrameBatch | None:

@@ -20,20 +20,21 @@ def to_jsonl(watched: Watched) -> str:
     return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
 
 
-def to_srt(replies: Sequence[SpokenReply]) -> str:
-    """SubRip captions (UTF-8). Text that a player could take for a tag or an arrow is made inert, not removed."""
+def to_srt(replies: Sequence[SpokenReply], second_0_s: float = 0.0) -> str:
+    """SubRip captions (UTF-8) for a player on whose clock second 0 is `second_0_s`. Text that a player could take for
+    a tag or an arrow is made inert, not removed."""
     cues = (
         f"{number}\n{_stamp(start_s, ',')} --> {_stamp(end_s, ',')}\n{_inert(text)}\n"
-        for number, (start_s, end_s, text) in enumerate(_cues(replies), 1)
+        for number, (start_s, end_s, text) in enumerate(_cues(replies, second_0_s), 1)
     )
     return "\n".join(cues)
 
 
-def to_vtt(replies: Sequence[SpokenReply]) -> str:
-    """WebVTT captions (UTF-8)."""
+def to_vtt(replies: Sequence[SpokenReply], second_0_s: float = 0.0) -> str:
+    """WebVTT captions (UTF-8) for a player on whose clock second 0 is `second_0_s`."""
     cues = (
         f"{number}\n{_stamp(start_s, '.')} --> {_stamp(end_s, '.')}\n{escape(text, quote=False)}\n"
-        for number, (start_s, end_s, text) in enumerate(_cues(replies), 1)
+        for number, (start_s, end_s, text) in enumerate(_cues(replies, second_0_s), 1)
     )
     return "\n".join(["WEBVTT\n", *cues])
 
@@ -41,22 +42,23 @@ def to_vtt(replies: Sequence[SpokenReply]) -> str:
 FILES = ("replies.jsonl", "replies.srt", "replies.vtt", "index.html")
 
 
-def write_exports(folder: Path, watched: Watched, page: str) -> tuple[Path, ...]:
-    """Write `FILES` into `folder`; returns their paths."""
+def write_exports(folder: Path, watched: Watched, page: str, second_0_s: float = 0.0) -> tuple[Path, ...]:
+    """Write `FILES` into `folder`; returns their paths. `second_0_s` is for the captions."""
     prepare_folder(folder)
-    texts = (to_jsonl(watched), to_srt(watched.replies), to_vtt(watched.replies), page)
+    captions = (to(watched.replies, second_0_s) for to in (to_srt, to_vtt))
+    texts = (to_jsonl(watched), *captions, page)
     for name, text in zip(FILES, texts, strict=True):
         write_text(folder / name, text)
     return tuple(folder / name for name in FILES)
 
 
-def _cues(replies: Sequence[SpokenReply]) -> Iterator[tuple[float, float, str]]:
+def _cues(replies: Sequence[SpokenReply], second_0_s: float) -> Iterator[tuple[float, float, str]]:
     """(start, end, one-paragraph text) of each reply that has text; it lasts until the next, at most five seconds."""
     spoken = sorted((r for r in replies if r.text.strip()), key=lambda r: r.time_s)
     for index, reply in enumerate(spoken):
         next_s = spoken[index + 1].time_s if index + 1 < len(spoken) else float("inf")
         text = "\n".join(line.strip() for line in reply.text.splitlines() if line.strip())
-        yield reply.time_s, min(next_s, reply.time_s + _MAX_CAPTION_S), text
+        yield second_0_s + reply.time_s, second_0_s + min(next_s, reply.time_s + _MAX_CAPTION_S), text
 
 
 def _inert(text: str) -> str:
