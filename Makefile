@@ -2,7 +2,7 @@
 #   make demo    watch a generated video with the bundled model; writes demo/seen/index.html
 #   make test    all tests             make check   format, lint, types, layers
 #   make test-oldest  all tests with the oldest transformers that is supported (an environment of its own)
-#   make results score the bundled models on held-out clips and write the table of README.md (two or three minutes)
+#   make results score the bundled models on held-out clips and write the table of README.md (three to seven minutes)
 #   make bench   measure the engine on this machine; writes docs/results/engine.json (some minutes)
 #   make mini    train the bundled models anew (two cores: one hour to two) and put them into the package
 #   make mini-hour  the same method with fewer steps (two slow cores: less than an hour); leaves a model in runs/hour/mini
@@ -80,7 +80,7 @@ mini-hour: $(INSTALLED)
 	$(BIN)/oncue train sft --recipe mini --stages.0.num-steps 450 --stages.1.num-steps 650 --stages.2.num-steps 350 \
 	  --stages.3.num-steps 900 --stages.4.num-steps 600 --out runs/hour/sft --resume auto
 	$(BIN)/oncue train grpo --recipe mini --model "$$(ls -d runs/hour/sft/checkpoints/step_* | tail -n 1)" --num-steps 100 \
-	  --learning-rate 2e-4 --final-learning-rate-share 0.1 --examples.empty-share 0.25 --reward.prefix-characters 23 \
+	  --final-learning-rate-share 0.1 --examples.empty-share 0.25 --reward.prefix-characters 23 \
 	  --save-every-steps 25 --keep-checkpoints 3 --out runs/hour/rl --resume auto
 	rm -rf runs/hour/mini
 	$(BIN)/oncue train average runs/hour/rl/checkpoints/step_* --out runs/hour/mini
