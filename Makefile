@@ -74,8 +74,8 @@ mini: $(INSTALLED)
 	rm -rf $(MODELS)/mini
 	$(BIN)/oncue train average runs/mini/checkpoints/step_* --out $(MODELS)/mini
 
-# What an hour of two slow cores is enough for: one supervised run with fewer steps of each stage, then reinforcement learning with
-# fewer and larger steps. It touches nothing in the package: oncue watch VIDEO --model runs/hour/mini.
+# What an hour of two slow cores is enough for: one supervised run with about half of the steps of each stage, then half as many of
+# reinforcement learning. It touches nothing in the package: oncue watch VIDEO --model runs/hour/mini.
 mini-hour: $(INSTALLED)
 	$(BIN)/oncue train sft --recipe mini --stages.0.num-steps 450 --stages.1.num-steps 650 --stages.2.num-steps 350 \
 	  --stages.3.num-steps 900 --stages.4.num-steps 600 --out runs/hour/sft --resume auto
