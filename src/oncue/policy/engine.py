@@ -350,8 +350,7 @@ class Engine:
             raise ContextFullError(
                 f"the dialogue is too long for {self.loaded.name}: with the turn at {observed.clock_s:g} s it needs "
                 f"{answer.prompt.answer_position + 2} positions, and the model has {self.loaded.max_positions}; "
-                "bound the context (--context-tokens of watch and eval, or a Window), show fewer or smaller frames, or "
-                "a shorter video"
+                "bound the context (--context-tokens of watch and eval, or a Window), or show fewer or smaller frames"
             )
         answer.limit(min(self.sampling.max_new_tokens, room))
         num_context = len(state.context_ids) + len(ids)
