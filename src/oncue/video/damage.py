@@ -142,9 +142,13 @@ class LostBytes:
         track itself. What a network loses, the counters in the packets tell FFmpeg."""
         if self._path is None:
             return False
-        with self._path.open("rb") as file:
-            file.seek(end - min(num_bytes, MAX_LOOKED_AT_BYTES))
-            data = np.frombuffer(file.read(min(num_bytes, MAX_LOOKED_AT_BYTES)), np.uint8)
+        num_bytes = min(num_bytes, MAX_LOOKED_AT_BYTES)
+        try:
+            with self._path.open("rb") as file:
+                file.seek(end - num_bytes)
+                data = np.frombuffer(file.read(num_bytes), np.uint8)
+        except OSError:  # removed while it is watched; who has it open reads on
+            return False
         num_lost = []
         for part_bytes, head in TS_LAYOUTS:
             parts = data[len(data) % part_bytes :].reshape(-1, part_bytes)[:, head:]

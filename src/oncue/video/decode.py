@@ -68,20 +68,23 @@ class Decoder:
 
     def frames(self) -> Generator[tuple[float, VideoFrame], None, None]:
         """See `decode`."""
-        is_time_lost = False
+        is_time_lost = is_hiding = False
         for packet, lost_bytes in self._packets():
             if lost_bytes:
                 self._damage.begin(None)
                 is_time_lost = True
             for frame in self._decode(packet):
                 if self._damage.hides(frame, self._timeline.seconds_of(frame)):
+                    is_hiding = True
                     continue
                 time_s = self._timeline.place(frame, self._damage.open, is_time_lost)
-                is_time_lost = False
                 if self._damage.open:
                     start_s = self._damage.end()
-                    if time_s > start_s:  # else nothing is missing
+                    if is_hiding or time_s > start_s:  # else nothing is missing
                         self._warn(start_s, time_s)
+                if ahead_s := self._timeline.left_out_s:
+                    self._tell(f"times jump ahead by {ahead_s:.1f} s at {time_s:.2f} s, which is left out")
+                is_time_lost = is_hiding = False
                 self._damage.shown_until_s = self._timeline.next_s
                 self.num_frames += 1
                 yield time_s, frame

@@ -20,12 +20,14 @@ class Timeline:
 
     `zero_s` is the container time of second 0, None before the first frame; `next_s` is where the next frame is due.
     `is_joined`: the container's times began anew somewhere, so that it does not declare the length of what is shown.
+    `left_out_s`: how far the newest frame was ahead, where that was taken for a joint; else 0.
     """
 
     def __init__(self, stream: VideoStream, declared_s: float | None, container_name: str = "") -> None:
         rate = stream.average_rate or stream.guessed_rate
         self.zero_s: float | None = None
         self.is_joined = False
+        self.left_out_s = 0.0
         self.next_s = 0.0
         self._stream = stream
         self._is_spliced = any(name in container_name for name in SPLICED)
@@ -42,11 +44,13 @@ class Timeline:
         if self.zero_s is None:
             self.zero_s = self._first_zero(raw_s or 0.0, damaged_start)
         time_s = self.next_s if raw_s is None else raw_s - self.zero_s
+        self.left_out_s = 0.0
         horizon_s = max(self._last_s, self._declared_s) + AHEAD_JUMP_S
         if self._is_spliced and not is_time_lost:
             horizon_s = self.next_s + SPLICE_S
         if not self._last_s - BACK_JUMP_S <= time_s <= horizon_s:
             self.is_joined = True
+            self.left_out_s = max(0.0, time_s - self.next_s)
             self.zero_s += time_s - self.next_s
             time_s = self.next_s
         self._last_s = max(time_s, self._last_s)
