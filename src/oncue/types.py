@@ -231,6 +231,8 @@ class FrameSource(Protocol):
 
     `frame_interval_s` is the step of the grid. `read` returns the next grid frame as a batch of one, or None when the
     source has ended. The frame of grid index k (k = 0, 1, ...) is the newest one visible at `Clock.time_of(k + 1)`.
+    A live source may drop grid frames to stay current. It then has `num_dropped`: how many lie before the frame that
+    `read` gave last.
     """
 
     frame_interval_s: float

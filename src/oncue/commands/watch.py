@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import tyro
 
@@ -28,9 +28,6 @@ from oncue.watch.live import JsonLines, Lines
 from oncue.watch.page import to_page
 from oncue.watch.record import KeptFrames, Recorder, SpokenReply, Watched
 from oncue.watch.run import Stopper, WatchEvents, watch_source
-
-if TYPE_CHECKING:
-    from oncue.video.source import Paced
 
 ENDLESS_CONTEXT_TOKENS = 16384  # about two minutes of the 3B model at one frame per second
 
@@ -122,7 +119,13 @@ class Watch:
     questions; the page still shows when replies to theirs are due."""
 
     realtime: bool = False
-    """Show a file at the speed of life, as if it came from a camera."""
+    """Show a file at the speed of life, as if it came from a camera. All its frames are shown: where the model is
+    slower than life it falls behind, and the summary says how far. A live source runs at that speed anyway."""
+
+    every_frame: bool = False
+    """Show all frames of a live source (a camera, a stream without a known end), however far the model falls behind.
+    By default frames are dropped to stay current when the model is slower than they come; the summary says how many.
+    Waiting frames take up at most 512 MiB; beyond that the oldest are dropped, and a warning says so."""
 
     def run(self) -> int:
         """Watch, print, export. Returns the exit code."""
@@ -154,7 +157,7 @@ class Watch:
                 session,
                 run.recorder,
                 frames_per_turn=self.frames_per_turn,
-                turns_ahead=turns_to_read_ahead(self._lookahead()),
+                turns_ahead=0 if run.is_live else turns_to_read_ahead(self._lookahead()),
                 events=run.events(),
                 stopper=stopper,
             ).value
@@ -177,11 +180,13 @@ class Watch:
         """The video first: a file that is none should be told of before a model is loaded."""
         from oncue.env.streaming import check_questions, check_text
         from oncue.video.ahead import ReadAhead
+        from oncue.video.live import LiveSource
         from oncue.video.source import Paced, open_source
 
-        source: FrameSource = open_source(self.source, self.frame_interval_s)
+        source: FrameSource = open_source(self.source, self.frame_interval_s, self.every_frame)
+        run.is_live = isinstance(source, LiveSource)
         run.video_s = getattr(source, "duration_s", None)
-        run.second_0_s = getattr(source, "second_0_s", 0.0)
+        run.opened = source
         if self._is_file():
             source = ReadAhead(source)  # decodes while the model is loaded; a camera must not be read ahead
         try:
@@ -197,8 +202,9 @@ class Watch:
             source.close()
             raise
         run.load_s = time.perf_counter() - run.started
-        if self.realtime:
-            source = run.paced = Paced(source)
+        if self.realtime and not run.is_live:
+            source = Paced(source)
+        run.source = source
         return source, session
 
     def _is_file(self) -> bool:
@@ -265,10 +271,11 @@ class _Run:
         self.started = time.perf_counter()
         self.load_s = 0.0
         self.video_s: float | None = None
-        self.second_0_s = 0.0
         self.model = name_or_bundled(flags.model)
         self.filter: SkipUnchanged | None = None
-        self.paced: Paced | None = None
+        self.opened: FrameSource | None = None  # and as it is watched, which may be read ahead or paced:
+        self.source: FrameSource | None = None
+        self.is_live = False
 
     def events(self) -> WatchEvents:
         return WatchEvents(
@@ -306,10 +313,12 @@ class _Run:
             load_s=self.load_s,
             stop=stop,
             num_skipped=self.filter.num_skipped if self.filter is not None else 0,
-            max_lag_s=self.paced.max_lag_s if self.paced is not None else None,
+            max_lag_s=getattr(self.source, "max_lag_s", None),
+            num_dropped=getattr(self.source, "num_dropped", 0),
         )
         if self.flags.out is not None and self._is_worth_writing(stop):
             title = name.rsplit("/", 1)[-1] or name
             page = to_page(watched, title=title, gold=self.gold)
-            write_exports(self.flags.out, watched, page, self.second_0_s)
+            start_s, end_s = getattr(self.opened, "second_0_s", 0.0), getattr(self.opened, "end_s", None)
+            write_exports(self.flags.out, watched, page, start_s, end_s)
         return watched

@@ -24,6 +24,13 @@ MAX_BYTES_AHEAD = 64 * 2**20  # of the frames that wait; one turn may always be 
 CLOSE_WAIT_S = 1.0  # how long `close` lets a read in flight finish before it closes the source under it
 
 
+class _Shown(NamedTuple):
+    """What a source gave, and how many grid frames it had dropped by then."""
+
+    batch: FrameBatch
+    num_dropped: int
+
+
 class _ReadyTurn(NamedTuple):
     """A turn, and how many questions have been asked once it is shown."""
 
@@ -35,8 +42,9 @@ class StreamingEnv:
     """A VideoEnv over one FrameSource. Cheap to make; reads nothing before `open`.
 
     The clock is the number of frames shown times the source's frame interval, so a turn without frames would not move
-    it. A question comes with the first turn whose clock reaches its time; several due at once are joined by a newline.
-    The last turn of a video may hold fewer than `frames_per_turn` frames.
+    it. Frames that a live source drops (its `num_dropped`) count as if they had been shown. A question comes with the
+    first turn whose clock reaches its time; several due at once are joined by a newline. The last turn of a video may
+    hold fewer than `frames_per_turn` frames.
 
     Frames are read in a thread of this environment's own (a camera may block for long, and must not hold up the event
     loop or another stream). Up to `turns_ahead` turns are read while the policy thinks, and never shown early; more
@@ -73,11 +81,12 @@ class StreamingEnv:
         self._frames_per_turn = frames_per_turn
         self._max_turns = max_turns
         self._turns_ahead = turns_ahead
-        self._num_frames = 0
+        self._num_frames = 0  # that the clock has counted: shown, or dropped by the source
+        self._num_dropped = 0
         self._num_turns = 0
         self._opened = False
         self._ready: deque[_ReadyTurn] = deque()
-        self._reading: asyncio.Future[list[FrameBatch]] | None = None
+        self._reading: asyncio.Future[list[_Shown]] | None = None
         self._ended = False  # the source has; what is ready is still to be shown
         self._error: BaseException | None = None  # to be raised once what is ready has been shown
         self._arrived = asyncio.Event()
@@ -147,7 +156,7 @@ class StreamingEnv:
             self._reading = _in_thread(self._read_frames)
             self._reading.add_done_callback(self._take)
 
-    def _take(self, reading: asyncio.Future[list[FrameBatch]]) -> None:
+    def _take(self, reading: asyncio.Future[list[_Shown]]) -> None:
         """Make the turn that was read ready to be shown, tell of it, and read on."""
         self._reading = None
         self._arrived.set()
@@ -179,25 +188,26 @@ class StreamingEnv:
                 wait.cancel()
         return not self._cancelled.is_set()
 
-    def _read_frames(self) -> list[FrameBatch]:
+    def _read_frames(self) -> list[_Shown]:
         """The batches of one turn, fewer at the end of the source. Runs in a thread."""
-        batches: list[FrameBatch] = []
+        batches: list[_Shown] = []
         while len(batches) < self._frames_per_turn:
             batch = self._source.read()
             if batch is None:
                 break
-            batches.append(batch)
+            batches.append(_Shown(batch, getattr(self._source, "num_dropped", 0)))
         return batches
 
-    def _turn_of(self, batches: list[FrameBatch]) -> EnvTurn:
-        for batch in batches:
-            self._num_frames += len(batch)
+    def _turn_of(self, batches: list[_Shown]) -> EnvTurn:
+        for batch, num_dropped in batches:
+            self._num_frames += len(batch) + num_dropped - self._num_dropped
+            self._num_dropped = num_dropped
             self._check_not_early(batch)
         clock_s = self.clock.time_of(self._num_frames)
         waiting = self._questions[self._num_asked :]
         due = [q for q in waiting if self.clock.first_at_or_after(q.time_s) <= self._num_frames]
         self._num_asked += len(due)
-        return EnvTurn(_join(batches), clock_s, "\n".join(q.text for q in due))
+        return EnvTurn(_join([shown.batch for shown in batches]), clock_s, "\n".join(q.text for q in due))
 
     def _check_not_early(self, batch: FrameBatch) -> None:
         if len(batch) and self.clock.first_at_or_after(float(batch.pts_s[-1])) > self._num_frames:
@@ -245,12 +255,12 @@ def _join(batches: list[FrameBatch]) -> FrameBatch:
     return FrameBatch(np.concatenate([b.pixels for b in batches]), np.concatenate([b.pts_s for b in batches]))
 
 
-def _in_thread(read: Callable[[], list[FrameBatch]]) -> asyncio.Future[list[FrameBatch]]:
+def _in_thread(read: Callable[[], list[_Shown]]) -> asyncio.Future[list[_Shown]]:
     """Run `read` in a daemon thread: unlike a pool's, one that blocks for ever starves nobody and holds up no exit."""
     loop = asyncio.get_running_loop()
-    future: asyncio.Future[list[FrameBatch]] = loop.create_future()
+    future: asyncio.Future[list[_Shown]] = loop.create_future()
 
-    def settle(batches: list[FrameBatch], error: BaseException | None) -> None:
+    def settle(batches: list[_Shown], error: BaseException | None) -> None:
         if future.done():
             return
         if error is None:
@@ -259,7 +269,7 @@ def _in_thread(read: Callable[[], list[FrameBatch]]) -> asyncio.Future[list[Fram
             future.set_exception(error)
 
     def run() -> None:
-        batches: list[FrameBatch] = []
+        batches: list[_Shown] = []
         error: BaseException | None = None
         try:
             batches = read()

@@ -6,6 +6,7 @@ go back: where a container gives frames no or senseless times, decoding times an
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -58,6 +59,11 @@ class Decoder:
         self._is_disconnected = False
 
     @property
+    def is_live(self) -> bool:
+        """Whether this is a network source without a known end."""
+        return is_url(self.spec) and self.declared_s is None
+
+    @property
     def second_0_s(self) -> float:
         """Where the first picture is on the clock of a player, which counts from where the first of all tracks begins;
         known once that picture was decoded."""
@@ -69,6 +75,7 @@ class Decoder:
     def frames(self) -> Generator[tuple[float, VideoFrame], None, None]:
         """See `decode`."""
         is_time_lost = is_hiding = False
+        started_at = time.monotonic()
         for packet, lost_bytes in self._packets():
             if lost_bytes:
                 self._damage.begin(None)
@@ -77,7 +84,8 @@ class Decoder:
                 if self._damage.hides(frame, self._timeline.seconds_of(frame)):
                     is_hiding = True
                     continue
-                time_s = self._timeline.place(frame, self._damage.open, is_time_lost)
+                passed_s = time.monotonic() - started_at if self.is_live else 0.0
+                time_s = self._timeline.place(frame, self._damage.open, is_time_lost, passed_s)
                 if self._damage.open:
                     start_s = self._damage.end()
                     if is_hiding or time_s > start_s:  # else nothing is missing
@@ -116,7 +124,8 @@ class Decoder:
     def _packets(self) -> Iterator[tuple[Packet | None, bool]]:
         """The packets of the track, and None to flush it; with each, whether bytes before it were lost.
 
-        One packet is held back: the one before lost bytes is damaged itself and left out.
+        One packet is held back: the one before lost bytes is damaged itself and left out. Not of a live source, whose
+        pictures are to be seen as they come.
         """
         path = None if is_url(self.spec) else file_path(self.spec)
         lost_bytes = LostBytes(self.container.format.name, self.stream, path)
@@ -130,10 +139,10 @@ class Decoder:
             self._note_end(packet)
             if packet.stream_index != self.stream.index:
                 continue
-            if held is not None:
-                yield held, lost
+            ready, held = (packet, None) if self.is_live else (held, packet)
+            if ready is not None:
+                yield ready, lost
                 lost = False
-            held = packet
         if held is not None:
             yield held, lost
         yield None, False

@@ -22,7 +22,8 @@ class Run(Generic[T]):
 class Grid(Generic[T]):
     """Turns items that arrive at times into runs on the grid: at clock t the newest item with pts <= t is shown.
 
-    Grid frame k is decided once an item later than its clock arrives, or the source ends. Holds one item.
+    Grid frame k is decided once an item later than its clock arrives, the source ends, or the caller says that nothing
+    older will arrive (`show_until`). Holds one item.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -37,6 +38,10 @@ class Grid(Generic[T]):
         run = self._decide(first - 1)
         self._item, self._pts_s = item, pts_s
         return run
+
+    def show_until(self, time_s: float) -> Run[T] | None:
+        """The grid frames up to `time_s` that are still open, as nothing will arrive that is older; None for none."""
+        return self._decide(self._clock.frames_until(time_s))
 
     def finish(self, end_s: float) -> Run[T] | None:
         """The grid frames still open when the source ends at `end_s`: up to the end, and the last item."""

@@ -16,6 +16,7 @@ from oncue.clock import Clock
 from oncue.errors import ConfigError, VideoError
 from oncue.types import FrameBatch, FrameSource
 from oncue.video.decode import Decoder, frame_to_rgb
+from oncue.video.live import LiveSource
 from oncue.video.probe import VideoInfo, describe
 from oncue.video.sample import Grid, Run
 
@@ -25,13 +26,18 @@ if TYPE_CHECKING:
 PUSH_STALL_S = 60.0
 
 
-def open_source(spec: str, frame_interval_s: float) -> FileSource:
+def open_source(spec: str, frame_interval_s: float, every_frame: bool = False) -> FileSource | LiveSource:
     """The frames of a file or of a network address (http, rtsp, ...), one every `frame_interval_s` seconds.
 
-    A network source that gives nothing for 15 s has ended; one without an end is read in order, never ahead.
+    A network source without a known end is watched live: see `LiveSource`, also for `every_frame`. All others are
+    read in order, and whole. A network source that gives nothing for 15 s has ended.
     Raises VideoError for what cannot be watched, ConfigError for an interval that is not positive.
     """
-    return FileSource(spec, frame_interval_s)
+    clock = _clock(frame_interval_s)
+    decoder = Decoder(spec)
+    if decoder.is_live:
+        return LiveSource(decoder, clock, every_frame=every_frame)
+    return FileSource(spec, frame_interval_s, decoder)
 
 
 class FileSource:
@@ -41,13 +47,14 @@ class FileSource:
     picture even where less than an interval is left. Corrupt time passes with the last sound picture on show (black
     before the first), and a file cut off ends where its data ends; both give a CorruptStretchWarning. Every picture has
     the size of the first. `duration_s` is what the file declares, None where it does not; `second_0_s` is where the
-    first picture is on the clock of a player, which begins with the sound where that begins earlier.
+    first picture is on the clock of a player, which begins with the sound where that begins earlier. A `decoder` that
+    has the file open already is taken over.
     """
 
-    def __init__(self, path: str | Path, frame_interval_s: float) -> None:
+    def __init__(self, path: str | Path, frame_interval_s: float, decoder: Decoder | None = None) -> None:
         self._clock = _clock(frame_interval_s)
         self.frame_interval_s = frame_interval_s
-        self._decoder = Decoder(path)
+        self._decoder = decoder or Decoder(path)
         self._frames = self._decoder.frames()
         self._grid: Grid[VideoFrame] = Grid(self._clock)
         self._run: Run[VideoFrame] | None = None
@@ -64,6 +71,13 @@ class FileSource:
         self.duration_s = self.info.duration_s
         self.second_0_s = self._decoder.second_0_s
         self._take(self._grid.offer(pts_s, frame))
+
+    @property
+    def end_s(self) -> float | None:
+        """Where the video ends: as declared, and once it was read to its end, as it is. None where neither is known."""
+        if self._ended:
+            return max(self._decoder.end_s, self._newest_s)
+        return None if self.duration_s is None or self._newest_s > self.duration_s else self.duration_s
 
     def read(self) -> FrameBatch | None:
         """The next grid frame, (1, H, W, 3) with the true time of the picture shown; None at the end or when closed."""
@@ -95,10 +109,14 @@ class FileSource:
     def _advance(self) -> None:
         placed = next(self._frames, None)
         if placed is not None:
-            self._take(self._grid.offer(*placed))
+            self._offer(*placed)
         else:
             self._ended = True
             self._take(self._grid.finish(self._decoder.end_s))
+
+    def _offer(self, pts_s: float, frame: VideoFrame) -> None:
+        self._newest_s = pts_s
+        self._take(self._grid.offer(pts_s, frame))
 
     def _take(self, run: Run[VideoFrame] | None) -> None:
         self._run, self._num_left = run, run.num_frames if run else 0
@@ -208,8 +226,8 @@ class PushSource:
 
 class Paced:
     """A FrameSource that gives the frames of another as if it were live: the frame of clock t no earlier than t seconds
-    after the first read. It never skips; where the reader is late, frames come at once. `max_lag_s`: how far
-    behind its time the most delayed frame was handed out.
+    after the first read. It never drops a frame, since a file can wait; where the reader is late, frames come at once.
+    `max_lag_s`: how far behind its time the most delayed frame was handed out.
     """
 
     def __init__(self, source: FrameSource) -> None:

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
 DEFAULT_STEP_S = 1 / 25
 BACK_JUMP_S = 1.0  # further back is a new count (joined recordings), not disorder
-AHEAD_JUMP_S = 3600.0  # further ahead of all that is declared is a broken time stamp
-SPLICE_S = 10.0  # so far ahead of the picture before is another recording, in formats that are cut and joined as is
-SPLICED = ("mpegts", "hls")
+AHEAD_JUMP_S = 3600.0  # over broken bytes: further ahead of all that is declared is a broken time stamp
+SPLICE_S = 10.0  # further ahead of the picture before is another recording, unless something vouches for that time
+UNVOUCHED = ("mpegts", "mpeg", "hls", "flv")  # formats without a table of times: their length is their last time stamp
 
 
 class Timeline:
@@ -30,24 +30,28 @@ class Timeline:
         self.left_out_s = 0.0
         self.next_s = 0.0
         self._stream = stream
-        self._is_spliced = any(name in container_name for name in SPLICED)
         self._step_s = 1 / float(rate) if rate else DEFAULT_STEP_S
         self._declared_s = declared_s or 0.0
+        self._vouched_s = 0.0 if any(name in container_name for name in UNVOUCHED) else self._declared_s
         self._last_s = 0.0
         self._num_faulty = {"pts": 0, "dts": 0}
         self._last_stamp: dict[str, int] = {}
 
-    def place(self, frame: VideoFrame, damaged_start: bool, is_time_lost: bool = False) -> float:
-        """Seconds of `frame`. After a `damaged_start` second 0 is the declared start, where known. `is_time_lost`: of
-        the time before this frame there are bytes, but broken ones; so it has passed, however long."""
+    def place(self, frame: VideoFrame, damaged_start: bool, is_time_lost: bool = False, passed_s: float = 0.0) -> float:
+        """Seconds of `frame`. After a `damaged_start` second 0 is the declared start, where known.
+
+        A frame that is `SPLICE_S` further ahead than expected is a joint, unless that time is vouched for: it lies
+        within the length that a table of the container declares; or there are bytes of it, but broken ones
+        (`is_time_lost`); or it really passed, as a live source has been watched for `passed_s`.
+        """
         raw_s = self._in_seconds(frame, self._stamp(frame))
         if self.zero_s is None:
             self.zero_s = self._first_zero(raw_s or 0.0, damaged_start)
         time_s = self.next_s if raw_s is None else raw_s - self.zero_s
         self.left_out_s = 0.0
-        horizon_s = max(self._last_s, self._declared_s) + AHEAD_JUMP_S
-        if self._is_spliced and not is_time_lost:
-            horizon_s = self.next_s + SPLICE_S
+        horizon_s = max(max(self.next_s, passed_s) + SPLICE_S, self._vouched_s)
+        if is_time_lost:
+            horizon_s = max(self._last_s, self._declared_s) + AHEAD_JUMP_S
         if not self._last_s - BACK_JUMP_S <= time_s <= horizon_s:
             self.is_joined = True
             self.left_out_s = max(0.0, time_s - self.next_s)

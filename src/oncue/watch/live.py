@@ -96,6 +96,7 @@ def summary_text(summary: WatchSummary) -> str:
     parts += [f"unreadable {summary.num_malformed}"] if summary.num_malformed else []
     parts += [f"{summary.wall_s:.1f} s, {summary.real_time_factor:.1f} x real time"]
     parts += [] if summary.max_lag_s is None else [f"at most {summary.max_lag_s:.2f} s behind it"]
+    parts += [f"{_counted(summary.num_dropped, 'frame')} dropped to stay current"] if summary.num_dropped else []
     parts += [f"after {summary.load_s:.1f} s of loading"]
     return ", ".join(parts) + (" (stopped early)" if summary.stop == "cancelled" else "")
 

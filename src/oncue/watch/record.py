@@ -48,7 +48,8 @@ class WatchSummary:
     """Counts and times of one watching. `wall_s` begins when the first frame is asked for; loading is `load_s`.
 
     `num_skipped` of the silent turns were not shown to the model, because nothing had changed. `max_lag_s`: how far
-    behind its time the most delayed frame was shown, where a file was watched as if it were live.
+    behind its time the most delayed frame was shown, of a live source or of a file watched as if it were live; else
+    None. `num_dropped` frames of a live source were in no turn, so as to stay current.
     """
 
     source: str
@@ -67,6 +68,7 @@ class WatchSummary:
     stop: str
     num_skipped: int = 0
     max_lag_s: float | None = None
+    num_dropped: int = 0
 
     def as_json(self) -> dict[str, object]:
         return {"type": "summary", **_rounded(asdict(self))}
@@ -214,6 +216,7 @@ class Recorder:
         stop: str,
         num_skipped: int = 0,
         max_lag_s: float | None = None,
+        num_dropped: int = 0,
     ) -> Watched:
         """What was watched so far. `video_s`: the length that the video declares, if any. The last turn may reach past
         it; where more does, it is of one of several recordings that were joined, and counts for nothing."""
@@ -238,6 +241,7 @@ class Recorder:
             stop=stop,
             num_skipped=num_skipped,
             max_lag_s=max_lag_s,
+            num_dropped=num_dropped,
         )
         return Watched(
             questions=(*self.asked, *self.questions[self._num_asked :]),
