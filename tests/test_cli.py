@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from oncue.commands.annotated import annotated_task
 from oncue.commands.watch import Watch
 from oncue.errors import DataError, VideoError
 from oncue.policy.scripted import ScriptedPolicy
+from oncue.types import EnvTurn, FrameBatch, PolicyTurn
 from oncue.video.opening import open_video, source_name
 from oncue.video.source import PushSource
 from oncue.video.writer import write_video
@@ -163,6 +165,59 @@ def test_only_in_real_time_is_there_a_lag(clip, capsys) -> None:
         captured = capsys.readouterr()
         lag_s = json.loads(captured.out.splitlines()[-1])["max_lag_s"]
         assert (lag_s is not None) == ("s behind it" in captured.err) == bool(flags)
+
+
+class LiveShades(PushSource):
+    """A live source of six seconds that says it dropped frames."""
+
+    is_live = True
+    num_dropped, max_lag_s = 0, 1.25
+
+    def __init__(self) -> None:
+        super().__init__(1.0)
+        for second in range(6):
+            self.push(np.full((64, 96, 3), 30 * second, np.uint8), float(second))
+        self.end(6.0)
+        self.num_read = 0
+
+    def read(self) -> FrameBatch | None:
+        self.num_read += 1
+        self.num_dropped = 3 if self.num_read > 2 else 0
+        return super().read()
+
+
+@pytest.mark.parametrize("flags", [[], ["--every-frame"], ["--realtime"]])
+def test_the_summary_of_a_live_source_says_what_was_dropped_and_how_late_it_was(flags, capsys, monkeypatch) -> None:
+    source, opened, read_ahead = LiveShades(), [], []
+    monkeypatch.setattr("oncue.video.source.open_source", lambda *how: opened.append(how) or source)
+
+    class Policy(ScriptedPolicy):
+        async def respond(self, observed: EnvTurn) -> PolicyTurn:
+            await asyncio.sleep(0.02)  # time to read ahead in, which only makes a live frame older
+            read_ahead.append(source.num_read - len(read_ahead) - 1)
+            return await super().respond(observed)
+
+    monkeypatch.setattr(Watch, "_session", lambda _, **__: Policy({7.0: "Here."}))
+    assert cli.main(["watch", "rtsp://camera/1", "--ask", "A?", "--json", *flags]) == 0
+    captured = capsys.readouterr()
+    *replies, summary = [json.loads(line) for line in captured.out.splitlines()]
+    assert opened == [("rtsp://camera/1", 1.0, "--every-frame" in flags)]
+    assert [(reply["time_s"], reply["turn"]) for reply in replies] == [(7.0, 3)], "the clock counts what was dropped"
+    assert (summary["num_turns"], summary["num_dropped"], summary["max_lag_s"]) == (6, 3, 1.25)
+    assert summary["duration_s"] == 9.0
+    assert "at most 1.25 s behind it, 3 frames dropped to stay current" in captured.err
+    assert read_ahead == [0] * 6
+
+
+@pytest.mark.usefixtures("scripted")
+def test_the_last_caption_begins_before_the_video_ends(tmp_path, capsys) -> None:
+    path = tmp_path / "clip.mp4"
+    write_video(path, (np.full((64, 96, 3), 10 * k, np.uint8) for k in range(23)), 5.0)
+    assert cli.main(["watch", str(path), "--ask", "A?", "--out", str(tmp_path / "seen"), "--json"]) == 0
+    assert [json.loads(line).get("time_s") for line in capsys.readouterr().out.splitlines()] == [2.0, 5.0, None]
+    for name, point in (("replies.srt", ","), ("replies.vtt", ".")):
+        cues = re.findall("(.+) --> (.+)", (tmp_path / "seen" / name).read_text(encoding="utf-8"))
+        assert cues[-1] == (f"00:00:03{point}600", f"00:00:04{point}600")
 
 
 @pytest.mark.usefixtures("scripted")

@@ -125,6 +125,46 @@ def test_a_source_that_shows_the_future_is_refused():
         run(StreamingEnv(GridSource(3, shift_s=0.5)))
 
 
+class DroppingSource(GridSource):
+    """Gives only every third frame, as a camera for which the model is too slow."""
+
+    def __init__(self, num_frames: int):
+        super().__init__(num_frames)
+        self.num_dropped = 0
+
+    def read(self) -> FrameBatch | None:
+        for _ in range(2 if self.num_read else 0):
+            self.num_dropped += super().read() is not None
+        return super().read()
+
+
+def test_dropped_frames_move_the_clock():
+    questions = [Question("a", 2.0), Question("b", 3.5), Question("c", 7.0)]
+    for turns_ahead in (0, 1, 3):
+        turns, _ = run(StreamingEnv(DroppingSource(10), questions, turns_ahead=turns_ahead))
+        assert [turn.clock_s for turn in turns] == [1, 4, 7, 10]
+        assert [turn.frames.pts_s.tolist() for turn in turns] == [[1], [4], [7], [10]]
+        assert [turn.text for turn in turns] == ["", "a\nb", "c", ""], "with the next turn, where their own was dropped"
+    turns, _ = run(StreamingEnv(DroppingSource(10), questions, frames_per_turn=2))
+    assert [(turn.clock_s, turn.frames.pts_s.tolist(), turn.text) for turn in turns] == [
+        (4, [1, 4], "a\nb"),
+        (10, [7, 10], "c"),
+    ]
+
+
+def test_a_source_that_drops_shows_no_future_either():
+    """Negative control: what was dropped later does not make room for a frame that came too early."""
+
+    class Early(DroppingSource):
+        def read(self) -> FrameBatch | None:
+            batch = super().read()
+            return batch and FrameBatch(batch.pixels, batch.pts_s + 2 * (self.num_read == 4))
+
+    for frames_per_turn in (1, 3):
+        with pytest.raises(VideoError, match=r"frame of 6.000 s when the clock read 4.000 s"):
+            run(StreamingEnv(Early(10), frames_per_turn=frames_per_turn))
+
+
 def test_max_turns_stops_without_reading_on():
     source = GridSource(10)
     turns, stop = run(StreamingEnv(source, max_turns=2))

@@ -206,6 +206,30 @@ def test_a_picture_that_begins_later_than_the_sound_is_not_cut_off(tmp_path: Pat
     assert FileSource(make_clip(tmp_path / "clip.mp4"), 1.0).second_0_s == pytest.approx(0.0, abs=0.11)
 
 
+def test_the_end_of_a_video_is_known_once_it_was_read(clip_of: Callable[[str], Path], tmp_path: Path) -> None:
+    unfinished = make_clip(tmp_path / "unfinished.mkv", container_options={"live": "1"})
+    cut_off = tmp_path / "cut.mp4"
+    data = clip_of("h264.mp4").read_bytes()
+    cut_off.write_bytes(data[: int(len(data) * 0.6)])
+    parts = [make_clip(tmp_path / f"{k}.ts", 20) for k in range(2)]
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+    for path, at_first_s, in_the_end_s in (
+        (clip_of("h264.mp4"), 4.0, (4.0, 4.0)),
+        (unfinished, None, (3.9, 4.1)),
+        (cut_off, 4.0, (1.5, 3.0)),
+        (joined, 2.0, (3.0, 4.1)),
+    ):
+        source = FileSource(path, 1.0)
+        assert source.end_s == pytest.approx(at_first_s, abs=0.11)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CorruptStretchWarning)
+            num_frames = len(list(frames_of(source)))
+        assert source.end_s is not None
+        assert in_the_end_s[0] <= source.end_s <= in_the_end_s[1], path.name
+        assert num_frames - 1 <= source.end_s <= num_frames, "the last frame reaches to the end, or beyond"
+
+
 def test_a_connection_that_is_lost_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decoder = Decoder(make_clip(tmp_path / "clip.ts"))
     container = decoder.container

@@ -7,6 +7,8 @@ import os
 import re
 from pathlib import Path
 
+import pytest
+
 from oncue.types import Question
 from oncue.watch.export import to_jsonl, to_srt, to_vtt, write_exports
 from oncue.watch.live import summary_text
@@ -37,6 +39,28 @@ def srt_cues(text: str) -> list[tuple[float, float, str]]:
 def test_a_caption_lasts_until_the_next_reply_and_at_most_five_seconds() -> None:
     cues = srt_cues(to_srt([reply(1.0), reply(3.5), reply(3599.9996)]))
     assert [(start, end) for start, end, _ in cues] == [(1.0, 3.5), (3.5, 8.5), (3600.0, 3605.0)]
+
+
+@pytest.mark.parametrize(
+    ("times_s", "end_s", "expected"),
+    [
+        ([2.0, 10.0], 9.4, [(2.0, 7.0), (8.4, 9.4)]),  # the last turn reaches beyond the end
+        ([2.0, 10.0], 10.0, [(2.0, 7.0), (9.0, 10.0)]),  # or to it
+        ([9.0, 10.0], 9.4, [(9.0, 9.2), (9.2, 9.4)]),
+        ([8.0, 9.0], 9.4, [(8.0, 9.0), (9.0, 9.4)]),
+        ([1.0], 0.4, [(0.0, 0.4)]),  # a video shorter than a turn
+        ([3.0], 9.4, [(3.0, 8.0)]),
+        ([3.0, 10.0], None, [(3.0, 8.0), (10.0, 15.0)]),  # nobody knows how much there is to come
+        ([], 9.4, []),
+    ],
+)
+@pytest.mark.parametrize("second_0_s", [0.0, 2.5])
+def test_no_caption_is_later_than_the_end_of_the_video(times_s, end_s, expected, second_0_s) -> None:
+    replies = [reply(time_s) for time_s in times_s]
+    shifted = [(start_s + second_0_s, stop_s + second_0_s) for start_s, stop_s in expected]
+    assert [(start, end) for start, end, _ in srt_cues(to_srt(replies, second_0_s, end_s))] == shifted
+    vtt = to_vtt(replies, second_0_s, end_s).partition("\n\n")[2]
+    assert [(start, end) for start, end, _ in srt_cues(re.sub(r"(\d)\.(\d{3})", r"\1,\2", vtt))] == shifted
 
 
 def test_captions_are_in_order_and_empty_replies_have_none() -> None:
@@ -81,6 +105,21 @@ def test_json_lines_end_with_the_summary(watch) -> None:
     }
 
 
+def test_the_files_hold_the_captions_for_the_clock_of_the_player(watch, tmp_path: Path) -> None:
+    watched = watch({3.0: "  one\n\n   two <i>", 20.0: "last"})
+    paths = write_exports(tmp_path, watched, "<html></html>", 2.5, 19.5)
+    jsonl, srt, vtt, page = (path.read_text(encoding="utf-8") for path in paths)
+    assert [path.name for path in paths] == ["replies.jsonl", "replies.srt", "replies.vtt", "index.html"]
+    assert jsonl == to_jsonl(watched)
+    assert srt == (
+        "1\n00:00:05,500 --> 00:00:10,500\none\ntwo <i>\n\n2\n00:00:21,000 --> 00:00:22,000\nlast\n"
+    ).replace("<i", "<\u2060i")
+    assert vtt == (
+        "WEBVTT\n\n1\n00:00:05.500 --> 00:00:10.500\none\ntwo &lt;i&gt;\n\n2\n00:00:21.000 --> 00:00:22.000\nlast\n"
+    )
+    assert page == "<html></html>"
+
+
 def test_files_are_written_whole_and_leave_nothing_else(watch, tmp_path: Path) -> None:
     write_exports(tmp_path / "a" / "b", watch({3.0: "one"}), "<html></html>")
     assert sorted(os.listdir(tmp_path / "a" / "b")) == ["index.html", "replies.jsonl", "replies.srt", "replies.vtt"]
@@ -104,8 +143,10 @@ def test_the_closing_line_says_what_was_watched_and_what_it_took() -> None:
         stop="cancelled",
         num_skipped=4,
         max_lag_s=0.25,
+        num_dropped=7,
     )
     assert summary_text(summary) == (
-        "watched 40 turns (39.9 s of video), silent 33 (4 skipped as unchanged), replies 6, unreadable 1, "
-        "2.0 s, 19.9 x real time, at most 0.25 s behind it, after 3.1 s of loading (stopped early)"
+        "watched 40 turns (39.9 s of video), silent 33 (4 skipped as unchanged), replies 6, unreadable 1, 2.0 s, "
+        "19.9 x real time, at most 0.25 s behind it, 7 frames dropped to stay current, after 3.1 s of loading "
+        "(stopped early)"
     )

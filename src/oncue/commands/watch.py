@@ -180,11 +180,10 @@ class Watch:
         """The video first: a file that is none should be told of before a model is loaded."""
         from oncue.env.streaming import check_questions, check_text
         from oncue.video.ahead import ReadAhead
-        from oncue.video.live import LiveSource
         from oncue.video.source import Paced, open_source
 
         source: FrameSource = open_source(self.source, self.frame_interval_s, self.every_frame)
-        run.is_live = isinstance(source, LiveSource)
+        run.is_live = getattr(source, "is_live", False)
         run.video_s = getattr(source, "duration_s", None)
         run.opened = source
         if self._is_file():

@@ -142,6 +142,7 @@ class LiveSource:
     `Waiting`. With `every_frame` frames are dropped only where too many wait, and a DroppedFramesWarning says so.
     """
 
+    is_live = True
     duration_s: float | None = None
     second_0_s = 0.0
 

@@ -70,7 +70,7 @@ class FileSource:
         self.info: VideoInfo = describe(self._decoder, frame)
         self.duration_s = self.info.duration_s
         self.second_0_s = self._decoder.second_0_s
-        self._take(self._grid.offer(pts_s, frame))
+        self._offer(pts_s, frame)
 
     @property
     def end_s(self) -> float | None:

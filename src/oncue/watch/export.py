@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 
 from oncue.files import prepare_folder, write_text
@@ -66,10 +67,10 @@ def _cues(replies: Sequence[SpokenReply], second_0_s: float, end_s: float | None
     if starts_s and end_s is not None and starts_s[-1] >= end_s:
         halfway_s = (starts_s[-2] + end_s) / 2 if len(starts_s) > 1 else 0.0
         starts_s[-1] = max(end_s - _LAST_CAPTION_S, halfway_s)
-    last_s = float("inf") if end_s is None else end_s
-    for reply, start_s, next_s in zip(spoken, starts_s, [*starts_s[1:], last_s], strict=True):
+    until_s = float("inf") if end_s is None else end_s
+    for reply, (start_s, next_s) in zip(spoken, pairwise([*starts_s, until_s]), strict=True):
         text = "\n".join(line.strip() for line in reply.text.splitlines() if line.strip())
-        yield second_0_s + start_s, second_0_s + min(next_s, last_s, start_s + _MAX_CAPTION_S), text
+        yield second_0_s + start_s, second_0_s + min(next_s, start_s + _MAX_CAPTION_S), text
 
 
 def _inert(text: str) -> str:
