@@ -272,8 +272,8 @@ class _Run:
         self.video_s: float | None = None
         self.model = name_or_bundled(flags.model)
         self.filter: SkipUnchanged | None = None
-        self.opened: FrameSource | None = None  # and as it is watched, which may be read ahead or paced:
-        self.source: FrameSource | None = None
+        self.opened: FrameSource | None = None
+        self.source: FrameSource | None = None  # as it is watched: read ahead or paced, perhaps
         self.is_live = False
 
     def events(self) -> WatchEvents:
