@@ -77,6 +77,7 @@ class FileSource:
     def close(self) -> None:
         """Free the file. A read under way in another thread frees it when it is done."""
         self._closed = True
+        self._decoder.stop()
         if self._lock.acquire(blocking=False):
             try:
                 self._release()
