@@ -76,7 +76,7 @@ class Decoder:
         self._last_error = ""
         self._start_s = (self.container.start_time or 0) / 1_000_000  # AV_TIME_BASE
         self._is_of_known_size = self.container.size > 0
-        self._is_lost = False
+        self._lost_by = ""  # what ended the connection; empty while it holds, and where the source ended
         self._last_read_at = time.monotonic()
         self._stopped = threading.Event()
         self._reconnector = Reconnector(str(spec), self._stopped)
@@ -91,12 +91,14 @@ class Decoder:
     def frames(self) -> Generator[tuple[float, VideoFrame], None, None]:
         """See `decode`. Raises SourceLostError where a source without a known end is lost for good."""
         yield from self._frames_of_connection()
-        while self.is_live and self._is_lost and self.num_frames and self._open_again():
+        while self.is_live and self._lost_by and self.num_frames and self._open_again():
             yield from self._frames_of_connection()
         if not self.num_frames:
             why = f" ({self._last_error})" if self._last_error else ""
+            hint = ". From a server without ranges, download it first" if is_url(self.spec) else ""
             raise VideoError(
                 f"{source_name(self.spec)} holds no frame that can be decoded{why}; expected a video that FFmpeg plays"
+                + hint
             )
         self._finish()
 
@@ -104,14 +106,14 @@ class Decoder:
         """Open a lost source again; False where it stays away, or is not wanted any more."""
         self.container.close()
         shown_s = self._timeline.next_s
-        opened = self._reconnector.open(shown_s, self._last_error, lambda what: self._tell(what, ConnectionLostWarning))
+        opened = self._reconnector.open(shown_s, self._lost_by, lambda what: self._tell(what, ConnectionLostWarning))
         if opened is None:
             return False
         self.container, self.stream = opened
         self._timeline.go_on(self.stream, self._reconnector.opened_at - self._last_read_at)
         self._damage = Damage(frames_in_flight=NUM_THREADS)
         self._damage.shown_until_s = self._timeline.next_s
-        self._is_lost = False
+        self._lost_by = ""
         return True
 
     def _frames_of_connection(self) -> Generator[tuple[float, VideoFrame], None, None]:
@@ -144,9 +146,9 @@ class Decoder:
         shown_s = self._timeline.next_s
         declared_s = None if self._timeline.is_joined else self.declared_s
         self.end_s = shown_s if declared_s is None else declared_s
-        if self._is_lost:
+        if self._lost_by:
             self.end_s = shown_s
-            self._say_lost(f"the connection was lost at {shown_s:.2f} s ({self._last_error})")
+            self._say_lost(f"the connection was lost at {shown_s:.2f} s ({self._lost_by})")
             return
         if declared_s is not None and declared_s - self._data_seconds() > TRUNCATED_S:
             self.end_s = max(shown_s, self._data_seconds()) if self._damage.open else shown_s
@@ -209,13 +211,14 @@ class Decoder:
                     self._last_read_at = time.monotonic()
                     yield packet
                 if self.is_live and self.container.format.name not in ADAPTIVE_FORMATS:  # cameras do not end
-                    self._is_lost, self._last_error = True, "the server ended it"
+                    self._lost_by = "the server ended it"
                 return
             except av.FFmpegError as error:
                 num_failures += 1
                 self._last_error = why_failed(error)
                 if is_url(self.spec):
-                    self._is_lost = self.is_live or self._is_of_known_size or error.errno != errno.EIO
+                    if self.is_live or self._is_of_known_size or error.errno != errno.EIO:
+                        self._lost_by = self._last_error
                     return
                 self._damage.begin(None)
                 if num_failures == MAX_READ_FAILURES:
