@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import io
 import itertools
+import json
 import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import pytest
 from media_servers import FileServer, camera, grey_of, serving
 from video_clips import make_clip, number_of
 
+from oncue.cli import main
 from oncue.errors import ConnectionLostWarning, CorruptStretchWarning, SourceLostError, VideoError
+from oncue.policy.scripted import SilentPolicy
 from oncue.video.decode import Decoder
 from oncue.video.playlist import best_variant, named_address
+from oncue.video.reconnect import why_ended
 from oncue.video.source import FileSource, frames_of
 
 
@@ -214,8 +219,7 @@ def test_a_camera_that_drops_is_connected_again_and_reported_when_it_stays_away(
         warnings.simplefilter("always")
         decoder = Decoder(device.address.replace("rtsp://", "rtsp://me:secret@"))
         with pytest.raises(SourceLostError, match="3 attempts to connect again failed") as lost:
-            for time_s, _ in decoder.frames():
-                times_s.append(time_s)
+            times_s.extend(time_s for time_s, _ in decoder.frames())
         decoder.close()
     assert len(times_s) == 75
     assert times_s == sorted(times_s)
@@ -251,3 +255,37 @@ def test_a_source_that_waits_for_its_camera_can_be_stopped(monkeypatch: pytest.M
         monkeypatch.setattr(decoder, "_tell", stop)
         assert len(list(decoder.frames())) == 25
         decoder.close()
+
+
+def test_a_broadcast_ends_where_its_playlist_says_so(tmp_path: Path, server: FileServer) -> None:
+    """FFmpeg ends alike where it cannot be reached, and where it has stood still for half a minute."""
+    (tmp_path / "over.m3u8").write_text("#EXTM3U\n#EXTINF:4,\na.ts\n#EXT-X-ENDLIST\n")
+    (tmp_path / "on.m3u8").write_text("#EXTM3U\n#EXTINF:4,\na.ts\n")
+
+    def why(name: str, waited_s: float) -> str:
+        playlist = SimpleNamespace(name=f"{server.address}/length/{name}", format=SimpleNamespace(name="hls"))
+        return why_ended(playlist.name, playlist, waited_s)  # type: ignore[arg-type]
+
+    assert why("over.m3u8", 30) == ""
+    assert why("on.m3u8", 1) == why("gone.m3u8", 30) == "its playlist brought nothing more"
+    with pytest.raises(SourceLostError, match="names nothing new"):
+        why("on.m3u8", 30)
+
+
+@pytest.mark.usefixtures("quick")
+def test_watching_a_lost_camera_ends_with_what_was_seen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oncue.commands.watch.Watch._session", lambda *_, **__: SilentPolicy())
+    with camera(25, num_connections=1) as device:
+        words = ["watch", device.address, "--ask", "hi", "--json", "--out", str(tmp_path)]
+        with pytest.warns(ConnectionLostWarning) as noticed:
+            assert main(words) == 1
+    said = capsys.readouterr()
+    summary = json.loads(said.out.splitlines()[-1])
+    assert (summary["stop"], summary["num_turns"]) == ("source_lost", 2)
+    assert (tmp_path / "replies.jsonl").is_file()
+    assert sum("connecting again" in str(notice.message) for notice in noticed) == 3
+    assert said.err.splitlines()[-1].startswith(
+        f"oncue: {device.address}: the connection was lost at 2.50 s (Connection refused)"
+    )

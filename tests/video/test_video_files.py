@@ -145,7 +145,7 @@ def test_the_default_track_is_watched(tmp_path: Path, default_track: int, size: 
 
 
 def test_a_track_of_one_picture_does_not_hide_another(tmp_path: Path) -> None:
-    """An animated AVIF holds its first picture once more, as an item of its own; other files have a still as default."""
+    """An animated AVIF holds its first picture once more, as an item of its own; others have a still as default."""
     animated = make_clip(tmp_path / "animated.avif", 20, codec="libsvtav1", options={"preset": "12", "crf": "20"})
     assert numbers(animated, 0.5) == [5, 10, 15, 19]
     source = FileSource(make_two_tracks(tmp_path / "two.mp4", 0, num_frames=(1, 20)), 1.0)

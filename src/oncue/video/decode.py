@@ -20,7 +20,6 @@ from oncue.errors import ConnectionLostWarning, CorruptStretchWarning, SourceLos
 from oncue.video.damage import Damage, LostBytes
 from oncue.video.length import declared_s
 from oncue.video.opening import (
-    ADAPTIVE_FORMATS,
     NUM_THREADS,
     file_path,
     is_live,
@@ -29,7 +28,7 @@ from oncue.video.opening import (
     source_name,
     why_failed,
 )
-from oncue.video.reconnect import Reconnector
+from oncue.video.reconnect import Reconnector, why_ended
 from oncue.video.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -77,9 +76,9 @@ class Decoder:
         self._start_s = (self.container.start_time or 0) / 1_000_000  # AV_TIME_BASE
         self._is_of_known_size = self.container.size > 0
         self._lost_by = ""  # what ended the connection; empty while it holds, and where the source ended
-        self._last_read_at = time.monotonic()
+        self._waiting_since = time.monotonic()
         self._stopped = threading.Event()
-        self._reconnector = Reconnector(str(spec), self._stopped)
+        self._reconnector = Reconnector(spec, self._stopped)
 
     def stop(self) -> None:
         """Let `frames` end soon; may be called from any thread. Then `close`, once no thread is in `frames`."""
@@ -110,7 +109,7 @@ class Decoder:
         if opened is None:
             return False
         self.container, self.stream = opened
-        self._timeline.go_on(self.stream, self._reconnector.opened_at - self._last_read_at)
+        self._timeline.go_on(self.stream, self._reconnector.opened_at - self._waiting_since)
         self._damage = Damage(frames_in_flight=NUM_THREADS)
         self._damage.shown_until_s = self._timeline.next_s
         self._lost_by = ""
@@ -208,10 +207,10 @@ class Decoder:
                     if self._stopped.is_set():
                         return
                     num_failures = 0
-                    self._last_read_at = time.monotonic()
                     yield packet
-                if self.is_live and self.container.format.name not in ADAPTIVE_FORMATS:  # cameras do not end
-                    self._lost_by = "the server ended it"
+                    self._waiting_since = time.monotonic()
+                if self.is_live:
+                    self._lost_by = why_ended(self.spec, self.container, time.monotonic() - self._waiting_since)
                 return
             except av.FFmpegError as error:
                 num_failures += 1

@@ -100,7 +100,7 @@ def _best_variant(name: str, spec: str | Path) -> str:
     """The name of the best variant where `name` is that of a master playlist, else `name`."""
     if not PLAYLIST.search(name):
         return name
-    text = _text_of(name)
+    text = playlist_text(name)
     address = None if is_url(spec) else named_address(text)
     if address:
         raise VideoError(
@@ -111,7 +111,7 @@ def _best_variant(name: str, spec: str | Path) -> str:
     return name if uri is None else urljoin(name, uri) if is_url(spec) else f"file:{file_path(spec).parent / uri}"
 
 
-def _text_of(playlist: str) -> str:
+def playlist_text(playlist: str) -> str:
     """What can be read of a playlist; why the rest cannot is said when it is opened as a video."""
     import av
 
