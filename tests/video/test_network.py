@@ -287,5 +287,5 @@ def test_watching_a_lost_camera_ends_with_what_was_seen(
     assert (tmp_path / "replies.jsonl").is_file()
     assert sum("connecting again" in str(notice.message) for notice in noticed) == 3
     assert said.err.splitlines()[-1].startswith(
-        f"oncue: {device.address}: the connection was lost at 2.50 s (Connection refused)"
+        f"oncue: {device.address}: the connection was lost at 2.50 s (the server ended it), and 3"
     )

@@ -28,7 +28,8 @@ PUSH_STALL_S = 60.0
 def open_source(spec: str, frame_interval_s: float) -> FileSource:
     """The frames of a file or of a network address (http, rtsp, ...), one every `frame_interval_s` seconds.
 
-    A network source that gives nothing for 15 s has ended; one without an end is read in order, never ahead.
+    A network source that gives nothing for 15 s is lost. One without a known end is then connected again, and `read`
+    raises SourceLostError where it stays away. It is read in order, never ahead.
     Raises VideoError for what cannot be watched, ConfigError for an interval that is not positive.
     """
     return FileSource(spec, frame_interval_s)
