@@ -171,6 +171,16 @@ def test_a_playlist_in_a_file_may_not_name_addresses(tmp_path: Path, line: str, 
     assert "u:p" not in str(refused.value)
 
 
+def test_a_master_from_a_server_may_not_name_files_here(tmp_path: Path, server: FileServer) -> None:
+    make_hls(tmp_path)
+    secret = make_clip(tmp_path / "secret.mp4", 10, size=(192, 320))
+    text = MASTER.replace("high.m3u8", secret.as_uri()).replace("sound.m3u8", "low.m3u8")
+    (tmp_path / "master.m3u8").write_text(text)
+    source = FileSource(f"{server.address}/range/master.m3u8", 1.0)
+    assert source.info.width_px == 96
+    source.close()
+
+
 # Cameras
 
 
@@ -255,6 +265,17 @@ def test_a_source_that_waits_for_its_camera_can_be_stopped(monkeypatch: pytest.M
         monkeypatch.setattr(decoder, "_tell", stop)
         assert len(list(decoder.frames())) == 25
         decoder.close()
+
+
+def test_a_file_that_is_not_read_to_its_end_is_not_cut_off(tmp_path: Path) -> None:
+    decoder = Decoder(make_clip(tmp_path / "clip.mp4", 40))
+    frames = decoder.frames()
+    next(frames)
+    decoder.stop()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CorruptStretchWarning)
+        assert len(list(frames)) < 30
+    decoder.close()
 
 
 def test_a_broadcast_ends_where_its_playlist_says_so(tmp_path: Path, server: FileServer) -> None:

@@ -92,6 +92,8 @@ class Decoder:
         yield from self._frames_of_connection()
         while self.is_live and self._lost_by and self.num_frames and self._open_again():
             yield from self._frames_of_connection()
+        if self._stopped.is_set():
+            return
         if not self.num_frames:
             why = f" ({self._last_error})" if self._last_error else ""
             hint = ". From a server without ranges, download it first" if is_url(self.spec) else ""
@@ -157,8 +159,6 @@ class Decoder:
 
     def _say_lost(self, what: str) -> None:
         """Of a source with a known end a part is missing; without one, nobody can know what comes."""
-        if self._stopped.is_set():
-            return
         if self.declared_s is not None or self._is_of_known_size:
             self._tell(what, ConnectionLostWarning)
             return

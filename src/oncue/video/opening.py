@@ -101,14 +101,19 @@ def _best_variant(name: str, spec: str | Path) -> str:
     if not PLAYLIST.search(name):
         return name
     text = playlist_text(name)
-    address = None if is_url(spec) else named_address(text)
-    if address:
+    named = None if is_url(spec) else named_address(text)
+    if named:
         raise VideoError(
-            f"{spec} is a playlist that names addresses ({source_name(address)}); a playlist in a file can only name "
+            f"{spec} is a playlist that names addresses ({source_name(named)}); a playlist in a file can only name "
             "files beside it. Give the address of the playlist, or of what it names"
         )
     uri = best_variant(text)
-    return name if uri is None else urljoin(name, uri) if is_url(spec) else f"file:{file_path(spec).parent / uri}"
+    if uri is None:
+        return name
+    if not is_url(spec):
+        return f"file:{file_path(spec).parent / uri}"
+    address = urljoin(name, uri)
+    return address if address.lower().startswith("http") else name  # a server may not name files of this machine
 
 
 def playlist_text(playlist: str) -> str:
@@ -168,8 +173,8 @@ def _options(name: str) -> list[dict[str, str]]:
     """The options to open `name` with, in the order to try them.
 
     A finite file over HTTP is resumed where a connection breaks, if the server knows ranges. Never from its beginning
-    (`reconnect_streamed`): FFmpeg takes the end of a file without a length for a break. Without `multiple_requests`,
-    its jumps in a file fail at servers that close a connection without saying so.
+    (`reconnect_streamed`): FFmpeg takes the end of a file without a length for a break. Without `multiple_requests`
+    it asks the server to close, and fails to jump where one closes without saying so.
     """
     if name.startswith("rtsp"):
         return [{"rtsp_transport": transport} for transport in ("tcp", "udp")]
