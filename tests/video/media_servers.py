@@ -130,7 +130,7 @@ def grey_pictures(num_pictures: int) -> list[list[bytes]]:
 class RtspCamera:
     """A camera that sends all its pictures at once, ten for a second, and then drops the connection.
 
-    `transport` is the only one it knows: "tcp" or "udp". After `num_connections` that play, it is gone.
+    `transport` is the only one it knows, "tcp" or "udp", or "any": then it sends nothing over TCP. After `num_connections` that play, it is gone.
     `num_asked` counts the connections.
     """
 
@@ -187,7 +187,7 @@ class RtspCamera:
                 f"a=fmtp:96 packetization-mode=1;sprop-parameter-sets={sets}\r\n"
             )
             more = f"Content-Type: application/sdp\r\nContent-Base: {self.address}/\r\n"
-        elif method == "SETUP" and wanted != self.transport:
+        elif method == "SETUP" and self.transport not in (wanted, "any"):
             status = "461 Unsupported transport"
         elif method == "SETUP":
             more = f"Transport: {headers['transport']}{';server_port=6970-6971' if wanted == 'udp' else ''}\r\n" + more
@@ -196,6 +196,9 @@ class RtspCamera:
     def _play(self, connection: socket.socket, port: int) -> None:
         if self.num_played >= self.num_connections:
             self.close()
+        if self.transport == "any" and not port:
+            connection.recv(1)  # until the client has enough
+            return
         count = 0
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
             for number, units in enumerate(self.pictures):
@@ -203,7 +206,7 @@ class RtspCamera:
                     mark = 0x80 if unit is units[-1] else 0
                     packet = struct.pack(">BBHII", 0x80, 96 | mark, count, 1000 + number * 9000, 7) + unit
                     count += 1
-                    if self.transport == "udp":
+                    if port:
                         datagrams.sendto(packet, ("127.0.0.1", port))
                     else:
                         connection.sendall(b"$\0" + struct.pack(">H", len(packet)) + packet)

@@ -213,8 +213,10 @@ def make_jpegs(folder: Path) -> list[bytes]:
         return [bytes(packet) for packet in container.demux() if packet.size]
 
 
-@pytest.mark.parametrize("transport", ["tcp", "udp"])
-def test_a_camera_is_asked_over_tcp_and_then_over_udp(transport: str) -> None:
+@pytest.mark.parametrize("transport", ["tcp", "udp", "any"])
+def test_a_camera_is_asked_over_tcp_and_then_over_udp(transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if transport == "any":
+        monkeypatch.setattr("oncue.video.opening.URL_TIMEOUT_S", 2)
     with camera(25, transport=transport) as device:
         source = FileSource(device.address, 1.0)
         grey = [float(batch.pixels.mean()) for batch in itertools.islice(frames_of(source), 2)]

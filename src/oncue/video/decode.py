@@ -96,7 +96,7 @@ class Decoder:
             return
         if not self.num_frames:
             why = f" ({self._last_error})" if self._last_error else ""
-            hint = ". From a server without ranges, download it first" if is_url(self.spec) else ""
+            hint = ". From a server without ranges, download it first" if str(self.spec).startswith("http") else ""
             raise VideoError(
                 f"{source_name(self.spec)} holds no frame that can be decoded{why}; expected a video that FFmpeg plays"
                 + hint

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import re
 import stat
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
@@ -84,16 +85,20 @@ def _open(spec: str | Path) -> InputContainer:
     name, timeout = (str(spec), URL_TIMEOUT_S) if is_url(spec) else (_file(spec), None)
     errors: list[av.FFmpegError] = []
     for wanted in dict.fromkeys((_best_variant(name, spec), name)):  # where the variant is refused: as FFmpeg does it
-        for options in _options(wanted):
+        for options in (choices := _options(wanted)):
+            began_at = time.monotonic()
             try:
-                return av.open(wanted, options=options, timeout=timeout, metadata_errors="replace")
+                container = av.open(wanted, options=options, timeout=timeout, metadata_errors="replace")
             except av.FFmpegError as error:
                 errors.append(error)
-                if not (isinstance(error, av.error.ExitError) or error.errno == errno.EPROTONOSUPPORT):
-                    break  # only a refused transport, or one that brings nothing, is worth another
-    raise VideoError(
-        f"{source_name(spec)} cannot be opened as a video: {why_failed(errors[-1])}. {_advice(spec)}"
-    ) from errors[-1]
+                if error.errno != errno.EPROTONOSUPPORT and not isinstance(error, av.error.ExitError):
+                    break  # only another transport than a refused or a silent one is worth trying
+            else:
+                if options is choices[-1] or time.monotonic() - began_at < URL_TIMEOUT_S:
+                    return container
+                container.close()  # FFmpeg opens a silent camera, too, when it has waited in vain
+    reasons = "; ".join(dict.fromkeys(map(why_failed, errors)))
+    raise VideoError(f"{source_name(spec)} cannot be opened as a video: {reasons}. {_advice(spec)}") from errors[-1]
 
 
 def _best_variant(name: str, spec: str | Path) -> str:
