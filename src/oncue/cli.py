@@ -167,11 +167,11 @@ def _one_line(boxed: str) -> str:
 
 def _exit_code(error: Exception) -> int | None:
     """The exit code of an error whose text says everything; None for a defect of ours."""
-    from oncue.errors import BackendError, InputError, RunStoppedError
+    from oncue.errors import BackendError, InputError, RunStoppedError, SourceLostError
 
     if isinstance(error, InputError):
         return _EXIT_INPUT
-    return _EXIT_FAILURE if isinstance(error, BackendError | RunStoppedError) else None
+    return _EXIT_FAILURE if isinstance(error, BackendError | RunStoppedError | SourceLostError) else None
 
 
 def _trouble_with_place(error: OSError) -> tuple[str, int] | None:

@@ -1,8 +1,8 @@
 """Errors a user can mend. Each is a standard-library error that says what was given, what was expected, what to do.
 
-The command line prints their text alone and exits with 2, or with 1 for a `BackendError` or `RunStoppedError`, where
-the input was right. An OSError about a place is told in one line, too: 2 for one that cannot be used, 1 for a full
-disk. Any other exception is a defect of ours and keeps its traceback.
+The command line prints their text alone and exits with 2, or with 1 for a `BackendError`, `SourceLostError` or
+`RunStoppedError`, where the input was right. An OSError about a place is told in one line, too: 2 for one that cannot
+be used, 1 for a full disk. Any other exception is a defect of ours and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -42,6 +42,10 @@ class BackendError(RuntimeError):
     """A model server did not answer, or not with something that can be used."""
 
 
+class SourceLostError(RuntimeError):
+    """The connection to a source without a known end was lost for good."""
+
+
 class JudgeDownError(BackendError):
     """Too many of a judge's answers failed: whoever needs marks must stop, since none may become a zero."""
 
@@ -60,6 +64,10 @@ class CorruptStretchWarning(UserWarning):
 
 class DroppedFramesWarning(UserWarning):
     """Frames of a live source were dropped although all were asked for."""
+
+
+class ConnectionLostWarning(CorruptStretchWarning):
+    """The connection to a source was lost; what it sends meanwhile is not seen."""
 
 
 def shown_address(address: str) -> str:

@@ -144,6 +144,15 @@ def test_the_default_track_is_watched(tmp_path: Path, default_track: int, size: 
     assert [number_of(b.pixels[0]) for b in frames_of(source)] == [10, 19]
 
 
+def test_a_track_of_one_picture_does_not_hide_another(tmp_path: Path) -> None:
+    """An animated AVIF holds its first picture once more, as an item of its own; others have a still as default."""
+    animated = make_clip(tmp_path / "animated.avif", 20, codec="libsvtav1", options={"preset": "12", "crf": "20"})
+    assert numbers(animated, 0.5) == [5, 10, 15, 19]
+    source = FileSource(make_two_tracks(tmp_path / "two.mp4", 0, num_frames=(1, 20)), 1.0)
+    assert [number_of(b.pixels[0]) for b in frames_of(source)] == [10, 19]
+    assert numbers(make_clip(tmp_path / "one.mp4", 1), 1.0) == [0]
+
+
 def test_pictures_keep_the_size_of_the_first(tmp_path: Path) -> None:
     parts = [make_clip(tmp_path / f"{i}.ts", 30, size=size) for i, size in enumerate([(64, 160), (128, 320)])]
     joined = tmp_path / "joined.ts"

@@ -57,7 +57,7 @@ def make_clip(
     return path
 
 
-def make_two_tracks(path: Path, default_track: int) -> Path:
+def make_two_tracks(path: Path, default_track: int, num_frames: tuple[int, int] = (20, 20)) -> Path:
     """Two video tracks of different sizes, 64x160 and 96x192 pixels, of which one is marked as the default."""
     with av.open(str(path), "w") as container:
         tracks = []
@@ -67,7 +67,7 @@ def make_two_tracks(path: Path, default_track: int) -> Path:
             stream.disposition = av.stream.Disposition.default if index == default_track else 0
             tracks.append(stream)
         for number in range(20):
-            for stream in tracks:
+            for stream in (track for track, count in zip(tracks, num_frames, strict=True) if number < count):
                 frame = av.VideoFrame.from_ndarray(picture(number, stream.height, stream.width), format="rgb24")
                 frame.pts, frame.time_base = number, Fraction(1, 10)
                 container.mux(stream.encode(frame))

@@ -15,7 +15,7 @@ import tyro
 from oncue.clock import Clock
 from oncue.commands.annotated import annotated_task
 from oncue.commands.smallest import check_smallest
-from oncue.errors import ConfigError, InputError
+from oncue.errors import ConfigError, InputError, SourceLostError
 from oncue.files import prepare_folder
 from oncue.hub import name_or_bundled
 from oncue.policy.unchanged import SkipUnchanged, check_threshold
@@ -37,13 +37,14 @@ class Watch:
     """Watch a video and speak on cue: replies appear while it is being watched.
 
     Example: oncue watch clip.mp4 --ask "Tell me whenever someone comes in." --out seen/
-    Exit codes: 0 done, 1 a model server failed or a disk is full, 2 bad usage or input, 130 stopped by Ctrl-C, SIGTERM
-    or a closed terminal (what was seen is still written).
+    Exit codes: 0 done, 1 a model server failed, a camera was lost or a disk is full, 2 bad usage or input, 130 stopped
+    by Ctrl-C, SIGTERM or a closed terminal. What was seen is still written.
     """
 
     source: tyro.conf.Positional[str]
     """The video: a file, or an address such as rtsp://... or https://... Of an address a password, and what stands
-    behind ? or #, are shown nowhere."""
+    behind ? or #, are shown nowhere. A camera or broadcast that is lost is connected again, six times in a minute;
+    then watching ends with "stop": "source_lost" and exit code 1."""
 
     ask: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """What you want to be told; may be given several times. "12.5: TEXT" or "1:30: TEXT" asks at that video time,
@@ -165,7 +166,8 @@ class Watch:
             stopper.stopped = True
         except BaseException as error:
             if run.recorder.num_turns:
-                (run.save if isinstance(error, BrokenPipeError) else run.report)("failed")
+                stop = "source_lost" if isinstance(error, SourceLostError) else "failed"
+                (run.save if isinstance(error, BrokenPipeError) else run.report)(stop)
             raise
         with stopper.undisturbed():
             run.report(stop)

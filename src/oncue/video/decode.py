@@ -6,6 +6,8 @@ go back: where a container gives frames no or senseless times, decoding times an
 
 from __future__ import annotations
 
+import errno
+import threading
 import time
 import warnings
 from collections.abc import Generator, Iterator
@@ -14,9 +16,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from oncue.errors import CorruptStretchWarning, VideoError
+from oncue.errors import ConnectionLostWarning, CorruptStretchWarning, SourceLostError, VideoError
 from oncue.video.damage import Damage, LostBytes
-from oncue.video.opening import NUM_THREADS, file_path, is_url, open_video, source_name
+from oncue.video.length import declared_s
+from oncue.video.opening import (
+    NUM_THREADS,
+    file_path,
+    is_live,
+    is_url,
+    open_video,
+    source_name,
+    why_failed,
+)
+from oncue.video.reconnect import Reconnector, why_ended
 from oncue.video.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -43,39 +55,74 @@ def decode(path: str | Path) -> Iterator[tuple[float, VideoFrame]]:
 class Decoder:
     """One open video. `frames` may be run once; after it `end_s` is the end of the video.
 
-    `declared_s` is the duration its container promises, None where it promises none.
+    `declared_s` is the duration its container promises, None where it promises none, or only that of a first part.
+    `is_live`: a network source without a known end (`opening.is_live`). Where its connection is lost, `frames` says so
+    (ConnectionLostWarning), opens it again, and goes on; times go on, too, by what passed meanwhile on the wall.
+    `second_0_s` is where the first picture is on the clock of a player, which counts from where the first of all tracks
+    begins; known once that picture was decoded.
     """
 
     def __init__(self, spec: str | Path) -> None:
         self.spec = spec
         self.container, self.stream = open_video(spec)
-        self.declared_s = _declared_s(self.container, self.stream)
+        self.declared_s = declared_s(self.container, self.stream, is_network=is_url(spec))
+        self.is_live = is_live(spec, self.container, self.declared_s)
         self.num_frames = 0
-        self.end_s = 0.0
+        self.end_s = self.second_0_s = 0.0
         self._timeline = Timeline(self.stream, self.declared_s, self.container.format.name)
         self._damage = Damage(frames_in_flight=NUM_THREADS)
         self._data_end_s = 0.0  # on the container's clock: where the data of any track ends
         self._last_error = ""
-        self._is_disconnected = False
+        self._start_s = (self.container.start_time or 0) / 1_000_000  # AV_TIME_BASE
+        self._is_of_known_size = self.container.size > 0
+        self._lost_by = ""  # what ended the connection; empty while it holds, and where the source ended
+        self._started_at = 0.0  # when the first packet was asked for
+        self._waiting_since = time.monotonic()
+        self._stopped = threading.Event()
+        self._reconnector = Reconnector(spec, self._stopped)
 
-    @property
-    def is_live(self) -> bool:
-        """Whether this is a network source without a known end."""
-        return is_url(self.spec) and self.declared_s is None
-
-    @property
-    def second_0_s(self) -> float:
-        """Where the first picture is on the clock of a player, which counts from where the first of all tracks begins;
-        known once that picture was decoded."""
-        return max(0.0, (self._timeline.zero_s or 0.0) - (self.container.start_time or 0) / 1_000_000)
+    def stop(self) -> None:
+        """Let `frames` end soon; may be called from any thread. Then `close`, once no thread is in `frames`."""
+        self._stopped.set()
 
     def close(self) -> None:
         self.container.close()
 
     def frames(self) -> Generator[tuple[float, VideoFrame], None, None]:
-        """See `decode`."""
+        """See `decode`. Raises SourceLostError where a source without a known end is lost for good."""
+        yield from self._frames_of_connection()
+        while self.is_live and self._lost_by and self.num_frames and self._open_again():
+            yield from self._frames_of_connection()
+        if self._stopped.is_set():
+            return
+        if not self.num_frames:
+            why = f" ({self._last_error})" if self._last_error else ""
+            hint = ". From a server without ranges, download it first" if str(self.spec).startswith("http") else ""
+            raise VideoError(
+                f"{source_name(self.spec)} holds no frame that can be decoded{why}; expected a video that FFmpeg plays"
+                + hint
+            )
+        self._finish()
+
+    def _open_again(self) -> bool:
+        """Open a lost source again; False where it stays away, or is not wanted any more."""
+        self.container.close()
+        shown_s = self._timeline.next_s
+        opened = self._reconnector.open(shown_s, self._lost_by, lambda what: self._tell(what, ConnectionLostWarning))
+        if opened is None:
+            return False
+        self.container, self.stream = opened
+        self._timeline.go_on(self.stream, self._reconnector.opened_at - self._waiting_since)
+        self._damage = Damage(frames_in_flight=NUM_THREADS)
+        self._damage.shown_until_s = self._timeline.next_s
+        self._lost_by = ""
+        return True
+
+    def _frames_of_connection(self) -> Generator[tuple[float, VideoFrame], None, None]:
         is_time_lost = is_hiding = False
-        started_at = time.monotonic()
+        self._started_at = self._started_at or time.monotonic()
+        if self.is_live:
+            self.stream.thread_type = "SLICE"  # threads that share out frames would hold pictures back
         for packet, lost_bytes in self._packets():
             if lost_bytes:
                 self._damage.begin(None)
@@ -84,7 +131,7 @@ class Decoder:
                 if self._damage.hides(frame, self._timeline.seconds_of(frame)):
                     is_hiding = True
                     continue
-                passed_s = time.monotonic() - started_at if self.is_live else 0.0
+                passed_s = time.monotonic() - self._started_at if self.is_live else 0.0
                 time_s = self._timeline.place(frame, self._damage.open, is_time_lost, passed_s)
                 if self._damage.open:
                     start_s = self._damage.end()
@@ -94,29 +141,34 @@ class Decoder:
                     self._tell(f"times jump ahead by {ahead_s:.1f} s at {time_s:.2f} s, which is left out")
                 is_time_lost = is_hiding = False
                 self._damage.shown_until_s = self._timeline.next_s
+                if not self.num_frames:
+                    self.second_0_s = max(0.0, (self._timeline.zero_s or 0.0) - self._start_s)
                 self.num_frames += 1
+                self._reconnector.saw_frame()
                 yield time_s, frame
-        if not self.num_frames:
-            why = f" ({self._last_error})" if self._last_error else ""
-            raise VideoError(
-                f"{source_name(self.spec)} holds no frame that can be decoded{why}; expected a video that FFmpeg plays"
-            )
-        self._finish()
 
     def _finish(self) -> None:
         """Settle `end_s`. Damaged time still passes; time of which the file holds no data does not."""
         shown_s = self._timeline.next_s
         declared_s = None if self._timeline.is_joined else self.declared_s
         self.end_s = shown_s if declared_s is None else declared_s
-        if self._is_disconnected:
+        if self._lost_by:
             self.end_s = shown_s
-            self._tell(f"the connection was lost at {shown_s:.2f} s ({self._last_error})")
+            self._say_lost(f"the connection was lost at {shown_s:.2f} s ({self._lost_by})")
             return
         if declared_s is not None and declared_s - self._data_seconds() > TRUNCATED_S:
             self.end_s = max(shown_s, self._data_seconds()) if self._damage.open else shown_s
             self._warn(shown_s, declared_s, "has no data (the file is cut off)")
         elif self._damage.open:
             self._warn(self._damage.end(), max(self.end_s, shown_s))
+
+    def _say_lost(self, what: str) -> None:
+        """Of a source with a known end a part is missing; without one, nobody can know what comes."""
+        if self.declared_s is not None or self._is_of_known_size:
+            self._tell(what, ConnectionLostWarning)
+            return
+        again = f", and {self._reconnector.num_attempts} attempts to connect again failed" if self.is_live else ""
+        raise SourceLostError(f"{source_name(self.spec)}: {what}{again}; check the camera or server, and watch again")
 
     def _data_seconds(self) -> float:
         return self._data_end_s - (self._timeline.zero_s or 0.0)
@@ -148,21 +200,30 @@ class Decoder:
         yield None, False
 
     def _read(self) -> Iterator[Packet]:
-        """All packets of all tracks; goes on after a read error where the container can."""
+        """All packets of all tracks; goes on after a read error where the container can.
+
+        FFmpeg ends HTTP data of unknown size with an input/output error, however it ended.
+        """
         import av
 
         num_failures = 0
         while True:
             try:
                 for packet in self.container.demux():
+                    if self._stopped.is_set():
+                        return
                     num_failures = 0
                     yield packet
+                    self._waiting_since = time.monotonic()
+                if self.is_live:
+                    self._lost_by = why_ended(self.spec, self.container, time.monotonic() - self._waiting_since)
                 return
             except av.FFmpegError as error:
                 num_failures += 1
-                self._last_error = error.strerror
+                self._last_error = why_failed(error)
                 if is_url(self.spec):
-                    self._is_disconnected = True
+                    if self.is_live or self._is_of_known_size or error.errno != errno.EIO:
+                        self._lost_by = self._last_error
                     return
                 self._damage.begin(None)
                 if num_failures == MAX_READ_FAILURES:
@@ -206,23 +267,8 @@ class Decoder:
     def _warn(self, start_s: float, end_s: float, what: str = "cannot be decoded and was skipped") -> None:
         self._tell(f"the stretch from {min(start_s, end_s):.2f} s to {end_s:.2f} s {what}")
 
-    def _tell(self, what: str) -> None:
-        warnings.warn(f"{source_name(self.spec)}: {what}", CorruptStretchWarning, stacklevel=2)
-
-
-def _declared_s(container: Any, stream: Any) -> float | None:
-    """The duration the track declares, else the container; None for neither (live, cut recordings)."""
-    if stream.duration is not None and stream.time_base is not None and stream.duration > 0:
-        return float(stream.duration * stream.time_base)
-    if container.duration is None or container.duration <= 0:
-        return None
-    duration_s = float(container.duration / 1_000_000)  # AV_TIME_BASE
-    if stream.start_time is None or stream.time_base is None:
-        return duration_s
-    start_s = float(stream.start_time * stream.time_base)
-    if "matroska" not in container.format.name:  # it counts from 0, others from where the first track begins
-        start_s -= float((container.start_time or 0) / 1_000_000)
-    return duration_s - start_s if 0 < start_s < duration_s else duration_s
+    def _tell(self, what: str, kind: type[CorruptStretchWarning] = CorruptStretchWarning) -> None:
+        warnings.warn(f"{source_name(self.spec)}: {what}", kind, stacklevel=2)
 
 
 def frame_to_rgb(frame: VideoFrame, height_px: int | None = None, width_px: int | None = None) -> np.ndarray:

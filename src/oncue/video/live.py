@@ -159,7 +159,6 @@ class LiveSource:
 
         self.frame_interval_s = clock.frame_interval_s
         self._decoder, self._every_frame, self._now = decoder, every_frame, now
-        decoder.stream.thread_type = "SLICE"  # threads that share out frames would hold pictures back
         self._frames = decoder.frames()
         try:
             self._first = next(self._frames)
@@ -214,6 +213,7 @@ class LiveSource:
 
     def close(self) -> None:
         """Stop reading. The thread closes the connection, once the network lets go of it."""
+        self._decoder.stop()
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -30,7 +30,8 @@ def open_source(spec: str, frame_interval_s: float, every_frame: bool = False) -
     """The frames of a file or of a network address (http, rtsp, ...), one every `frame_interval_s` seconds.
 
     A network source without a known end is watched live: see `LiveSource`, also for `every_frame`. All others are
-    read in order, and whole. A network source that gives nothing for 15 s has ended.
+    read in order, and whole. A network source that gives nothing for 15 s is lost. A live one is then connected again,
+    and `read` raises SourceLostError where it stays away.
     Raises VideoError for what cannot be watched, ConfigError for an interval that is not positive.
     """
     clock = _clock(frame_interval_s)
@@ -91,6 +92,7 @@ class FileSource:
     def close(self) -> None:
         """Free the file. A read under way in another thread frees it when it is done."""
         self._closed = True
+        self._decoder.stop()
         if self._lock.acquire(blocking=False):
             try:
                 self._release()

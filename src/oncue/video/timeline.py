@@ -37,6 +37,13 @@ class Timeline:
         self._num_faulty = {"pts": 0, "dts": 0}
         self._last_stamp: dict[str, int] = {}
 
+    def go_on(self, stream: VideoStream, pause_s: float) -> None:
+        """The next frame is of another connection, `pause_s` after the last one: its stamps count from elsewhere."""
+        self._stream, self.zero_s = stream, None
+        self.next_s += pause_s
+        self._num_faulty = {"pts": 0, "dts": 0}
+        self._last_stamp.clear()
+
     def place(self, frame: VideoFrame, damaged_start: bool, is_time_lost: bool = False, passed_s: float = 0.0) -> float:
         """Seconds of `frame`. After a `damaged_start` second 0 is the declared start, where known.
 
@@ -46,7 +53,7 @@ class Timeline:
         """
         raw_s = self._in_seconds(frame, self._stamp(frame))
         if self.zero_s is None:
-            self.zero_s = self._first_zero(raw_s or 0.0, damaged_start)
+            self.zero_s = self._first_zero(raw_s or 0.0, damaged_start) - self.next_s
         time_s = self.next_s if raw_s is None else raw_s - self.zero_s
         self.left_out_s = 0.0
         horizon_s = max(max(self.next_s, passed_s) + SPLICE_S, self._vouched_s)
