@@ -130,7 +130,8 @@ def grey_pictures(num_pictures: int) -> list[list[bytes]]:
 class RtspCamera:
     """A camera that sends all its pictures at once, ten for a second, and then drops the connection.
 
-    `transport` is the only one it knows, "tcp" or "udp", or "any": then it sends nothing over TCP. After `num_connections` that play, it is gone.
+    `transport` is the only one it knows, "tcp" or "udp", or "any": then it sends nothing over TCP. After
+    `num_connections` that play, it is gone.
     `num_asked` counts the connections.
     """
 
