@@ -220,6 +220,9 @@ class Camera:
         if self.error is not None:
             raise self.error
 
+    def stop(self) -> None:
+        self.num_pictures = 0
+
     def close(self) -> None:
         self.closed.set()
 
@@ -359,7 +362,7 @@ def test_only_a_network_source_without_a_known_end_is_live(monkeypatch: pytest.M
     source = open_source(str(path), 1.0)
     assert not isinstance(source, LiveSource)
     source.close()
-    monkeypatch.setattr(Decoder, "is_live", True)
+    monkeypatch.setattr("oncue.video.decode.is_live", lambda *_: True)
     source = open_source(str(path), 1.0)
     assert isinstance(source, LiveSource)
     source.close()
