@@ -58,6 +58,10 @@ class CorruptStretchWarning(UserWarning):
     """A stretch of a video could not be decoded and was skipped."""
 
 
+class ModelWarning(UserWarning):
+    """A model folder can be used, but not everything in it is."""
+
+
 def shown_address(address: str) -> str:
     """`address` as it may be shown: without user and password, and without what stands behind ? or #."""
     open_part = re.sub(r"(?<=://)[^/?#\s]*@", "", address)

@@ -133,7 +133,7 @@ SPOILED = {
     "bert": (_bert, "'bert'"),
     "broken config": (_broken_config, "cannot be read as JSON"),
     "config is a list": (_list_config, "JSON object"),
-    "git-lfs pointer": (_pointer, "cannot be loaded"),
+    "git-lfs pointer": (_pointer, "model.safetensors is a Git LFS pointer"),
     "lost shard": (_lost_shard, "model-00002-of-00002.safetensors"),
     "lost tensor": (_lost_tensor, "lm_head.weight"),
     "other shape": (_other_shape, "checkpoint"),
