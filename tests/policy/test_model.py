@@ -255,4 +255,6 @@ def test_tensors_that_nothing_takes_are_said(
     (said,) = [str(each.message) for each in recwarn if each.category is ModelWarning]
     assert str(folder) in said
     assert "left out are 4: " in said
-    assert said.endswith("layers.7.extra, model.language_model.layers.8.extra, model.language_model.layers.9.extra, ...")
+    assert said.endswith(
+        "layers.7.extra, model.language_model.layers.8.extra, model.language_model.layers.9.extra, ..."
+    )

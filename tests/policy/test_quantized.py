@@ -138,6 +138,18 @@ def test_layers_of_a_package_say_what_transformers_says(
     assert cached_against_stock(loaded, turns, _SAMPLING, tiny_loaded)[0] > 1e-2  # control: int8 is not the same model
 
 
+@pytest.mark.usefixtures("stand_in")
+def test_kernels_that_are_missing_are_found_before_the_first_turn(
+    int8_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look_for_kernels(*_: object) -> Tensor:
+        raise ImportError("this needs kernels\npip install kernels")
+
+    monkeypatch.setattr(Int8Linear, "forward", look_for_kernels)
+    with pytest.raises(ModelError, match=r"cannot run on cpu \(ImportError: this needs kernels\)"):
+        load_model(int8_folder, device="cpu")
+
+
 def test_the_number_format_is_the_one_that_the_method_computes_in(
     int8_folder: Path, stand_in: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,7 +240,7 @@ def test_what_a_method_needs_is_said_in_one_line(copied: Path, case: str, monkey
 
 def test_only_what_is_missing_is_to_be_installed(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quantized, "_is_installed", "accelerate".__eq__)
-    with pytest.raises(ModelError, match="pip install gptqmodel$"):
+    with pytest.raises(ModelError, match=r"pip install gptqmodel$"):
         load_model(quantization(copied, {"quant_method": "awq", "bits": 4}), device="cpu")
 
 

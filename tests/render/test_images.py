@@ -130,9 +130,7 @@ def test_the_cap_holds_unless_a_frame_is_a_thin_strip(width: int, height: int) -
 )
 @example(width=100, height=100, most=128, least_frac=1.0)  # 12x12 tokens, as the reference scales it up
 @example(width=300, height=100, most=128, least_frac=120 / 128)
-def test_a_frame_that_is_scaled_up_stays_within_the_cap(
-    width: int, height: int, most: int, least_frac: float
-) -> None:
+def test_a_frame_that_is_scaled_up_stays_within_the_cap(width: int, height: int, most: int, least_frac: float) -> None:
     assume(max(width, height) <= most / 2 * min(width, height))
     frames = FrameProcessor(min_pixels=max(1, int(most * least_frac)) * 28 * 28, max_pixels=most * 28 * 28)
     assert frames.token_count(height, width) <= most

@@ -102,7 +102,10 @@ def load_model(
     use_fast_layers(model)
     if method is not None:  # some methods compute in a format of their own
         kind = embeddings.weight.dtype
-    return LoadedModel(model.eval(), renderer, place, kind, str(name))
+    loaded = LoadedModel(model.eval(), renderer, place, kind, str(name))
+    if method is not None:
+        _try_out(loaded, folder, method)
+    return loaded
 
 
 def pick_device(device: str | torch.device | None) -> torch.device:
@@ -134,9 +137,7 @@ def pick_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.d
     return getattr(torch, dtype)
 
 
-def _load_weights(
-    folder: Path, architecture: str, dtype: torch.dtype, device: torch.device, method: str | None
-) -> Any:
+def _load_weights(folder: Path, architecture: str, dtype: torch.dtype, device: torch.device, method: str | None) -> Any:
     """The model on `device`. Raises ModelError for unreadable, missing or ill-fitting weights (never random ones).
 
     `method`: how its weights are quantized.
@@ -188,8 +189,30 @@ def _quantized_options(folder: Path, kind: Any, device: torch.device, method: st
             ModelWarning,
             stacklevel=1,  # one place, so that it is said once
         )
-    placed = {"device_map": {"": device}} if device.type != "cpu" or is_accelerate_available() else {}
+    placed = {"device_map": {"": str(device)}} if device.type != "cpu" or is_accelerate_available() else {}
     return {"config": config, **placed}
+
+
+def _try_out(loaded: LoadedModel, folder: Path, method: str) -> None:
+    """Runs one frame and one token. Raises ModelError where what the layers compute with cannot run here: packages for
+    quantized weights look for their kernels at the first product."""
+    import numpy as np
+    import torch
+
+    from oncue.policy.vision import encode_frames
+
+    frame = loaded.renderer.frame_processor(np.zeros((56, 56, 3), np.uint8))
+    token = torch.zeros(1, 1, dtype=torch.long, device=loaded.device)
+    try:
+        with torch.inference_mode():
+            encode_frames(loaded.model, torch.from_numpy(frame.patches).to(loaded.device), [frame.grid])
+            loaded.model(input_ids=token, use_cache=False)
+    except _LOADING_ERRORS as error:
+        raise ModelError(
+            f"the weights in {folder} are quantized by {method} and cannot run on {loaded.device} "
+            f"({type(error).__name__}: {_first_line(error)}); "
+            "do what this asks for, or give weights that are not quantized"
+        ) from error
 
 
 def _check_report(folder: Path, report: Mapping[str, Any]) -> None:

@@ -30,9 +30,7 @@ def check_folder(folder: Path) -> dict[str, Any]:
     config = read_object(folder / "config.json")
     architecture = config.get("model_type")
     if not isinstance(architecture, str) or architecture not in MODEL_CLASSES:
-        raise ModelError(
-            f"{folder} holds a model of type {architecture!r}; expected one of {', '.join(MODEL_CLASSES)}"
-        )
+        raise ModelError(f"{folder} holds a model of type {architecture!r}; expected one of {', '.join(MODEL_CLASSES)}")
     _check_attention(folder, config)
     _check_weight_files(folder)
     return config
@@ -57,7 +55,9 @@ def _refuse_other_kinds(folder: Path) -> None:
 def _refuse_other_weights(folder: Path) -> None:
     """For a folder that lacks what is read: raises ModelError for weights in a format that is not."""
     if found := sorted(folder.glob("*.gguf")):
-        raise ModelError(f"{folder} holds GGUF weights ({found[0].name}), which are not read; get its safetensors files")
+        raise ModelError(
+            f"{folder} holds GGUF weights ({found[0].name}), which are not read; get its safetensors files"
+        )
     if found := sorted(folder.glob("pytorch_model*.bin*")):
         raise ModelError(
             f"{folder} holds {found[0].name}, weights in an older format that is not read; "

@@ -65,7 +65,8 @@ def check_method(folder: Path, method: str, device: str) -> None:
             f"the weights in {folder} are quantized by {method}, which runs on a GPU only; "
             "give weights that are not quantized"
         )
-    if missing := [package for package in _PACKAGES.get(method, ()) if not _is_installed(package)]:
+    needed = (*_PACKAGES.get(method, ()), *(("kernels",) if method in UNPACKED_WITHOUT_GPU and device != "cpu" else ()))
+    if missing := [package for package in needed if not _is_installed(package)]:
         raise ModelError(
             f"the weights in {folder} are quantized by {method}, which needs packages that are not installed: "
             f"pip install {' '.join(missing)}"

@@ -63,7 +63,7 @@ class FrameProcessor:
         """Height and width after resizing: multiples of `cell_px`, area within the limits.
 
         Only a strip longer than `max_pixels` allows in one row of cells exceeds them, as in the reference processor.
-        Departs from that one where a small frame, scaled up, would exceed `max_pixels`: it gets the largest size within.
+        Departs from it where a small frame, scaled up, would exceed `max_pixels`: it gets the largest size within.
         """
         short, long = sorted((height_px, width_px))
         if short < 1 or long > MAX_ASPECT_RATIO * short:
