@@ -150,14 +150,21 @@ def test_kernels_that_are_missing_are_found_before_the_first_turn(
         load_model(int8_folder, device="cpu")
 
 
-def test_the_number_format_is_the_one_that_the_method_computes_in(
+def test_the_number_format_is_that_of_what_is_not_quantized(
     int8_folder: Path, stand_in: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """By default as stored, and where a method computes in one format only, in that."""
+    tensors = load_file(int8_folder / "model.safetensors")
+    kept = {n: t.bfloat16() if t.dtype == torch.float32 and "scale" not in n else t for n, t in tensors.items()}
+    save_file(kept, int8_folder / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((int8_folder / "config.json").read_text())
+    (int8_folder / "config.json").write_text(json.dumps(config | {"dtype": "bfloat16"}))
+    stored = load_model(int8_folder, device="cpu")
     monkeypatch.setattr(stand_in, "computes_in", torch.bfloat16)
-    loaded = load_model(int8_folder, device="cpu", dtype="float32")
-    assert loaded.dtype == loaded.model.get_input_embeddings().weight.dtype == torch.bfloat16
-    with Engine(loaded, _SAMPLING) as engine:
-        assert len(say(engine, shown(3))[0]) == 3
+    for loaded in (stored, load_model(int8_folder, device="cpu", dtype="float32")):
+        assert loaded.dtype == loaded.model.lm_head.weight.dtype == torch.bfloat16
+        with Engine(loaded, _SAMPLING) as engine:
+            assert len(say(engine, shown(3))[0]) == 3
 
 
 @pytest.mark.usefixtures("stand_in")
@@ -199,6 +206,7 @@ def test_fp8_is_unpacked_where_there_is_no_gpu(
         packed = (blocks / scale[:, None, :, None]).to(torch.float8_e4m3fn)
         expected[name] = (packed.float() * scale[:, None, :, None]).reshape(tensors[name].shape)
         tensors[name], tensors[f"{name}_scale_inv"] = packed.reshape(tensors[name].shape), scale
+    tensors["model.norm.weight"] = tensors["model.norm.weight"].bfloat16()  # as released ones store what is not packed
     save_file(tensors, copied / "model.safetensors", metadata={"format": "pt"})
     settings = {"quant_method": "fp8", "activation_scheme": "dynamic", "weight_block_size": [_BLOCK, _BLOCK]}
     quantization(copied, settings | {"modules_to_not_convert": ["lm_head", "model.visual"]})
@@ -207,6 +215,8 @@ def test_fp8_is_unpacked_where_there_is_no_gpu(
     ours, plain = loaded.model.state_dict(), tiny_loaded.model.state_dict()
     assert not is_quantized(loaded.model)
     assert loaded.dtype == torch.float32
+    assert {tensor.dtype for tensor in ours.values()} == {torch.float32}
+    assert loaded.model.model.language_model.rotary_emb.inv_freq.dtype == torch.float32
     for name, weight in expected.items():
         ours_name = name.replace("model.", "model.language_model.", 1)
         assert torch.allclose(ours[ours_name], weight, rtol=1e-6)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from oncue.errors import ConfigError, ModelError, ModelWarning
 from oncue.hub import resolve_model
 from oncue.policy.model_folder import MODEL_CLASSES, check_folder, check_size
-from oncue.policy.quantized import UNPACKED_WITHOUT_GPU, check_method, quantization_method
+from oncue.policy.quantized import check_method, is_quantized, is_unpacked, quantization_method
 from oncue.render.decision import DecisionName
 from oncue.render.qwen_vl import QwenVLRenderer
 from oncue.types import Reply
@@ -77,7 +77,7 @@ def load_model(
 
     `dtype`: "float32", "bfloat16", "float16" or None. `max_pixels` caps the area of a frame, `decision_name` is the
     decision format (defaults: see `QwenVLRenderer.from_pretrained`). Quantized weights stay as they are, where
-    transformers and its packages can run them on that device.
+    transformers and its packages can run them on that device; by default in the format that the rest is stored in.
     Raises ModelError where the name leads to no usable model, ConfigError for a device or dtype that cannot be.
     Warns (ModelWarning) of tensors that the model does not take.
     """
@@ -89,23 +89,35 @@ def load_model(
     renderer = QwenVLRenderer.from_pretrained(folder, max_pixels, decision_name)
     place = pick_device(device)
     kind = pick_dtype(dtype, place)
+    loaded_as: torch.dtype | str = kind
     if method is not None:
         check_method(folder, method, place.type)
-    model = _load_weights(folder, str(config["model_type"]), kind, place, method)
-    embeddings = model.get_input_embeddings()
-    num_ids = renderer.tokenizer.get_vocab_size(with_added_tokens=True)
-    if num_ids > embeddings.num_embeddings:
-        raise ModelError(
-            f"{folder}: the tokenizer has {num_ids} ids, the model embeds {embeddings.num_embeddings}; "
-            "they belong to different models"
-        )
+        if dtype in (None, "auto") and not is_unpacked(method, place.type):
+            loaded_as = "auto"  # as stored: packages may not convert what they compute with
+    model = _load_weights(folder, str(config["model_type"]), loaded_as, place, method)
+    _check_vocabulary(folder, renderer, model)
     use_fast_layers(model)
-    if method is not None:  # some methods compute in a format of their own
-        kind = embeddings.weight.dtype
+    if is_quantized(model):
+        kind = model.get_input_embeddings().weight.dtype
+    elif method is not None:  # unpacked, and what was not packed as it was stored
+        for parameter in model.parameters():
+            parameter.data = parameter.data.to(kind)
+    if not is_quantized(model):  # those are there
+        model.to(place)
     loaded = LoadedModel(model.eval(), renderer, place, kind, str(name))
     if method is not None:
         _try_out(loaded, folder, method)
     return loaded
+
+
+def _check_vocabulary(folder: Path, renderer: QwenVLRenderer, model: Any) -> None:
+    num_ids = renderer.tokenizer.get_vocab_size(with_added_tokens=True)
+    num_embeddings = model.get_input_embeddings().num_embeddings
+    if num_ids > num_embeddings:
+        raise ModelError(
+            f"{folder}: the tokenizer has {num_ids} ids, the model embeds {num_embeddings}; "
+            "they belong to different models"
+        )
 
 
 def pick_device(device: str | torch.device | None) -> torch.device:
@@ -137,23 +149,27 @@ def pick_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.d
     return getattr(torch, dtype)
 
 
-def _load_weights(folder: Path, architecture: str, dtype: torch.dtype, device: torch.device, method: str | None) -> Any:
-    """The model on `device`. Raises ModelError for unreadable, missing or ill-fitting weights (never random ones).
+def _load_weights(
+    folder: Path, architecture: str, dtype: torch.dtype | str, device: torch.device, method: str | None
+) -> Any:
+    """The model. Raises ModelError for unreadable, missing or ill-fitting weights (never random ones).
 
-    `method`: how its weights are quantized.
+    `method`: how its weights are quantized; those are put on `device`, plain ones are on the CPU.
     """
     from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
     from transformers.utils import logging
 
     kind = model_class(architecture)
-    options = {} if method is None else _quantized_options(folder, kind, device, method)
+    options: dict[str, Any] = {}
     shown, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
         if method is None:
             check_size(folder, kind)
+        else:
+            options = _quantized_options(kind.config_class.from_pretrained(folder), folder, device, method)
         model, report = kind.from_pretrained(
             folder, dtype=dtype, attn_implementation="sdpa", local_files_only=True, output_loading_info=True, **options
         )
@@ -173,16 +189,16 @@ def _load_weights(folder: Path, architecture: str, dtype: torch.dtype, device: t
         if bars:
             logging.enable_progress_bar()
     _check_report(folder, report)
-    return model if options else model.to(device)
+    return model
 
 
-def _quantized_options(folder: Path, kind: Any, device: torch.device, method: str) -> dict[str, Any]:
-    """What transformers is given besides for quantized weights: where they go, since some must be loaded there."""
+def _quantized_options(config: Any, folder: Path, device: torch.device, method: str) -> dict[str, Any]:
+    """How transformers is to load quantized weights besides: where they go, since some must be loaded there."""
     from transformers.utils import is_accelerate_available
 
-    config = kind.config_class.from_pretrained(folder)
-    if method in UNPACKED_WITHOUT_GPU and device.type == "cpu":
-        config.quantization_config["dequantize"] = True  # its own choice only where the machine has no GPU at all
+    said = getattr(config, "quantization_config", None) or config.get_text_config().quantization_config
+    if is_unpacked(method, device.type):
+        said["dequantize"] = True  # its own choice only where the machine has no GPU at all
         warnings.warn(
             f"the weights in {folder} are quantized by {method}, which runs on a GPU only; "
             "they are unpacked, which takes several times the memory",

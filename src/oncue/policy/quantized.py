@@ -22,7 +22,7 @@ _PACKAGES = {  # by quant_method, as pip names them
     "quanto": ("optimum-quanto", "accelerate"),
 }
 _NEED_GPU = frozenset(("eetq", "fbgemm_fp8", "fp_quant", "higgs", "nvfp4", "spqr", "vptq"))
-UNPACKED_WITHOUT_GPU = ("fp8", "mxfp8")  # compute on a GPU only; elsewhere the loader unpacks the weights, once
+_UNPACKED_WITHOUT_GPU = ("fp8", "mxfp8")  # compute on a GPU only; elsewhere the loader unpacks the weights, once
 
 
 def quantization_method(folder: Path, config: dict[str, Any]) -> str | None:
@@ -65,12 +65,20 @@ def check_method(folder: Path, method: str, device: str) -> None:
             f"the weights in {folder} are quantized by {method}, which runs on a GPU only; "
             "give weights that are not quantized"
         )
-    needed = (*_PACKAGES.get(method, ()), *(("kernels",) if method in UNPACKED_WITHOUT_GPU and device != "cpu" else ()))
+    needed = (
+        *_PACKAGES.get(method, ()),
+        *(("kernels",) if method in _UNPACKED_WITHOUT_GPU and device != "cpu" else ()),
+    )
     if missing := [package for package in needed if not _is_installed(package)]:
         raise ModelError(
             f"the weights in {folder} are quantized by {method}, which needs packages that are not installed: "
             f"pip install {' '.join(missing)}"
         )
+
+
+def is_unpacked(method: str, device: str) -> bool:
+    """Whether weights quantized by `method` are plain ones on a `device` such as "cpu", once they are loaded."""
+    return method in _UNPACKED_WITHOUT_GPU and device == "cpu"
 
 
 def is_quantized(model: Any) -> bool:
