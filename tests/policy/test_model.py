@@ -254,7 +254,7 @@ def test_tensors_that_nothing_takes_are_said(
     load_model(_with_tensors(folder, [f"model.layers.{k}.extra" for k in (7, 8, 9)] + ["value_head.weight"]), "cpu")
     (said,) = [str(each.message) for each in recwarn if each.category is ModelWarning]
     assert str(folder) in said
-    assert "left out are 4: " in said
+    assert "; 4 are left out: " in said
     assert said.endswith(
         "layers.7.extra, model.language_model.layers.8.extra, model.language_model.layers.9.extra, ..."
     )

@@ -50,8 +50,8 @@ class PackedModel:
 
     `shapes`: forwards of few rows run at fixed shapes, on a GPU as CUDA graphs (`policy.static`). What DeepStack adds
     to a model's layers has no fixed shape: such frames go the plain way. So do models with quantized weights, whose
-    kernels a graph may not be able to hold. `autocast_dtype`: products are computed in
-    that type though the weights have another, as a training that does so computes them; keys are kept in it.
+    kernels a graph may not be able to hold. `autocast_dtype`: products are computed in that type though the weights
+    have another, as a training that does so computes them; keys are kept in it.
     """
 
     def __init__(

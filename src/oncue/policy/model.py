@@ -244,7 +244,7 @@ def _check_report(folder: Path, report: Mapping[str, Any]) -> None:
         shown = ", ".join(unexpected[:_NUM_SHOWN]) + (", ..." if len(unexpected) > _NUM_SHOWN else "")
         warnings.warn(
             f"the weights in {folder} have tensors that the model of config.json does not take; "
-            f"left out are {len(unexpected)}: {shown}",
+            f"{len(unexpected)} are left out: {shown}",
             ModelWarning,
             stacklevel=1,  # one place, so that it is said once
         )
