@@ -141,12 +141,17 @@ def _check_video() -> Finding:
 
 def _check_model(model: str, device: str | None, loaded: list[Any]) -> Finding:
     from oncue.policy.model import load_model
+    from oncue.policy.quantized import is_quantized
 
     started = time.perf_counter()
     loaded.append(load_model(model, device))
     took_s = time.perf_counter() - started
-    num_parameters = sum(parameter.numel() for parameter in loaded[0].model.parameters())
-    return Finding("model", FINE, f"{model}, {num_parameters / 1e6:.1f} M parameters, loaded in {took_s:.1f} s")
+    network = loaded[0].model
+    if is_quantized(network):  # several weights share a stored number
+        size = f"quantized weights of {network.get_memory_footprint() / 2**20:.0f} MiB"
+    else:
+        size = f"{sum(parameter.numel() for parameter in network.parameters()) / 1e6:.1f} M parameters"
+    return Finding("model", FINE, f"{model}, {size}, loaded in {took_s:.1f} s")
 
 
 def _check_turn(loaded: Any) -> Finding:

@@ -70,6 +70,10 @@ class ConnectionLostWarning(CorruptStretchWarning):
     """The connection to a source was lost; what it sends meanwhile is not seen."""
 
 
+class ModelWarning(UserWarning):
+    """A model folder can be used, but not everything in it is."""
+
+
 def shown_address(address: str) -> str:
     """`address` as it may be shown: without user and password, and without what stands behind ? or #."""
     open_part = re.sub(r"(?<=://)[^/?#\s]*@", "", address)

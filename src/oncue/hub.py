@@ -23,6 +23,7 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _SMALL_FILES = ("*.json", "merges.txt")
 _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def name_or_bundled(model: str | None) -> str:
@@ -56,6 +57,7 @@ def resolve_model(name: str | Path, *, weights: bool = True) -> Path:
 
 def read_object(path: Path) -> dict[str, Any]:
     """A JSON object of a model folder. Raises ModelError for a file that holds none."""
+    refuse_pointer(path)
     try:
         value = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -63,6 +65,19 @@ def read_object(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ModelError(f"{path} must hold a JSON object, got a {type(value).__name__}; download it again")
     return value
+
+
+def refuse_pointer(path: Path) -> None:
+    """Raises ModelError for a file of which only the Git LFS pointer was downloaded, or that cannot be opened."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(_LFS_POINTER))
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read ({error.strerror}); download the model folder again") from error
+    if head == _LFS_POINTER:
+        raise ModelError(
+            f"{path} is a Git LFS pointer, not the file itself; run git lfs pull in its folder, or download it again"
+        )
 
 
 def weight_files(folder: Path) -> list[Path]:

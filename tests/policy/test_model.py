@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from oncue.errors import ConfigError, InputError, ModelError
+from oncue.errors import ConfigError, InputError, ModelError, ModelWarning
 from oncue.policy.model import load_model
 from tiny_model import build_tiny_model
 
@@ -79,8 +79,55 @@ def _list_config(folder: Path) -> None:
     (folder / "config.json").write_text("[]")
 
 
-def _pointer(folder: Path) -> None:
-    (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+def _pointer(name: str) -> Callable[[Path], None]:
+    """What a clone without Git LFS leaves in place of a large file."""
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+    return lambda folder: (folder / name).write_text(pointer) and None
+
+
+def _pointer_to_index(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    _pointer("model.safetensors.index.json")(folder)
+
+
+def _renamed(name: str) -> Callable[[Path], None]:
+    """Weights that are there, in another format."""
+    return lambda folder: (folder / "model.safetensors").rename(folder / name) and None
+
+
+def _alone(name: str) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        _empty(folder)
+        (folder / name).write_text("weights")
+
+    return spoil
+
+
+def _adapter(folder: Path) -> None:
+    (folder / "config.json").unlink()
+    (folder / "model.safetensors").rename(folder / "adapter_model.safetensors")
+    _adapter_beside(folder)
+
+
+def _adapter_beside(folder: Path) -> None:
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+
+
+def _pipeline(folder: Path) -> None:
+    (folder / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
+
+
+def _text_only(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config["text_config"], "model_type": "qwen2"}))
+
+
+def _wider(folder: Path) -> None:
+    """Less than three times as many weights, of which next to none are there."""
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"] |= {"hidden_size": 128}
+    config["vision_config"] |= {"out_hidden_size": 128}
+    (folder / "config.json").write_text(json.dumps(config))
 
 
 def _lost_shard(folder: Path) -> None:
@@ -133,7 +180,21 @@ SPOILED = {
     "bert": (_bert, "'bert'"),
     "broken config": (_broken_config, "cannot be read as JSON"),
     "config is a list": (_list_config, "JSON object"),
-    "git-lfs pointer": (_pointer, "cannot be loaded"),
+    **{
+        f"git-lfs pointer {name}": (_pointer(name), f"{name} is a Git LFS pointer")
+        for name in ("model.safetensors", "config.json", "tokenizer.json", "preprocessor_config.json")
+    },
+    "git-lfs pointer to the index": (_pointer_to_index, "index.json is a Git LFS pointer"),
+    "older weights": (_renamed("pytorch_model.bin"), "holds pytorch_model.bin, weights in an older format"),
+    "older shards": (_renamed("pytorch_model-00001-of-00001.bin"), "weights in an older format"),
+    "older weights alone": (_alone("pytorch_model.bin"), "weights in an older format"),
+    "GGUF": (_renamed("model-q4_k_m.gguf"), "GGUF weights (model-q4_k_m.gguf)"),
+    "GGUF alone": (_alone("model-q4_k_m.gguf"), "GGUF weights (model-q4_k_m.gguf)"),
+    "adapter": (_adapter, "an adapter (adapter_config.json) without the model it belongs to; adapters are not loaded"),
+    "adapter beside weights": (_adapter_beside, "beside the weights of a model; adapters are not loaded"),
+    "diffusers pipeline": (_pipeline, "a diffusers pipeline"),
+    "text only": (_text_only, "'qwen2'; expected one of"),
+    "config of a wider model": (_wider, "lack 31 tensors"),
     "lost shard": (_lost_shard, "model-00002-of-00002.safetensors"),
     "lost tensor": (_lost_tensor, "lm_head.weight"),
     "other shape": (_other_shape, "checkpoint"),
@@ -172,3 +233,28 @@ def test_an_attention_that_is_not_installed_is_not_asked_for(tiny_model_folder: 
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "_attn_implementation": "flash_attention_2"}))
     assert load_model(folder, "cpu").model.config._attn_implementation == "sdpa"
+
+
+def _with_tensors(folder: Path, names: list[str]) -> Path:
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(folder / "model.safetensors") | {name: torch.zeros(2) for name in names}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def test_tensors_that_nothing_takes_are_said(
+    tiny_model_folder: Path, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    folder = shutil.copytree(tiny_model_folder, tmp_path / "model")
+    load_model(folder, "cpu")
+    frequencies = ["model.layers.0.self_attn.rotary_emb.inv_freq", "visual.rotary_pos_emb.inv_freq"]
+    load_model(_with_tensors(folder, frequencies), "cpu")
+    assert not [each for each in recwarn if each.category is ModelWarning]  # computed, whoever stores them
+    load_model(_with_tensors(folder, [f"model.layers.{k}.extra" for k in (7, 8, 9)] + ["value_head.weight"]), "cpu")
+    (said,) = [str(each.message) for each in recwarn if each.category is ModelWarning]
+    assert str(folder) in said
+    assert "; 4 are left out: " in said
+    assert said.endswith(
+        "layers.7.extra, model.language_model.layers.8.extra, model.language_model.layers.9.extra, ..."
+    )

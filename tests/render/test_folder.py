@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from oncue.errors import ConfigError, ModelError
+from oncue.errors import ConfigError, ModelError, ModelWarning
 from oncue.render.qwen_vl import QwenVLRenderer
 from oncue.render.tiny_tokenizer import train_tokenizer
 
@@ -108,6 +108,24 @@ def test_the_cap_counts_vision_tokens_whatever_their_size(copied: Path) -> None:
     assert [frames.token_count(h, w) for h, w in ((720, 1280), (480, 640), (100, 100))] == [120, 117, 64]
     (copied / "preprocessor_config.json").write_text(json.dumps(sizes | {"size": {"longest_edge": 20 * 32 * 32}}))
     assert QwenVLRenderer.from_pretrained(copied).frame_processor.max_pixels == 20 * 32 * 32  # a smaller cap stays
+
+
+def test_a_least_size_does_not_lift_the_limit_of_vision_tokens(copied: Path) -> None:
+    (copied / "preprocessor_config.json").write_text(json.dumps({"min_pixels": 256 * 28 * 28}))
+    with pytest.warns(ModelWarning, match="above the limit of 100352"):
+        frames = QwenVLRenderer.from_pretrained(copied).frame_processor
+    assert max(frames.token_count(h, w) for h, w in ((100, 100), (100, 300), (360, 640), (2000, 2000))) == 121
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "vocab.json", "merges.txt", "oncue.json"])
+def test_a_pointer_in_place_of_a_file_is_named(copied: Path, name: str) -> None:
+    if name in ("vocab.json", "merges.txt"):
+        (copied / "tokenizer.json").unlink()
+        (copied / "vocab.json").write_text("{}")
+        (copied / "merges.txt").write_text("#version: 0.2\n")
+    (copied / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(ModelError, match=rf"{name} is a Git LFS pointer, not the file itself; run git lfs pull"):
+        QwenVLRenderer.from_pretrained(copied)
 
 
 def test_a_vocabulary_in_two_files_gives_the_same_ids(copied: Path, renderer: QwenVLRenderer) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from oncue.errors import ConfigError, InputError, ModelError
+from oncue.errors import ConfigError, InputError, ModelError, ModelWarning
 from oncue.render.images import FrameProcessor
 from oncue.render.qwen_vl import MMDUET2_MAX_PIXELS, MMDUET2_MAX_TOKENS
 
@@ -125,6 +125,17 @@ def test_the_cap_holds_unless_a_frame_is_a_thin_strip(width: int, height: int) -
     assert 4 <= CAPPED.token_count(height, width) <= 128
 
 
+@given(
+    width=st.integers(1, 2000), height=st.integers(1, 2000), most=st.integers(16, 128), least_frac=st.floats(0.01, 1)
+)
+@example(width=100, height=100, most=128, least_frac=1.0)  # 12x12 tokens, as the reference scales it up
+@example(width=300, height=100, most=128, least_frac=120 / 128)
+def test_a_frame_that_is_scaled_up_stays_within_the_cap(width: int, height: int, most: int, least_frac: float) -> None:
+    assume(max(width, height) <= most / 2 * min(width, height))
+    frames = FrameProcessor(min_pixels=max(1, int(most * least_frac)) * 28 * 28, max_pixels=most * 28 * 28)
+    assert frames.token_count(height, width) <= most
+
+
 @pytest.mark.parametrize(("width", "height"), [(2010, 10), (10, 2010)])
 def test_extreme_aspect_is_refused_with_its_size(width: int, height: int) -> None:
     with pytest.raises(InputError, match=f"{width}x{height} pixels cannot be shown"):
@@ -186,3 +197,34 @@ def test_a_folder_that_says_nothing_about_images_is_refused(tmp_path: Path) -> N
         (tmp_path / "preprocessor_config.json").write_text(broken)
         with pytest.raises(ModelError, match="cannot be used"):
             FrameProcessor.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("least", [{"min_pixels": 256 * 28 * 28}, {"size": {"shortest_edge": 256 * 28 * 28}}])
+def test_a_cap_wins_over_a_larger_least_size(tmp_path: Path, least: dict[str, Any]) -> None:
+    """Otherwise a folder that asks for 256 vision tokens would get them, whatever the limit says."""
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(least))
+    with pytest.warns(ModelWarning, match=r"at least 200704 pixels per frame, above the limit of 100352 \(128 vision"):
+        frames = FrameProcessor.from_pretrained(tmp_path, default_max_tokens=128)
+    assert (frames.min_pixels, frames.max_pixels) == (MMDUET2_MAX_PIXELS, MMDUET2_MAX_PIXELS)
+    assert [frames.token_count(h, w) for h, w in ((100, 100), (360, 640), (2000, 2000))] == [121, 120, 121]
+    with pytest.warns(ModelWarning, match="above the limit of 9408"):
+        assert FrameProcessor.from_pretrained(tmp_path, 12 * 28 * 28, 128).max_pixels == 12 * 28 * 28
+    with pytest.raises(ConfigError, match="max 783"):  # not even one vision token
+        FrameProcessor.from_pretrained(tmp_path, 28 * 28 - 1)
+
+
+def test_a_least_size_within_the_cap_stays(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"min_pixels": 100 * 28 * 28}))
+    frames = FrameProcessor.from_pretrained(tmp_path, default_max_tokens=128)
+    assert (frames.min_pixels, frames.max_pixels) == (100 * 28 * 28, MMDUET2_MAX_PIXELS)
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("size", [{"height": 448, "width": 448}, {"longest_edge": 3136, "max_height": 10}])
+def test_a_processor_that_resizes_to_an_exact_size_is_refused(tmp_path: Path, size: dict[str, int]) -> None:
+    path = tmp_path / "preprocessor_config.json"
+    path.write_text(json.dumps({"size": size}))
+    with pytest.raises(ModelError, match=f"resizes by {', '.join(sorted(size.keys() - {'longest_edge'}))}, got size"):
+        FrameProcessor.from_pretrained(tmp_path)
+    path.write_text(json.dumps({"size": {"longest_edge": 3136, "height": None}}))  # as transformers may write it
+    assert FrameProcessor.from_pretrained(tmp_path).max_pixels == 3136

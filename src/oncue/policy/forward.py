@@ -19,6 +19,7 @@ import torch
 from oncue.policy.cache import KVPool, KVSlot, Rows, StepCache, use_rows
 from oncue.policy.graphs import Graphs
 from oncue.policy.model import LoadedModel
+from oncue.policy.quantized import is_quantized
 from oncue.policy.shown import ShownFrame
 from oncue.policy.static import StaticForward, StaticRows, StaticShapes, pad_rows
 from oncue.policy.static_vision import StaticVision
@@ -48,14 +49,17 @@ class PackedModel:
     """A loaded model that runs rows of many sessions at once, and the pool their slots come from.
 
     `shapes`: forwards of few rows run at fixed shapes, on a GPU as CUDA graphs (`policy.static`). What DeepStack adds
-    to a model's layers has no fixed shape: such frames go the plain way. `autocast_dtype`: products are computed in
-    that type though the weights have another, as a training that does so computes them; keys are kept in it.
+    to a model's layers has no fixed shape: such frames go the plain way. So do models with quantized weights, whose
+    kernels a graph may not be able to hold. `autocast_dtype`: products are computed in that type though the weights
+    have another, as a training that does so computes them; keys are kept in it.
     """
 
     def __init__(
         self, loaded: LoadedModel, shapes: StaticShapes | None = None, autocast_dtype: torch.dtype | None = None
     ) -> None:
         self.device, self.dtype = loaded.device, loaded.dtype
+        if is_quantized(loaded.model):
+            shapes = None
         self._autocast_dtype, kept_dtype = autocast_dtype, autocast_dtype or loaded.dtype
         self._model: Any = loaded.model
         self._decoder: Any = loaded.model.model.language_model

@@ -82,8 +82,13 @@ def _product(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tenso
     return output
 
 
+def is_plain(weight: Tensor) -> bool:
+    """Whether a parameter holds its values as they are: quantized ones may come as tensors of a type of their own."""
+    return type(weight) is torch.nn.Parameter
+
+
 def multiply_in_onednn(model: torch.nn.Module) -> None:
-    """Makes every plain linear layer of a model a `OneDnnLinear`."""
+    """Makes every plain linear layer of a model a `OneDnnLinear`; not those of quantized weights."""
     for layer in model.modules():
-        if type(layer) is torch.nn.Linear:
+        if type(layer) is torch.nn.Linear and is_plain(layer.weight):
             layer.__class__ = OneDnnLinear

@@ -5,14 +5,18 @@ Everything wrong with a model is a `ModelError` of one line, found before the sl
 
 from __future__ import annotations
 
-import math
+import re
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oncue.errors import ConfigError, ModelError
-from oncue.hub import read_object, resolve_model, weight_files
+from oncue.errors import ConfigError, ModelError, ModelWarning
+from oncue.hub import resolve_model
+from oncue.policy.model_folder import MODEL_CLASSES, check_folder, check_size
+from oncue.policy.quantized import check_method, is_quantized, is_unpacked, quantization_method
 from oncue.render.decision import DecisionName
 from oncue.render.qwen_vl import QwenVLRenderer
 from oncue.types import Reply
@@ -20,29 +24,28 @@ from oncue.types import Reply
 if TYPE_CHECKING:
     import torch
 
-_MODEL_CLASSES = {
-    "qwen2_vl": "Qwen2VLForConditionalGeneration",
-    "qwen2_5_vl": "Qwen2_5_VLForConditionalGeneration",
-    "qwen3_vl": "Qwen3VLForConditionalGeneration",
-}
 _LOADING_ERRORS = (
     OSError,
     ValueError,
     RuntimeError,
+    ImportError,
     KeyError,
     TypeError,
     AttributeError,
 )  # as transformers raises them
-_MOST_LACKING = 3  # times what is stored; less is for the loader, which names the tensors that lack
-_ROPE_BY_LENGTH = ("dynamic", "longrope")
+_HARMLESS = re.compile(r"rotary\w*\.inv_freq$")  # computed from the config; older releases of transformers stored it
+_NUM_SHOWN = 3  # names in a warning
 _DTYPES = ("float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedModel:
-    """A model ready to run: `model` in eval mode on `device` in `dtype`, and the renderer that belongs to it."""
+    """A model ready to run: `model` in eval mode on `device`, and the renderer that belongs to it.
 
-    model: Any  # one of _MODEL_CLASSES
+    `dtype`: the number format it computes in; what quantized weights are stored in is another.
+    """
+
+    model: Any  # one of MODEL_CLASSES
     renderer: QwenVLRenderer
     device: torch.device
     dtype: torch.dtype
@@ -73,66 +76,47 @@ def load_model(
     """The named model. By default on CUDA in bfloat16 where there is one, else on the CPU in float32.
 
     `dtype`: "float32", "bfloat16", "float16" or None. `max_pixels` caps the area of a frame, `decision_name` is the
-    decision format (defaults: see `QwenVLRenderer.from_pretrained`).
+    decision format (defaults: see `QwenVLRenderer.from_pretrained`). Quantized weights stay as they are, where
+    transformers and its packages can run them on that device; by default in the format that the rest is stored in.
     Raises ModelError where the name leads to no usable model, ConfigError for a device or dtype that cannot be.
+    Warns (ModelWarning) of tensors that the model does not take.
     """
     from oncue.policy.fast_layers import use_fast_layers
 
     folder = resolve_model(name)
     config = check_folder(folder)
+    method = quantization_method(folder, config)
     renderer = QwenVLRenderer.from_pretrained(folder, max_pixels, decision_name)
     place = pick_device(device)
     kind = pick_dtype(dtype, place)
-    model = _load_weights(folder, str(config["model_type"]), kind)
+    loaded_as: torch.dtype | str = kind
+    if method is not None:
+        check_method(folder, method, place.type)
+        if dtype in (None, "auto") and not is_unpacked(method, place.type):
+            loaded_as = "auto"  # as stored: packages may not convert what they compute with
+    model = _load_weights(folder, str(config["model_type"]), loaded_as, place, method)
+    _check_vocabulary(folder, renderer, model)
+    use_fast_layers(model)
+    if is_quantized(model):
+        kind = model.get_input_embeddings().weight.dtype
+    elif method is not None:  # unpacked, and what was not packed as it was stored
+        for parameter in model.parameters():
+            parameter.data = parameter.data.to(kind)
+    if not is_quantized(model):  # those are there
+        model.to(place)
+    loaded = LoadedModel(model.eval(), renderer, place, kind, str(name))
+    if method is not None:
+        _try_out(loaded, folder, method)
+    return loaded
+
+
+def _check_vocabulary(folder: Path, renderer: QwenVLRenderer, model: Any) -> None:
     num_ids = renderer.tokenizer.get_vocab_size(with_added_tokens=True)
     num_embeddings = model.get_input_embeddings().num_embeddings
     if num_ids > num_embeddings:
         raise ModelError(
             f"{folder}: the tokenizer has {num_ids} ids, the model embeds {num_embeddings}; "
             "they belong to different models"
-        )
-    use_fast_layers(model)
-    return LoadedModel(model.to(place).eval(), renderer, place, kind, str(name))
-
-
-def check_folder(folder: Path) -> dict[str, Any]:
-    """The model's config, after checking that the architecture is ours and the weight files are all there."""
-    path = folder / "config.json"
-    if not path.is_file():
-        raise ModelError(f"{folder} is no model folder: it has no config.json; give a folder in Hugging Face format")
-    config = read_object(path)
-    architecture = config.get("model_type")
-    if not isinstance(architecture, str) or architecture not in _MODEL_CLASSES:
-        raise ModelError(
-            f"{folder} holds a model of type {architecture!r}; expected one of {', '.join(_MODEL_CLASSES)}"
-        )
-    _check_attention(folder, config)
-    missing = [file.name for file in weight_files(folder) if not file.is_file()]
-    if missing:
-        raise ModelError(
-            f"{folder} has no weights: {missing[0]} is missing"
-            + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
-            + "; complete the folder (git-lfs pull, or download it again)"
-        )
-    return config
-
-
-def _check_attention(folder: Path, config: dict[str, Any]) -> None:
-    """Refuses what a carried cache would not compute as the model does: a window, positions scaled by the length."""
-    text = config.get("text_config") or config  # older folders have no section for the language model
-    rope = text.get("rope_parameters") or text.get("rope_scaling") or {} if isinstance(text, dict) else {}
-    for name, section in (("text_config", text), ("vision_config", config.get("vision_config") or {}), ("rope", rope)):
-        if not isinstance(section, dict):
-            raise ModelError(
-                f"{folder / 'config.json'}: {name} must be an object, got {section!r:.80}; download the folder again"
-            )
-    if text.get("use_sliding_window"):
-        raise ModelError(f"{folder} uses sliding-window attention; expected a model in which every layer sees all")
-    kind = rope.get("rope_type", rope.get("type"))
-    if kind in _ROPE_BY_LENGTH:
-        raise ModelError(
-            f"{folder} scales its positions by the length of the context (rope type {kind!r}), so what is in the cache "
-            "would change with every turn; expected default, linear or yarn"
         )
 
 
@@ -165,82 +149,111 @@ def pick_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.d
     return getattr(torch, dtype)
 
 
-def _load_weights(folder: Path, architecture: str, dtype: torch.dtype) -> Any:
-    """The model on the CPU. Raises ModelError for unreadable, missing or ill-fitting weights (never random ones)."""
+def _load_weights(
+    folder: Path, architecture: str, dtype: torch.dtype | str, device: torch.device, method: str | None
+) -> Any:
+    """The model. Raises ModelError for unreadable, missing or ill-fitting weights (never random ones).
+
+    `method`: how its weights are quantized; those are put on `device`, plain ones are on the CPU.
+    """
     from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
     from transformers.utils import logging
 
     kind = model_class(architecture)
+    options: dict[str, Any] = {}
     shown, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        _check_size(folder, kind)
+        if method is None:
+            check_size(folder, kind)
+        else:
+            options = _quantized_options(kind.config_class.from_pretrained(folder), folder, device, method)
         model, report = kind.from_pretrained(
-            folder, dtype=dtype, attn_implementation="sdpa", local_files_only=True, output_loading_info=True
+            folder, dtype=dtype, attn_implementation="sdpa", local_files_only=True, output_loading_info=True, **options
         )
     except ModelError:
         raise
     except (*_LOADING_ERRORS, StrictDataclassError, SafetensorError) as error:
-        raise ModelError(
-            f"the model in {folder} cannot be loaded ({type(error).__name__}: {_first_line(error)}); "
+        expected = (
             "config.json and weights must be those of one complete checkpoint"
+            if method is None
+            else f"its weights are quantized by {method}: do what this asks for, or give weights that are not quantized"
+        )
+        raise ModelError(
+            f"the model in {folder} cannot be loaded ({type(error).__name__}: {_first_line(error)}); {expected}"
         ) from error
     finally:
         logging.set_verbosity(shown)
         if bars:
             logging.enable_progress_bar()
+    _check_report(folder, report)
+    return model
+
+
+def _quantized_options(config: Any, folder: Path, device: torch.device, method: str) -> dict[str, Any]:
+    """How transformers is to load quantized weights besides: where they go, since some must be loaded there."""
+    from transformers.utils import is_accelerate_available
+
+    said = getattr(config, "quantization_config", None) or config.get_text_config().quantization_config
+    if is_unpacked(method, device.type):
+        said["dequantize"] = True  # its own choice only where the machine has no GPU at all
+        warnings.warn(
+            f"the weights in {folder} are quantized by {method}, which runs on a GPU only; "
+            "they are unpacked, which takes several times the memory",
+            ModelWarning,
+            stacklevel=1,  # one place, so that it is said once
+        )
+    placed = {"device_map": {"": str(device)}} if device.type != "cpu" or is_accelerate_available() else {}
+    return {"config": config, **placed}
+
+
+def _try_out(loaded: LoadedModel, folder: Path, method: str) -> None:
+    """Runs one frame and one token. Raises ModelError where what the layers compute with cannot run here: packages for
+    quantized weights look for their kernels at the first product."""
+    import numpy as np
+    import torch
+
+    from oncue.policy.vision import encode_frames
+
+    frame = loaded.renderer.frame_processor(np.zeros((56, 56, 3), np.uint8))
+    token = torch.zeros(1, 1, dtype=torch.long, device=loaded.device)
+    try:
+        with torch.inference_mode():
+            encode_frames(loaded.model, torch.from_numpy(frame.patches).to(loaded.device), [frame.grid])
+            loaded.model(input_ids=token, use_cache=False)
+    except _LOADING_ERRORS as error:
+        raise ModelError(
+            f"the weights in {folder} are quantized by {method} and cannot run on {loaded.device} "
+            f"({type(error).__name__}: {_first_line(error)}); "
+            "do what this asks for, or give weights that are not quantized"
+        ) from error
+
+
+def _check_report(folder: Path, report: Mapping[str, Any]) -> None:
+    """Raises ModelError for tensors that the weights lack, and warns of those that nothing takes."""
     missing = sorted(report["missing_keys"]) + sorted(str(key) for key in report.get("mismatched_keys", ()))
     if missing:
         raise ModelError(
             f"the weights in {folder} lack {len(missing)} tensors that config.json asks for, such as {missing[0]}; "
             "config.json and weights must be those of one complete checkpoint"
         )
-    return model
-
-
-def _check_size(folder: Path, kind: Any) -> None:
-    """Refuses a config that asks for much larger tensors, or far more layers, than the weights hold: memory would be
-    taken for what they lack. Packed weights cannot be counted so, and are left to the loader."""
-    import torch
-    from safetensors import safe_open
-
-    config = kind.config_class.from_pretrained(folder)
-    if getattr(config, "quantization_config", None):
-        return
-    num_stored = num_tensors = 0
-    for path in weight_files(folder):
-        with safe_open(path, "pt") as file:
-            names = list(file.keys())
-            num_tensors += len(names)
-            num_stored += sum(math.prod(file.get_slice(name).get_shape()) for name in names)
-    num_layers = config.get_text_config().num_hidden_layers
-    if num_layers > num_tensors:
-        raise ModelError(
-            f"config.json in {folder} asks for {num_layers:,} layers, its files hold {num_tensors:,} tensors; "
-            "they must be those of one complete checkpoint"
-        )
-    config._attn_implementation = "sdpa"  # as it is loaded; the folder may name one that is not installed
-    try:
-        with torch.device("meta"):  # shapes alone
-            num_asked = sum(weight.numel() for weight in kind(config).parameters())
-    except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise ModelError(
-            f"no model can be built from config.json in {folder} ({type(error).__name__}: {error}); "
-            "its sizes must be those of a complete checkpoint"
-        ) from error
-    if num_asked > _MOST_LACKING * num_stored:
-        raise ModelError(
-            f"config.json in {folder} asks for a model of {num_asked:,} weights, its files hold {num_stored:,}; "
-            "they must be those of one complete checkpoint"
+    unexpected = sorted(key for key in report["unexpected_keys"] if not _HARMLESS.search(key))
+    if unexpected:
+        shown = ", ".join(unexpected[:_NUM_SHOWN]) + (", ..." if len(unexpected) > _NUM_SHOWN else "")
+        warnings.warn(
+            f"the weights in {folder} have tensors that the model of config.json does not take; "
+            f"{len(unexpected)} are left out: {shown}",
+            ModelWarning,
+            stacklevel=1,  # one place, so that it is said once
         )
 
 
 def model_class(architecture: str) -> Any:
     """The class, imported from its own module: the package's automatic classes cost time and pull in torchvision."""
     module = import_module(f"transformers.models.{architecture}.modeling_{architecture}")
-    return getattr(module, _MODEL_CLASSES[architecture])
+    return getattr(module, MODEL_CLASSES[architecture])
 
 
 def _first_line(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from oncue.policy.linear import fast_linear
+from oncue.policy.linear import fast_linear, is_plain
 
 
 class PatchProjection(torch.nn.Conv3d):
@@ -27,5 +27,5 @@ class PatchProjection(torch.nn.Conv3d):
 def project_patches_by_matrix(model: Any) -> None:
     """Makes the vision tower of a Qwen-VL model project patches by a matrix product. Parameters stay where they are."""
     projection = model.model.visual.patch_embed.proj
-    if type(projection) is torch.nn.Conv3d:
+    if type(projection) is torch.nn.Conv3d and is_plain(projection.weight):
         projection.__class__ = PatchProjection

@@ -13,7 +13,7 @@ from typing import Any, get_args
 from tokenizers import Tokenizer
 
 from oncue.errors import ModelError
-from oncue.hub import read_object
+from oncue.hub import read_object, refuse_pointer
 from oncue.render.decision import DecisionName
 from oncue.render.markup import STRUCTURAL_MARKS
 
@@ -50,7 +50,7 @@ def read_tokenizer(folder: Path) -> Tokenizer:
     """A tokenizer for ordinary text: special tokens written in a text are encoded as the characters they consist of."""
     path = folder / "tokenizer.json"
     try:
-        tokenizer = Tokenizer.from_file(str(path)) if path.is_file() else _from_vocabulary(folder)
+        tokenizer = _from_file(path) if path.is_file() else _from_vocabulary(folder)
     except ModelError:
         raise
     except Exception as error:  # the library raises bare Exception for a broken file
@@ -61,9 +61,16 @@ def read_tokenizer(folder: Path) -> Tokenizer:
     return tokenizer
 
 
+def _from_file(path: Path) -> Tokenizer:
+    refuse_pointer(path)
+    return Tokenizer.from_file(str(path))
+
+
 def _from_vocabulary(folder: Path) -> Tokenizer:
     if not (folder / "vocab.json").is_file() or not (folder / "merges.txt").is_file():
         raise ModelError(f"{folder} has no tokenizer: expected tokenizer.json, or vocab.json with merges.txt")
+    for name in ("vocab.json", "merges.txt"):
+        refuse_pointer(folder / name)
     from transformers import AutoTokenizer
 
     loaded = AutoTokenizer.from_pretrained(str(folder))

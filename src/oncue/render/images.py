@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from oncue.errors import ConfigError, InputError, ModelError
+from oncue.errors import ConfigError, InputError, ModelError, ModelWarning
 from oncue.hub import read_object
 from oncue.render.base import PatchedFrame
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 MAX_ASPECT_RATIO = 200  # beyond it the reference processor refuses too
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+_SIZE_KEYS = frozenset(("shortest_edge", "longest_edge", "min_pixels", "max_pixels"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,11 @@ class FrameProcessor:
         return self.patch_size * self.merge_size
 
     def resized_px(self, height_px: int, width_px: int) -> tuple[int, int]:
-        """Height and width after resizing (spec of the model: multiples of `cell_px`, area within the limits)."""
+        """Height and width after resizing: multiples of `cell_px`, area within the limits.
+
+        Only a strip longer than `max_pixels` allows in one row of cells exceeds them, as in the reference processor.
+        Departs from it where a small frame, scaled up, would exceed `max_pixels`: it gets the largest size within.
+        """
         short, long = sorted((height_px, width_px))
         if short < 1 or long > MAX_ASPECT_RATIO * short:
             raise InputError(
@@ -67,14 +73,14 @@ class FrameProcessor:
             )
         cell = self.cell_px
         height, width = round(height_px / cell) * cell, round(width_px / cell) * cell
+        if height * width < self.min_pixels:
+            grow = math.sqrt(self.min_pixels / (height_px * width_px))
+            height = math.ceil(height_px * grow / cell) * cell
+            width = math.ceil(width_px * grow / cell) * cell
         if height * width > self.max_pixels:
             shrink = math.sqrt(height_px * width_px / self.max_pixels)
             height = max(cell, math.floor(height_px / shrink / cell) * cell)
             width = max(cell, math.floor(width_px / shrink / cell) * cell)
-        elif height * width < self.min_pixels:
-            grow = math.sqrt(self.min_pixels / (height_px * width_px))
-            height = math.ceil(height_px * grow / cell) * cell
-            width = math.ceil(width_px * grow / cell) * cell
         return height, width
 
     def token_count(self, height_px: int, width_px: int) -> int:
@@ -110,28 +116,35 @@ class FrameProcessor:
         return PatchedFrame(values.reshape(rows * columns, -1), (1, rows, columns))
 
     @classmethod
-    def from_pretrained(cls, folder: Path | str, max_pixels: int | None = None) -> FrameProcessor:
-        """The processor that a model folder describes; `max_pixels` overrides its cap.
+    def from_pretrained(
+        cls, folder: Path | str, max_pixels: int | None = None, default_max_tokens: int | None = None
+    ) -> FrameProcessor:
+        """The processor that a model folder describes. `max_pixels` overrides its cap; without it, the cap is at most
+        `default_max_tokens` vision tokens.
 
         Reads `processor_config.json` or `preprocessor_config.json`, with limits written as `size` or as
-        `min_pixels`/`max_pixels`. Raises ModelError where neither describes a processor this class can stand for.
+        `min_pixels`/`max_pixels`. The cap wins over a larger least size, with a ModelWarning. Raises ModelError where
+        neither file describes a processor this class can stand for, ConfigError for a `max_pixels` that cannot be.
         """
         settings = _read_settings(Path(folder))
-        size = settings.get("size") or {}
-        if not isinstance(size, dict):
-            raise ModelError(f"{folder}: the size of images must be an object, got {size!r:.80}; download it again")
+        size = _size(settings, folder)
         least = settings.get("min_pixels") or size.get("shortest_edge") or size.get("min_pixels")
         most = settings.get("max_pixels") or size.get("longest_edge") or size.get("max_pixels")
         for switch in ("do_resize", "do_rescale", "do_normalize"):
             if settings.get(switch, True) is not True:
                 raise ModelError(f"{folder}: image processors with {switch} = {settings[switch]} are not supported")
         try:
+            patch_size, merge_size = int(settings.get("patch_size", 14)), int(settings.get("merge_size", 2))
+            cell_area = (patch_size * merge_size) ** 2
+            cap = int(most or 1280 * 28 * 28) if max_pixels is None else max_pixels
+            if max_pixels is None and default_max_tokens is not None:
+                cap = min(cap, default_max_tokens * cell_area)
             return cls(
-                patch_size=int(settings.get("patch_size", 14)),
-                merge_size=int(settings.get("merge_size", 2)),
+                patch_size=patch_size,
+                merge_size=merge_size,
                 temporal_patch_size=int(settings.get("temporal_patch_size", 2)),
-                min_pixels=int(least or 4 * 28 * 28),
-                max_pixels=int(most or 1280 * 28 * 28) if max_pixels is None else max_pixels,
+                min_pixels=_least_pixels(int(least or 4 * 28 * 28), cap, cell_area, folder),
+                max_pixels=cap,
                 mean=tuple(settings.get("image_mean") or CLIP_MEAN),
                 std=tuple(settings.get("image_std") or CLIP_STD),
                 rescale_factor=float(settings.get("rescale_factor") or 1 / 255),
@@ -157,6 +170,33 @@ class FrameProcessor:
             "resample": self.resample,
         }
         (Path(folder) / "preprocessor_config.json").write_text(json.dumps(settings, indent=2) + "\n", "utf-8")
+
+
+def _size(settings: dict[str, Any], folder: Path | str) -> dict[str, Any]:
+    """The section with the limits of an image's area. Raises ModelError where it asks for anything else."""
+    size = settings.get("size") or {}
+    if not isinstance(size, dict):
+        raise ModelError(f"{folder}: the size of images must be an object, got {size!r:.80}; download it again")
+    stated = {key: value for key, value in size.items() if value is not None}
+    if unknown := sorted(stated.keys() - _SIZE_KEYS):
+        raise ModelError(
+            f"{folder}: its image processor resizes by {', '.join(unknown)}, got size {stated!r:.80}; expected limits "
+            "of the area (shortest_edge and longest_edge, or min_pixels and max_pixels), as Qwen-VL models have"
+        )
+    return stated
+
+
+def _least_pixels(least: int, cap: int, cell_area: int, folder: Path | str) -> int:
+    """The least area of a frame: the cap, where that is lower and has room for a vision token (else it is no cap)."""
+    if not cell_area <= cap < least:
+        return least
+    warnings.warn(
+        f"{folder}: its image processor asks for at least {least} pixels per frame, above the limit of {cap} "
+        f"({cap // cell_area} vision tokens); the limit is kept; raise it with --max-pixels",
+        ModelWarning,
+        stacklevel=1,  # one place, so that it is said once
+    )
+    return cap
 
 
 def _read_settings(folder: Path) -> dict[str, Any]:

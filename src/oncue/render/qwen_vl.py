@@ -18,7 +18,6 @@ Axis letters: L tokens.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -113,10 +112,7 @@ class QwenVLRenderer:
         folder = resolve_model(name, weights=False)
         config = model_folder.read_config(folder)
         tokenizer = model_folder.read_tokenizer(folder)
-        frames = FrameProcessor.from_pretrained(folder, max_pixels)
-        if max_pixels is None:  # Qwen's own folders allow 16384 tokens
-            cap = max(MMDUET2_MAX_TOKENS * frames.cell_px**2, frames.min_pixels)
-            frames = replace(frames, max_pixels=min(frames.max_pixels, cap))
+        frames = FrameProcessor.from_pretrained(folder, max_pixels, MMDUET2_MAX_TOKENS)  # Qwen's own allow 16384
         vision = config.get("vision_config") or {}
         for key, ours in (
             ("patch_size", frames.patch_size),

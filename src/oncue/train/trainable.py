@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from oncue.errors import ConfigError
+from oncue.policy.quantized import is_quantized
 
 _VISION = "model.visual."
 _MERGERS = ("model.visual.merger.", "model.visual.deepstack_merger_list.")
@@ -23,8 +24,11 @@ def freeze(
     """Stops gradients into the vision tower and, separately, its mergers, and into parameters whose names match.
 
     All others are trained, whatever was frozen before. In `patterns`, `*` matches anything. Raises ConfigError for a
-    pattern that no parameter matches, its message begins with `patterns_of`, and where nothing is left to train.
+    pattern that no parameter matches, its message begins with `patterns_of`, where nothing is left to train, and for
+    quantized weights, which cannot be trained.
     """
+    if is_quantized(model):
+        raise ConfigError("the weights of this model are quantized and cannot be trained; start from plain weights")
     names = [name for name, _ in model.named_parameters()]
     unknown = [pattern for pattern in patterns if not fnmatch.filter(names, pattern)]
     if unknown:
