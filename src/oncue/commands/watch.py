@@ -239,7 +239,7 @@ class Watch:
         from oncue.commands.server import connect_to
         from oncue.render.qwen_vl import PROACTIVE_SYSTEM
 
-        local_only = ("device", "dtype", "temperature", "seed", "reply_bias", "context_tokens", "cuda_graphs")
+        local_only = ("device", "dtype", "temperature", "seed", "reply_bias", "cuda_graphs")
         server = connect_to(self, local_only, questions, verify_silence=self.verify_silence)
         return server.open(PROACTIVE_SYSTEM if self.system is None else self.system), server.model
 

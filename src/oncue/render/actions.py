@@ -14,7 +14,8 @@ class TextFormat:
     token limit cut off while it could still become silence is neither, so it is `Malformed`.
 
     What a model thinks first is no part of its answer (`oncue.thoughts`); a turn that ends within a thought is
-    `Malformed`. Other text is kept as it is, so `read(write(action), truncated) == action` for every action that can be written.
+    `Malformed`. Other text is kept as it is, so `read(write(action), truncated) == action` for every action that can be
+    written.
     """
 
     silence_text: str = "NO REPLY"

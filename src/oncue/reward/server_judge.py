@@ -19,7 +19,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from oncue.chat_client import ChatClient, Completion, Message, RefusedError, Retries, base_url
+from oncue.chat_client import ChatClient, Message, RefusedError, Retries, base_url
+from oncue.chat_stream import Completion
 from oncue.errors import BackendError, ConfigError, JudgeDownError
 from oncue.reward.answer_cache import AnswerCache, answer_key
 from oncue.reward.base import Unscored
