@@ -43,7 +43,7 @@ class OpenAIServer:
     """The server; use it in a `with` statement. `faults` are spent one per chat request, None for none.
 
     `fields`: the fields a chat request may have, others are refused with 400; None: any, unknown ones are ignored.
-    `continuation`: what becomes of `continue_final_message`.
+    `continuation`: what becomes of `continue_final_message`. `refuse`: how a chat request is refused, None: it is not.
     """
 
     def __init__(
@@ -53,8 +53,10 @@ class OpenAIServer:
         continuation: Literal["honoured", "ignored", "refused"] = "honoured",
         fields: frozenset[str] | None = None,
         models: Sequence[str] | None = ("watcher",),
+        refuse: Callable[[Json], Status | None] = lambda _: None,
     ) -> None:
         self.script, self.continuation, self.fields, self.models = script, continuation, fields, models
+        self.refuse = refuse
         self.faults: deque[Fault | None] = deque()
         self.received: list[Received] = []
         self.num_open = self.most_open = 0  # chat requests that wait for their answer: now, and at most so far
@@ -113,7 +115,7 @@ class OpenAIServer:
             _write_json(writer, 200, {"object": "list", "data": listed})
         elif path == "/v1/chat/completions":
             self.received.append(Received(body, headers, time.monotonic()))
-            fault = self.faults.popleft() if self.faults else None
+            fault = (self.faults.popleft() if self.faults else None) or self.refuse(body)
             self.num_open += 1
             self.most_open = max(self.most_open, self.num_open)
             try:
@@ -132,7 +134,7 @@ class OpenAIServer:
         wrong = self._what_is_wrong(body)
         if isinstance(fault, Status):
             message = fault.message.replace("{key}", headers.get("authorization", ""))
-            _write_json(writer, fault.code, _error(fault.code, message), fault.headers, fault.raw)
+            _write_json(writer, fault.code, _error(fault.error_code or fault.code, message), fault.headers, fault.raw)
         elif wrong:
             _write_json(writer, 400, _error(400, wrong))
         elif isinstance(fault, Page):
@@ -243,7 +245,7 @@ def _usage(num_read: int, num_written: int) -> str:
     return json.dumps({**json.loads(_chunk({})), "choices": [], "usage": counts})
 
 
-def _error(code: int, message: str) -> Json:
+def _error(code: int | str, message: str) -> Json:
     return {"error": {"message": message, "type": "BadRequestError", "param": None, "code": code}}
 
 

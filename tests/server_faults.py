@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Status:
-    """Answers with an HTTP error. `{key}` in the message becomes the Authorization header: some servers echo it."""
+    """Answers with an HTTP error. `{key}` in the message becomes the Authorization header: some servers echo it.
+    `error_code`: the code in the body, where it is not that of HTTP."""
 
     code: int
     headers: Mapping[str, str] = field(default_factory=dict)
     message: str = "something is wrong"
     raw: str | None = None
+    error_code: str | None = None
 
 
 @dataclass(frozen=True)

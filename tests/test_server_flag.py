@@ -73,7 +73,8 @@ def test_a_served_model_may_have_the_name_of_ours(clip, tmp_path, capsys) -> Non
         (["--temperature", "0.5"], "--temperature"),
         (["--device", "cpu"], "--device"),
         (["--reply-bias", "1"], "--reply-bias"),
-        (["--context-tokens", "99"], "--context-tokens"),
+        (["--context-tokens", "0"], "--context-tokens must be at least 1"),
+        (["--context-tokens", "40", "--model", "a"], "what must be kept"),
         (["--max-pixels", "0"], "max 0"),
         ([], "it has a, b"),
         (["--server", "localhost:8000"], "no address of a server"),
@@ -114,10 +115,16 @@ def test_a_failing_server_is_one_line_and_exit_1_and_what_was_seen_is_kept(clip,
     assert (summary["stop"], summary["num_turns"]) == ("failed", 2)
 
 
-def test_a_world_is_scored_with_a_server(tmp_path, capsys) -> None:
-    with OpenAIServer(lambda _: SILENT, models=("qwen",)) as server:
+def four_images_at_most(body: Json) -> Status | None:
+    too_many = str(body["messages"]).count("'image_url': {") > 4
+    return Status(400, message="At most 4 image(s) may be provided in one prompt.") if too_many else None
+
+
+def test_a_world_is_scored_with_a_server(tmp_path, capsys, caplog) -> None:
+    with OpenAIServer(lambda _: SILENT, models=("qwen",), refuse=four_images_at_most) as server:
         words = ["eval", "world", "--server", server.url, "--limit", "2", "--cache", str(tmp_path), "--json"]
-        assert cli.main([*words, "--out", str(tmp_path / "scores")]) == 0
+        assert cli.main([*words, "--out", str(tmp_path / "scores"), "--context-tokens", "900"]) == 0
+        assert caplog.text.count("old turns are left out from now on") == 1
         assert cli.main([*words, "--temperature", "1"]) == 2
     captured = capsys.readouterr()
     headline = json.loads(captured.out)
@@ -127,4 +134,5 @@ def test_a_world_is_scored_with_a_server(tmp_path, capsys) -> None:
         "qwen",
         {"temperature": 0.0, "reply_bias": 0.0, "max_new_tokens": 32},
     )
-    assert (scores["ran"]["server"], scores["ran"]["device"]) == (server.url, None)
+    ran = scores["ran"]
+    assert (ran["server"], ran["device"], ran["context_tokens"]) == (server.url, None, 900)

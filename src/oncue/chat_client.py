@@ -17,11 +17,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from oncue.chat_limits import Unit, exceeded
+from oncue.chat_stream import BrokenAnswerError, Completion, read_completion
 from oncue.errors import BackendError, ConfigError, shown_address
 
 if TYPE_CHECKING:
-    from openai import APIError, AsyncOpenAI, AsyncStream
-    from openai.types.chat import ChatCompletionChunk
+    from openai import APIError, AsyncOpenAI
 
 T = TypeVar("T")
 Message = dict[str, Any]  # one message of the chat API
@@ -67,39 +68,31 @@ class Retries:
         return min(self.first_wait_s * 2.0 ** min(num_failed - 1, 64), self.longest_wait_s) * (1 - share / 2)
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """What a server wrote. `at_limit`: the token limit ended it.
-
-    `first_probs`: the probabilities of the candidates for the first token that the server listed, by their text, the
-    one written among them; None where it listed none. `tokens`: how many it read and wrote, None where it did not say.
-    """
-
-    text: str
-    at_limit: bool
-    first_probs: Mapping[str, float] | None = None
-    tokens: tuple[int, int] | None = None
-
-
 class RefusedError(BackendError):
     """The server took the request for a wrong one; it may have held a field that the server does not know."""
 
 
+class TooLargeError(BackendError):
+    """The server takes no request with that much of `unit`."""
+
+    def __init__(self, message: str, unit: Unit) -> None:
+        super().__init__(message)
+        self.unit = unit
+
+
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """Why a request failed, in words; its HTTP status, 0 where it got none; when to come back, if the server said."""
+    """Why a request failed, in words; its HTTP status, 0 where it got none; when to come back, if the server said; what
+    the request had too much of, if that was the reason."""
 
     reason: str
     status: int = 0
     asked_s: float | None = None
+    too_much: Unit | None = None
 
     @property
     def may_pass(self) -> bool:
         return self.status in _MAY_PASS or self.status >= 500
-
-
-class _BrokenAnswerError(Exception):
-    """The answer is no answer of the chat API, or not all of one."""
 
 
 @dataclass(slots=True, eq=False)
@@ -125,8 +118,9 @@ class ChatClient:
         """The likeliest next message after `messages`, at most `max_tokens` tokens of it.
 
         `extra`: more fields of the request, which may replace `max_tokens` and `temperature`; None leaves a field out.
-        Raises RefusedError where the server refuses the request as it is, BackendError for every other failure that
-        is final or outlasts the retries. Cancelling closes the connection.
+        Raises TooLargeError where the server takes less at once, RefusedError where it refuses the request for another
+        reason, BackendError for every other failure that is final or outlasts the retries. Cancelling closes the
+        connection.
         """
 
         fields = {"max_tokens": max_tokens, "temperature": 0.0, **extra}
@@ -146,7 +140,7 @@ class ChatClient:
                 stream_cls=AsyncStream[ChatCompletionChunk],
             )
             async with stream:
-                return await _read(stream)
+                return await read_completion(stream)
 
         return await self._until_answered(send)
 
@@ -158,7 +152,7 @@ class ChatClient:
             try:
                 return [str(model.id) for model in page.data]
             except (AttributeError, TypeError) as error:
-                raise _BrokenAnswerError("its list of models is none") from error
+                raise BrokenAnswerError("its list of models is none") from error
 
         return await self._until_answered(send)
 
@@ -203,12 +197,16 @@ class ChatClient:
             failure = _Failure(f"no whole answer within {self.timeout_s:g} s")
         except openai.APIError as error:
             failure = _failure(error)
-        except (_BrokenAnswerError, ValueError) as error:  # ValueError: JSON or text that cannot be decoded
+        except (BrokenAnswerError, ValueError) as error:  # ValueError: JSON or text that cannot be decoded
             failure = _Failure(f"an answer that cannot be read ({error})")
         reason = failure.reason.replace(self.api_key, "***") if self.api_key else failure.reason
         return replace(failure, reason=_shortened(reason))
 
     def _error(self, failure: _Failure, num_tries: int) -> BackendError:
+        if failure.too_much is not None:
+            return TooLargeError(
+                f"the request is too large for the server at {self.url}: {failure.reason}", failure.too_much
+            )
         if failure.status in _REFUSED:
             return RefusedError(f"the server at {self.url} refused the request: {failure.reason}")
         tries = f" after {num_tries} tries, the last time" if num_tries > 1 else ""
@@ -229,51 +227,23 @@ def base_url(url: str) -> str:
     return found["host"] + (path or "/v1")
 
 
-async def _read(stream: AsyncStream[ChatCompletionChunk]) -> Completion:
-    """A whole streamed answer. Raises _BrokenAnswerError where it has another form, or ends before it is finished."""
-    pieces: list[str] = []
-    finish_reason: str | None = None
-    first_probs: dict[str, float] | None = None
-    tokens: tuple[int, int] | None = None
-    async for chunk in stream:
-        try:
-            tokens = _counted(chunk.usage) or tokens
-            if not chunk.choices:  # counts of tokens
-                continue
-            choice = chunk.choices[0]
-            if first_probs is None and choice.logprobs is not None and choice.logprobs.content:
-                first = choice.logprobs.content[0]
-                first_probs = {c.token: math.exp(c.logprob) for c in (*(first.top_logprobs or ()), first)}
-            pieces.append(choice.delta.content or "")
-            finish_reason = choice.finish_reason or finish_reason
-        except (AttributeError, TypeError, LookupError, OverflowError) as error:
-            raise _BrokenAnswerError("it is not of the form of the chat API") from error
-    if finish_reason is None or finish_reason == "abort":
-        raise _BrokenAnswerError("it ended before it was finished")
-    try:
-        return Completion("".join(pieces), finish_reason == "length", first_probs, tokens)
-    except TypeError as error:
-        raise _BrokenAnswerError("it holds something else than text") from error
-
-
-def _counted(usage: object) -> tuple[int, int] | None:
-    """Tokens read and written, from what a server says of its usage, if it does."""
-    num_in, num_out = getattr(usage, "prompt_tokens", None), getattr(usage, "completion_tokens", None)
-    return (num_in, num_out) if isinstance(num_in, int) and isinstance(num_out, int) else None
-
-
 def _failure(error: APIError) -> _Failure:
     """What an error of the client library means."""
     import openai
 
     if isinstance(error, openai.APIConnectionError):
         return _Failure(f"no connection ({error.__cause__ or error})")
+    code = str(error.code)
     if isinstance(error, openai.APIStatusError):
         headers = error.response.headers
-        said = error.body.get("message") if isinstance(error.body, dict) else None
-        return _Failure(f"HTTP {error.status_code}: {said or error.message}", error.status_code, _asked_wait_s(headers))
-    code = str(error.code)  # told in the middle of a stream
-    return _Failure(f"an error while it wrote: {error.message}", int(code) if code.isdecimal() else 0)
+        said = (error.body.get("message") if isinstance(error.body, dict) else None) or error.message
+        status, asked_s = error.status_code, _asked_wait_s(headers)
+        reason = f"HTTP {status}: {said}"
+    else:  # in the middle of a stream
+        said, asked_s = error.message, None
+        status = int(code) if code.isdecimal() else 0
+        reason = f"an error while it wrote: {said}"
+    return _Failure(reason, status, asked_s, exceeded(status or 400, f"{said} {code} {error.type}"))
 
 
 def _asked_wait_s(headers: Mapping[str, str]) -> float | None:

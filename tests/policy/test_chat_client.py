@@ -36,12 +36,13 @@ PASSING: list[Fault] = [
     Event('{"choices": [{"delta": {"content": 7}, "finish_reason": "stop", "logprobs": null}]}'),
     Event('{"choices": [{"delta": {"content": "A"}, "finish_reason": "stop", "logprobs": {"content": [1]}}]}'),
     Event('{"error": {"message": "out of memory", "code": 500}}'),
+    Event('{"error": {"message": "overloaded", "code": "server_error"}}'),
     Page(),
     Hang(),
     Hang(after_head=True),
 ]
 FINAL: list[Fault] = [
-    *(Status(code) for code in (401, 403, 404, 413)),
+    *(Status(code) for code in (401, 403, 404)),
     Event('{"error": {"message": "no", "code": 403}}'),
 ]
 
@@ -150,7 +151,11 @@ def test_waits_double_and_are_bounded() -> None:
     assert retries.wait_s(1, None, 1.0) == 0.5
     assert retries.wait_s(2, 7.0, 0.5) == 7.0
     assert retries.wait_s(1, -3.0, 0.5) == 0.0
+    assert retries.wait_s(1, 30.0, 0.5) == 30.0
     assert retries.wait_s(1, 31.0, 0.5) is None
+    assert [Retries().wait_s(k, None, 0.0) for k in range(1, 6)] == [0.5, 1.0, 2.0, 4.0, None]
+    assert [Retries().wait_s(1, asked_s, 0.0) for asked_s in (60.0, 60.1)] == [60.0, None]
+    assert [Retries(9000).wait_s(k, None, 0.0) for k in (4, 5, 6, 7, 9000)] == [4.0, 8.0, 8.0, 8.0, 8.0]
 
 
 @pytest.mark.parametrize("numbers", [{"max_retries": -1}, {"first_wait_s": -1.0}, {"first_wait_s": 9.0}])
@@ -169,9 +174,9 @@ def test_a_server_that_wants_to_be_left_alone_is() -> None:
 
 def test_a_wrong_request_is_sent_once_with_and_once_without_the_extra_fields() -> None:
     with OpenAIServer(scripted()) as server:
-        server.faults.extend([Status(400, message="the prompt is too long")] * 2)
+        server.faults.extend([Status(400, message="no such option")] * 2)
         policy = chat(server)
-        with pytest.raises(BackendError, match=r"refused the request.*the prompt is too long"):
+        with pytest.raises(BackendError, match=r"refused the request.*no such option"):
             talk(policy, turns(1))
         assert [sorted({"logprobs"} & set(body)) for body in server.bodies] == [["logprobs"], []]
         talk(policy, turns(1))

@@ -15,8 +15,9 @@ from chat_support import SILENT, SPOKEN, scripted, talk, turns
 from PIL import Image
 
 from oncue.errors import ConfigError, InputError
+from oncue.policy.chat_opening import Opening, opening
 from oncue.policy.chat_prompt import Round, RoundWindow
-from oncue.policy.openai import ChatServer, Opening, ServerOptions, connect, opening
+from oncue.policy.openai import ChatServer, ServerOptions, connect
 from oncue.render.actions import TextFormat
 from oncue.render.images import FrameProcessor
 from oncue.render.markup import PROACTIVE_SYSTEM
@@ -157,6 +158,7 @@ def test_the_first_word_decides_unless_silence_is_verified(said: Sequence[str]) 
         *[(token, Opening.SILENT) for token in ("NO", " NO", "NO ", "NO RE", "NO REPLY")],
         *[(token, Opening.SPEAKS) for token in ("", " ", "NOTE", "No", "no", "NO REPLY.", "A", "REPLY")],
         ("N", Opening.EITHER),
+        *[(token, Opening.THINKS) for token in ("<think>", "<", "<th", "\n<think>\n\n")],
     ],
 )
 def test_what_a_first_token_says(token: str, expected: Opening) -> None:

@@ -55,3 +55,33 @@ def test_an_empty_turn_is_malformed_not_silent(text: str) -> None:
 
 def test_a_malformed_turn_is_written_as_it_was_sampled() -> None:
     assert FORMAT.write(Malformed(" ", "the turn is empty")) == " "
+
+
+@pytest.mark.parametrize(
+    "thought",
+    [
+        "<think>\n\n</think>\n\n",
+        "<think>Is it NO REPLY?</think>",
+        "I see nothing.\n</think>\n",
+        "<think>a</think>b</think>",
+    ],
+)
+def test_an_answer_is_read_behind_the_thoughts(thought: str) -> None:
+    assert FORMAT.read(f"{thought}NO REPLY") == Silence()
+    assert FORMAT.read(f"{thought}A man. ") == Reply("A man. ")
+    assert FORMAT.read(f"{thought}A man", truncated=True) == Reply("A man", truncated=True)
+    assert isinstance(FORMAT.read(thought), Malformed)
+    assert isinstance(FORMAT.read(f"{thought}NO", truncated=True), Malformed)
+
+
+@pytest.mark.parametrize("text", ["<think>A man", "<think>NO REPLY", "<think>", "a</think><think>b", "A man.<think>Or"])
+def test_a_turn_that_ends_within_a_thought_says_nothing(text: str) -> None:
+    cut, ended = FORMAT.read(text, truncated=True), FORMAT.read(text)
+    assert isinstance(cut, Malformed)
+    assert isinstance(ended, Malformed)
+    assert (cut.text, "--max-new-tokens" in cut.reason, "tokens" in ended.reason) == (text, True, False)
+
+
+def test_a_reply_with_a_thought_in_it_cannot_be_written() -> None:
+    with pytest.raises(ValueError, match="leave thoughts out"):
+        FORMAT.write(Reply("<think>Someone?</think>A man."))

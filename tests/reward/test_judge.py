@@ -86,6 +86,26 @@ def test_forms_of_a_word_are_one():
     assert content_words("一个人") == {"一", "个", "人"}
 
 
+@pytest.mark.parametrize(
+    ("word", "stem"),
+    [
+        *[("carries", "carry"), ("flies", "fly"), ("dies", "die")],  # of four letters: no y is behind the -ies
+        *[("cups", "cup"), ("gas", "gas"), ("glass", "glas")],
+        *[("eating", "eat"), ("going", "going"), ("rowed", "row"), ("used", "used")],
+        *[("ball", "bal"), ("egg", "egg"), ("shoe", "sho"), ("toe", "toe")],
+    ],
+)
+def test_how_much_of_a_word_must_be_left(word: str, stem: str) -> None:
+    assert content_words(word) == {stem}
+
+
+def test_exact_judge_gives_gold_and_reply_in_that_order() -> None:
+    judge = ExactJudge(lambda gold, reply: len(gold) - len(reply), repeats_of=lambda old, new: new.startswith(old))
+    assert coverage(judge, "a man in red", "a man") == 7
+    assert repeats(judge, "a man in red", "a man") is True
+    assert repeats(judge, "a man", "a man in red") is False
+
+
 def test_exact_judge_asks_the_function_and_takes_the_best_reply():
     judge = ExactJudge(lambda gold, reply: 2 * (gold == reply))
     assert [coverage(judge, RED), coverage(judge, RED, "x"), coverage(judge, RED, RED, "x")] == [0, 0, 2]

@@ -28,14 +28,54 @@ def test_every_allowed_answer_has_its_meaning() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", ["", "0", "6", "45", "5.", "5/5", "five", "Level 5", "-1", "4.5", "5 because", "yes", "<think>5</think>5"]
+    "answer",
+    [
+        "2.",
+        "**2**",
+        "*2.*",
+        '"2"',
+        "'2'.",
+        "\u201c2\u201d",
+        "`2`",
+        "```\n2\n```",
+        '```json\n{"score": 2}\n```\n',
+        '{"score": 2}',
+        '{"Score" : "2"}',
+        "Score: 2",
+        "**Score:** 2",
+        "answer = 2.",
+        "<think>\n\n</think>\n\n2",
+        "<think>Is it 1, or 3?</think>2",
+        "It may be a 3.\n</think>\n\n**2**",
+        "<think>3</think><think>1</think>2",
+    ],
+)
+def test_thoughts_and_markup_around_the_answer_are_left_out(answer: str) -> None:
+    assert FIVE.read(answer) == THREE.read(answer) == 1
+
+
+@pytest.mark.parametrize("answer", ["yes.", "**Yes**", '{"answer": "yes"}', "Answer: yes", "No?\n</think>\nyes"])
+def test_thoughts_and_markup_around_a_verdict_are_left_out(answer: str) -> None:
+    assert REPEATS.read(answer) is True
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *("", "0", "6", "45", "5/5", "five", "Level 5", "-1", "4.5", "5 because", "yes", "2 or 3", "2/3", "1\n2"),
+        *("2*3 4", "**1** **2**", "3: 2", "not: 2", "Score: 2, 3", '{"score": 2, "reason": "all facts"}'),
+        *('{"score": 2, "max": 3}', '{"missing": 2}', '{"score": [2]}', "[2]", "{}", "```json\n2\n```\n3"),
+        *("<think>2", "2<think>", "<think>2</think>", "<think>1</think><think>2", "1</think>2</think>"),
+    ],
 )
 def test_any_other_answer_is_no_mark(answer: str) -> None:
     assert isinstance(FIVE.read(answer), Unscored)
     assert isinstance(THREE.read(answer), Unscored)
 
 
-@pytest.mark.parametrize("answer", ["", "yes.", "no new information", "y", "true", "1", "yes no"])
+@pytest.mark.parametrize(
+    "answer", ["", "no new information", "y", "true", "1", "yes no", "yes, no", "yes/no", "no\nyes", '{"new": "yes"}']
+)
 def test_any_other_answer_is_no_verdict(answer: str) -> None:
     value = REPEATS.read(answer)
     assert isinstance(value, Unscored)

@@ -90,6 +90,30 @@ def test_another_form_of_answer_is_asked_for_once_more() -> None:
         assert len(server.bodies) == 2
 
 
+@pytest.mark.parametrize("thought", ["<think>\n\n</think>\n\n", "<think>A 2?</think>", "It may be a 2.\n</think>\n"])
+def test_a_judge_that_thinks_in_its_answer_is_read_behind_its_thoughts(thought: str) -> None:
+    with OpenAIServer(says(f"{thought}**4**.")) as server:
+        assert ask(judge_on(server), mark()) == [3]
+    with OpenAIServer(says(f'{thought}{{"answer": "yes"}}')) as server:
+        assert ask(judge_on(server), verdict()) == [True]
+        assert len(server.bodies) == 1
+    with OpenAIServer(says(f"{thought}4 or 5")) as server:
+        (value,) = ask(judge_on(server), mark())
+        assert isinstance(value, Unscored)
+        assert "answered '4 or 5'" in value.reason
+
+
+def test_answers_of_an_earlier_version_of_the_questions_are_not_used(tmp_path: Path) -> None:
+    """A version that read answers in another way may have kept what this one would not."""
+    options = replace(OPTIONS, cache=tmp_path / "answers.sqlite3")
+    with OpenAIServer(says("4", "2")) as server:
+        with pytest.MonkeyPatch.context() as earlier:
+            earlier.setattr(server_judge, "PROMPT_VERSION", "1")
+            assert ask(judge_on(server, options), mark()) == [3]
+        assert ask(judge_on(server, options), mark()) == [1]
+        assert "prompts 2" in judge_on(server).name
+
+
 def test_an_answer_that_the_limit_cut_is_no_mark() -> None:
     with OpenAIServer(lambda _: ["5"] * 30) as server:
         (value,) = ask(judge_on(server), mark())

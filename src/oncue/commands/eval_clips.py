@@ -121,7 +121,7 @@ class EvalClips:
         from oncue.commands.server import connect_to
 
         questions = [question for item in items for question in item.task.questions]
-        return connect_to(self, ("device", "dtype", "reply_bias", "context_tokens"), questions)
+        return connect_to(self, ("device", "dtype", "reply_bias"), questions)
 
     def _there(self, server: ChatServer) -> tuple[Callable[[Item], PolicySession], dict[str, Any]]:
         """What opens sessions on the server, and what the record says of it."""

@@ -125,7 +125,7 @@ class EvalWorld:
             return None
         from oncue.commands.server import connect_to
 
-        return connect_to(self, ("device", "dtype", "temperature", "reply_bias", "context_tokens"))
+        return connect_to(self, ("device", "dtype", "temperature", "reply_bias"))
 
     def _there(self, server: ChatServer) -> tuple[Callable[[Clip], PolicySession], dict[str, Any]]:
         """What opens sessions on the server, and what the record says of it."""

@@ -29,5 +29,5 @@ def ran_on(address: str, server: ChatServer) -> dict[str, Any]:
         "device": None,
         "dtype": None,
         "max_pixels": server.options.max_pixels,
-        "context_tokens": None,
+        "context_tokens": server.options.context_tokens,
     }

@@ -27,6 +27,9 @@ class ServerFlags(Protocol):
     @property
     def max_pixels(self) -> int | None: ...
 
+    @property
+    def context_tokens(self) -> int | None: ...
+
 
 def connect_to(
     flags: ServerFlags,
@@ -52,5 +55,7 @@ def connect_to(
     for question in questions:
         check_text(question.text)
     max_pixels = MMDUET2_MAX_PIXELS if flags.max_pixels is None else flags.max_pixels
-    options = ServerOptions(flags.max_new_tokens, max_pixels, verify_silence=verify_silence)
+    options = ServerOptions(
+        flags.max_new_tokens, max_pixels, verify_silence=verify_silence, context_tokens=flags.context_tokens
+    )
     return connect(flags.server, flags.model, options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -28,6 +29,10 @@ from oncue.watch.live import JsonLines, Lines
 from oncue.watch.page import to_page
 from oncue.watch.record import KeptFrames, Recorder, SpokenReply, Watched
 from oncue.watch.run import Stopper, WatchEvents, watch_source
+
+if TYPE_CHECKING:
+    from oncue.policy.model import LoadedModel
+    from oncue.video.probe import VideoInfo
 
 ENDLESS_CONTEXT_TOKENS = 16384  # about two minutes of the 3B model at one frame per second
 
@@ -89,8 +94,9 @@ class Watch:
     context_tokens: int | None = None
     """Longest context the model is given: before it grows beyond, old turns are dropped, down to half. The newest
     question always stays, and as far as there is room older ones, the last replies and the newest turns. It cannot be
-    longer than what the model was made for. By default everything is kept, and of a stream without a known end 16384
-    tokens."""
+    longer than what the model was made for. By default everything is kept as long as the model has room; of a stream
+    without a known end, and of a video too long for the model, 16384 tokens. With --server the tokens are estimated,
+    and by default 64 turns are kept."""
 
     cuda_graphs: bool = False
     """Replay the model's forwards as CUDA graphs: fewer launches, so faster turns on a GPU. The first turn of each
@@ -188,13 +194,14 @@ class Watch:
         run.is_live = getattr(source, "is_live", False)
         run.video_s = getattr(source, "duration_s", None)
         run.opened = source
+        run.info = getattr(source, "info", None)
         if self._is_file():
             source = ReadAhead(source)  # decodes while the model is loaded; a camera must not be read ahead
         try:
             check_questions(run.recorder.questions, run.video_s)
             check_text("the system message", self.system or "")
             if self.server is None:
-                session = self._session(endless=run.video_s is None, closing=closing)
+                session = self._session(run, closing)
             else:
                 session, run.model = self._server_session(run.recorder.questions)
             if self.skip_unchanged is not None:
@@ -219,7 +226,7 @@ class Watch:
         one_by_one = self.realtime or self.cuda_graphs or self.server is not None or self.skip_unchanged is not None
         return FILE_LOOKAHEAD if self._is_file() and not one_by_one else 0
 
-    def _session(self, *, endless: bool, closing: ExitStack) -> PolicySession:
+    def _session(self, run: _Run, closing: ExitStack) -> PolicySession:
         """A session on a model that runs here; `closing` closes its engine."""
         from oncue.policy.engine import Engine, Sampling, StaticShapes, Window
         from oncue.policy.model import load_model
@@ -231,8 +238,9 @@ class Watch:
             reply_bias=self.reply_bias,
         )
         loaded = load_model(name_or_bundled(self.model), self.device, self.dtype, max_pixels=self.max_pixels)
-        bound = self.context_tokens or (min(ENDLESS_CONTEXT_TOKENS, loaded.max_prefix_tokens) if endless else None)
-        window = None if bound is None else Window(bound)
+        most = min(ENDLESS_CONTEXT_TOKENS, loaded.max_prefix_tokens)
+        bound = self.context_tokens or (most if run.video_s is None or self._is_too_long(run, loaded, most) else None)
+        window = Window(most, when_full=True) if bound is None else Window(bound)
         if self.cuda_graphs and loaded.device.type != "cuda":
             raise ConfigError(f"--cuda-graphs needs a CUDA device, got {loaded.device.type}; leave it out")
         shapes = StaticShapes.for_one(bound or ENDLESS_CONTEXT_TOKENS) if self.cuda_graphs else None
@@ -241,12 +249,35 @@ class Watch:
         )
         return engine.open(self.system)
 
+    def _is_too_long(self, run: _Run, loaded: LoadedModel, most: int) -> bool:
+        """Whether the video has more turns than the model has room for, if all are shown; says so."""
+        from oncue.policy.fit import positions_if_silent
+
+        if run.video_s is None or run.info is None or self.skip_unchanged is not None:
+            return False
+        num_turns = math.ceil(math.ceil(run.video_s / self.frame_interval_s) / self.frames_per_turn)
+        num_needed = positions_if_silent(
+            loaded.renderer,
+            loaded.renderer.proactive_system if self.system is None else self.system,
+            [question.text for question in run.recorder.questions],
+            num_turns,
+            self.frames_per_turn,
+            (run.info.height_px, run.info.width_px),
+        )
+        if num_needed <= loaded.max_prefix_tokens:
+            return False
+        run.screen.noted(
+            f"{num_turns} turns need about {num_needed} positions, and the model has {loaded.max_positions}: the "
+            f"context is bounded at {most} tokens, and old turns are dropped (--context-tokens sets another bound)"
+        )
+        return True
+
     def _server_session(self, questions: Sequence[Question]) -> tuple[PolicySession, str]:
         """A session on the chat server, and the name of its model."""
         from oncue.commands.server import connect_to
         from oncue.render.qwen_vl import PROACTIVE_SYSTEM
 
-        local_only = ("device", "dtype", "temperature", "seed", "reply_bias", "context_tokens", "cuda_graphs")
+        local_only = ("device", "dtype", "temperature", "seed", "reply_bias", "cuda_graphs")
         server = connect_to(self, local_only, questions, verify_silence=self.verify_silence)
         return server.open(PROACTIVE_SYSTEM if self.system is None else self.system), server.model
 
@@ -272,6 +303,7 @@ class _Run:
         self.started = time.perf_counter()
         self.load_s = 0.0
         self.video_s: float | None = None
+        self.info: VideoInfo | None = None
         self.model = name_or_bundled(flags.model)
         self.filter: SkipUnchanged | None = None
         self.opened: FrameSource | None = None

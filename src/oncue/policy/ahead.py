@@ -120,7 +120,7 @@ class Foresight:
             prompt = Prompt.of(self._renderer, [*self._kept[self._num_fed :], *ids], frames, start)
             if prompt.answer_position > self._last_answer_position:
                 break
-            if window is not None and num_context + len(ids) > window.max_tokens:
+            if window is not None and window.is_exceeded_by(num_context + len(ids)):
                 break
             num_new += len(prompt.ids)
             if num_new > _MOST_NEW_TOKENS:

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -34,6 +36,7 @@ from oncue.types import EnvTurn, PolicyTurn
 
 __all__ = ["Engine", "Sampling", "StaticShapes", "Window"]
 
+_log = logging.getLogger(__name__)
 _MOST_THREADS = 16  # that prepare frames; one prepares some hundred per second
 _CLOSED = "the session was closed while it was answering a turn"
 
@@ -346,6 +349,15 @@ class Engine:
         ids = self.renderer.user_turn_ids(observed.text, grids, state.lead)
         answer = Answer(waiting, self.renderer, ids.tolist(), frames, self._draft)
         room = self._max_prefix_tokens - answer.prompt.answer_position + 1
+        if room < 1 and state.window is not None and state.window.when_full:
+            state.window = replace(state.window, when_full=False)
+            _log.warning(
+                "the context of %s is full at %g s; from now on it is bounded at %d tokens, and old turns are dropped",
+                self.loaded.name,
+                observed.clock_s,
+                state.window.max_tokens,
+            )
+            return self._begin(waiting)
         if room < 1:
             raise ContextFullError(
                 f"the dialogue is too long for {self.loaded.name}: with the turn at {observed.clock_s:g} s it needs "

@@ -5,7 +5,10 @@ silent turn costs the server one forward over what is new. Otherwise a second re
 message, streamed. A server that cannot continue a message gets one whole request per turn; which kind it is shows at
 the first turn that is not silent.
 
-The server keeps nothing between turns: the dialogue is sent again each time, bounded by a `RoundWindow`, and the
+A model that thinks before it answers cannot be read by its first token: once an answer held a thought, each turn is
+one whole request too. Thoughts are never spoken, and never sent back.
+
+The server keeps nothing between turns: the dialogue is sent again each time, bounded by `PromptBounds`, and the
 server's prefix cache spares it the work.
 """
 
@@ -13,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import enum
 import logging
 import os
 import time
@@ -21,18 +23,35 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from oncue.chat_client import ChatClient, Completion, Message, RefusedError, Retries, base_url
+from oncue.chat_client import ChatClient, Message, RefusedError, Retries, TooLargeError, base_url
+from oncue.chat_stream import Completion
 from oncue.errors import BackendError, ConfigError
-from oncue.policy.chat_prompt import Round, RoundWindow, policy_message, system_message, user_message
+from oncue.policy.chat_opening import Opening, can_begin_message, opening
+from oncue.policy.chat_prompt import (
+    PromptBounds,
+    Round,
+    RoundWindow,
+    Size,
+    policy_message,
+    size_of,
+    system_message,
+    total_size,
+    user_message,
+)
 from oncue.render.actions import TextFormat
 from oncue.render.images import FrameProcessor
 from oncue.render.markup import PROACTIVE_SYSTEM
 from oncue.render.qwen_vl import MMDUET2_MAX_PIXELS
+from oncue.thoughts import CLOSING, OPENING, behind_thoughts
 from oncue.types import EnvTurn, PolicyTurn, Reply, Silence
 
 _log = logging.getLogger(__name__)
 _CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}
 _NUM_CANDIDATES = 5  # for the first token, with their probabilities; no server allows fewer
+_TOO_SMALL = (
+    "not even one turn fits: show fewer or smaller frames (--frames-per-turn, --max-pixels), allow shorter replies "
+    "(--max-new-tokens), or give the server a larger limit"
+)
 _NUM_COMPARED = 8  # tokens of a continuation that show whether it is one
 
 
@@ -43,7 +62,8 @@ class ServerOptions:
     `verify_silence`: let the server finish each turn that begins like silence, and take it for silence only if it is
     exactly that; without it, the first word of the silence text decides. `silence_token_ids`: ids of the first token
     of silence in the model's vocabulary; vLLM then gives their probability even where they are unlikely.
-    `timeout_s` bounds each request. Raises ConfigError for numbers out of range.
+    `context_tokens` bounds a prompt in tokens as estimated here, in place of the rounds of `window`. `timeout_s` bounds
+    each request. Raises ConfigError for numbers out of range.
     """
 
     max_new_tokens: int = 512
@@ -54,6 +74,7 @@ class ServerOptions:
     timeout_s: float = 60.0
     retries: Retries = field(default_factory=Retries)
     window: RoundWindow = field(default_factory=RoundWindow)
+    context_tokens: int | None = None
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1 or not 1 <= self.jpeg_quality <= 100 or not self.timeout_s > 0:
@@ -61,22 +82,6 @@ class ServerOptions:
                 "a chat server needs max_new_tokens >= 1, jpeg_quality from 1 to 100 and timeout_s > 0, got "
                 f"{self.max_new_tokens}, {self.jpeg_quality} and {self.timeout_s}"
             )
-
-
-class Opening(enum.Enum):
-    """What the first token of a turn says about it."""
-
-    SILENT = "silent"  # it is the first word of silence, or more of it
-    SPEAKS = "speaks"
-    EITHER = "either"  # it is less than that word: both may follow
-
-
-def opening(token: str, silence_text: str) -> Opening:
-    """How a turn goes on whose first token has the text `token`: for NO REPLY, `NO` is silent, `N` may be either."""
-    begun = token.lstrip()
-    if not begun or not silence_text.startswith(begun):
-        return Opening.SPEAKS
-    return Opening.SILENT if len(begun) >= len(silence_text.split()[0]) else Opening.EITHER
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +106,9 @@ class ChatServer:
         key = os.environ.get("OPENAI_API_KEY", "") if api_key is None else api_key
         self.client = ChatClient(base_url(url), key, self.options.timeout_s, self.options.retries)
         self.continues: bool | None = None  # whether the server continues a message; None: not known yet
+        self.thinks = False  # whether an answer held a thought
+        self.opens_thoughts = False  # whether the mark before a thought is in the server's template
+        self.bounds = PromptBounds(self.options.window, self.options.context_tokens)
         self.format = TextFormat()
         self._frames = FrameProcessor(max_pixels=self.options.max_pixels)
         listing: dict[str, Any] = {"logprobs": True, "top_logprobs": _NUM_CANDIDATES}
@@ -120,11 +128,19 @@ class ChatServer:
         """A turn as a message. Raises InputError for text that would steer the server."""
         return user_message(shown, self._frames, self.options.jpeg_quality)
 
+    def user_size(self, shown: EnvTurn, message: Message) -> Size:
+        """The size of `message`, which is the turn `shown`."""
+        _, height_px, width_px, _ = shown.frames.pixels.shape
+        num_tokens = len(shown.frames) * self._frames.token_count(height_px, width_px) if len(shown.frames) else 0
+        return size_of(message, num_tokens)
+
     async def answer(self, messages: Sequence[Message]) -> _Answer:
         """The model's answer to the last of `messages`, in as few tokens as it takes."""
-        if self.continues is False:
+        if self.thinks or self.continues is False:
             return await self._whole(messages)
         first = await self._ask(messages, 1)
+        if first.thought or opening(first.text, self.format.silence_text) is Opening.THINKS:
+            return await self._whole(messages)
         probability = self._silence_probability(first)
         if not first.at_limit:
             return _Answer(first.text, False, probability)
@@ -132,7 +148,7 @@ class ChatServer:
             return _Answer(self.format.silence_text, False, probability)
         if self.options.max_new_tokens == 1:
             return _Answer(first.text, True, probability)
-        if not _can_stand(first.text):
+        if not can_begin_message(first.text):
             return await self._whole(messages)
         if self.continues is None:
             return await self._learn(messages, first)
@@ -143,14 +159,23 @@ class ChatServer:
 
     async def _whole(self, messages: Sequence[Message]) -> _Answer:
         done = await self._ask(messages, self.options.max_new_tokens)
+        has_thought = done.thought or OPENING in done.text or CLOSING in done.text
+        if has_thought and not self.thinks:
+            _log.warning("the model on %s thinks first: from now on each turn is one whole request", self.client.url)
+        self.thinks |= has_thought
+        self.opens_thoughts |= CLOSING in done.text and OPENING not in done.text
+        if has_thought:
+            return _Answer(done.text, done.at_limit, None)
+        if self.opens_thoughts and done.at_limit:
+            return _Answer(OPENING + done.text, True, None)
         return _Answer(done.text, done.at_limit, self._silence_probability(done))
 
     async def _learn(self, messages: Sequence[Message], first: Completion) -> _Answer:
         """The answer as a whole, and then whether continuing `first` leads to the same: some servers begin anew."""
         whole = await self._whole(messages)
         following = whole.text[len(first.text) :]
-        if not following or not whole.text.startswith(first.text):
-            return whole  # nothing to compare with
+        if self.thinks or not following or not whole.text.startswith(first.text):
+            return whole  # nothing to compare with, or no more to learn
         try:
             rest = await self._rest(messages, first, _NUM_COMPARED)
         except BackendError as error:
@@ -227,19 +252,38 @@ class ChatSession:
         started = time.perf_counter()
         try:
             shown = self._server.user_message(observed)
-            kept = self._server.options.window.cut(self._rounds)
-            past = [message for turn in kept for message in (turn.shown, turn.answered)]
-            answer = await self._server.answer([self._system, *past, shown])
+            size = self._server.user_size(observed, shown)
+            answer, kept = await self._answer(shown, size, observed.clock_s)
         finally:
             self._busy = False
         action = self._server.format.read(answer.text, truncated=answer.at_limit)
-        said = self._server.format.silence_text if isinstance(action, Silence) else answer.text
+        said = behind_thoughts(answer.text)
+        if said is None or isinstance(action, Silence):
+            said = self._server.format.silence_text  # of a thought that was cut off, nobody heard anything either
         if not self._closed:
-            turn = Round(shown, policy_message(said), bool(observed.text), isinstance(action, Reply))
-            self._rounds = (*kept, turn)
+            answered = policy_message(said)
+            asked, replied = bool(observed.text), isinstance(action, Reply)
+            self._rounds = (*kept, Round(shown, answered, asked, replied, size + size_of(answered)))
         self.silence_probability = answer.silence_probability
         latency_ms = (time.perf_counter() - started) * 1000
         return PolicyTurn(action, latency_ms=latency_ms, forced_close=answer.at_limit)
+
+    async def _answer(self, shown: Message, size: Size, clock_s: float) -> tuple[_Answer, tuple[Round, ...]]:
+        """The answer to the turn `shown`, and the rounds that went before it: fewer where the server takes less."""
+        bounds, fixed = self._server.bounds, size_of(self._system) + size
+        kept = bounds.kept(self._rounds, fixed, clock_s)
+        while True:
+            past = [message for turn in kept for message in (turn.shown, turn.answered)]
+            try:
+                return await self._server.answer([self._system, *past, shown]), kept
+            except TooLargeError as error:
+                is_new = bounds.refused(error.unit, fixed + total_size(turn.size for turn in kept))
+                fewer = bounds.kept(kept, fixed, clock_s)
+                if fewer == kept:
+                    raise TooLargeError(f"{error}; {_TOO_SMALL}", error.unit) from error
+                if is_new:
+                    _log.warning("%s; old turns are left out from now on", error)
+                kept = fewer
 
     def close(self) -> None:
         """Forget the dialogue. A closed session answers nothing; closing twice is fine."""
@@ -266,8 +310,3 @@ async def _model_names(server: ChatServer) -> list[str]:
         return await server.client.model_names()
     finally:
         await server.aclose()
-
-
-def _can_stand(text: str) -> bool:
-    """Whether `text` survives being the beginning of a message: templates strip those, and half a character is none."""
-    return bool(text) and text == text.strip() and "\ufffd" not in text

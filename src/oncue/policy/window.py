@@ -32,6 +32,7 @@ class Window:
     half). The system message and the newest turn that brings a question always stay, even beyond `keep_tokens`. Of the
     others as many as fit: first the newest `max_questions` turns that bring a question, then the newest `max_replies`
     that were answered with a reply, all with their frames, then the newest turns.
+    `when_full`: nothing is cut before the model has no position left for a turn; from then on these bounds hold.
     Raises ConfigError for numbers out of range.
     """
 
@@ -39,6 +40,7 @@ class Window:
     keep_tokens: int | None = None
     max_questions: int = 4
     max_replies: int = 8
+    when_full: bool = False
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
@@ -57,6 +59,10 @@ class Window:
     def target_tokens(self) -> int:
         """What a cut leaves at most."""
         return self.keep_tokens or max(1, self.max_tokens // 2)
+
+    def is_exceeded_by(self, num_tokens: int) -> bool:
+        """Whether a prefix of `num_tokens` is to be cut."""
+        return not self.when_full and num_tokens > self.max_tokens
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,7 +95,7 @@ def cut(
     def num_with(num_tokens: int, lead: Lead) -> int:
         return num_tokens + len(renderer.user_turn_ids(coming.text, grids, lead))
 
-    if num_with(len(state.context_ids), state.lead) <= window.max_tokens:
+    if not window.is_exceeded_by(num_with(len(state.context_ids), state.lead)):
         return
     most = min(window.target_tokens, window.max_tokens - num_with(0, Lead.CLOSED))  # nothing is longer than CLOSED
     kept = _kept(state.turns, window, renderer, most - len(state.system_ids))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from oncue.thoughts import behind_thoughts
 from oncue.types import Action, Malformed, Reply, Silence
 
 
@@ -12,7 +13,9 @@ class TextFormat:
     """Plain replies. Silence is decided once, by equality of the stripped text with `silence_text`. A text that the
     token limit cut off while it could still become silence is neither, so it is `Malformed`.
 
-    Text is kept as it is, so `read(write(action), truncated) == action` for every action that can be written.
+    What a model thinks first is no part of its answer (`oncue.thoughts`); a turn that ends within a thought is
+    `Malformed`. Other text is kept as it is, so `read(write(action), truncated) == action` for every action that can be
+    written.
     """
 
     silence_text: str = "NO REPLY"
@@ -23,20 +26,24 @@ class TextFormat:
             return self.silence_text
         if isinstance(action, Reply):
             read_back = self.read(action.text, action.truncated)
-            if not isinstance(read_back, Reply):
+            if read_back != action:
                 raise ValueError(
-                    f"a reply needs words of its own, got {action.text!r}, which reads as {type(read_back).__name__}; "
-                    "use Silence() for a turn that says nothing"
+                    f"a reply needs words of its own, got {action.text!r}, which reads as {read_back}; "
+                    "use Silence() for a turn that says nothing, and leave thoughts out"
                 )
         return action.text
 
     def read(self, text: str, truncated: bool = False) -> Action:
         """The action that `text` states; `truncated`: the token limit cut it off."""
-        stripped = text.strip()
+        answer = behind_thoughts(text)
+        if answer is None:
+            advice = "; allow more tokens (--max-new-tokens), or turn thinking off" if truncated else ""
+            return Malformed(text, f"the turn ends within a thought{advice}")
+        stripped = answer.strip()
         if stripped == self.silence_text:
             return Silence()
         if not stripped:
             return Malformed(text, "the turn is empty")
         if truncated and self.silence_text.startswith(stripped):
             return Malformed(text, f"the token limit cut off what may be {self.silence_text}; allow more tokens")
-        return Reply(text, truncated)
+        return Reply(answer, truncated)

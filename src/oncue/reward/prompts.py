@@ -8,6 +8,7 @@ gives PROMPT_VERSION a new number: answers that were kept under another one are 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -15,8 +16,9 @@ from typing import Generic, TypeVar
 from oncue.chat_client import Message
 from oncue.errors import ConfigError
 from oncue.reward.base import Unscored
+from oncue.thoughts import behind_thoughts
 
-PROMPT_VERSION = "1"
+PROMPT_VERSION = "2"
 
 T = TypeVar("T")
 
@@ -68,11 +70,18 @@ class JudgeQuestion(Generic[T]):
         return [{"role": "system", "content": self.rules}, {"role": "user", "content": self.texts + reminder}]
 
     def read(self, answer: str) -> T | Unscored:
-        """What `answer` means. Only one of the allowed answers counts, in upper or lower case, spaces around it."""
-        meaning = self.meanings.get(answer.strip().lower())
+        """What `answer` means. Behind the judge's thoughts, and without markup, exactly one of the allowed answers must
+        be left, in upper or lower case.
+
+        Markup is a full stop, asterisks, quotes, a code fence, and a name as in `Score: 4` or {"score": 4}.
+        """
+        said = behind_thoughts(answer)
+        if said is None:
+            return Unscored(f"the judge ended within a thought: {answer.strip()!r:.80}")
+        meaning = self.meanings.get(_bare(said))
         if meaning is not None:
             return meaning
-        return Unscored(f"the judge answered {answer.strip()!r:.80}; expected one of {', '.join(self.meanings)}")
+        return Unscored(f"the judge answered {said.strip()!r:.80}; expected one of {', '.join(self.meanings)}")
 
 
 def coverage_question(question: str, gold: str, replies_so_far: Sequence[str], max_score: int) -> JudgeQuestion[int]:
@@ -91,6 +100,26 @@ def repeats_question(previous: Sequence[str], new: str) -> JudgeQuestion[bool]:
     """Whether all that `new` tells is already in the `previous` replies, joined by spaces."""
     texts = {"told before": " ".join(previous), "newest message": new}
     return JudgeQuestion(_REPEATS, _listed(texts), {"yes": True, "no": False})
+
+
+_FENCE = re.compile(r"```\w*\n(.*?)\n?```", re.DOTALL)
+_NAMED = re.compile(r"(?:answer|score|mark|grade|level|rating|verdict)\s*[:=]\s*(.*)", re.DOTALL)
+_OBJECT = re.compile(r"\{([^{},]*)\}")
+_DECORATION = dict.fromkeys(map(ord, "*_`\"'\u2018\u2019\u201c\u201d"))
+
+
+def _bare(answer: str) -> str:
+    """`answer` in lower case, without markup. A name counts as such only where it does not change the meaning: the
+    value of "nothing new" is not that of "anything new"."""
+    text = answer.strip()
+    if fenced := _FENCE.fullmatch(text):
+        text = fenced[1].strip()
+    if json_object := _OBJECT.fullmatch(text):
+        text = json_object[1]
+    text = text.translate(_DECORATION).strip().lower()
+    if named := _NAMED.fullmatch(text):
+        text = named[1]
+    return text.removesuffix(".").rstrip()
 
 
 def _listed(texts: Mapping[str, str]) -> str:

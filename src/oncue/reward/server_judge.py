@@ -19,11 +19,13 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from oncue.chat_client import ChatClient, Completion, Message, RefusedError, Retries, base_url
+from oncue.chat_client import ChatClient, Message, RefusedError, Retries, base_url
+from oncue.chat_stream import Completion
 from oncue.errors import BackendError, ConfigError, JudgeDownError
 from oncue.reward.answer_cache import AnswerCache, answer_key
 from oncue.reward.base import Unscored
 from oncue.reward.prompts import PROMPT_VERSION, JudgeQuestion, coverage_question, repeats_question
+from oncue.thoughts import OPENING
 
 T = TypeVar("T")
 
@@ -294,7 +296,7 @@ def _request_forms(max_tokens: int) -> tuple[Mapping[str, Any], ...]:
 
 def _is_thinking(done: Completion) -> bool:
     """Whether the limit came before the answer: servers write what a model thinks first, or keep it back."""
-    return done.at_limit and (not done.text.strip() or done.text.lstrip().startswith("<think>"))
+    return done.at_limit and (not done.text.strip() or done.text.lstrip().startswith(OPENING))
 
 
 def _read(question: JudgeQuestion[T], done: Completion) -> T | Unscored:
