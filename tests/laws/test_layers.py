@@ -13,7 +13,7 @@ import oncue
 PACKAGE = Path(oncue.__file__).parent
 
 LEVELS: dict[str, float] = {
-    **dict.fromkeys(("types", "clock", "errors", "startup", "aio"), 0),
+    **dict.fromkeys(("types", "clock", "errors", "startup", "aio", "terminal"), 0),
     **dict.fromkeys(("files", "fields", "config", "chat_client", "hub"), 0.5),  # values in and out; errors of 0
     **dict.fromkeys(("video", "render", "reward"), 1),
     **dict.fromkeys(("env", "policy", "dialogue"), 2),
