@@ -44,7 +44,7 @@ def main(folder: Path, verbs: list[str]) -> int:
     EvalWorld._here = here  # type: ignore[method-assign]
     TrainSft.run = train  # type: ignore[method-assign]
     TrainSft.from_flags = classmethod(  # type: ignore[method-assign,assignment]
-        lambda cls, flags, prog: cls(RunOptions("mini", folder / "run", json="--json" in flags), None)  # noqa: ARG005
+        lambda cls, flags, prog: cls(RunOptions(folder / "run", json="--json" in flags), None)  # noqa: ARG005
     )
     clips = folder / "clips"
     words = {
