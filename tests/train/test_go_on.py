@@ -147,9 +147,11 @@ def edited(run: Path, old: str, new: str) -> None:
 )
 def test_what_would_be_another_run_is_refused(finished: Path, capsys: Any, more: tuple[str, ...], told: str) -> None:
     before = {name: (finished / name).read_bytes() for name in ("config.yaml", "metrics.jsonl", "README.md")}
+    drawn = (finished / "report.html").stat().st_mtime_ns
     assert cli.main(sft_words(finished, *more)) == 2
     assert_told(capsys, told)
     assert {name: (finished / name).read_bytes() for name in before} == before
+    assert (finished / "report.html").stat().st_mtime_ns == drawn
 
 
 def assert_told(capsys: Any, told: str) -> None:

@@ -99,9 +99,14 @@ class RunDirectory:
         path = self.folder / "metrics.jsonl"
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(metrics, allow_nan=False) + "\n")
-        report, now = self.folder / "report.html", path.stat()
-        wait_s = _REPORT_EVERY_S + now.st_size / _REPORT_BYTES_PER_S  # about a percent of the time of a long run
-        if not report.exists() or now.st_mtime - report.stat().st_mtime >= wait_s:
+        self.draw(_REPORT_EVERY_S + path.stat().st_size / _REPORT_BYTES_PER_S)  # about a percent of a long run
+
+    def draw(self, wait_s: float = 0.0) -> None:
+        """Draws the curves into `report.html`, unless they are at most `wait_s` behind what is logged."""
+        logged, report = self.folder / "metrics.jsonl", self.folder / "report.html"
+        if not logged.exists():
+            return
+        if not report.exists() or logged.stat().st_mtime - report.stat().st_mtime > wait_s:
             write_report(self.folder, self.metrics())
 
     def metrics(self) -> list[dict[str, Any]]:
@@ -143,8 +148,7 @@ def curves_to_the_end(folder: Path) -> Iterator[None]:
         yield
     except BaseException:
         with suppress(OSError, DataError):  # what is to be said is what ended the run
-            if rows := RunDirectory(folder).metrics():
-                write_report(folder, rows)
+            RunDirectory(folder).draw()
         raise
 
 
