@@ -13,7 +13,8 @@ import oncue
 PACKAGE = Path(oncue.__file__).parent
 
 LEVELS: dict[str, float] = {
-    **dict.fromkeys(("types", "clock", "errors", "startup", "aio", "thoughts", "chat_limits", "chat_stream"), 0),
+    **dict.fromkeys(("types", "clock", "errors", "startup", "aio", "terminal", "thoughts"), 0),
+    **dict.fromkeys(("chat_limits", "chat_stream"), 0),
     **dict.fromkeys(("files", "fields", "config", "chat_client", "hub"), 0.5),  # values in and out; errors of 0
     **dict.fromkeys(("video", "render", "reward"), 1),
     **dict.fromkeys(("env", "policy", "dialogue"), 2),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,3 +53,23 @@ def test_a_run_that_never_began_may_be_started_with_another_file(config: GrpoCon
     run = RunDirectory.open(tmp_path / "run", config, resume=False)
     run.log({"step": 1})
     RunDirectory.open(tmp_path / "run", config, resume=True)
+
+
+def test_curves_of_a_long_run_are_drawn_less_often(config: GrpoConfig, tmp_path: Path) -> None:
+    run = RunDirectory.open(tmp_path / "run", config, resume=False)
+    report, rows = run.folder / "report.html", run.folder / "metrics.jsonl"
+
+    def is_drawn(age_s: float) -> bool:
+        """Whether a row that is logged `age_s` after the last drawing draws again."""
+        then = float(int(time.time() - age_s))
+        os.utime(report, (then, then))
+        run.log({"step": 2})
+        return report.stat().st_mtime != then
+
+    run.log({"step": 1})
+    assert report.exists()
+    assert not is_drawn(0.0)
+    assert is_drawn(60.0)
+    rows.write_text(json.dumps({"step": 1, "long": "x" * 10_000_000}) + "\n")
+    assert not is_drawn(60.0)
+    assert is_drawn(600.0)

@@ -13,6 +13,7 @@ from oncue.commands.progress import Progress
 from oncue.commands.smallest import check_smallest
 from oncue.errors import ConfigError, RunStoppedError
 from oncue.files import prepare_folder, write_json
+from oncue.terminal import console_on
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,6 @@ class BenchEngine:
         if self.json:
             print(json.dumps(figures, ensure_ascii=False, allow_nan=False))
             return 0
-        from rich.console import Console
-
         from oncue.bench.table import rows_of, title_of
         from oncue.eval.table import TextTable
 
@@ -63,7 +62,7 @@ class BenchEngine:
         width = max(len(row.name) for row in rows)
         lines = tuple((f"{row.name:<{width}}  {row.meaning}", row.value) for row in rows)
         table = TextTable(title_of(figures), ("figure", "value"), lines)
-        console = Console()
+        console = console_on(sys.stdout)
         console.print(table.rich() if console.is_terminal else table.plain(), markup=False, soft_wrap=True)
         return 0
 

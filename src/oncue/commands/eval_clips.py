@@ -19,6 +19,7 @@ from oncue.errors import ConfigError
 from oncue.files import prepare_folder, write_json
 from oncue.hub import name_or_bundled
 from oncue.startup import loading
+from oncue.terminal import console_on
 from oncue.watch.ask import check_untimed
 
 if TYPE_CHECKING:
@@ -148,14 +149,12 @@ class EvalClips:
         return {"temperature": 0.0, "reply_bias": self.reply_bias, "max_new_tokens": self.max_new_tokens}
 
     def _report(self, scores: ClipScores, ran: dict[str, Any]) -> None:
-        from rich.console import Console
-
         if self.out is not None:
             write_json(
                 self.out / "scores.json",
                 {**scores.as_json(), "sampling": self._sampling(), "ran": ran},
             )
-        console = Console(file=sys.stderr if self.json else sys.stdout, highlight=False)
+        console = console_on(sys.stderr if self.json else sys.stdout)
         for table in (scores.table(), scores.item_table()):
             console.print(table.rich() if console.is_terminal else table.plain(), markup=False, soft_wrap=True)
         lines = [*scores.failures(), *scores.tuning()]

@@ -16,6 +16,7 @@ from oncue.commands.smallest import check_smallest
 from oncue.files import prepare_folder, user_cache, write_json, write_text
 from oncue.hub import name_or_bundled
 from oncue.startup import loading
+from oncue.terminal import console_on
 
 if TYPE_CHECKING:
     from oncue.eval.world import WorldScores
@@ -154,8 +155,6 @@ class EvalWorld:
         return {name: getattr(self, name) for name in names}
 
     def _report(self, scores: WorldScores, ran: dict[str, Any]) -> None:
-        from rich.console import Console
-
         from oncue.eval.world import clip_lines
 
         table = scores.table()
@@ -167,7 +166,7 @@ class EvalWorld:
             )
             write_text(self.out / "table.txt", table.plain() + "\n")
             write_text(self.out / "clips.jsonl", "".join(lines))
-        console = Console(file=sys.stderr if self.json else sys.stdout)
+        console = console_on(sys.stderr if self.json else sys.stdout)
         console.print(table.rich() if console.is_terminal else table.plain(), markup=False, soft_wrap=True)
         if self.json:
             print(json.dumps(scores.headline()), flush=True)

@@ -19,6 +19,7 @@ from oncue.commands.judging import JudgeServer
 from oncue.commands.progress import Progress
 from oncue.errors import ConfigError
 from oncue.files import prepare_folder, replacing
+from oncue.terminal import console_on
 
 if TYPE_CHECKING:
     from oncue.eval.table import TextTable
@@ -125,10 +126,8 @@ class ScoreRewards:
         return scored
 
     def _report(self, scored: Sequence[ScoredRollout], settings: RewardSettings) -> None:
-        from rich.console import Console
-
         if not self.json:
-            table, console = _table(scored, settings, self.judge), Console()
+            table, console = _table(scored, settings, self.judge), console_on(sys.stdout)
             console.print(table.rich() if console.is_terminal else table.plain(), markup=False, soft_wrap=True)
         for line in _missing(scored):
             print(line, file=sys.stderr)

@@ -18,6 +18,12 @@ class TrainSft(TrainCommand):
     """
 
     @classmethod
+    def config_class(cls) -> type[Any]:
+        from oncue.train.settings import SftConfig
+
+        return SftConfig
+
+    @classmethod
     def recipe(cls, name: str) -> Any:
         from oncue.recipes import sft_recipe
 

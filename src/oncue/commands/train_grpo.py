@@ -49,6 +49,12 @@ class TrainGrpo(TrainCommand):
     options_class = _GrpoOptions
 
     @classmethod
+    def config_class(cls) -> type[Any]:
+        from oncue.train.grpo_settings import GrpoConfig
+
+        return GrpoConfig
+
+    @classmethod
     def recipe(cls, name: str) -> Any:
         from oncue.recipes import grpo_recipe
 

@@ -22,12 +22,13 @@ _SHAPE = (tyro.conf.FlagCreatePairsOff, tyro.conf.AvoidSubcommands, tyro.conf.En
 class RunOptions:
     """Flags of a training run, beside the settings of its recipe."""
 
-    recipe: str
-    """Where settings come from: mini (sft: a new model; grpo: from mini-sft), mini-more (sft: a second run), mini-late
-    (sft: it goes on, and mostly speaks late) or mmduet2-3b (published settings)."""
-
     out: Path
     """The run directory."""
+
+    recipe: str | None = None
+    """Where settings come from: mini (sft: a new model; grpo: from mini-sft), mini-more (sft: a second run), mini-late
+    (sft: it goes on, and mostly speaks late) or mmduet2-3b (published settings). Not needed with --resume auto, which
+    takes the settings of the run in --out."""
 
     config: Path | None = None
     """YAML file of settings, such as the config.yaml of another run; it replaces those of the recipe."""
@@ -36,7 +37,8 @@ class RunOptions:
     """Training files (JSONL); they replace the data of the recipe (sft: of its last stage)."""
 
     resume: Literal["auto", "never"] = "never"
-    """auto: go on where the run in --out stopped, or start it."""
+    """auto: go on where the run in --out stopped, with its settings, or start it where --recipe is given. A run that is
+    finished goes on where it is given more steps."""
 
     dry_run: bool = False
     """Print the resolved settings and what they cost, and stop."""
@@ -64,7 +66,7 @@ class TrainCommand:
             flags = ["--recipe", "mini", "--out", "RUN", *flags]
         options, rest = tyro.cli(cls.options_class, args=flags, prog=prog, config=_SHAPE, return_unknown_args=True)
         require_values("--data", options.data)
-        config = cls.recipe(options.recipe)
+        config = cls.recipe(options.recipe) if options.recipe is not None else cls._settings_of_run(options)
         kind = type(config)
         if options.config is not None:
             config = load_config(kind, options.config, config)
@@ -73,6 +75,24 @@ class TrainCommand:
                 tyro.cli(cls.options_class, args=["--help"], prog=prog, config=_SHAPE, default=options)
             tyro.cli(kind, args=["--help"], prog=prog, config=_SHAPE, default=config)
         return cls(options, cls.settings(config, rest, options, prog))
+
+    @classmethod
+    def _settings_of_run(cls, options: RunOptions) -> Any:
+        """The settings of the run in --out. Raises ConfigError where it is not to be resumed, or is not there."""
+        from oncue.train.run_dir import stored_settings
+
+        is_there = (options.out / "config.yaml").exists()
+        if options.resume != "auto":
+            advice = f", or --resume auto to go on with the run in {options.out}" if is_there else ""
+            raise ConfigError(f"no recipe is given; name one with --recipe, such as mini{advice}")
+        if not is_there:
+            raise ConfigError(f"there is no run in {options.out} to resume; give its --out, or start one with --recipe")
+        return stored_settings(options.out, cls.config_class())
+
+    @classmethod
+    def config_class(cls) -> type[Any]:
+        """The type of the settings."""
+        raise NotImplementedError
 
     @classmethod
     def recipe(cls, name: str) -> Any:
@@ -102,20 +122,30 @@ class TrainCommand:
         Of several processes that train together, the first speaks for all; one that cannot go on says so itself.
         """
         from oncue.train.parallel import Ranks
-        from oncue.train.run_dir import alone_in
 
         is_first = Ranks.of_environment().is_first
         if self.options.dry_run:
             return self._describe() if is_first else 0
         prepare_folder(self.options.out)
         try:
-            with alone_in(self.options.out) if is_first else contextlib.nullcontext(), _resumable():
+            with self._at_work() if is_first else contextlib.nullcontext(), _resumable():
                 final = self.train()
         except StoppedElsewhereError:
             return 1
         if is_first:
             print(f"trained: {final}", file=sys.stderr)
         return 0
+
+    @contextlib.contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """Keeps the run directory to this process, its settings as they are now, and its curves up to date."""
+        from oncue.train.go_on import change_settings
+        from oncue.train.run_dir import alone_in, curves_to_the_end
+
+        with alone_in(self.options.out), curves_to_the_end(self.options.out):
+            if self.resumes and (said := change_settings(self.options.out, self.config)):
+                print(said, file=sys.stderr)
+            yield
 
     @property
     def resumes(self) -> bool:

@@ -31,7 +31,7 @@ from oncue.study.arms import Job, View
 from oncue.train.checkpoint import latest_checkpoint
 from oncue.train.grpo import train_grpo
 from oncue.train.grpo_settings import GrpoConfig
-from oncue.train.run_dir import RunDirectory, alone_in
+from oncue.train.run_dir import RunDirectory, alone_in, curves_to_the_end
 from oncue.train.settings import SftConfig
 from oncue.train.sft import train_sft
 from oncue.world.make import drawn_by
@@ -117,7 +117,7 @@ def run_job(folder: Path, job: Job, start: str, cache: Path, report: Report) -> 
     """Trains a job and scores its views; goes on where it was stopped. Raises as `train_sft` and `train_grpo`, and
     ConfigError where another process is at it."""
     out, config = run_folder(folder, job.name), config_of(folder, job, start)
-    with alone_in(out):
+    with alone_in(out), curves_to_the_end(out):
         _check_start(folder, job, start)
         _run_job(folder, job, config, cache, report)
 

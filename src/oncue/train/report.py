@@ -52,7 +52,8 @@ line{{stroke:currentColor;opacity:.3}}</style>
 def _stage_starts(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     starts: dict[str, int] = {}
     for row in rows:
-        starts.setdefault(row["stage"], row["step"])
+        if "stage" in row:
+            starts.setdefault(row["stage"], row["step"])
     return starts
 
 
@@ -60,13 +61,13 @@ def _chart(name: str, points: list[tuple[float, float]]) -> str:
     if not points:
         return ""
     xs, ys = [p[0] for p in points], [p[1] for p in points]
-    low, high = min(ys), max(ys)
-    span_x = max(xs) - min(xs) or 1
+    first, last, low, high = min(xs), max(xs), min(ys), max(ys)
+    span_x = last - first or 1
     if high == low:  # a flat line stands in the middle
         low, high = low - 0.5, high + 0.5
     span_y = high - low
     line = " ".join(
-        f"{_LEFT + (x - min(xs)) / span_x * (_WIDTH - _LEFT - 10):.1f},"
+        f"{_LEFT + (x - first) / span_x * (_WIDTH - _LEFT - 10):.1f},"
         f"{_HEIGHT - 20 - (y - low) / span_y * (_HEIGHT - 40):.1f}"
         for x, y in points
     )
@@ -76,6 +77,6 @@ def _chart(name: str, points: list[tuple[float, float]]) -> str:
 <svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{title} over steps, from {ys[0]:.4g} to {ys[-1]:.4g}">
 <line x1="{_LEFT}" x2="{right}" y1="{bottom}" y2="{bottom}"/><polyline points="{line}"/>
 <text x="2" y="24">{high:.3g}</text><text x="2" y="{bottom - 2}">{low:.3g}</text>
-<text x="{_LEFT}" y="{_HEIGHT - 4}">{min(xs):g}</text>
-<text x="{right}" y="{_HEIGHT - 4}" text-anchor="end">{max(xs):g}</text>
+<text x="{_LEFT}" y="{_HEIGHT - 4}">{first:g}</text>
+<text x="{right}" y="{_HEIGHT - 4}" text-anchor="end">{last:g}</text>
 </svg>"""

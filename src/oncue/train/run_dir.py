@@ -6,10 +6,10 @@ import hashlib
 import json
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar
 
 import yaml
 
@@ -21,11 +21,15 @@ from oncue.files import write_json, write_text
 from oncue.train.checkpoint import latest_checkpoint
 from oncue.train.report import write_report
 
+T = TypeVar("T")
+
 # What may differ between a run and its resumption: how often it writes, and where and how it computes the same.
 _FREE = (
     *("num_workers", "log_every_steps", "save_every_steps", "store_every_steps", "keep_checkpoints"),
     *("device", "sharding", "lookahead"),
 )
+_VERBS = {"stages": "train sft", "group_size": "train grpo"}  # by a setting that no other verb has
+_REPORT_EVERY_S, _REPORT_BYTES_PER_S = 30.0, 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +55,18 @@ class RunDirectory:
         if path.exists() and run.has_started():
             if not resume:
                 raise ConfigError(f"{folder} already holds a run; give --resume auto to go on, or another --out")
-            _check_same(_completed(_read(path), type(config)), plain, folder)
+            check_same(stored_settings(folder, type(config)), config, folder)
             _check_files(folder / "env.json", digests)
         else:
-            write_text(path, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+            run.write_settings(config)
             write_json(folder / "env.json", {**environment(), "training_files": digests})
         run.checkpoints.mkdir(parents=True, exist_ok=True)
         return run
+
+    def write_settings(self, config: Any) -> None:
+        """Writes `config.yaml`."""
+        text = yaml.safe_dump(to_plain(config), sort_keys=False, allow_unicode=True)
+        write_text(self.folder / "config.yaml", text)
 
     @property
     def checkpoints(self) -> Path:
@@ -72,6 +81,10 @@ class RunDirectory:
         """Whether the run has reached its last step."""
         return self._card.exists()
 
+    def reopen(self) -> None:
+        """Takes back that the run is finished."""
+        self._card.unlink(missing_ok=True)
+
     @property
     def _card(self) -> Path:
         return self.folder / "README.md"
@@ -82,9 +95,19 @@ class RunDirectory:
         return str(_read(path).get("model")) if path.exists() else None
 
     def log(self, metrics: dict[str, Any]) -> None:
-        """Appends one line to `metrics.jsonl`."""
-        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        """Appends one line to `metrics.jsonl`, and draws the curves where that is due."""
+        path = self.folder / "metrics.jsonl"
+        with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(metrics, allow_nan=False) + "\n")
+        self.draw(_REPORT_EVERY_S + path.stat().st_size / _REPORT_BYTES_PER_S)  # about a percent of a long run
+
+    def draw(self, wait_s: float = 0.0) -> None:
+        """Draws the curves into `report.html`, unless they are at most `wait_s` behind what is logged."""
+        logged, report = self.folder / "metrics.jsonl", self.folder / "report.html"
+        if not logged.exists():
+            return
+        if not report.exists() or logged.stat().st_mtime - report.stat().st_mtime > wait_s:
+            write_report(self.folder, self.metrics())
 
     def metrics(self) -> list[dict[str, Any]]:
         """Every line of `metrics.jsonl`. A last line that was cut when the run was killed is left out.
@@ -116,6 +139,17 @@ class RunDirectory:
             + ("- rollouts: `oncue view` with this folder\n\n" if shown == "reward" else "\n")
             + f'Try it: `oncue watch VIDEO --ask "Tell me whenever something appears." --model {final}`\n',
         )
+
+
+@contextmanager
+def curves_to_the_end(folder: Path) -> Iterator[None]:
+    """Draws the curves of the run in `folder` up to its last logged step also where an error ends it, or a signal."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError, DataError):  # what is to be said is what ended the run
+            RunDirectory(folder).draw()
+        raise
 
 
 @contextmanager
@@ -165,23 +199,43 @@ def _read(path: Path) -> dict[str, Any]:
     return plain
 
 
-def _completed(before: dict[str, Any], kind: type) -> dict[str, Any]:
-    """Settings that an older version may have written: those it did not have yet take their defaults."""
+def stored_settings(folder: Path, kind: type[T]) -> T:
+    """The settings of the run in `folder`, of type `kind`. Those that an older version lacked take their defaults.
+
+    Raises ConfigError for a file that cannot be read, for a run of another verb, and for settings that are unknown, as
+    those of a newer version.
+    """
+    plain = _read(folder / "config.yaml")
+    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    mine = next(verb for name, verb in _VERBS.items() if name in known)
+    theirs = next((verb for name, verb in _VERBS.items() if name in plain), mine)
+    if theirs != mine:
+        raise ConfigError(f"{folder} is a run of oncue {theirs}; resume it with that, or give another --out")
     try:
-        return cast("dict[str, Any]", to_plain(from_plain(kind, before)))
-    except ConfigError:
-        return before  # of another kind of run, or of a newer version: they will differ
+        return from_plain(kind, plain)
+    except ConfigError as error:
+        raise ConfigError(f"{folder / 'config.yaml'}: {error}{_version_note(folder)}") from error
 
 
-def _check_same(before: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
-    old, new = dict(_leaves(before)), dict(_leaves(now))
+def check_same(before: Any, now: Any, folder: Path) -> None:
+    """Raises ConfigError that names every setting in which a run may not differ from its resumption, and does."""
+    old, new = dict(_leaves(to_plain(before))), dict(_leaves(to_plain(now)))
     changed = [name for name in dict.fromkeys([*new, *old]) if name not in _FREE and old.get(name) != new.get(name)]
     if changed:
         raise ConfigError(
             f"{folder} was started with other settings: "
             + "; ".join(f"{name} was {old.get(name)!r:.120}, now {new.get(name)!r:.120}" for name in changed)
-            + ". Resume with the same settings, or give another --out"
+            + ". Resume it without --recipe and these flags, which keeps its settings, or give another --out"
         )
+
+
+def _version_note(folder: Path) -> str:
+    """What to say where a run was started by another version of oncue."""
+    path = folder / "env.json"
+    if not path.exists():
+        return ""
+    version = json_object(path.read_bytes(), str(path), "the versions a run was started with").get("oncue")
+    return "" if version == __version__ else f" (the run was started with oncue {version}, and this is {__version__})"
 
 
 def _digests(plain: dict[str, Any]) -> dict[str, str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
+from oncue.terminal import MovingLine, console_on
 from oncue.types import Question
 from oncue.watch.record import SpokenReply, WatchSummary
 
@@ -17,12 +18,12 @@ class Lines:
     """Prints questions and replies for people on `stream`; plain lines where that is not a terminal."""
 
     def __init__(self, stream: TextIO) -> None:
-        from rich.console import Console
+        from rich.spinner import Spinner
 
-        self.console = Console(file=stream, highlight=False, soft_wrap=True)
-        self._status: Any = self.console.status("opening the video and the model") if self.console.is_terminal else None
-        if self._status is not None:
-            self._status.start()
+        self.console = console_on(stream)
+        self._status = Spinner("dots", "opening the video and the model", style="status.spinner")
+        self._line = MovingLine(self.console, self._status)
+        self._line.start()
 
     def asked(self, question: Question) -> None:
         self._print(question.time_s, "ask", question.text, style="cyan")
@@ -36,10 +37,9 @@ class Lines:
 
     def watched(self, recorder: Recorder) -> None:
         """Move the bottom line of a terminal."""
-        if self._status is not None:
-            speed = recorder.clock_s / max(recorder.wall_s, 1e-9)
-            counts = f"silent {len(recorder.silent_s)}, replies {len(recorder.replies)}"
-            self._status.update(f"watching {clock_text(recorder.clock_s)}   {counts}   {speed:.1f} x real time")
+        speed = recorder.clock_s / max(recorder.wall_s, 1e-9)
+        counts = f"silent {len(recorder.silent_s)}, replies {len(recorder.replies)}"
+        self._status.update(text=f"watching {clock_text(recorder.clock_s)}   {counts}   {speed:.1f} x real time")
 
     def finished(self, summary: WatchSummary) -> None:
         self.stop()
@@ -50,9 +50,7 @@ class Lines:
         self.console.print(text, markup=False, style="dim")
 
     def stop(self) -> None:
-        if self._status is not None:
-            self._status.stop()
-            self._status = None
+        self._line.stop()
 
     def _print(self, time_s: float, kind: str, text: str, note: str = "", *, style: str) -> None:
         from rich.text import Text
