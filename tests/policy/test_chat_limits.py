@@ -11,7 +11,7 @@ from chat_support import SILENT, SPOKEN, scripted, talk, turns
 
 from oncue.chat_limits import exceeded
 from oncue.errors import BackendError, ContextFullError
-from oncue.policy.chat_prompt import Round, RoundWindow, Size, size_of
+from oncue.policy.chat_prompt import PromptBounds, Round, RoundWindow, Size, size_of
 from oncue.policy.openai import ChatServer, ServerOptions
 from oncue.types import EnvTurn, FrameBatch, PolicyTurn, Reply
 from openai_server import Json, OpenAIServer, Status
@@ -253,3 +253,11 @@ def test_a_reply_that_does_not_fit_behind_its_prompt_is_asked_for_behind_a_short
         assert talk(chat, shown)[3].action == Reply("A man comes in.")
         limits = [(num_images(body), body["max_tokens"]) for body in server.bodies]
     assert limits[3:] == [(4, 1), (4, 64), (3, 1), (3, 64), (3, 8)]
+
+
+def test_what_was_learned_is_never_forgotten() -> None:
+    bounds = PromptBounds(RoundWindow())
+    assert bounds.refused("images", Size(10, 500, 9000))
+    assert bounds.refused("tokens", Size(3, 400, 9000))
+    assert not bounds.refused("images", Size(20, 900, 9000))  # of a session that sent it before it was known
+    assert bounds.learned == {"images": 9, "tokens": 360}
