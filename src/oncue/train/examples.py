@@ -19,7 +19,7 @@ from oncue.train.worlds import check_clips, draw_world
 from oncue.types import Action, EnvTurn, FrameBatch, GoldTurn, Question, Reply, Silence, Task
 from oncue.world.clip import Clip, make_clip
 
-_RL_SEEDS = 1_000_003  # examples are clips that supervised training of the same seed never draws
+_RL_SEEDS = 1_000_003  # examples are clips that supervised training never draws, for seeds below 1,000 of both
 
 
 @dataclass(frozen=True, slots=True, eq=False)
