@@ -57,7 +57,7 @@ def test_no_example_is_a_clip_of_supervised_training(tiny_loaded: LoadedModel) -
     seeds, one_turn = (0, 1, 2, 500, 999), replace(SHAPES, num_turns=(1, 1))
     stages = tuple(Stage(str(number), one_turn, 1, 1) for number in range(5))
     trained = {
-        draw_dialogue(small_config("x", stages=stages, seed=seed), stage, 0, tiny_loaded.renderer)[0].dialogue_id
+        draw_dialogue(small_config("x", stages=stages, seed=seed), stage, 0, tiny_loaded.renderer).dialogue.dialogue_id
         for seed in seeds
         for stage in range(len(stages))
     }

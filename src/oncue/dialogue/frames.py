@@ -36,6 +36,12 @@ def locate(path: Path, folder: Path) -> Path:
     return next(found, path)
 
 
+def video_of(path: Path) -> str | None:
+    """The video of which `path` names a moment; None for a picture."""
+    match = _MOMENT.search(str(path))
+    return str(path)[: match.start()] if match else None
+
+
 def _is_there(path: Path) -> bool:
     return os.path.isfile(_MOMENT.sub("", str(path)))  # False for a name that is too long, too
 
