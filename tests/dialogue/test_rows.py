@@ -126,7 +126,7 @@ def test_files_that_hold_no_row_are_explained(tmp_path: Path) -> None:
         read_row(write(tmp_path / "empty.jsonl", ""))
     with pytest.raises(DialogueError, match="holds no row"):
         list(read_rows(write(tmp_path / "list.json", [])))
-    with pytest.raises(DialogueError, match=r"row 1 of .*: expected an object with messages, got int"):
+    with pytest.raises(DialogueError, match=r"row 1 of .*: expected an object with messages, got 3"):
         read_row(write(tmp_path / "number.json", "3"))
     (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DialogueError, match="cannot be read as UTF-8"):

@@ -60,8 +60,8 @@ def test_every_row_is_looked_at_and_each_bad_one_named(rows: Path) -> None:
     wrong = what_is_wrong(row_checks(config("x", rows), "all"), lambda: steps.append(1))
     assert len(steps) == NUM_ROWS
     assert len(wrong) == 2
-    assert wrong[0].startswith(f"row 3 of {rows}: there is no image {rows.parent / '3.png'}") or "3.png" in wrong[0]
-    assert wrong[1] == f"row 6 of {rows}: row, message 2: unknown role 'robot'; expected one of system, user, assistant"
+    assert wrong[0].startswith(f"row 3 of {rows}: there is no image 3.png; ")
+    assert wrong[1] == f"row 6 of {rows}, message 2: unknown role 'robot'; expected one of system, user, assistant"
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_bad_rows_stop_the_start_and_are_counted_where_skipped(
     assert cli.main(flags(tiny_model_folder, rows)) == 2
     said = capsys.readouterr().err.splitlines()
     assert said[0].startswith("rows looked at: 8 of 8, ")
-    assert said[1].startswith(f"oncue: row 6 of {rows}: ")
+    assert said[1].startswith(f"oncue: row 6 of {rows}, message 2: ")
     assert said[2].startswith(
         "oncue: 2 of 8 rows cannot be used; correct them, or leave them out with --skip-bad-rows; the first: row 3 of "
     )

@@ -123,7 +123,7 @@ def test_bytes_that_are_no_text_are_in_one_row(tmp_path):
     path.write_bytes(good + b"\n" + good.replace("\u00e9".encode(), b"\xe9") + b"\n")
     rows = RowSource((path,)).rows()
     assert rows[0].parse()[0].turns[1].text == "caf\u00e9"
-    with pytest.raises(DialogueError, match=r"row 2 of .*: it is not UTF-8 text"):
+    with pytest.raises(DialogueError, match=r"row 2 of .* is not UTF-8 text"):
         rows[1].parse()
 
 

@@ -33,7 +33,7 @@ def read_row(source: Path | str | Mapping[str, Any], row: int | None = None) -> 
     that of the images listed, marks after text, videos or `<video>` marks, images that are no files.
     """
     if isinstance(source, Mapping):
-        return _parse(source, "row")
+        return parse_row(source, "row")
     path = Path(source)
     chosen: tuple[int, Any] | None = None
     for number, value in _values(path):
@@ -45,7 +45,7 @@ def read_row(source: Path | str | Mapping[str, Any], row: int | None = None) -> 
                 break
     if chosen is None:
         raise DialogueError(f"{path} has no row {1 if row is None else row}; rows are numbered from 1")
-    return _located(_parse(chosen[1], f"row {chosen[0]} of {path}"), path)
+    return _located(parse_row(chosen[1], f"row {chosen[0]} of {path}"), path)
 
 
 def read_rows(path: Path | str) -> Iterator[Row]:
@@ -54,7 +54,7 @@ def read_rows(path: Path | str) -> Iterator[Row]:
     empty = True
     for number, value in _values(path):
         empty = False
-        yield _located(_parse(value, f"row {number} of {path}"), path)
+        yield _located(parse_row(value, f"row {number} of {path}"), path)
     if empty:
         raise DialogueError(f"{path} holds no row; expected one object per row")
 
@@ -86,9 +86,10 @@ def _decode(text: str, where: str) -> Any:
         ) from error
 
 
-def _parse(value: Any, where: str) -> Row:
+def parse_row(value: Any, where: str) -> Row:
+    """As `read_row` of a mapping; errors begin with `where`, which also names a dialogue that has no name."""
     if not isinstance(value, Mapping):
-        raise DialogueError(f"{where}: expected an object with messages, got {type(value).__name__}")
+        raise DialogueError(f"{where}: expected an object with messages, got {value!r:.60}")
     messages = value.get("messages")
     if not isinstance(messages, list) or not messages:
         raise DialogueError(f"{where}: expected a list of messages with at least one entry, got {messages!r:.80}")

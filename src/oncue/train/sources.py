@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -15,7 +15,7 @@ import numpy as np
 
 from oncue.clock import Clock
 from oncue.dialogue.frames import load_frames, locate
-from oncue.dialogue.rows import read_row
+from oncue.dialogue.rows import parse_row
 from oncue.dialogue.write import Placement, write_dialogue
 from oncue.errors import ConfigError, DataError, DialogueError, InputError
 from oncue.render.actions import TextFormat
@@ -173,14 +173,11 @@ class RowLine:
     text: bytes
 
     def parse(self) -> tuple[Dialogue, list[Path]]:
-        """Its dialogue, and a path for each of its frames. Raises DialogueError, with file and number, for a row that
-        breaks the format."""
-        try:
-            dialogue, images = read_row(_object(self.text))
-            if len(images) != dialogue.num_frames:
-                raise DialogueError(f"it shows {dialogue.num_frames} frames but lists no images; give their paths")
-        except (ValueError, RecursionError) as error:  # DialogueError, and what is no JSON
-            raise DialogueError(f"{self}: {error}") from error
+        """Its dialogue, and a path for each of its frames. Raises DialogueError and DataError, with file and number,
+        for a row that breaks the format."""
+        dialogue, images = parse_row(_value(self.text, str(self)), str(self))
+        if len(images) != dialogue.num_frames:
+            raise DialogueError(f"{self}: it shows {dialogue.num_frames} frames but lists no images; give their paths")
         return dialogue, [locate(image, self.path.parent) for image in images]
 
     @contextmanager
@@ -195,14 +192,13 @@ class RowLine:
         return f"row {self.number} of {self.path}"
 
 
-def _object(line: bytes) -> Mapping[str, Any]:
+def _value(line: bytes, where: str) -> Any:
     try:
-        value = json.loads(line.decode("utf-8-sig"))
+        return json.loads(line.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise DialogueError(f"it is not UTF-8 text ({error}); save the file as UTF-8") from error
-    if not isinstance(value, Mapping):  # a string would be taken for the path of a file
-        raise DialogueError(f"expected an object with messages, got {value!r:.60}")
-    return value
+        raise DialogueError(f"{where} is not UTF-8 text ({error}); save the file as UTF-8") from error
+    except (ValueError, RecursionError) as error:  # also for numbers too long and values too deep
+        raise DialogueError(f"{where} is not JSON ({error}); expected an object with messages on one line") from error
 
 
 def forget_rows() -> None:
