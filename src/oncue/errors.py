@@ -58,6 +58,10 @@ class CorruptStretchWarning(UserWarning):
     """A stretch of a video could not be decoded and was skipped."""
 
 
+class ChangedDataWarning(UserWarning):
+    """A run goes on with other training data than it was started with."""
+
+
 def shown_address(address: str) -> str:
     """`address` as it may be shown: without user and password, and without what stands behind ? or #."""
     open_part = re.sub(r"(?<=://)[^/?#\s]*@", "", address)

@@ -14,7 +14,7 @@ from PIL import Image
 from train_support import metrics, same_weights, silent, small_config
 
 from oncue import cli
-from oncue.errors import DataError
+from oncue.errors import ChangedDataWarning, DataError
 from oncue.train import sft
 from oncue.train.bad_rows import first_usable
 from oncue.train.batches import StepBatch, step_batches
@@ -136,6 +136,21 @@ def test_without_a_look_a_bad_row_stops_the_run_and_says_what_to_do(
     said = capsys.readouterr().err
     assert "looked at" not in said
     assert "Correct the row and go on with --resume auto --allow-changed-data, or leave out such rows" in said
+
+
+def test_a_run_goes_on_after_a_row_was_corrected(rows: Path, tiny_model_folder: Path, capsys: Any) -> None:
+    fifth = int(np.random.default_rng((0, 0)).permutation(NUM_ROWS)[4])  # in the second batch of four
+    good = [picture_row(number, "1.png") for number in range(1, NUM_ROWS + 1)]
+    rows.write_text("\n".join("{oops" if place == fifth else line for place, line in enumerate(good)))
+    unseen = flags(tiny_model_folder, rows, "--check-data", "none")
+    assert cli.main(unseen) == 2
+    assert f"row {fifth + 1} of {rows} is not JSON" in capsys.readouterr().err
+    rows.write_text("\n".join(good))
+    assert cli.main([*unseen, "--resume", "auto"]) == 2
+    assert f"{rows}: row {fifth + 1} differs); resume with the same rows" in capsys.readouterr().err
+    with pytest.warns(ChangedDataWarning, match=rf"other training data than before .*: row {fifth + 1} differs"):
+        assert cli.main([*unseen, "--resume", "auto", "--allow-changed-data"]) == 0
+    assert "step_000002" in capsys.readouterr().err
 
 
 def test_the_next_row_of_the_epoch_takes_the_place_of_a_bad_one() -> None:

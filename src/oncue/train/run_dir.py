@@ -15,7 +15,7 @@ import yaml
 
 from oncue import __version__
 from oncue.config import from_plain, to_plain
-from oncue.errors import ConfigError, DataError
+from oncue.errors import ChangedDataWarning, ConfigError, DataError
 from oncue.fields import field_of, json_object
 from oncue.files import write_json, write_text
 from oncue.train.checkpoint import latest_checkpoint
@@ -213,7 +213,8 @@ def _check_files(path: Path, now: dict[str, FileDigest], *, allow_changed: bool)
             "with the same rows, or give --allow-changed-data to go on with these, or another --out (with --model "
             "CHECKPOINT, to go on from one of this run)"
         )
-    warnings.warn(f"the run goes on with other training data than before ({'; '.join(edited)})", stacklevel=2)
+    said = f"the run goes on with other training data than before ({'; '.join(edited)})"
+    warnings.warn(said, ChangedDataWarning, stacklevel=2)
     changes = [*written.get("changed_data", ()), *edited]
     write_json(path, {**written, "training_files": {**known, **_plain(now)}, "changed_data": changes})
 
