@@ -74,6 +74,10 @@ class ModelWarning(UserWarning):
     """A model folder can be used, but not everything in it is."""
 
 
+class ChangedDataWarning(UserWarning):
+    """A run goes on with other training data than it was started with."""
+
+
 def shown_address(address: str) -> str:
     """`address` as it may be shown: without user and password, and without what stands behind ? or #."""
     open_part = re.sub(r"(?<=://)[^/?#\s]*@", "", address)

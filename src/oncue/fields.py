@@ -17,15 +17,21 @@ _LONGEST_S = 1e12  # more seconds than any clock shows
 
 
 def json_lines(path: Path, expected: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Each object of a JSON-lines file with its place, "FILE, line N" (from 1); empty lines are passed over.
+    """Each object of a JSON-lines file with its place, as `filled_lines`. Raises DataError for a line that is none."""
+    for where, line in filled_lines(path, expected):
+        yield where, json_object(line, where, expected)
 
-    `expected` says what a line should hold. Raises DataError for an unreadable file or a line that is no object.
+
+def filled_lines(path: Path, expected: str) -> Iterator[tuple[str, bytes]]:
+    """Each line of a file with its place, "FILE, line N" (from 1); empty lines are passed over.
+
+    `expected` says what a line should hold. Raises DataError for an unreadable file.
     """
     try:
         with path.open("rb") as lines:
             for number, line in enumerate(lines, 1):
                 if line.strip():
-                    yield f"{path}, line {number}", json_object(line, f"{path}, line {number}", expected)
+                    yield f"{path}, line {number}", line
     except OSError as error:
         raise DataError(f"cannot read {path} ({error.strerror}); expected a file of JSON lines: {expected}") from error
 

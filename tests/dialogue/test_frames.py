@@ -97,3 +97,15 @@ def test_a_path_is_that_beside_its_file_where_there_is_one(video):
     assert locate(beside, video.parent) == video.parent / beside
     assert locate(Path("other.mp4#t=1.5"), video.parent) == Path("other.mp4#t=1.5")
     assert locate(Path("/abs/x.png"), video.parent) == Path("/abs/x.png")
+
+
+def test_backslashes_separate_folders_where_only_that_exists(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "set" / "clip").mkdir(parents=True)
+    (tmp_path / "set" / "clip" / "1.png").touch()
+    (tmp_path / "set" / "b\\1.png").touch()
+    assert locate(Path("clip\\1.png"), Path("set")) == Path("set/clip/1.png")
+    assert locate(Path("set\\clip\\1.png"), Path("other")) == Path("set/clip/1.png")
+    assert locate(Path("b\\1.png"), Path("set")) == Path("set/b\\1.png")
+    assert locate(Path("gone\\1.png"), Path("set")) == Path("gone\\1.png")
+    assert locate(Path("x" * 3000), Path("set")) == Path("x" * 3000)

@@ -58,7 +58,13 @@ def test_images_may_be_left_out() -> None:
         ({"images": "a"}, "images must be a list"),
         ({"images": ["a", "b", {"file": "c"}]}, "image 3: expected a path"),
         ({"metadata": "v1"}, "metadata must be an object"),
-        ({"videos": ["a.mp4"]}, "rows with videos"),
+        ({"videos": ["a.mp4"]}, r"rows with videos are not supported, got \['a.mp4'\]; list frames as images"),
+        ({"audios": ["a.wav"]}, "rows with audios"),
+        ({"messages": [{"role": "user", "content": "<video>hi"}]}, "message 1: <video> marks are not supported"),
+        ({"messages": [{"role": "user", "content": "<image>hi <video>"}]}, "message 1: <video> marks"),
+        ({"messages": [{"role": "user", "content": "<audio>hi"}]}, "message 1: <audio> marks"),
+        ({"images": ["a", "b", "data:image/png;base64,AAAA"]}, "image 3: expected the path of a file, got 'data:image"),
+        ({"images": [{"path": "https://x.org/a.jpg"}, "b", "c"]}, "image 1: expected the path .*; download it"),
         ({"messages": []}, "at least one entry"),
         ({"messages": "hello"}, "list of messages"),
         ({"messages": ["hello"]}, "message 1: expected an object"),
@@ -120,7 +126,7 @@ def test_files_that_hold_no_row_are_explained(tmp_path: Path) -> None:
         read_row(write(tmp_path / "empty.jsonl", ""))
     with pytest.raises(DialogueError, match="holds no row"):
         list(read_rows(write(tmp_path / "list.json", [])))
-    with pytest.raises(DialogueError, match=r"row 1 of .*: expected an object with messages, got int"):
+    with pytest.raises(DialogueError, match=r"row 1 of .*: expected an object with messages, got 3"):
         read_row(write(tmp_path / "number.json", "3"))
     (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DialogueError, match="cannot be read as UTF-8"):
@@ -132,3 +138,24 @@ def test_images_beside_the_file_are_found(tmp_path: Path) -> None:
     (tmp_path / "data/2.jpg").touch()
     _, images = read_row(write(tmp_path / "row.json", good()))
     assert images == (Path("data/1.jpg"), tmp_path / "data/2.jpg", Path("3.jpg"))
+
+
+@pytest.mark.parametrize(
+    ("named", "path"),
+    [
+        ("file:///d/my%20clip.mp4#t=2.5", "/d/my clip.mp4#t=2.5"),
+        ("file://localhost/d/a.png", "/d/a.png"),
+        ("file:/d/a.png", "/d/a.png"),
+        ("file://d/a.png", "d/a.png"),
+        ("my%20clip/a.png", "my%20clip/a.png"),
+        ("~/a.png", str(Path("~/a.png").expanduser())),
+        ("~a.png", "~a.png"),
+        ("C:\\d\\a.png", "C:\\d\\a.png"),
+    ],
+)
+def test_a_path_may_be_written_as_an_address_of_a_file(named: str, path: str) -> None:
+    assert read_row(good() | {"images": ["1.jpg", named, {"path": named}]})[1] == (
+        Path("1.jpg"),
+        Path(path),
+        Path(path),
+    )

@@ -39,6 +39,8 @@ def test_distinct_keeps_the_first_of_equal_texts():
         ([(2, 4)], 10, 2),
         ([(2, 6), (4, 8)], 10, 6),  # an overlap counts once
         ([(2, 8), (3, 4)], 10, 6),
+        ([(4, 8), (2, 6)], 10, 6),  # in whatever order
+        ([(3, 4), (2, 8)], 10, 6),
         ([(6, 14)], 10, 4),  # cut at the end
         ([(12, 14)], 10, 0),
     ],

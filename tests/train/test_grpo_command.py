@@ -186,6 +186,7 @@ def test_a_video_that_cannot_be_read_is_one_line_from_worker_processes_too(
     rows.write_text(json.dumps({**row, "questions": [{"time_s": 0, "text": "What changes?"}]}) + "\n")
     run = ["train", "grpo", "--recipe", "mmduet2-3b", "--model", str(tiny_model_folder), "--out", str(tmp_path / "run")]
     more = ["--data", str(rows), "--judge", "lexical", "--num-workers", num_workers, "--device", "cpu"]
+    more += ["--check-data", "none"]
     assert cli.main([*run, *more]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.startswith(f"oncue: {rows}, line 1: ")

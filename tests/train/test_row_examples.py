@@ -116,11 +116,11 @@ def test_a_bad_line_is_named(folder: Path, change: dict[str, Any], told: str) ->
 def test_the_token_budget_is_checked_beforehand(folder: Path, tiny_loaded: LoadedModel) -> None:
     example = examples(folder).item(0, 0, CLOCK, 2)
     needed = longest_rollout(example, tiny_loaded.renderer, 10)
-    check_token_budget([example], tiny_loaded.renderer, 10, needed)
+    check_token_budget(example, tiny_loaded.renderer, 10, needed)
     with pytest.raises(
         DataError, match=rf"'one' may need {needed:,} tokens .* max_tokens = {needed - 1:,}; show fewer"
     ):
-        check_token_budget([example], tiny_loaded.renderer, 10, needed - 1)
+        check_token_budget(example, tiny_loaded.renderer, 10, needed - 1)
     assert longest_rollout(example, tiny_loaded.renderer, 11) == needed + len(example.turns)
 
 

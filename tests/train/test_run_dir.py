@@ -16,11 +16,13 @@ from oncue.train.grpo_settings import GrpoConfig
 from oncue.train.row_examples import RowExamples
 from oncue.train.run_dir import RunDirectory
 
+ROWS = "".join(f'{{"a": {number}}}\n' for number in range(1, 10))
+
 
 @pytest.fixture
 def config(tmp_path: Path) -> GrpoConfig:
     path = tmp_path / "examples.jsonl"
-    path.write_text('{"a": 1}\n')
+    path.write_text(ROWS)
     return replace(mmduet2_3b_grpo(), examples=RowExamples(paths=(path,)))
 
 
@@ -28,11 +30,54 @@ def test_a_training_file_that_was_edited_is_not_resumed_with(config: GrpoConfig,
     folder, data = tmp_path / "run", tmp_path / "examples.jsonl"
     RunDirectory.open(folder, config, resume=False).log({"step": 1})
     RunDirectory.open(folder, config, resume=True)
-    data.write_text('{"a": 2}\n')
-    with pytest.raises(ConfigError, match="is not what it was when"):
+    data.write_text(ROWS.replace("3", "33"))
+    with pytest.raises(
+        ConfigError, match=r"is not what it was when .*examples\.jsonl: row 3 differs.*--allow-changed-data"
+    ):
         RunDirectory.open(folder, config, resume=True)
-    data.write_text('{"a": 1}\n')
+    data.write_text(ROWS)
     RunDirectory.open(folder, config, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("now", "told"),
+    [
+        (ROWS.replace("3", "x").replace("8", "x"), "rows 3, 8 differ"),
+        (ROWS.replace('"a"', '"b"'), "rows 1, 2, 3, 4, 5 and 4 more differ"),
+        (ROWS.replace('{"a": 4}\n', ""), "it has 8 rows, it had 9; the first that differs is row 4"),
+        (ROWS + '{"a": 10}', "it has 10 rows, it had 9; the first that differs is row 10"),
+        (ROWS.replace("\n", "\r\n").strip() + "\n\n", ""),
+    ],
+)
+def test_what_differs_is_named_and_gone_on_with_where_asked(
+    config: GrpoConfig, tmp_path: Path, now: str, told: str, recwarn: pytest.WarningsRecorder
+) -> None:
+    folder, data = tmp_path / "run", tmp_path / "examples.jsonl"
+    RunDirectory.open(folder, config, resume=False).log({"step": 1})
+    data.write_text(now, newline="")
+    if told:
+        with pytest.raises(ConfigError) as caught:
+            RunDirectory.open(folder, config, resume=True)
+        assert f"({data}: {told}); resume with the same rows" in str(caught.value)
+    RunDirectory.open(folder, config, resume=True, allow_changed_data=True)
+    changed = [f"{data}: {told}"] if told else []
+    assert [told in str(warning.message) for warning in recwarn.list] == [True] * len(changed)
+    assert json.loads((folder / "env.json").read_text()).get("changed_data", []) == changed
+    RunDirectory.open(folder, config, resume=True)  # it is what it was, now
+
+
+def test_rows_of_a_version_that_kept_no_digest_of_each_are_compared_as_a_whole(
+    config: GrpoConfig, tmp_path: Path
+) -> None:
+    folder, data = tmp_path / "run", tmp_path / "examples.jsonl"
+    RunDirectory.open(folder, config, resume=False).log({"step": 1})
+    versions = json.loads((folder / "env.json").read_text())
+    digests = {name: digest["sha256"] for name, digest in versions["training_files"].items()}
+    (folder / "env.json").write_text(json.dumps({**versions, "training_files": digests}))
+    RunDirectory.open(folder, config, resume=True)
+    data.write_text(ROWS + "{}")
+    with pytest.raises(ConfigError, match="which rows differ is not known"):
+        RunDirectory.open(folder, config, resume=True)
 
 
 def test_a_run_of_a_version_that_kept_no_digests_is_resumed(config: GrpoConfig, tmp_path: Path) -> None:

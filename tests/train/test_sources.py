@@ -111,13 +111,20 @@ def test_a_bad_row_is_named(tmp_path, line, error, said):
 
 
 def test_files_without_rows_are_refused(tmp_path):
-    empty, binary = tmp_path / "empty.jsonl", tmp_path / "binary.jsonl"
+    empty = tmp_path / "empty.jsonl"
     empty.write_text("\n\n")
-    binary.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="no rows"):
         len(RowSource((empty,)))
-    with pytest.raises(DataError, match="not UTF-8"):
-        len(RowSource((binary,)))
+
+
+def test_bytes_that_are_no_text_are_in_one_row(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    good = row(("user", "?"), ("assistant", "caf\u00e9")).encode()
+    path.write_bytes(good + b"\n" + good.replace("\u00e9".encode(), b"\xe9") + b"\n")
+    rows = RowSource((path,)).rows()
+    assert rows[0].parse()[0].turns[1].text == "caf\u00e9"
+    with pytest.raises(DialogueError, match=r"row 2 of .* is not UTF-8 text"):
+        rows[1].parse()
 
 
 def test_a_mixture_draws_its_parts_by_their_odds():

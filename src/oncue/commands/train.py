@@ -46,7 +46,10 @@ class TrainSft(TrainCommand):
         from oncue.train.sft import train_sft
 
         out, resume = self.options.out, self.resumes
-        return train_sft(self.config, out, resume=resume, report=self.report, build_model=build_mini)
+        changed = self.options.allow_changed_data
+        return train_sft(
+            self.config, out, resume=resume, allow_changed_data=changed, report=self.report, build_model=build_mini
+        )
 
     def progress_line(self, metrics: dict[str, Any]) -> str:
         return (

@@ -83,8 +83,9 @@ class TrainGrpo(TrainCommand):
                 raise ConfigError("--held-out-from compares videos of examples; give them with --data")
             return config
         check_files(config.examples.paths, "JSONL files of examples with --data")
-        rows = config.examples.rows()
-        config.examples.check_lengths(Clock(config.frame_interval_s), config.frames_per_turn)
+        rows = config.examples.rows(skip_bad=config.skip_bad_rows)
+        if not config.skip_bad_rows:
+            config.examples.check_lengths(Clock(config.frame_interval_s), config.frames_per_turn)
         check_files(options.held_out_from or (), "the JSONL rows of supervised training")
         check_held_out(rows, options.held_out_from or ())
         return config
@@ -95,8 +96,10 @@ class TrainGrpo(TrainCommand):
         from oncue.train.row_examples import RowExamples, unusual_segments
 
         examples, is_first = self.config.examples, Ranks.of_environment().is_first
-        if is_first and isinstance(examples, RowExamples) and (warning := unusual_segments(examples.rows())):
-            print(f"oncue: warning: {warning}", file=sys.stderr)
+        if is_first and isinstance(examples, RowExamples):
+            rows = examples.rows(skip_bad=self.config.skip_bad_rows)
+            if warning := unusual_segments(rows):
+                print(f"oncue: warning: {warning}", file=sys.stderr)
         return super().run()
 
     def train(self) -> Path:
@@ -108,7 +111,15 @@ class TrainGrpo(TrainCommand):
         reward, out = ProactiveReward(judge, self.config.reward), self.options.out
         checks = {"check_judge": judge.check_alive} if isinstance(judge, ServerJudge) else {}
         try:
-            return train_grpo(self.config, reward, out, resume=self.resumes, report=self.report, **checks)
+            return train_grpo(
+                self.config,
+                reward,
+                out,
+                resume=self.resumes,
+                allow_changed_data=self.options.allow_changed_data,
+                report=self.report,
+                **checks,
+            )
         finally:
             if isinstance(judge, ServerJudge):
                 asyncio.run(judge.aclose())

@@ -12,9 +12,10 @@ from typing import Any, ClassVar, Literal, Self
 
 import tyro
 
-from oncue.errors import ConfigError, JudgeDownError, RunStoppedError, StoppedElsewhereError
+from oncue.errors import ConfigError, DataError, JudgeDownError, RunStoppedError, StoppedElsewhereError
 from oncue.files import prepare_folder
 
+_BAD_ROWS_SHOWN = 10
 _SHAPE = (tyro.conf.FlagCreatePairsOff, tyro.conf.AvoidSubcommands, tyro.conf.EnumChoicesFromValues)
 
 
@@ -39,6 +40,13 @@ class RunOptions:
     resume: Literal["auto", "never"] = "never"
     """auto: go on where the run in --out stopped, with its settings, or start it where --recipe is given. A run that is
     finished goes on where it is given more steps."""
+
+    allow_changed_data: bool = False
+    """Resume although rows of --data were edited since the run was started; a warning says which."""
+
+    check_data: Literal["all", "sample", "none"] = "all"
+    """How many rows of files are looked at before the first step: their form, and the heads of the images and videos
+    they name. sample: 1,000, drawn by the seed. Bad ones stop the start, or are counted with --skip-bad-rows."""
 
     dry_run: bool = False
     """Print the resolved settings and what they cost, and stop."""
@@ -124,6 +132,8 @@ class TrainCommand:
         from oncue.train.parallel import Ranks
 
         is_first = Ranks.of_environment().is_first
+        if is_first:
+            check_rows(self.config, self.options.check_data)
         if self.options.dry_run:
             return self._describe() if is_first else 0
         prepare_folder(self.options.out)
@@ -170,6 +180,28 @@ class TrainCommand:
         for line in self.plan():
             print(line, file=sys.stderr)
         return 0
+
+
+def check_rows(config: Any, how_many: Literal["all", "sample", "none"]) -> None:
+    """Looks at the rows of the files a run trains on, with progress on stderr, and says which cannot be used. Raises
+    DataError where there are any, unless the settings skip them and others are left."""
+    from oncue.commands.progress import Progress
+    from oncue.train.data_check import row_checks, what_is_wrong
+
+    checks = row_checks(config, how_many)
+    if not checks:
+        return
+    with Progress("rows looked at", len(checks)) as progress:
+        wrong = what_is_wrong(checks, progress.step)
+    if not wrong:
+        return
+    counted = f"{len(wrong):,} of {len(checks):,} rows cannot be used"
+    if not config.skip_bad_rows or len(wrong) == len(checks):
+        remedy = "correct them" if config.skip_bad_rows else "correct them, or leave them out with --skip-bad-rows"
+        for line in wrong[1:_BAD_ROWS_SHOWN]:
+            print(f"oncue: {line}", file=sys.stderr)
+        raise DataError(f"{counted}; {remedy}; the first: {wrong[0]}")
+    print(f"oncue: warning: {counted} and are skipped; the first: {wrong[0]}", file=sys.stderr)
 
 
 def parse_settings(config: Any, flags: Sequence[str], prog: str) -> Any:

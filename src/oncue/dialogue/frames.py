@@ -2,25 +2,52 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 
-from oncue.errors import DataError
+from oncue.dialogue.pictures import load_picture
 
 _MOMENT = re.compile(r"#t=(\d+(?:\.\d+)?)$")
 
 
+def local_path(text: str) -> Path:
+    """The path that a row names: as it is, behind `file://` (with or without `localhost`, %20 for a blank), or below
+    the home folder (`~/`). A moment keeps its mark."""
+    if text.startswith("file:"):
+        text = unquote(re.sub(r"^file:(//localhost(?=/)|//)?", "", text))
+    return Path(text).expanduser() if text.startswith("~/") else Path(text)
+
+
+def is_elsewhere(text: str) -> bool:
+    """Whether `text` names what no file holds: the address of a server, or a picture written out as a data: URL."""
+    return bool(re.match(r"data:|(?!file:)[a-z][a-z0-9+.-]+://", text, re.IGNORECASE))
+
+
 def locate(path: Path, folder: Path) -> Path:
-    """`path` as it stands beside a file in `folder`, where it exists there; else as it is. A moment keeps its mark."""
-    beside = folder / path
-    return beside if Path(_MOMENT.sub("", str(beside))).is_file() else path
+    """`path` beside a file in `folder`, where it exists there; else as it is. Backslashes of a path written on Windows
+    separate folders where only that exists. A moment keeps its mark."""
+    slashed = Path(str(path).replace("\\", "/"))
+    found = (each for each in (folder / path, path, folder / slashed, slashed) if _is_there(each))
+    return next(found, path)
+
+
+def video_of(path: Path) -> str | None:
+    """The video of which `path` names a moment; None for a picture."""
+    match = _MOMENT.search(str(path))
+    return str(path)[: match.start()] if match else None
+
+
+def _is_there(path: Path) -> bool:
+    return os.path.isfile(_MOMENT.sub("", str(path)))  # False for a name that is too long, too
 
 
 def load_frames(paths: Sequence[Path | str]) -> list[np.ndarray]:
-    """(H, W, 3) uint8 RGB for each path, in order; each video is decoded once.
+    """(H, W, 3) uint8 RGB for each path, in order; each video is decoded once, each picture read by `load_picture`.
 
     A moment shows the newest frame at or before it (a moment after the end the last one, before the start the first).
     Raises DataError for an image that is missing or no picture, VideoError for a video that is missing or unreadable.
@@ -33,22 +60,8 @@ def load_frames(paths: Sequence[Path | str]) -> list[np.ndarray]:
     frames = []
     for path in paths:
         match = _MOMENT.search(str(path))
-        frames.append(shown[str(path)[: match.start()], float(match[1])] if match else _load_image(Path(path)))
+        frames.append(shown[str(path)[: match.start()], float(match[1])] if match else load_picture(Path(path)))
     return frames
-
-
-def _load_image(path: Path) -> np.ndarray:
-    from PIL import Image
-
-    if not path.is_file():
-        raise DataError(f"there is no image {path}; check the paths of the row, they are relative to its file")
-    try:
-        with Image.open(path) as image:
-            if image.mode.startswith("I;16"):  # which "RGB" would cut off at 255
-                return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, axis=-1)
-            return np.asarray(image.convert("RGB"))
-    except Exception as error:  # Pillow's many readers raise whatever they come upon
-        raise DataError(f"{path} is not an image that can be read ({error})") from error
 
 
 def _seek(video: str, times_s: list[float]) -> list[tuple[float, np.ndarray]]:

@@ -11,13 +11,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from oncue.dialogue.frames import locate
+from oncue.dialogue.frames import is_elsewhere, local_path, locate
 from oncue.errors import DialogueError
 from oncue.fields import whole_text
 from oncue.render.markup import FRAME_TEXT
 from oncue.types import Dialogue, DialogueTurn
 
 _ROLES = ("system", "user", "assistant")
+_OTHER_MARKS = ("<video>", "<audio>")  # which other trainers put media in the place of
+_INSTEAD = "list frames as images, one <image> mark each; clip.mp4#t=12.5 is the frame of a video at 12.5 s"
 
 Row = tuple[Dialogue, tuple[Path, ...]]
 
@@ -28,10 +30,10 @@ def read_row(source: Path | str | Mapping[str, Any], row: int | None = None) -> 
     `row` chooses one of a file's rows; a file of one row needs none. Relative image paths are returned as they are
     unless they exist beside the row's file. Raises DialogueError, with the row's number, for a row that breaks the
     format: invalid JSON, no messages, an unknown role, two answers in a row, a number of `<image>` marks that is not
-    that of the images listed, marks after text.
+    that of the images listed, marks after text, videos or `<video>` marks, images that are no files.
     """
     if isinstance(source, Mapping):
-        return _parse(source, "row")
+        return parse_row(source, "row")
     path = Path(source)
     chosen: tuple[int, Any] | None = None
     for number, value in _values(path):
@@ -43,7 +45,7 @@ def read_row(source: Path | str | Mapping[str, Any], row: int | None = None) -> 
                 break
     if chosen is None:
         raise DialogueError(f"{path} has no row {1 if row is None else row}; rows are numbered from 1")
-    return _located(_parse(chosen[1], f"row {chosen[0]} of {path}"), path)
+    return _located(parse_row(chosen[1], f"row {chosen[0]} of {path}"), path)
 
 
 def read_rows(path: Path | str) -> Iterator[Row]:
@@ -52,7 +54,7 @@ def read_rows(path: Path | str) -> Iterator[Row]:
     empty = True
     for number, value in _values(path):
         empty = False
-        yield _located(_parse(value, f"row {number} of {path}"), path)
+        yield _located(parse_row(value, f"row {number} of {path}"), path)
     if empty:
         raise DialogueError(f"{path} holds no row; expected one object per row")
 
@@ -84,14 +86,16 @@ def _decode(text: str, where: str) -> Any:
         ) from error
 
 
-def _parse(value: Any, where: str) -> Row:
+def parse_row(value: Any, where: str) -> Row:
+    """As `read_row` of a mapping; errors begin with `where`, which also names a dialogue that has no name."""
     if not isinstance(value, Mapping):
-        raise DialogueError(f"{where}: expected an object with messages, got {type(value).__name__}")
+        raise DialogueError(f"{where}: expected an object with messages, got {value!r:.60}")
     messages = value.get("messages")
     if not isinstance(messages, list) or not messages:
         raise DialogueError(f"{where}: expected a list of messages with at least one entry, got {messages!r:.80}")
-    if value.get("videos"):
-        raise DialogueError(f"{where}: rows with videos are not supported; list their frames as images")
+    for media in ("videos", "audios"):
+        if value.get(media):
+            raise DialogueError(f"{where}: rows with {media} are not supported, got {value[media]!r:.80}; {_INSTEAD}")
     turns: list[DialogueTurn] = []
     trained: list[bool] = []
     for index, message in enumerate(messages, start=1):
@@ -116,6 +120,9 @@ def _turn(message: Any, where: str) -> tuple[DialogueTurn, bool]:
     whole_text(content, f"{where}: content")
     if loss is not None and (not isinstance(loss, bool) or (loss and role != "assistant")):
         raise DialogueError(f"{where}: loss must be true or false, true only for assistant messages, got {loss!r}")
+    for mark in _OTHER_MARKS:
+        if mark in content:
+            raise DialogueError(f"{where}: {mark} marks are not supported, got {content!r:.80}; {_INSTEAD}")
     num_frames, text = 0, content
     while text.startswith(FRAME_TEXT):
         num_frames, text = num_frames + 1, text[len(FRAME_TEXT) :]
@@ -157,7 +164,9 @@ def _images(value: Mapping[str, Any], num_frames: int, where: str) -> tuple[Path
         path = image.get("path") if isinstance(image, Mapping) else image
         if not isinstance(path, str) or not path:
             raise DialogueError(f"{where}, image {index}: expected a path or an object with a path, got {image!r:.80}")
-        paths.append(Path(path))
+        if is_elsewhere(path):
+            raise DialogueError(f"{where}, image {index}: expected the path of a file, got {path!r:.80}; download it")
+        paths.append(local_path(path))
     if len(paths) != num_frames:
         raise DialogueError(f"{where}: {num_frames} {FRAME_TEXT} marks, but {len(paths)} images; they must be equal")
     return tuple(paths)

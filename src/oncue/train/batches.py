@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 
 from oncue.clock import Clock
+from oncue.errors import DataError
 from oncue.render.base import PatchedFrame
 from oncue.render.qwen_vl import QwenVLRenderer
 from oncue.train.ahead import made_ahead
+from oncue.train.bad_rows import first_usable
 from oncue.train.packing import TrainingBatch, collate
 from oncue.train.samples import TrainingSample, fit, to_sample
 from oncue.train.settings import SftConfig, stage_steps
+from oncue.train.sources import RowSource
 from oncue.types import Dialogue
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StepBatch:
-    """What one optimiser step reads: micro-batches, and how many of their dialogues lost exchanges to `max_tokens`."""
+    """What one optimiser step reads: micro-batches, how many of their dialogues lost exchanges to `max_tokens`, and
+    what was wrong with each row that was skipped."""
 
     parts: tuple[TrainingBatch, ...]
     num_cut: int
+    skipped: tuple[str, ...] = ()
 
     @property
     def num_tokens(self) -> int:
@@ -44,14 +50,35 @@ def step_batches(config: SftConfig, renderer: QwenVLRenderer, step: int) -> Iter
         step = 0
 
 
-def draw_dialogue(
-    config: SftConfig, stage_index: int, index: int, renderer: QwenVLRenderer
-) -> tuple[Dialogue, list[PatchedFrame]]:
-    """Dialogue number `index` of a stage and its patched frames, before any cut."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawn:
+    """A dialogue of a stage with its patched frames, and what is left of it within `max_tokens`. `skipped`: what was
+    wrong with the row in whose place it is shown."""
+
+    dialogue: Dialogue
+    frames: Sequence[PatchedFrame]
+    kept: Dialogue
+    skipped: str = ""
+
+
+def draw_dialogue(config: SftConfig, stage_index: int, index: int, renderer: QwenVLRenderer) -> Drawn:
+    """Dialogue number `index` of a stage, or of the row that takes its place. Raises DialogueError and DataError for a
+    row that cannot be used, with its file and number."""
     source = config.stages[stage_index].source
     seed = config.seed * 1000 + stage_index
-    dialogue, frames = source.item(index, seed, Clock(config.frame_interval_s), config.frames_per_turn)
-    return dialogue, [renderer.frame_processor(frame) for frame in frames]
+    rows = source if isinstance(source, RowSource) else None
+
+    def make(number: int) -> Drawn:
+        dialogue, frames = source.item(number, seed, Clock(config.frame_interval_s), config.frames_per_turn)
+        with rows.named(number, seed) if rows else nullcontext():
+            patched = [renderer.frame_processor(frame) for frame in frames]
+            kept = fit(dialogue, patched, renderer, config.max_tokens)
+            if config.skip_bad_rows and not any(kept.trained):
+                raise DataError('no message is trained; expected an assistant message without "loss": false')
+        return Drawn(dialogue, patched, kept)
+
+    drawn, wrong = first_usable(make, index, len(rows) if rows else None, skip=config.skip_bad_rows)
+    return replace(drawn, skipped=wrong)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,19 +94,18 @@ class _StageBatches:
         """Batch `first + i`."""
         size = self.config.stages[self.stage_index].batch_size
         start = (self.first + i) * size
-        drawn = [self._sample(index) for index in range(start, start + size)]
-        samples = [sample for sample, _ in drawn]
-        parts = _split(samples, self.config.micro_batch_size)
+        config, renderer = self.config, self.renderer
+        drawn = [draw_dialogue(config, self.stage_index, index, renderer) for index in range(start, start + size)]
+        parts = _split([self._sample(each) for each in drawn], config.micro_batch_size)
         return StepBatch(
-            tuple(collate(part, self.renderer.image_pad_id) for part in parts), sum(was_cut for _, was_cut in drawn)
+            tuple(collate(part, renderer.image_pad_id) for part in parts),
+            sum(len(each.kept.turns) < len(each.dialogue.turns) for each in drawn),
+            tuple(each.skipped for each in drawn if each.skipped),
         )
 
-    def _sample(self, index: int) -> tuple[TrainingSample, bool]:
-        config = self.config
-        dialogue, patched = draw_dialogue(config, self.stage_index, index, self.renderer)
-        kept = fit(dialogue, patched, self.renderer, config.max_tokens)
-        sample = to_sample(kept, patched[: kept.num_frames], self.renderer, silence_weight=config.silence_weight)
-        return sample, len(kept.turns) < len(dialogue.turns)
+    def _sample(self, drawn: Drawn) -> TrainingSample:
+        frames = drawn.frames[: drawn.kept.num_frames]
+        return to_sample(drawn.kept, frames, self.renderer, silence_weight=self.config.silence_weight)
 
 
 def _split(samples: Sequence[TrainingSample], size: int) -> list[Sequence[TrainingSample]]:

@@ -19,18 +19,20 @@ from oncue.train.worlds import check_clips, draw_world
 from oncue.types import Action, EnvTurn, FrameBatch, GoldTurn, Question, Reply, Silence, Task
 from oncue.world.clip import Clip, make_clip
 
-_RL_SEEDS = 1_000_003  # examples are clips that supervised training of the same seed never draws
+_RL_SEEDS = 1_000_003  # examples are clips that supervised training never draws, for seeds below 1,000 of both
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RolloutExample:
     """A segment to be watched. `history`: turns before it with the answers they got. `turns`: what is shown. `task`
-    holds the replies due in the segment. All times are those of the video. `index`: its number in its supply."""
+    holds the replies due in the segment. All times are those of the video. `index`: its number in its supply.
+    `skipped`: what was wrong with the line of a file in whose place it is shown."""
 
     task: Task
     history: tuple[tuple[EnvTurn, Action], ...]
     turns: tuple[EnvTurn, ...]
     index: int
+    skipped: str = ""
 
     @property
     def frames(self) -> list[np.ndarray]:

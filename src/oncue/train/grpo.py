@@ -11,6 +11,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,9 +26,11 @@ from oncue.files import write_text
 from oncue.hub import resolve_model
 from oncue.policy.engine import Engine
 from oncue.policy.model import load_model
+from oncue.render.qwen_vl import QwenVLRenderer
 from oncue.reward.base import Reward
 from oncue.train.advantage import group_advantages
 from oncue.train.ahead import lost_worker_told, made_ahead
+from oncue.train.bad_rows import first_usable, skipped_warning
 from oncue.train.checkpoint import Progress, latest_checkpoint, ruined, side_files
 from oncue.train.examples import RolloutExample
 from oncue.train.grpo_metrics import rollout_lines, step_metrics, warnings_of
@@ -35,6 +38,7 @@ from oncue.train.grpo_settings import GrpoConfig, groups_per_process
 from oncue.train.parallel import Ranks, joined
 from oncue.train.policy_trainer import PolicyTrainer
 from oncue.train.rollouts import Group, roll_out, without_frames
+from oncue.train.row_examples import RowExamples, forget_examples
 from oncue.train.run_dir import RunDirectory
 from oncue.train.token_budget import check_token_budget
 
@@ -48,6 +52,7 @@ def train_grpo(
     out: Path,
     *,
     resume: bool,
+    allow_changed_data: bool = False,
     report: Callable[[dict[str, Any]], None],
     check_judge: Callable[[], None] = lambda: None,
 ) -> Path:
@@ -56,16 +61,20 @@ def train_grpo(
     `reward` scores episodes, and `check_judge()` is called once those of a step are scored, before anything is learned
     from them. What they raise (a judge that is down) stops the run after the last finished step, which is saved first,
     to be resumed there.
-    `report(metrics)` is called at every step that is logged. Raises ConfigError, ModelError and DataError as
-    `train_sft`, and RunStoppedError when loss or gradient are not finite, or a checkpoint cannot be written.
+    `report(metrics)` is called at every step that is logged. `allow_changed_data` resumes with rows that were edited.
+    Raises ConfigError, ModelError and DataError as `train_sft`, and RunStoppedError when loss or gradient are not
+    finite, or a checkpoint cannot be written.
 
     Where torchrun has started several processes, each calls this, with an `out` that all can read. They share the
     groups of every step; the first process writes and reports for all.
     """
+    forget_examples()
     with joined(config.device) as (ranks, device):
         with ranks.together():
             groups_per_process(config, ranks.size)
-            run = RunDirectory.open(out, config, resume=resume) if ranks.is_first else RunDirectory(out)
+            run = RunDirectory(out)
+            if ranks.is_first:
+                run = RunDirectory.open(out, config, resume=resume, allow_changed_data=allow_changed_data)
         final, step = _train(config, reward, check_judge, run, ranks, device, resume=resume, report=report)
         with ranks.together():
             if ranks.is_first:
@@ -96,7 +105,7 @@ def _train(
             run.trim(progress.step)
     step = saved = progress.step
     final = previous
-    supply = _examples(config, step, ranks)
+    supply = _examples(config, step, ranks, loaded.renderer)
     places = ranks.deal(range(config.prompts_per_step))
     torch.manual_seed(config.seed)
     dtype = getattr(torch, config.autocast_dtype) if config.autocast_dtype else None
@@ -111,7 +120,6 @@ def _train(
             try:
                 with trainer.whole_model(), ranks.together():
                     examples = next(supply)
-                    check_token_budget(examples, loaded.renderer, config.sampling.max_new_tokens, config.max_tokens)
                     groups = completed(
                         roll_out(engine, examples, config.group_size, (config.seed, step), places), runner
                     )
@@ -155,7 +163,8 @@ def _record(
     metrics: dict[str, Any] = {"step": step, "total_steps": config.num_steps, "stage": "grpo", **update}
     metrics |= step_metrics(groups)
     metrics["tokens_per_s"] = update["num_tokens"] / update["train_s"]
-    metrics["warnings"] = warnings_of([*run.metrics()[-49:], metrics])
+    skipped = [group.example.skipped for group in groups if group.example.skipped]
+    metrics["warnings"] = [*warnings_of([*run.metrics()[-49:], metrics]), *skipped_warning(skipped)]
     if metrics["warnings"] or step % config.log_every_steps == 0 or step == config.num_steps:
         run.log(metrics)
         report(metrics)
@@ -176,17 +185,28 @@ async def _judged(group: Group, reward: Reward, config: GrpoConfig) -> Group:
     return replace(group, scores=scores, advantages=tuple(advantages.tolist()))
 
 
-def _examples(config: GrpoConfig, first: int, ranks: Ranks) -> Iterator[list[RolloutExample]]:
+def _examples(config: GrpoConfig, first: int, ranks: Ranks, renderer: QwenVLRenderer) -> Iterator[list[RolloutExample]]:
     """This process's examples of every step from number `first` on, made in worker processes."""
-    make = partial(_examples_of_step, config, first, ranks)
+    make = partial(_examples_of_step, config, first, ranks, renderer)
     return made_ahead(make, config.num_steps - first, config.num_workers)
 
 
-def _examples_of_step(config: GrpoConfig, first: int, ranks: Ranks, i: int) -> list[RolloutExample]:
+def _examples_of_step(
+    config: GrpoConfig, first: int, ranks: Ranks, renderer: QwenVLRenderer, i: int
+) -> list[RolloutExample]:
     """Those of step `first + i`."""
     start = (first + i) * config.prompts_per_step
+    rows = config.examples if isinstance(config.examples, RowExamples) else None
     clock = Clock(config.frame_interval_s)
-    return [
-        config.examples.item(index, config.seed, clock, config.frames_per_turn)
+
+    def make(index: int) -> RolloutExample:
+        example = config.examples.item(index, config.seed, clock, config.frames_per_turn)
+        with rows.named(index) if rows else nullcontext():
+            check_token_budget(example, renderer, config.sampling.max_new_tokens, config.max_tokens)
+        return example
+
+    made = (
+        first_usable(make, index, len(rows) if rows else None, skip=config.skip_bad_rows)
         for index in ranks.deal(range(start, start + config.prompts_per_step))
-    ]
+    )
+    return [replace(example, skipped=wrong) for example, wrong in made]

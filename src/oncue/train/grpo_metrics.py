@@ -41,6 +41,7 @@ def step_metrics(groups: Sequence[Group]) -> dict[str, Any]:
         "first_reply_delay_s": _first_reply_delay_s(episodes),
         "num_unscored": sum(score.num_unscored for score in scores),
         "num_turns": len(turns),
+        "num_skipped_rows": sum(bool(group.example.skipped) for group in groups),
     }
 
 

@@ -8,6 +8,8 @@ from oncue.clock import Clock
 from oncue.errors import ModelError
 from oncue.hub import resolve_model
 from oncue.render.qwen_vl import QwenVLRenderer
+from oncue.train.bad_rows import first_usable
+from oncue.train.examples import RolloutExample
 from oncue.train.grpo_settings import GrpoConfig, groups_per_process
 from oncue.train.parallel import Ranks
 from oncue.train.row_examples import RowExamples
@@ -43,9 +45,14 @@ def plan_grpo(config: GrpoConfig) -> Iterator[str]:
 
 def _tokens(config: GrpoConfig, renderer: QwenVLRenderer) -> str:
     clock, longest = Clock(config.frame_interval_s), []
+    num_rows = len(config.examples) if isinstance(config.examples, RowExamples) else None
+
+    def make(index: int) -> RolloutExample:
+        return config.examples.item(index, config.seed, clock, config.frames_per_turn)
+
     num = min(_NUM_LOOKED_AT, config.num_steps * config.prompts_per_step)
     for index in range(num):
-        example = config.examples.item(index, config.seed, clock, config.frames_per_turn)
+        example, _ = first_usable(make, index, num_rows, skip=config.skip_bad_rows)
         longest.append(longest_rollout(example, renderer, config.sampling.max_new_tokens))
     num_over = sum(tokens > config.max_tokens for tokens in longest)
     return (

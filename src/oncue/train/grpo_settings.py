@@ -25,7 +25,9 @@ class GrpoConfig:
     `frozen`: patterns of the names of parameters that stay as they are. `scale_by_deviation`: divide advantages by the
     deviation of the group. `final_learning_rate_share`: where the cosine after the warm-up ends, relative to its peak
     (1: the rate stays, as published). `sharding`: what several processes do with the model, `none`: each has it whole,
-    `full`: weights, gradients and optimiser are spread over all of them. Raises ConfigError for a value out of range.
+    `full`: weights, gradients and optimiser are spread over all of them. `skip_bad_rows`: an example of a
+    file that cannot be used is left out and counted, and the next one takes its place; else it stops the run. Raises
+    ConfigError for a value out of range.
     """
 
     model: str
@@ -60,6 +62,7 @@ class GrpoConfig:
     autocast_dtype: str | None = None
     sharding: Literal["none", "full"] = "none"
     num_workers: int = 1
+    skip_bad_rows: bool = False
     seed: int = 0
     log_every_steps: int = 1
     save_every_steps: int = 20

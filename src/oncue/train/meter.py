@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from oncue.train.bad_rows import skipped_warning
 from oncue.train.run_dir import RunDirectory
 
 
@@ -28,6 +29,7 @@ class Meter:
         self._losses: list[float] = list(unlogged.get("losses", ()))
         self._num_tokens = int(unlogged.get("num_tokens", 0))
         self._num_cut = int(unlogged.get("num_cut", 0))
+        self._skipped: list[str] = list(unlogged.get("skipped", ()))
         self._started = time.monotonic() - float(unlogged.get("seconds", 0.0))
         self._last: dict[str, Any] = dict(unlogged.get("last", {}))
 
@@ -37,17 +39,28 @@ class Meter:
             "losses": self._losses,
             "num_tokens": self._num_tokens,
             "num_cut": self._num_cut,
+            "skipped": self._skipped,
             "seconds": time.monotonic() - self._started,
             "last": self._last,
         }
 
     def step(
-        self, step: int, *, stage: str, loss: float, grad_norm: float, rate: float, num_tokens: int, num_cut: int
+        self,
+        step: int,
+        *,
+        stage: str,
+        loss: float,
+        grad_norm: float,
+        rate: float,
+        num_tokens: int,
+        num_cut: int,
+        skipped: Sequence[str] = (),
     ) -> None:
-        """Take in the numbers of the step that is number `step`, from 1."""
+        """Take in the numbers of the step that is number `step`, from 1, and what is wrong with rows it skipped."""
         self._losses.append(loss)
         self._num_tokens += num_tokens
         self._num_cut += num_cut
+        self._skipped += skipped
         self._last = {"stage": stage, "grad_norm": grad_norm, "learning_rate": rate}
         if step % self._every == 0:
             self.flush(step)
@@ -64,7 +77,11 @@ class Meter:
             "loss": sum(self._losses) / len(self._losses),
             "tokens_per_s": self._num_tokens / max(seconds, 1e-9),
             "num_cut_dialogues": self._num_cut,
+            "num_skipped_rows": len(self._skipped),
         }
+        if warnings := skipped_warning(self._skipped):
+            metrics["warnings"] = warnings
         self._run.log(metrics)
         self._report(metrics)
-        self._losses, self._num_tokens, self._num_cut, self._started = [], 0, 0, time.monotonic()
+        self._losses, self._num_tokens, self._num_cut, self._skipped = [], 0, 0, []
+        self._started = time.monotonic()

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from oncue.errors import ConfigError, ModelError
 from oncue.render.qwen_vl import QwenVLRenderer
 from oncue.train.batches import draw_dialogue
-from oncue.train.samples import fit
 from oncue.train.settings import SftConfig, Stage, stage_steps
 from oncue.train.sources import RowSource
 
@@ -40,10 +39,9 @@ def _tokens(config: SftConfig, stage_index: int, renderer: QwenVLRenderer) -> st
     lengths: list[int] = []
     num_cut = 0
     for index in range(_num_looked_at(stage)):
-        dialogue, patched = draw_dialogue(config, stage_index, index, renderer)
-        kept = fit(dialogue, patched, renderer, config.max_tokens)
-        lengths.append(len(renderer.dialogue(dialogue, patched)))
-        num_cut += len(kept.turns) < len(dialogue.turns)
+        drawn = draw_dialogue(config, stage_index, index, renderer)
+        lengths.append(len(renderer.dialogue(drawn.dialogue, drawn.frames)))
+        num_cut += len(drawn.kept.turns) < len(drawn.dialogue.turns)
     about = sum(min(n, config.max_tokens) for n in lengths) / len(lengths) * stage.batch_size * stage_steps(stage)
     return (
         f", about {about:,.0f} tokens in all; the first {len(lengths)} have {min(lengths):,} to {max(lengths):,} "

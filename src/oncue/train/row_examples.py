@@ -8,7 +8,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -18,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from oncue.clock import Clock
+from oncue.dialogue.frames import local_path, locate
 from oncue.dialogue.write import Placement, reply_turn
-from oncue.errors import ConfigError, DataError, VideoError
-from oncue.fields import items_of, json_lines, seconds_of, span_of, text_of
+from oncue.errors import ConfigError, DataError, InputError, VideoError
+from oncue.fields import filled_lines, items_of, json_lines, json_object, seconds_of, span_of, text_of
 from oncue.train.examples import RolloutExample, shown_turns, split_example
 from oncue.types import GoldTurn, Question, Task, TimeSpan
 from oncue.video.source import FileSource, frames_of
@@ -61,18 +63,33 @@ class RowExamples:
             )
 
     def __len__(self) -> int:
-        return len(self.rows())
+        return len(self.lines())
 
-    def rows(self) -> tuple[ExampleRow, ...]:
-        """Every line. Raises DataError, with file and line, for one that breaks the format."""
-        return _rows(self.paths)
+    def lines(self) -> tuple[ExampleRow | DataError, ...]:
+        """Every line, or what is wrong with one that breaks the format. Raises DataError for files without any."""
+        return _lines(self.paths)
+
+    def rows(self, *, skip_bad: bool = False) -> tuple[ExampleRow, ...]:
+        """Every line. One that breaks the format is left out with `skip_bad`; else its DataError is raised, with file
+        and line."""
+        return tuple(_usable(line) for line in self.lines() if not (skip_bad and isinstance(line, DataError)))
+
+    @contextmanager
+    def named(self, index: int) -> Iterator[None]:
+        """What is wrong with example number `index` is a DataError that begins with its file and line."""
+        lines = self.lines()
+        try:
+            yield
+        except InputError as error:
+            raise DataError(f"{_usable(lines[index % len(lines)]).where}: {error}") from error
 
     def check_lengths(self, clock: Clock, frames_per_turn: int) -> None:
         """Raises DataError for a segment of more frames than `max_frames`, wherever in the files it stands."""
         for row in self.rows():
-            self._segment_frames(row, clock, frames_per_turn)
+            self.segment_frames(row, clock, frames_per_turn)
 
-    def _segment_frames(self, row: ExampleRow, clock: Clock, frames_per_turn: int) -> int:
+    def segment_frames(self, row: ExampleRow, clock: Clock, frames_per_turn: int) -> int:
+        """How many frames the segment of `row` has. Raises DataError for more than `max_frames`."""
         num_before = clock.frames_until(row.segment.start_s) // frames_per_turn
         num_frames = clock.frames_until(row.segment.end_s) - num_before * frames_per_turn
         if num_frames > self.max_frames:
@@ -84,12 +101,13 @@ class RowExamples:
 
     def item(self, index: int, seed: int, clock: Clock, frames_per_turn: int) -> RolloutExample:
         """Example number `index`, from the first line again after the last. Raises DataError for what cannot be
-        shown: an unreadable video, or a segment that holds no turn, or more frames than `max_frames`."""
-        rows = self.rows()
-        row = rows[index % len(rows)]
+        shown: a line that breaks the format, an unreadable video, or a segment that holds no turn, or more frames than
+        `max_frames`."""
+        lines = self.lines()
+        row = _usable(lines[index % len(lines)])
         num_before = clock.frames_until(row.segment.start_s) // frames_per_turn
         num_until = clock.frames_until(row.segment.end_s)
-        room = (self.max_frames - self._segment_frames(row, clock, frames_per_turn)) // frames_per_turn
+        room = (self.max_frames - self.segment_frames(row, clock, frames_per_turn)) // frames_per_turn
         first = max(0, num_before - min(self.max_history_turns, room))
         frames = _frames(row, clock, first * frames_per_turn, num_until)
         num_shown = first * frames_per_turn + len(frames)
@@ -148,22 +166,32 @@ def _videos_of(row: Mapping[str, Any]) -> set[str]:
         {Path(str(metadata["video_id"])).stem} if isinstance(metadata, Mapping) and "video_id" in metadata else set()
     )
     for image in images if isinstance(images, list) else []:
-        path = str(image["path"] if isinstance(image, Mapping) and "path" in image else image)
-        video, moment, _ = path.partition("#t=")
+        path = local_path(str(image["path"] if isinstance(image, Mapping) and "path" in image else image))
+        video, moment, _ = str(path).replace("\\", "/").partition("#t=")
         names.add(Path(video).stem if moment else Path(video).parent.name)
     return names - {""}
 
 
+def forget_examples() -> None:
+    """Examples are read from their files again: these may have been edited since. During a run they stay what they
+    were."""
+    _lines.cache_clear()
+
+
 @lru_cache(maxsize=4)
-def _rows(paths: tuple[Path, ...]) -> tuple[ExampleRow, ...]:
-    rows: list[ExampleRow] = []
+def _lines(paths: tuple[Path, ...]) -> tuple[ExampleRow | DataError, ...]:
+    rows: list[ExampleRow | DataError] = []
     places: dict[str, str] = {}
     for path in paths:
-        for where, value in json_lines(path, EXPECTED):
-            row = _row(value, where, path.parent)
-            name = row.task.task_id
-            if name in places:
-                raise DataError(f"{where}: example_id {name!r} stands in {places[name]} too")
+        for where, line in filled_lines(path, EXPECTED):
+            try:
+                row = _row(json_object(line, where, EXPECTED), where, path.parent)
+                name = row.task.task_id
+                if name in places:
+                    raise DataError(f"{where}: example_id {name!r} stands in {places[name]} too")
+            except DataError as error:
+                rows.append(DataError(*error.args))
+                continue
             places[name] = where
             rows.append(row)
     if not rows:
@@ -171,9 +199,14 @@ def _rows(paths: tuple[Path, ...]) -> tuple[ExampleRow, ...]:
     return tuple(rows)
 
 
+def _usable(line: ExampleRow | DataError) -> ExampleRow:
+    if isinstance(line, DataError):
+        raise DataError(*line.args)
+    return line
+
+
 def _row(value: Mapping[str, Any], where: str, folder: Path) -> ExampleRow:
-    name, video = text_of(value, "example_id", where), Path(text_of(value, "video", where))
-    video = folder / video if (folder / video).is_file() else video
+    name, video = text_of(value, "example_id", where), locate(local_path(text_of(value, "video", where)), folder)
     if not video.is_file():
         raise DataError(f"{where}: there is no video {video}; give its path from the folder of the file")
     segment = span_of(value, "segment", where)

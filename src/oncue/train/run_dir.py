@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
@@ -15,18 +15,20 @@ import yaml
 
 from oncue import __version__
 from oncue.config import from_plain, to_plain
-from oncue.errors import ConfigError, DataError
+from oncue.errors import ChangedDataWarning, ConfigError, DataError
 from oncue.fields import field_of, json_object
 from oncue.files import write_json, write_text
 from oncue.train.checkpoint import latest_checkpoint
+from oncue.train.data_files import FileDigest, changed_rows
 from oncue.train.report import write_report
 
 T = TypeVar("T")
 
-# What may differ between a run and its resumption: how often it writes, and where and how it computes the same.
+# What may differ between a run and its resumption: how often it writes, where and how it computes the same, and what
+# becomes of rows that would stop it.
 _FREE = (
     *("num_workers", "log_every_steps", "save_every_steps", "store_every_steps", "keep_checkpoints"),
-    *("device", "sharding", "lookahead"),
+    *("device", "sharding", "lookahead", "skip_bad_rows"),
 )
 _VERBS = {"stages": "train sft", "group_size": "train grpo"}  # by a setting that no other verb has
 _REPORT_EVERY_S, _REPORT_BYTES_PER_S = 30.0, 100_000
@@ -39,12 +41,13 @@ class RunDirectory:
     folder: Path
 
     @classmethod
-    def open(cls, folder: Path, config: Any, *, resume: bool) -> RunDirectory:
+    def open(cls, folder: Path, config: Any, *, resume: bool, allow_changed_data: bool = False) -> RunDirectory:
         """Starts a run directory, or checks that `config` is that of the run to be resumed.
 
         A run that was stopped before its first step leaves nothing to lose and may be started anew. Raises ConfigError
         when the folder holds a run and `resume` is false, or when a setting differs, or what is in a file of rows (not
-        what images and videos these name), DataError for a broken `env.json`.
+        what images and videos these name), DataError for a broken `env.json`. With `allow_changed_data` a run goes on
+        with other rows: a warning says which, and `env.json` keeps it.
         """
         if folder.exists() and not folder.is_dir():
             raise ConfigError(f"{folder} is a file; give a folder for the run with --out")
@@ -56,10 +59,10 @@ class RunDirectory:
             if not resume:
                 raise ConfigError(f"{folder} already holds a run; give --resume auto to go on, or another --out")
             check_same(stored_settings(folder, type(config)), config, folder)
-            _check_files(folder / "env.json", digests)
+            _check_files(folder / "env.json", digests, allow_changed=allow_changed_data)
         else:
             run.write_settings(config)
-            write_json(folder / "env.json", {**environment(), "training_files": digests})
+            write_json(folder / "env.json", {**environment(), "training_files": _plain(digests)})
         run.checkpoints.mkdir(parents=True, exist_ok=True)
         return run
 
@@ -238,28 +241,36 @@ def _version_note(folder: Path) -> str:
     return "" if version == __version__ else f" (the run was started with oncue {version}, and this is {__version__})"
 
 
-def _digests(plain: dict[str, Any]) -> dict[str, str]:
-    """The SHA-256 of every training file (`paths` in settings) that is there; who reads them tells of the others."""
-    digests = {}
-    for name, value in _leaves(plain):
-        if name.split(".")[-2:-1] == ["paths"] and Path(value).is_file():
-            with Path(value).open("rb") as file:
-                digests[value] = hashlib.file_digest(file, "sha256").hexdigest()
-    return digests
+def _digests(plain: dict[str, Any]) -> dict[str, FileDigest]:
+    """That of every training file (`paths` in settings) that is there; who reads them tells of the others."""
+    named = [value for name, value in _leaves(plain) if name.split(".")[-2:-1] == ["paths"]]
+    return {path: FileDigest.of(Path(path)) for path in named if Path(path).is_file()}
 
 
-def _check_files(path: Path, now: dict[str, str]) -> None:
+def _plain(digests: dict[str, FileDigest]) -> dict[str, Any]:
+    return {path: digest.plain() for path, digest in digests.items()}
+
+
+def _check_files(path: Path, now: dict[str, FileDigest], *, allow_changed: bool) -> None:
     if not (now and path.exists()):
         return
-    written = json_object(path.read_bytes(), str(path), "the versions a run was started with; give another --out")
+    written = dict(json_object(path.read_bytes(), str(path), "the versions a run was started with; give another --out"))
     before = written.get("training_files")
     known = before if isinstance(before, dict) else {}  # an older version did not write them
-    edited = [name for name, digest in now.items() if known.get(name, digest) != digest]
-    if edited:
+    pairs = ((name, FileDigest.from_plain(known.get(name)), digest) for name, digest in now.items())
+    edited = [f"{name}: {what}" for name, old, new in pairs if old and (what := changed_rows(old, new))]
+    if not edited:
+        return
+    if not allow_changed:
         raise ConfigError(
-            f"{edited[0]} is not what it was when the run in {path.parent} was started; "
-            "resume with the same file, or give another --out (with --model CHECKPOINT, to go on from one of this run)"
+            f"training data is not what it was when the run in {path.parent} was started ({'; '.join(edited)}); resume "
+            "with the same rows, or give --allow-changed-data to go on with these, or another --out (with --model "
+            "CHECKPOINT, to go on from one of this run)"
         )
+    said = f"the run goes on with other training data than before ({'; '.join(edited)})"
+    warnings.warn(said, ChangedDataWarning, stacklevel=2)
+    changes = [*written.get("changed_data", ()), *edited]
+    write_json(path, {**written, "training_files": {**known, **_plain(now)}, "changed_data": changes})
 
 
 def _leaves(plain: Any, name: str = "") -> Iterator[tuple[str, Any]]:

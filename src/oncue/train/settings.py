@@ -43,7 +43,8 @@ class SftConfig:
     `decision_format`: how silence is said (`render.layout`); None takes that of the model, and text for a new one.
     `micro_batch_size` splits a batch for memory without changing the gradient. `max_tokens` cuts a longer dialogue at
     the last whole exchange. `final_learning_rate_share`: where the cosine schedule ends, relative to its peak.
-    Raises ConfigError for a value out of range.
+    `skip_bad_rows`: a row of a file that cannot be used is left out and counted, and the next one takes its place; else
+    it stops the run. Raises ConfigError for a value out of range.
     """
 
     model: str
@@ -68,6 +69,7 @@ class SftConfig:
     param_dtype: str = "float32"
     autocast_dtype: str | None = None
     num_workers: int = 1
+    skip_bad_rows: bool = False
     seed: int = 0
     log_every_steps: int = 20
     save_every_steps: int = 200

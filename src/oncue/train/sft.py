@@ -32,6 +32,7 @@ from oncue.train.meter import Meter
 from oncue.train.parallel import Ranks
 from oncue.train.run_dir import RunDirectory
 from oncue.train.settings import SftConfig, Stage, learning_rate_at, stage_steps
+from oncue.train.sources import forget_rows
 from oncue.train.trainable import freeze, recompute_activations
 
 __all__ = ["NEW_MODEL", "SftConfig", "Stage", "learning_rate_at", "stage_steps", "train_sft"]
@@ -47,21 +48,23 @@ def train_sft(
     out: Path,
     *,
     resume: bool,
+    allow_changed_data: bool = False,
     report: Callable[[dict[str, Any]], None],
     build_model: BuildModel | None = None,
 ) -> Path:
     """Runs or resumes training in the run directory `out`; returns the folder of the final model.
 
-    `report(metrics)` is called at every logged step. `build_model(folder, seed, decision_format)` writes the untrained
-    model that a config with `model` "new" starts from. Raises ConfigError for a config that contradicts the run it
-    would resume or a run that is already there, ModelError and DataError for what it cannot use, and RunStoppedError
-    when loss or gradient are not finite (the weights are then untouched by that step, and the last checkpoint stays
-    usable) or a checkpoint cannot be written.
+    `report(metrics)` is called at every logged step. `allow_changed_data` resumes with rows that were edited.
+    `build_model(folder, seed, decision_format)` writes the untrained model that a config with `model` "new" starts
+    from. Raises ConfigError for a config that contradicts the run it would resume or a run that is already there,
+    ModelError and DataError for what it cannot use, and RunStoppedError when loss or gradient are not finite (the
+    weights are then untouched by that step, and the last checkpoint stays usable) or a checkpoint cannot be written.
     """
     if Ranks.of_environment().size > 1:
         raise ConfigError("train sft uses one device; start it without torchrun (train grpo uses several)")
+    forget_rows()
     total = sum(stage_steps(stage) for stage in config.stages)
-    run = RunDirectory.open(out, config, resume=resume)
+    run = RunDirectory.open(out, config, resume=resume, allow_changed_data=allow_changed_data)
     previous = latest_checkpoint(run.checkpoints) if resume else None
     source = previous or _start_model(config, out, build_model)
     loaded = load_model(
@@ -125,6 +128,7 @@ def train_sft(
             rate=rate,
             num_tokens=batch.num_tokens,
             num_cut=batch.num_cut,
+            skipped=batch.skipped,
         )
         if step % config.save_every_steps == 0 and step < total:
             final, saved = save(), step

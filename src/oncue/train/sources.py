@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -14,9 +15,9 @@ import numpy as np
 
 from oncue.clock import Clock
 from oncue.dialogue.frames import load_frames, locate
-from oncue.dialogue.rows import read_row
+from oncue.dialogue.rows import parse_row
 from oncue.dialogue.write import Placement, write_dialogue
-from oncue.errors import ConfigError, DataError, DialogueError, VideoError
+from oncue.errors import ConfigError, DataError, DialogueError, InputError
 from oncue.render.actions import TextFormat
 from oncue.render.qwen_vl import PROACTIVE_SYSTEM
 from oncue.train.worlds import check_clips, draw_world
@@ -137,45 +138,82 @@ class RowSource:
 
     def item(self, index: int, seed: int, clock: Clock, frames_per_turn: int) -> Item:  # noqa: ARG002
         """Row `index` of the shuffled epochs, with its images. Errors name the row: DialogueError, DataError."""
-        lines = _lines(self.paths)
-        epoch, place = divmod(index, len(lines))
-        order = np.random.default_rng((seed, epoch)).permutation(len(lines))
-        path, number, line = lines[int(order[place])]
-        where = f"row {number} of {path}"
-        try:
-            dialogue, images = read_row(_object(line))
-        except (ValueError, RecursionError) as error:  # DialogueError, and what is no JSON
-            raise DialogueError(f"{where}: {error}") from error
-        if len(images) != dialogue.num_frames:
-            raise DialogueError(f"{where}: it shows {dialogue.num_frames} frames but lists no images; give their paths")
-        try:
-            return dialogue, load_frames([locate(image, path.parent) for image in images])
-        except (DataError, VideoError) as error:
-            raise DataError(f"{where}: {error}") from error
+        row = self._row(index, seed)
+        dialogue, images = row.parse()
+        with row.named():
+            return dialogue, load_frames(images)
+
+    @contextmanager
+    def named(self, index: int, seed: int) -> Iterator[None]:
+        """What is wrong with row `index` is a DataError that begins with its file and number."""
+        with self._row(index, seed).named():
+            yield
+
+    def rows(self) -> Sequence[RowLine]:
+        """Every row, in the order of the files."""
+        return _lines(self.paths)
+
+    def _row(self, index: int, seed: int) -> RowLine:
+        rows = self.rows()
+        epoch, place = divmod(index, len(rows))
+        order = np.random.default_rng((seed, epoch)).permutation(len(rows))
+        return rows[int(order[place])]
 
     def __len__(self) -> int:
-        return len(_lines(self.paths))
+        return len(self.rows())
 
 
-def _object(line: str) -> Mapping[str, Any]:
-    value = json.loads(line)
-    if not isinstance(value, Mapping):  # a string would be taken for the path of a file
-        raise DialogueError(f"expected an object with messages, got {value!r:.60}")
-    return value
+@dataclass(frozen=True, slots=True)
+class RowLine:
+    """A row as it is written: its file, the number of its line from 1, and its text, which is parsed when it is
+    needed."""
+
+    path: Path
+    number: int
+    text: bytes
+
+    def parse(self) -> tuple[Dialogue, list[Path]]:
+        """Its dialogue, and a path for each of its frames. Raises DialogueError and DataError, with file and number,
+        for a row that breaks the format."""
+        dialogue, images = parse_row(_value(self.text, str(self)), str(self))
+        if len(images) != dialogue.num_frames:
+            raise DialogueError(f"{self}: it shows {dialogue.num_frames} frames but lists no images; give their paths")
+        return dialogue, [locate(image, self.path.parent) for image in images]
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """What is wrong in the block is a DataError that begins with file and number."""
+        try:
+            yield
+        except InputError as error:
+            raise DataError(f"{self}: {error}") from error
+
+    def __str__(self) -> str:
+        return f"row {self.number} of {self.path}"
+
+
+def _value(line: bytes, where: str) -> Any:
+    try:
+        return json.loads(line.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise DialogueError(f"{where} is not UTF-8 text ({error}); save the file as UTF-8") from error
+    except (ValueError, RecursionError) as error:  # also for numbers too long and values too deep
+        raise DialogueError(f"{where} is not JSON ({error}); expected an object with messages on one line") from error
+
+
+def forget_rows() -> None:
+    """Rows are read from their files again: these may have been edited since. During a run they stay what they were."""
+    _lines.cache_clear()
 
 
 @lru_cache(maxsize=4)
-def _lines(paths: tuple[Path, ...]) -> list[tuple[Path, int, str]]:
-    """(file, row number, text) of every row; a row is parsed when it is needed."""
-    lines: list[tuple[Path, int, str]] = []
+def _lines(paths: tuple[Path, ...]) -> list[RowLine]:
+    lines: list[RowLine] = []
     for path in paths:
         if not path.is_file():
             raise ConfigError(f"there is no training file {path}; give JSONL files in the SFT row format")
-        try:
-            with path.open(encoding="utf-8-sig") as file:
-                lines += [(path, number, line) for number, line in enumerate(file, start=1) if line.strip()]
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path} is not UTF-8 text ({error}); give JSONL files in the SFT row format") from error
+        with path.open("rb") as file:
+            lines += [RowLine(path, number, line) for number, line in enumerate(file, start=1) if line.strip()]
     if not lines:
         raise ConfigError(f"no rows in {', '.join(map(str, paths)) or 'no files'}; give JSONL files with --data")
     return lines

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from oncue.errors import DataError
 from oncue.render.decision import Lead
 from oncue.render.qwen_vl import QwenVLRenderer
@@ -11,19 +9,16 @@ from oncue.train.examples import RolloutExample
 from oncue.types import Action, EnvTurn, Reply
 
 
-def check_token_budget(
-    examples: Sequence[RolloutExample], renderer: QwenVLRenderer, max_new_tokens: int, max_tokens: int
-) -> None:
+def check_token_budget(example: RolloutExample, renderer: QwenVLRenderer, max_new_tokens: int, max_tokens: int) -> None:
     """Raises DataError for an example whose longest rollout has more than `max_tokens` tokens. Nothing is ever cut."""
-    for example in examples:
-        num_tokens = longest_rollout(example, renderer, max_new_tokens)
-        if num_tokens > max_tokens:
-            raise DataError(
-                f"a rollout of example {example.task.task_id!r} may need {num_tokens:,} tokens "
-                f"({len(example.frames)} frames, {len(example.turns)} turns of up to {max_new_tokens} new tokens), "
-                f"more than max_tokens = {max_tokens:,}; show fewer turns or less history, smaller frames "
-                "(--max-pixels) or shorter replies, or raise --max-tokens"
-            )
+    num_tokens = longest_rollout(example, renderer, max_new_tokens)
+    if num_tokens > max_tokens:
+        raise DataError(
+            f"a rollout of example {example.task.task_id!r} may need {num_tokens:,} tokens "
+            f"({len(example.frames)} frames, {len(example.turns)} turns of up to {max_new_tokens} new tokens), "
+            f"more than max_tokens = {max_tokens:,}; show fewer turns or less history, smaller frames "
+            "(--max-pixels) or shorter replies, or raise --max-tokens"
+        )
 
 
 def longest_rollout(example: RolloutExample, renderer: QwenVLRenderer, max_new_tokens: int) -> int:
