@@ -14,7 +14,10 @@ PACKAGE = Path(oncue.__file__).parent
 
 LEVELS: dict[str, float] = {
     **dict.fromkeys(("types", "clock", "errors", "startup", "aio"), 0),
-    **dict.fromkeys(("files", "fields", "config", "chat_client", "hub"), 0.5),  # values in and out; errors of 0
+    "stopping": 0,
+    **dict.fromkeys(
+        ("files", "fields", "config", "chat_client", "hub", "memory"), 0.5
+    ),  # values in and out; errors of 0
     **dict.fromkeys(("video", "render", "reward"), 1),
     **dict.fromkeys(("env", "policy", "dialogue"), 2),
     **dict.fromkeys(("rollout", "world"), 3),  # the world writes its gold as dialogues
@@ -118,6 +121,8 @@ def test_light_modules_import_nothing_heavy() -> None:
         "hub",
         "files",
         "fields",
+        "memory",
+        "stopping",
         "chat_client",
         "cli",
         "render",

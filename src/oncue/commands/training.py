@@ -13,7 +13,8 @@ from typing import Any, ClassVar, Literal, Self
 import tyro
 
 from oncue.errors import ConfigError, JudgeDownError, RunStoppedError, StoppedElsewhereError
-from oncue.files import prepare_folder
+from oncue.files import disk_of, is_full, prepare_folder
+from oncue.memory import lack_of_memory
 
 _SHAPE = (tyro.conf.FlagCreatePairsOff, tyro.conf.AvoidSubcommands, tyro.conf.EnumChoicesFromValues)
 
@@ -187,7 +188,10 @@ def _resumable() -> Iterator[None]:
     except BrokenPipeError:  # the reader of stdout has gone, which is no fault of the disk
         raise
     except OSError as error:
+        if lack_of_memory(error):
+            raise
+        room = f"; {disk_of(Path(error.filename))}" if is_full(error) and error.filename else ""
         raise RunStoppedError(
-            f"the run cannot go on ({error}); make room or mend the disk, then the same command with --resume auto "
-            "goes on from the newest checkpoint"
+            f"the run cannot go on ({error}{room}); make room or repair the disk, then the same command with --resume "
+            "auto goes on from the newest checkpoint"
         ) from error

@@ -20,6 +20,7 @@ from oncue.files import prepare_folder
 from oncue.hub import name_or_bundled
 from oncue.policy.unchanged import SkipUnchanged, check_threshold
 from oncue.startup import loading
+from oncue.stopping import Stopper
 from oncue.types import FrameSource, GoldTurn, PolicySession, Question, StopReason, Task
 from oncue.video.opening import source_name
 from oncue.watch.ask import parse_questions
@@ -27,7 +28,7 @@ from oncue.watch.export import FILES, write_exports
 from oncue.watch.live import JsonLines, Lines
 from oncue.watch.page import to_page
 from oncue.watch.record import KeptFrames, Recorder, SpokenReply, Watched
-from oncue.watch.run import Stopper, WatchEvents, watch_source
+from oncue.watch.run import WatchEvents, watch_source
 
 if TYPE_CHECKING:
     from oncue.video.source import Paced

@@ -21,6 +21,8 @@ import torch
 from safetensors import SafetensorError
 
 from oncue.errors import ConfigError, ModelError, RunStoppedError
+from oncue.files import as_new_files, disk_of, system_error
+from oncue.memory import lack_of_memory
 from oncue.policy.model import LoadedModel
 from oncue.render.folder import own_file
 from oncue.render.images import FrameProcessor
@@ -90,7 +92,7 @@ def save_checkpoint(
 ) -> Path:
     """Writes `step_NNNNNN` under `folder`, removes all but the newest `keep` (>= 1), and returns the new one.
 
-    Raises RunStoppedError where it cannot be written; the checkpoints before it stay.
+    Raises RunStoppedError where it cannot be written. The checkpoints before it stay then, and nothing of the new one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for left_behind in folder.glob(".partial_*"):
@@ -100,18 +102,31 @@ def save_checkpoint(
     state = {"optimizer": optimizer_state, "step": progress.step, "unlogged": dict(progress.unlogged)}
     try:
         save_model(loaded, partial, beside_weights)
-        torch.save(state, partial / "trainer.pt")
+        with (partial / "trainer.pt").open("wb") as file:  # of a file it opens itself torch loses the system's reason
+            torch.save(state, file)
+        as_new_files(partial)
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(partial, final)
     except (OSError, RuntimeError, SafetensorError) as error:  # each writer has its own for a full disk
-        shutil.rmtree(partial, ignore_errors=True)
-        raise RunStoppedError(
-            f"the checkpoint {final} cannot be written ({error}); make room, then the same command with --resume auto "
-            "goes on from the checkpoint before it, or from the start"
-        ) from error
-    shutil.rmtree(final, ignore_errors=True)
-    os.replace(partial, final)
+        if lack_of_memory(error):
+            raise
+        raise _unwritten(final, error) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)  # not there, unless something went wrong
     for old in _checkpoints(folder)[:-keep]:
         shutil.rmtree(old)
     return final
+
+
+def _unwritten(checkpoint: Path, error: Exception) -> RunStoppedError:
+    """The error of a checkpoint that cannot be written, with what to do."""
+    said = system_error(error, checkpoint)
+    reason = said.strerror if said else str(error).partition("\n")[0]
+    newest = latest_checkpoint(checkpoint.parent)
+    return RunStoppedError(
+        f"the checkpoint {checkpoint} cannot be written ({reason}; {disk_of(checkpoint)}); make room, then the same "
+        f"command with --resume auto goes on from {newest or 'the start'}"
+    )
 
 
 def not_finite(step: int, loss: float, grad_norm: float, checkpoints: Path) -> RunStoppedError:

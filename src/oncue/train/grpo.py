@@ -26,9 +26,11 @@ from oncue.hub import resolve_model
 from oncue.policy.engine import Engine
 from oncue.policy.model import load_model
 from oncue.reward.base import Reward
+from oncue.stopping import Stopper
 from oncue.train.advantage import group_advantages
 from oncue.train.ahead import lost_worker_told, made_ahead
 from oncue.train.checkpoint import Progress, latest_checkpoint, ruined, side_files
+from oncue.train.ending import end, let_go
 from oncue.train.examples import RolloutExample
 from oncue.train.grpo_metrics import rollout_lines, step_metrics, warnings_of
 from oncue.train.grpo_settings import GrpoConfig, groups_per_process
@@ -57,16 +59,18 @@ def train_grpo(
     from them. What they raise (a judge that is down) stops the run after the last finished step, which is saved first,
     to be resumed there.
     `report(metrics)` is called at every step that is logged. Raises ConfigError, ModelError and DataError as
-    `train_sft`, and RunStoppedError when loss or gradient are not finite, or a checkpoint cannot be written.
+    `train_sft`, and RunStoppedError when loss or gradient are not finite, a checkpoint cannot be written, or memory
+    runs out. Signals raise a KeyboardInterrupt as in `train_sft`.
 
     Where torchrun has started several processes, each calls this, with an `out` that all can read. They share the
     groups of every step; the first process writes and reports for all.
     """
-    with joined(config.device) as (ranks, device):
+    stopper = Stopper(patient=True, second_leaves=Ranks.of_environment().size == 1)  # of several, none may be missed
+    with joined(config.device) as (ranks, device), stopper.listening():
         with ranks.together():
             groups_per_process(config, ranks.size)
             run = RunDirectory.open(out, config, resume=resume) if ranks.is_first else RunDirectory(out)
-        final, step = _train(config, reward, check_judge, run, ranks, device, resume=resume, report=report)
+        final, step = _train(config, reward, check_judge, run, ranks, device, stopper, resume=resume, report=report)
         with ranks.together():
             if ranks.is_first:
                 run.finish(config, final, step)
@@ -80,17 +84,18 @@ def _train(
     run: RunDirectory,
     ranks: Ranks,
     device: str | None,
+    stopper: Stopper,
     *,
     resume: bool,
     report: Callable[[dict[str, Any]], None],
 ) -> tuple[Path, int]:
     """The loop. Returns the folder of the final model, and the steps done."""
     previous = ranks.gather(latest_checkpoint(run.checkpoints) if resume else None)[0]
-    with ranks.together():
+    with ranks.together(), stopper.interruptible():
         source = previous or resolve_model(config.model)
         loaded = load_model(source, device, config.param_dtype, max_pixels=config.max_pixels)
         beside_weights = side_files(source, loaded.renderer)
-        trainer = PolicyTrainer(config, loaded, run.checkpoints, ranks)
+        trainer = PolicyTrainer(config, loaded, run.checkpoints, ranks, stopper)
         progress = trainer.load(previous) if previous else Progress(0)
         if ranks.is_first:
             run.trim(progress.step)
@@ -109,7 +114,7 @@ def _train(
         while step < config.num_steps:
             started_s = time.perf_counter()
             try:
-                with trainer.whole_model(), ranks.together():
+                with trainer.whole_model(), ranks.together(), stopper.interruptible():
                     examples = next(supply)
                     check_token_budget(examples, loaded.renderer, config.sampling.max_new_tokens, config.max_tokens)
                     groups = completed(
@@ -118,15 +123,18 @@ def _train(
                     rolled_s = time.perf_counter()
                     groups = completed(_judge_all(groups, reward, config), runner)
                     check_judge()
-            except Exception as error:  # raised again: nothing was learned in this step, and what was before it is kept
+                judged_s = time.perf_counter()
+                engine.forget()
+                update = trainer.update(groups, step)
+            except (Exception, KeyboardInterrupt) as error:  # raised again: what was learned before this step is kept
                 if step > progress.step and isinstance(error, ModelError):  # it could be used when the run began
                     raise ruined(step, error, run.checkpoints) from error
-                if step > saved:
-                    trainer.save(Progress(step), beside_weights)
-                raise
-            judged_s = time.perf_counter()
-            update = trainer.update(groups, step)
-            engine.weights_changed()
+                let_go(error)
+                engine.forget()
+                trainer.optimizer.zero_grad(set_to_none=True)
+                if step > saved and trainer.may_save:
+                    final = trainer.save(Progress(step), beside_weights)
+                end(error, config, step, final)
             step += 1
             seconds = {
                 "rollout_s": rolled_s - started_s,

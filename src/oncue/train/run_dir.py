@@ -17,14 +17,14 @@ from oncue import __version__
 from oncue.config import from_plain, to_plain
 from oncue.errors import ConfigError, DataError
 from oncue.fields import field_of, json_object
-from oncue.files import write_json, write_text
+from oncue.files import append_text, write_json, write_text
 from oncue.train.checkpoint import latest_checkpoint
 from oncue.train.report import write_report
 
 # What may differ between a run and its resumption: how often it writes, and where and how it computes the same.
 _FREE = (
     *("num_workers", "log_every_steps", "save_every_steps", "store_every_steps", "keep_checkpoints"),
-    *("device", "sharding", "lookahead"),
+    *("device", "sharding", "lookahead", "micro_batch_size", "gradient_checkpointing"),
 )
 
 
@@ -83,8 +83,7 @@ class RunDirectory:
 
     def log(self, metrics: dict[str, Any]) -> None:
         """Appends one line to `metrics.jsonl`."""
-        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(metrics, allow_nan=False) + "\n")
+        append_text(self.folder / "metrics.jsonl", json.dumps(metrics, allow_nan=False) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
         """Every line of `metrics.jsonl`. A last line that was cut when the run was killed is left out.
