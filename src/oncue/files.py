@@ -85,15 +85,24 @@ def system_error(error: BaseException, path: Path) -> OSError | None:
     return None
 
 
+def free_bytes(path: Path) -> int:
+    """The room on the disk that `path` is on, or would be."""
+    return shutil.disk_usage(_existing(path)).free
+
+
 def disk_of(path: Path) -> str:
     """The disk that `path` is on, or would be, and its room, such as "the disk at /data has 1.5 GiB free"."""
+    place = _existing(path)
+    while not os.path.ismount(place):
+        place = place.parent
+    return f"the disk at {place} has {readable_bytes(free_bytes(path))} free"
+
+
+def _existing(path: Path) -> Path:
     place = Path(os.path.realpath(path))
     while not place.exists():
         place = place.parent
-    num_free = shutil.disk_usage(place).free
-    while not os.path.ismount(place):
-        place = place.parent
-    return f"the disk at {place} has {readable_bytes(num_free)} free"
+    return place
 
 
 def append_text(path: Path, text: str) -> None:

@@ -40,7 +40,9 @@ class RunOptions:
     """auto: go on where the run in --out stopped, or start it."""
 
     dry_run: bool = False
-    """Print the resolved settings and what they cost, and stop."""
+    """Print the resolved settings and what they cost, and stop. The first step is made and thrown away, to say how long
+    the run takes; Ctrl-C leaves this out. Nothing is written. Exit codes: 0 the run can start, 1 too little memory or
+    disk, 2 a model, data or settings that cannot be used."""
 
     json: bool = False
     """One JSON object per logged step on stdout; everything else goes to stderr."""
@@ -132,15 +134,18 @@ class TrainCommand:
             print(f"oncue: warning: step {metrics['step']}: {warning}", file=sys.stderr)
 
     def _describe(self) -> int:
-        """Prints the resolved settings, and what they cost. Nothing is written."""
+        """Prints the resolved settings, and what they cost. Nothing is written. Returns the exit code: that of the
+        worst problem which keeps the run from starting."""
         import yaml
 
         from oncue.config import to_plain
 
         print(yaml.safe_dump(to_plain(self.config), sort_keys=False, allow_unicode=True), end="")
+        code = 0
         for line in self.plan():
             print(line, file=sys.stderr)
-        return 0
+            code = max(code, getattr(line, "exit_code", 0))
+        return code
 
 
 def parse_settings(config: Any, flags: Sequence[str], prog: str) -> Any:

@@ -69,7 +69,7 @@ def load_progress(
     try:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=place is not None)
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:  # a file that was cut, or is none of torch's
-        reason = str(error).partition("\n")[0]
+        reason = str(error).partition("\n")[0].partition(". ")[0] or "it ends too soon"
         raise ConfigError(
             f"{path} cannot be read ({reason}); remove the folder {checkpoint}, and --resume auto goes on from the "
             "checkpoint before it, or from the start"
@@ -146,19 +146,11 @@ def ruined(step: int, error: ModelError, checkpoints: Path) -> RunStoppedError:
     return RunStoppedError(f"after step {step} {what}; {go_on} and a lower --learning-rate")
 
 
-def save_model(
-    loaded: LoadedModel, folder: Path, beside_weights: Mapping[str, bytes], dtype: torch.dtype | None = None
-) -> None:
-    """Writes weights and config to `folder`, in `dtype` where given, and `beside_weights` (see `side_files`)."""
+def save_model(loaded: LoadedModel, folder: Path, beside_weights: Mapping[str, bytes]) -> None:
+    """Writes weights and config to `folder`, and `beside_weights` (see `side_files`)."""
     folder.mkdir(parents=True, exist_ok=True)
-    state = loaded.model.state_dict()
-    if dtype is not None:
-        state = {name: t.to(dtype) if t.is_floating_point() else t for name, t in state.items()}
-    kind = loaded.model.config.dtype
-    loaded.model.config.dtype = dtype or loaded.dtype
     with no_progress_bar():
-        loaded.model.save_pretrained(folder, state_dict=state)
-    loaded.model.config.dtype = kind
+        loaded.model.save_pretrained(folder, state_dict=loaded.model.state_dict())
     for name, content in beside_weights.items():
         (folder / name).write_bytes(content)
 

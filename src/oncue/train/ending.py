@@ -26,12 +26,12 @@ def end(error: BaseException, config: SftConfig | GrpoConfig, step: int, kept: P
         again = ", and the same command with --resume auto goes on from there" if kept else ""
         raise KeyboardInterrupt(f"stopped in step {step + 1}; {goes_on}{again}") from error
     if lack := lack_of_memory(error):
-        raise RunStoppedError(f"{lack} in step {step + 1}; {goes_on}; {_advice(config, kept)}") from error
+        raise RunStoppedError(f"{lack} in step {step + 1}; {goes_on}; {less_memory(config, kept)}") from error
     raise error
 
 
-def _advice(config: SftConfig | GrpoConfig, kept: Path | None) -> str:
-    """First what leaves the run the same but for rounding, then what makes another one of it."""
+def less_memory(config: SftConfig | GrpoConfig, kept: Path | None) -> str:
+    """What to lower: first what leaves the run the same but for rounding, then what makes another one of it."""
     same = []
     if config.micro_batch_size > 1:
         same.append(f"lower --micro-batch-size (now {config.micro_batch_size})")
@@ -42,5 +42,7 @@ def _advice(config: SftConfig | GrpoConfig, kept: Path | None) -> str:
         smaller = "--max-pixels, --group-size, --prompts-per-step or --sampling.max-new-tokens"
         if config.lookahead:
             same.append(f"lower --lookahead (now {config.lookahead})")
-    another = f"start another --out with {f'--model {kept} and ' if kept else ''}lower {smaller}"
+    if kept is None:
+        return " or ".join([*same, f"lower {smaller}"])
+    another = f"start another --out with --model {kept} and lower {smaller}"
     return f"{' or '.join(same)}, with --resume auto; or {another}" if same else another

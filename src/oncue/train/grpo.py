@@ -24,8 +24,9 @@ from oncue.errors import ModelError
 from oncue.files import write_text
 from oncue.hub import resolve_model
 from oncue.policy.engine import Engine
-from oncue.policy.model import load_model
-from oncue.reward.base import Reward
+from oncue.policy.model import LoadedModel, load_model
+from oncue.reward.base import Reward, Score
+from oncue.reward.proactive import TERMS
 from oncue.stopping import Stopper
 from oncue.train.advantage import group_advantages
 from oncue.train.ahead import lost_worker_told, made_ahead
@@ -34,11 +35,12 @@ from oncue.train.ending import end, let_go
 from oncue.train.examples import RolloutExample
 from oncue.train.grpo_metrics import rollout_lines, step_metrics, warnings_of
 from oncue.train.grpo_settings import GrpoConfig, groups_per_process
-from oncue.train.parallel import Ranks, joined
+from oncue.train.parallel import ALONE, Ranks, joined
 from oncue.train.policy_trainer import PolicyTrainer
 from oncue.train.rollouts import Group, roll_out, without_frames
 from oncue.train.run_dir import RunDirectory
 from oncue.train.token_budget import check_token_budget
+from oncue.train.trial import Laps, Trial, at_once_s, stored_bytes
 
 __all__ = ["GrpoConfig", "train_grpo"]
 
@@ -104,13 +106,7 @@ def _train(
     supply = _examples(config, step, ranks)
     places = ranks.deal(range(config.prompts_per_step))
     torch.manual_seed(config.seed)
-    dtype = getattr(torch, config.autocast_dtype) if config.autocast_dtype else None
-    with (
-        Engine(
-            trainer.loaded, config.sampling, lockstep=True, lookahead=config.lookahead, autocast_dtype=dtype
-        ) as engine,
-        asyncio.Runner() as runner,
-    ):
+    with _engine(config, trainer.loaded) as engine, asyncio.Runner() as runner:
         while step < config.num_steps:
             started_s = time.perf_counter()
             try:
@@ -151,6 +147,35 @@ def _train(
     return final, step
 
 
+def try_first_step(config: GrpoConfig, num_groups: int) -> Trial:
+    """What the first step of a run takes in one process that has `num_groups` groups of it. Nothing of it is kept.
+
+    No judge is asked: every other member is taken to be better than the rest. Raises ModelError and DataError as
+    `train_grpo`; what torch raises where memory runs out goes through.
+    """
+    loaded = load_model(config.model, config.device, config.param_dtype, max_pixels=config.max_pixels)
+    trainer = PolicyTrainer(config, loaded, Path())
+    laps = Laps(loaded.device)
+    examples = _examples_of_step(config, 0, ALONE, 0)[:num_groups]
+    made_s = laps.next_s()
+    with _engine(config, loaded) as engine:
+        groups = completed(roll_out(engine, examples, config.group_size, (config.seed, 0)))
+        engine.forget()
+        advantages = tuple((-1.0) ** member for member in range(config.group_size))
+        unknown = (Score((0.0,), dict.fromkeys(TERMS, 0.0)),) * config.group_size
+        groups = [replace(group, scores=unknown, advantages=advantages) for group in groups]
+        made = trainer.update(groups, 0)
+    stepped_s = laps.next_s()
+    size = len(_stored(groups, 1)) * config.prompts_per_step // len(groups)
+    seconds = at_once_s(made_s, stepped_s, config.num_workers)
+    return Trial(seconds, int(made["num_tokens"]), stored_bytes(loaded, trainer.parameters), size)
+
+
+def _engine(config: GrpoConfig, loaded: LoadedModel) -> Engine:
+    dtype = getattr(torch, config.autocast_dtype) if config.autocast_dtype else None
+    return Engine(loaded, config.sampling, lockstep=True, lookahead=config.lookahead, autocast_dtype=dtype)
+
+
 def _record(
     run: RunDirectory,
     config: GrpoConfig,
@@ -168,8 +193,11 @@ def _record(
         run.log(metrics)
         report(metrics)
     if step % config.store_every_steps == 0 or step == config.num_steps:
-        lines = "".join(json.dumps(line) + "\n" for line in rollout_lines(groups, step))
-        write_text(run.folder / "rollouts" / f"step_{step:06d}.jsonl", lines)
+        write_text(run.folder / "rollouts" / f"step_{step:06d}.jsonl", _stored(groups, step))
+
+
+def _stored(groups: Sequence[Group], step: int) -> str:
+    return "".join(json.dumps(line) + "\n" for line in rollout_lines(groups, step))
 
 
 async def _judge_all(groups: Sequence[Group], reward: Reward, config: GrpoConfig) -> list[Group]:

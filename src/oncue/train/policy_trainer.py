@@ -139,7 +139,7 @@ class PolicyTrainer:
             self.ranks.sum_gradients(self.parameters)
         grad_norm = as_number(torch.nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm))
         sums, gaps = zip(*self.ranks.gather(_sums_and_gap(losses)), strict=True)
-        loss, num_clipped, entropy, kl, num_seen = (sum(of_ranks) for of_ranks in zip(*sums, strict=True))
+        loss, num_clipped, entropy, kl, num_seen, num_cut = (sum(of_ranks) for of_ranks in zip(*sums, strict=True))
         loss /= num_choices
         self.may_save = False
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):
@@ -155,6 +155,7 @@ class PolicyTrainer:
             "entropy": entropy / num_seen,
             "kl": kl / num_seen,
             "max_ratio_gap": max(gaps),
+            "frac_sampled_outside_top_k": num_cut / num_seen,
             "num_choices": float(num_choices),
         }
 
@@ -203,13 +204,14 @@ def _of_step(updates: Sequence[dict[str, float]]) -> dict[str, float]:
 
 
 def _sums_and_gap(losses: Sequence[PolicyLoss]) -> tuple[tuple[float, ...], float]:
-    """Of these micro-batches the sums of loss, clipped choices, entropy, KL and choices; the greatest gap."""
+    """Of these micro-batches the sums of loss, clipped choices, entropy, KL, choices and cut ones; the greatest gap."""
     sums = (
         sum(float(made.loss.detach()) for made in losses),
         sum(made.num_clipped for made in losses),
         sum(made.sum_entropy for made in losses),
         sum(made.sum_kl for made in losses),
         sum(made.num_choices for made in losses),
+        sum(made.num_cut for made in losses),
     )
     return sums, max((made.max_ratio_gap for made in losses), default=0.0)
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,7 +16,7 @@ import torch
 
 from oncue.errors import ConfigError, DataError
 from oncue.hub import resolve_model
-from oncue.policy.model import load_model
+from oncue.policy.model import LoadedModel, load_model
 from oncue.render.decision import DecisionName
 from oncue.stopping import Stopper
 from oncue.train.ahead import lost_worker_told
@@ -35,6 +36,7 @@ from oncue.train.parallel import Ranks
 from oncue.train.run_dir import RunDirectory
 from oncue.train.settings import SftConfig, Stage, learning_rate_at, stage_steps
 from oncue.train.trainable import freeze, recompute_activations
+from oncue.train.trial import Laps, Trial, at_once_s, stored_bytes
 
 __all__ = ["NEW_MODEL", "SftConfig", "Stage", "learning_rate_at", "stage_steps", "train_sft"]
 
@@ -84,23 +86,9 @@ def _train(
         run = RunDirectory.open(out, config, resume=resume)
         previous = latest_checkpoint(run.checkpoints) if resume else None
         source = previous or _start_model(config, out, build_model)
-        loaded = load_model(
-            source,
-            config.device,
-            config.param_dtype,
-            max_pixels=config.max_pixels,
-            decision_name=config.decision_format,
-        )
+        loaded, trained, optimizer = _ready(config, source)
         beside_weights = side_files(source, loaded.renderer)
         model, renderer = loaded.model, loaded.renderer
-        freeze(model, freeze_vision=config.freeze_vision, freeze_merger=config.freeze_merger)
-        model.train()
-        if config.gradient_checkpointing:
-            recompute_activations(model)
-        trained = [p for p in model.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(
-            trained, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay, fused=True
-        )
         progress = load_progress(previous, optimizer) if previous else Progress(0)
         run.trim(progress.step)
         torch.manual_seed(config.seed)
@@ -160,6 +148,43 @@ def _train(
         final = save()
     run.finish(config, final, step)
     return final
+
+
+def try_first_step(config: SftConfig, source: Path) -> Trial:
+    """What the first step of a run from the model in `source` takes. Nothing of it is kept.
+
+    Raises ModelError and DataError as `train_sft`; what torch raises where memory runs out goes through.
+    """
+    loaded, trained, optimizer = _ready(config, source)
+    laps = Laps(loaded.device)
+    batch, stage_index = next(step_batches(replace(config, num_workers=0), loaded.renderer, 0))
+    made_s = laps.next_s()
+    _freeze_for(loaded.model, config, config.stages[stage_index])
+    accumulate_gradient(loaded.model, batch, loaded.renderer.image_pad_id, config, loaded.device)
+    torch.nn.utils.clip_grad_norm_(trained, config.max_grad_norm)
+    optimizer.step()
+    trained_s = laps.next_s()
+    return Trial(at_once_s(made_s, trained_s, config.num_workers), batch.num_tokens, stored_bytes(loaded, trained))
+
+
+def _ready(config: SftConfig, source: Path) -> tuple[LoadedModel, Sequence[torch.nn.Parameter], torch.optim.Optimizer]:
+    """The model in `source`, ready to be trained, its trained parameters, and their optimiser."""
+    loaded = load_model(
+        source,
+        config.device,
+        config.param_dtype,
+        max_pixels=config.max_pixels,
+        decision_name=config.decision_format,
+    )
+    freeze(loaded.model, freeze_vision=config.freeze_vision, freeze_merger=config.freeze_merger)
+    loaded.model.train()
+    if config.gradient_checkpointing:
+        recompute_activations(loaded.model)
+    trained = [p for p in loaded.model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(
+        trained, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay, fused=True
+    )
+    return loaded, trained, optimizer
 
 
 def _freeze_for(model: Any, config: SftConfig, stage: Stage) -> None:
