@@ -15,9 +15,8 @@ PACKAGE = Path(oncue.__file__).parent
 LEVELS: dict[str, float] = {
     **dict.fromkeys(("types", "clock", "errors", "startup", "aio"), 0),
     "stopping": 0,
-    **dict.fromkeys(
-        ("files", "fields", "config", "chat_client", "hub", "memory"), 0.5
-    ),  # values in and out; errors of 0
+    "memory": 0.25,  # files say by it how large things are
+    **dict.fromkeys(("files", "fields", "config", "chat_client", "hub"), 0.5),  # values in and out; errors of 0
     **dict.fromkeys(("video", "render", "reward"), 1),
     **dict.fromkeys(("env", "policy", "dialogue"), 2),
     **dict.fromkeys(("rollout", "world"), 3),  # the world writes its gold as dialogues

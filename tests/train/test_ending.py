@@ -232,7 +232,7 @@ def test_reinforcement_learning_stops_at_once_and_resumes(
         async def __call__(self, episode: Episode) -> Score:
             self.num_asked += 1
             if while_ == "judging" and self.num_asked == 9:  # in step 3
-                asyncio.get_running_loop().call_soon(stop)
+                stop()
                 await asyncio.sleep(3600)
             return await super().__call__(episode)
 

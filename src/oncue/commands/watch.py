@@ -41,8 +41,8 @@ class Watch:
     """Watch a video and speak on cue: replies appear while it is being watched.
 
     Example: oncue watch clip.mp4 --ask "Tell me whenever someone comes in." --out seen/
-    Exit codes: 0 done, 1 a model server failed or a disk is full, 2 bad usage or input, 130 stopped by Ctrl-C, SIGTERM
-    or a closed terminal (what was seen is still written).
+    Exit codes: 0 done, 1 a model server failed, memory ran out or a disk is full, 2 bad usage or input, 130 stopped by
+    Ctrl-C, SIGTERM or a closed terminal (what was seen is still written).
     """
 
     source: tyro.conf.Positional[str]
