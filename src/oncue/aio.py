@@ -33,7 +33,7 @@ def completed(coroutine: Coroutine[Any, Any, Result], runner: asyncio.Runner | N
 
 
 def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
-    """Ends what an interrupt has left undone. A task that it met raises it once more, and so does each that awaits it."""
+    """Ends what an interrupt has left undone. A task that it met raises it again, and so does each that awaits it."""
     while tasks := asyncio.all_tasks(loop):
         for task in tasks:
             task.cancel()
