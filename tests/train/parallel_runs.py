@@ -126,7 +126,7 @@ def scenarios(model: Path, folder: Path) -> dict[str, Callable[[], Any]]:
         collate = policy_trainer.collate_policy
 
         def collated(*args: Any) -> Any:
-            if os.environ["RANK"] == "1" and (folder / "out_of_memory" / "metrics.jsonl").exists():
+            if os.environ["RANK"] == "1" and (folder / "out_of_memory" / "metrics.jsonl").stat().st_size:
                 no_memory()
             return collate(*args)
 
