@@ -55,3 +55,28 @@ def test_errors_pass() -> None:
 
     with pytest.raises(ValueError, match="as it was"):
         completed(fail())
+
+
+def test_an_interrupt_in_a_task_ends_all_tasks_and_is_raised_once() -> None:
+    ended: list[str] = []
+
+    async def waits(name: str) -> None:
+        try:
+            if name == "meets it":
+                await asyncio.sleep(0)
+                raise KeyboardInterrupt("here")
+            await asyncio.sleep(3600)
+        finally:
+            ended.append(name)
+
+    async def group(name: str) -> None:
+        await asyncio.gather(waits(name), waits("beside " + name))
+
+    async def all_of_them() -> None:
+        await asyncio.gather(group("meets it"), group("other"))
+
+    with asyncio.Runner() as runner:
+        with pytest.raises(KeyboardInterrupt, match="here"):
+            completed(all_of_them(), runner)
+        assert sorted(ended) == ["beside meets it", "beside other", "meets it", "other"]
+        assert not asyncio.all_tasks(runner.get_loop())

@@ -5,12 +5,23 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import stat
 
 import pytest
 
 from oncue.errors import InputError
-from oncue.files import prepare_folder, printable, replacing, write_json, write_text
+from oncue.files import (
+    append_text,
+    disk_of,
+    free_bytes,
+    prepare_folder,
+    printable,
+    replacing,
+    system_error,
+    write_json,
+    write_text,
+)
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path):
@@ -46,6 +57,16 @@ def test_the_file_has_the_mode_of_any_new_file(tmp_path):
     (tmp_path / "plain").write_text("x")
     modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("ours", "plain")}
     assert len(modes) == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file modes are those of POSIX")
+def test_a_file_that_was_there_keeps_its_mode(tmp_path):
+    path = tmp_path / "mine"
+    write_text(path, "x")
+    for mode in (0o600, 0o664, 0o755):
+        path.chmod(mode)
+        write_text(path, "y")
+        assert stat.S_IMODE(path.stat().st_mode) == mode
 
 
 def test_json_is_strict_and_readable(tmp_path):
@@ -90,3 +111,25 @@ def test_a_full_disk_names_the_file(tmp_path):
     with pytest.raises(OSError, match="odd") as other, replacing(tmp_path / "a.json"):
         raise OSError(errno.EINVAL, "odd")
     assert other.value.filename is None
+
+
+def test_what_is_appended_is_there_as_a_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "lines"
+    append_text(path, "Größe\n")
+    append_text(path, "two\n")
+    assert path.read_text("utf-8") == "Größe\ntwo\n"
+
+
+def test_the_reason_of_a_write_that_failed_is_that_of_the_system(tmp_path):
+    path = tmp_path / "model"
+    hidden = RuntimeError("unexpected pos 640 vs 534")
+    hidden.__context__ = OSError(errno.ENOSPC, "No space left on device")
+    for error in (hidden, ValueError("I/O error: No space left on device (os error 28)")):
+        found = system_error(error, path)
+        assert (found.errno, found.strerror, found.filename) == (28, "No space left on device", str(path))
+    assert system_error(RuntimeError("odd"), path) is None
+
+
+def test_a_disk_is_named_with_its_room(tmp_path):
+    assert re.fullmatch(r"the disk at /.* has [\d.]+ [KMGTP]?i?B free", disk_of(tmp_path / "not" / "there"))
+    assert free_bytes(tmp_path / "not" / "there") > 0

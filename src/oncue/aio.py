@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
@@ -22,6 +23,19 @@ def completed(coroutine: Coroutine[Any, Any, Result], runner: asyncio.Runner | N
 
     if runner is None:
         asyncio.run(kept())
-    else:
+        return results[0]
+    try:
         runner.run(kept())
+    except KeyboardInterrupt:
+        _end_tasks(runner.get_loop())
+        raise
     return results[0]
+
+
+def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """Ends what an interrupt has left undone. A task that it met raises it again, and so does each that awaits it."""
+    while tasks := asyncio.all_tasks(loop):
+        for task in tasks:
+            task.cancel()
+        with suppress(KeyboardInterrupt):
+            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))

@@ -15,9 +15,12 @@ import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from oncue import __version__
+from oncue.errors import BackendError, InputError, OutOfMemoryError, RunStoppedError, SourceLostError
+from oncue.memory import lack_of_memory
 from oncue.startup import threads_wait_asleep
 
 
@@ -51,6 +54,10 @@ VERBS = (
     Verb("doctor", "oncue.commands.doctor", "Doctor", "check that everything works here, and how to mend it"),
 )
 
+_NEED_MEMORY = (  # flags that need the more memory the higher they are
+    *("max_pixels", "context_tokens", "frames_per_turn", "micro_batch_size", "max_tokens", "group_size", "prompts"),
+    *("turns", "sessions"),
+)
 _EXIT_FAILURE, _EXIT_INPUT, _EXIT_STOPPED, _EXIT_NO_READER = 1, 2, 130, 141
 
 
@@ -71,8 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()  # now, while what goes wrong with it can still be said in one line
     except UsageError as error:
         return _complain(str(error), _EXIT_INPUT)
-    except KeyboardInterrupt:
-        return _complain("stopped", _EXIT_STOPPED)
+    except KeyboardInterrupt as stop:
+        return _complain(str(stop) or "stopped", _EXIT_STOPPED)
     except BrokenPipeError:
         _drop_stdout()
         return _EXIT_NO_READER
@@ -104,7 +111,13 @@ def _run(words: list[str]) -> int:
         return 0
     threads_wait_asleep()
     command = _parse(verb, flags)
-    return int(command.run())
+    try:
+        return int(command.run())
+    except (MemoryError, OSError, RuntimeError, ValueError) as error:
+        lack = lack_of_memory(error)
+        if lack is None:
+            raise
+        raise OutOfMemoryError(f"{lack}; {_memory_advice(command)}") from error
 
 
 def help_text(group: str = "") -> str:
@@ -116,6 +129,15 @@ def help_text(group: str = "") -> str:
     about = [] if group else ["", "Proactive video models: watch a stream, decide when to speak, say it once."]
     example = [] if group else ["", 'example: oncue watch clip.mp4 --ask "Tell me whenever something appears."']
     return "\n".join([usage, *about, "", *lines, *example])
+
+
+def _memory_advice(command: Any) -> str:
+    """The flags of the verb that make it need less memory."""
+    settings = getattr(command, "config", command)  # of training commands
+    flags = [f"--{name.replace('_', '-')}" for name in _NEED_MEMORY if hasattr(settings, name)]
+    lower = [f"lower {' or '.join(filter(None, [', '.join(flags[:-1]), flags[-1]]))}"] if flags else []
+    smaller = ["load the model with --dtype bfloat16"] if hasattr(settings, "dtype") else []
+    return ", or ".join([*lower, *smaller, "use a machine with more memory"])
 
 
 def _find_verb(words: list[str]) -> tuple[Verb | None, list[str]]:
@@ -167,21 +189,21 @@ def _one_line(boxed: str) -> str:
 
 def _exit_code(error: Exception) -> int | None:
     """The exit code of an error whose text says everything; None for a defect of ours."""
-    from oncue.errors import BackendError, InputError, RunStoppedError, SourceLostError
-
     if isinstance(error, InputError):
         return _EXIT_INPUT
-    return _EXIT_FAILURE if isinstance(error, BackendError | RunStoppedError | SourceLostError) else None
+    failures = BackendError | OutOfMemoryError | RunStoppedError | SourceLostError
+    return _EXIT_FAILURE if isinstance(error, failures) else None
 
 
 def _trouble_with_place(error: OSError) -> tuple[str, int] | None:
     """What to say of a file or disk that cannot be used, and the exit code; None for what no user can mend."""
-    from oncue.files import is_full
+    from oncue.files import disk_of, is_full
 
     place = error.filename2 or error.filename  # of two that were to be exchanged, the one that was there
     if is_full(error):
+        room = f"; {disk_of(Path(place))}" if place else ""
         return (
-            f"cannot write {place or 'the output'} ({error.strerror}); make room, or give another place",
+            f"cannot write {place or 'the output'} ({error.strerror}{room}); make room, or give another place",
             _EXIT_FAILURE,
         )
     if place is None:

@@ -1,8 +1,8 @@
 """Errors a user can mend. Each is a standard-library error that says what was given, what was expected, what to do.
 
-The command line prints their text alone and exits with 2, or with 1 for a `BackendError`, `SourceLostError` or
-`RunStoppedError`, where the input was right. An OSError about a place is told in one line, too: 2 for one that cannot
-be used, 1 for a full disk. Any other exception is a defect of ours and keeps its traceback.
+The command line prints their text alone and exits with 2, or with 1 for a `BackendError`, `SourceLostError`,
+`OutOfMemoryError` or `RunStoppedError`, where the input was right. An OSError about a place is one line, too: 2 for one
+that cannot be used, 1 for a full disk. Any other exception is a defect of ours and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -48,6 +48,10 @@ class SourceLostError(RuntimeError):
 
 class JudgeDownError(BackendError):
     """Too many of a judge's answers failed: whoever needs marks must stop, since none may become a zero."""
+
+
+class OutOfMemoryError(RuntimeError):
+    """Memory has run out; the text says what to lower."""
 
 
 class RunStoppedError(RuntimeError):

@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
+import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from oncue.errors import InputError
+from oncue.memory import readable_bytes
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -20,7 +24,8 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends well, and is removed when it does not.
 
-    A link stays, and what it points to is replaced. Raises InputError where there is something that is no file.
+    A link stays, and what it points to is replaced. A file that was there keeps its mode, and a new one has that of any
+    new file. Raises InputError where there is something that is no file.
     """
     path = Path(os.path.realpath(path))
     if path.exists() and not path.is_file():
@@ -31,7 +36,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        os.chmod(temporary, 0o666 & ~_umask())
+        os.chmod(temporary, stat.S_IMODE(path.stat().st_mode) if path.exists() else _new_file_mode())
         os.replace(temporary, path)
     except OSError as error:
         if is_full(error) and error.filename is None:  # a write does not know what it writes to
@@ -65,16 +70,72 @@ def is_full(error: OSError) -> bool:
     return error.errno in _FULL
 
 
+def system_error(error: BaseException, path: Path) -> OSError | None:
+    """What the system said when `path` could not be written, with its name; None where it said nothing.
+
+    Some writers say it in a text of their own, or raise another error while the first is handled.
+    """
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, OSError) and found.errno:
+            return OSError(found.errno, os.strerror(found.errno), str(path))
+        if number := re.search(r"\(os error (\d+)\)", str(found)):  # of safetensors
+            return OSError(int(number[1]), os.strerror(int(number[1])), str(path))
+        found = found.__cause__ or found.__context__
+    return None
+
+
+def free_bytes(path: Path) -> int:
+    """The room on the disk that `path` is on, or would be."""
+    return shutil.disk_usage(_existing(path)).free
+
+
+def disk_of(path: Path) -> str:
+    """The disk that `path` is on, or would be, and its room, such as "the disk at /data has 1.5 GiB free"."""
+    place = _existing(path)
+    while not os.path.ismount(place):
+        place = place.parent
+    return f"the disk at {place} has {readable_bytes(free_bytes(path))} free"
+
+
+def _existing(path: Path) -> Path:
+    place = Path(os.path.realpath(path))
+    while not place.exists():
+        place = place.parent
+    return place
+
+
+def append_text(path: Path, text: str) -> None:
+    """Adds UTF-8 text to the end of a file, all of it or, where that fails, nothing."""
+    with path.open("ab", buffering=0) as file:
+        num_before = file.seek(0, os.SEEK_END)
+        try:
+            left = memoryview(text.encode("utf-8"))
+            while left:
+                left = left[file.write(left) :]
+        except OSError as error:
+            file.truncate(num_before)
+            error.filename = error.filename or str(path)
+            raise
+
+
+def as_new_files(folder: Path) -> None:
+    """Gives every file in `folder` the mode of any new file; some writers make theirs for the owner alone."""
+    for path in folder.iterdir():
+        if path.is_file():
+            path.chmod(_new_file_mode())
+
+
 def user_cache() -> Path:
     """Where things are kept that can be made again, unless told otherwise: `oncue` in the user's cache folder."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "oncue"
 
 
-def _umask() -> int:
+def _new_file_mode() -> int:
     mask = os.umask(0)
     os.umask(mask)
-    return mask
+    return 0o666 & ~mask
 
 
 def printable(name: str) -> str:

@@ -13,8 +13,9 @@ import oncue
 PACKAGE = Path(oncue.__file__).parent
 
 LEVELS: dict[str, float] = {
-    **dict.fromkeys(("types", "clock", "errors", "startup", "aio", "terminal", "thoughts"), 0),
+    **dict.fromkeys(("types", "clock", "errors", "startup", "aio", "terminal", "thoughts", "stopping"), 0),
     **dict.fromkeys(("chat_limits", "chat_stream"), 0),
+    "memory": 0.25,  # files say by it how large things are
     **dict.fromkeys(("files", "fields", "config", "chat_client", "hub"), 0.5),  # values in and out; errors of 0
     **dict.fromkeys(("video", "render", "reward"), 1),
     **dict.fromkeys(("env", "policy", "dialogue"), 2),
@@ -119,6 +120,8 @@ def test_light_modules_import_nothing_heavy() -> None:
         "hub",
         "files",
         "fields",
+        "memory",
+        "stopping",
         "chat_client",
         "cli",
         "render",

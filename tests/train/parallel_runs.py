@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from oncue.errors import DataError
 from oncue.policy.sampling import Sampling
 from oncue.reward.base import Score
 from oncue.reward.proactive import TERMS
-from oncue.train import parallel
+from oncue.train import parallel, policy_trainer
 from oncue.train.examples import WorldExamples
 from oncue.train.grpo import train_grpo
 from oncue.train.grpo_settings import GrpoConfig
@@ -41,13 +42,14 @@ class Wordy:
 
 
 class Strange(Wordy):
-    """The same in the first process; in the others something happens."""
+    """The same in the first process; in the others something happens, after so many episodes."""
 
-    def __init__(self, happens: Callable[[], Score]) -> None:
-        self._happens = happens
+    def __init__(self, happens: Callable[[], Score], num_before: int = 0) -> None:
+        self._happens, self._num_left = happens, num_before
 
     async def __call__(self, episode: Episode) -> Score:
-        return self._happens() if os.environ["RANK"] != "0" else await super().__call__(episode)
+        self._num_left -= 1
+        return self._happens() if os.environ["RANK"] != "0" and self._num_left < 0 else await super().__call__(episode)
 
 
 def config(model: Path, **changes: Any) -> GrpoConfig:
@@ -89,6 +91,16 @@ def bad_data() -> Score:
     raise DataError("this is only known here")
 
 
+def stop_signal() -> Score:
+    """Only this process is asked to stop, in the second step."""
+    os.kill(os.getpid(), signal.SIGTERM)
+    return Score((0.0,), dict.fromkeys(TERMS, 0.0))
+
+
+def no_memory() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+
 def sudden_end() -> Score:
     os._exit(7)
 
@@ -109,6 +121,19 @@ def scenarios(model: Path, folder: Path) -> dict[str, Callable[[], Any]]:
         with mock.patch.object(parallel.Ranks, "sum_gradients"):
             train(model, folder / "apart", num_steps=1)
 
+    def out_of_memory() -> None:
+        """In the update of the second step, in one process."""
+        collate = policy_trainer.collate_policy
+
+        def collated(*args: Any) -> Any:
+            if os.environ["RANK"] == "1" and (folder / "out_of_memory" / "metrics.jsonl").stat().st_size:
+                no_memory()
+            return collate(*args)
+
+        with mock.patch.object(policy_trainer, "collate_policy", collated):
+            train(model, folder / "out_of_memory", **seldom)
+
+    seldom: dict[str, Any] = {"save_every_steps": 9, "updates_per_step": 1}
     return {
         "none": lambda: train(model, folder / "none"),
         "full": lambda: train(model, folder / "full", sharding="full"),
@@ -117,6 +142,8 @@ def scenarios(model: Path, folder: Path) -> dict[str, Callable[[], Any]]:
         "uneven": lambda: command(model, folder / "uneven"),
         "bad_number": lambda: train(model, folder / "bad_number", Strange(bad_number)),
         "bad_data": lambda: train(model, folder / "bad_data", Strange(bad_data)),
+        "stopped": lambda: train(model, folder / "stopped", Strange(stop_signal, 6), **seldom),
+        "out_of_memory": out_of_memory,
         "sudden_end": lambda: train(model, folder / "sudden_end", Strange(sudden_end)),
     }
 
@@ -162,7 +189,7 @@ def main() -> None:
             os.environ["MASTER_PORT"] = port
             try:
                 outcome = {"returned": run()}
-            except Exception as error:
+            except (Exception, KeyboardInterrupt) as error:
                 outcome = {"error": type(error).__name__, "text": str(error)}
             if torch.distributed.is_initialized():
                 torch.distributed.destroy_process_group()

@@ -156,6 +156,18 @@ def test_trainer_and_sampler_agree_at_step_0_and_not_after_it(tiny_model_folder:
     assert trainer.update(groups, 1)["max_ratio_gap"] > 1e-2  # control: the weights have moved
 
 
+def test_what_the_trainer_cuts_though_it_was_sampled_is_counted(tiny_model_folder: Path) -> None:
+    """Sampled from the likeliest twelve and trained on the likeliest one: only the greedy choices are not cut."""
+    loaded = load_model(tiny_model_folder, "cpu")
+    groups = scored(rolled(loaded))
+    same = PolicyTrainer(config(tiny_model_folder), loaded, tiny_model_folder).update(groups, 0)
+    assert same["frac_sampled_outside_top_k"] == 0
+    loaded = load_model(tiny_model_folder, "cpu")
+    narrow = config(tiny_model_folder, sampling=replace(WARM, top_k=1))
+    made = PolicyTrainer(narrow, loaded, tiny_model_folder).update(groups, 0)
+    assert 0.5 < made["frac_sampled_outside_top_k"] < 1
+
+
 def test_sampler_and_trainer_compute_in_the_same_type(tiny_model_folder: Path) -> None:
     """In bfloat16 they agree up to its rounding; a sampler in float32 (the control) is further off."""
     whole = replace(WARM, top_k=0)  # a token that one of them cuts and the other does not would hide the rest

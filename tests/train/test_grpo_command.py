@@ -62,7 +62,11 @@ def test_a_dry_run_writes_nothing(tiny_model_folder: Path, tmp_path: Path, capsy
     assert "prompts_per_step: 2" in said.out
     assert "8 rollouts in all" in said.err
     assert "0 are over it" in said.err
+    assert re.search(r"time: the first step took .*, without what a judge takes", said.err)
+    assert re.search(r"disk: about .* \(2 checkpoints of .* at once, .* of rollouts\)", said.err)
     assert not (tmp_path / "run").exists()
+    assert cli.main(words(tiny_model_folder, tmp_path / "run", "--dry-run", "--max-tokens", "50")) == 2
+    assert "and would stop the run" in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,28 @@ def test_the_process_that_fails_says_why_and_the_others_end(runs: Any) -> None:
     (left_over,) = found["sudden_end"]
     assert left_over["error"] == "RunStoppedError"
     assert "another process of this run is gone" in left_over["text"]
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "told"),
+    [
+        ("stopped", "KeyboardInterrupt", r"stopped in step 2; the run is saved in .*step_000001"),
+        (
+            "out_of_memory",
+            "RunStoppedError",
+            r"out of memory \(20.00 MiB .* in step 2; the run is saved in .*step_000001",
+        ),
+    ],
+)
+def test_what_stops_one_process_stops_all_and_the_steps_so_far_are_saved(
+    runs: Any, name: str, error: str, told: str
+) -> None:
+    folder, found = runs
+    first, second = found[name]
+    assert first == {"error": "StoppedElsewhereError", "text": "process 1 of 2 cannot go on"}
+    assert second["error"] == error
+    assert re.match(told, second["text"])
+    assert [path.name for path in (folder / name / "checkpoints").iterdir()] == ["step_000001"]
 
 
 def test_groups_that_cannot_be_dealt_evenly_are_refused_once(runs: Any, model: Path) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
+import torch
 from train_support import SHAPES, small_config
 
 from oncue.cli import main
+from oncue.train.grpo_settings import GrpoConfig
 from oncue.train.plan import plan_stages
 from oncue.train.settings import Stage
 from oncue.train.sources import RowSource
+from oncue.train.trial import Trial, at_once_s, cost_lines
 
 
 def test_a_plan_counts_steps_tokens_and_cuts(tiny_model_folder):
@@ -43,7 +47,52 @@ def test_a_dry_run_writes_nothing(tmp_path, tiny_model_folder, capsys):
     assert "changes: 12 steps" in said.err
     assert "num_steps: 12" in said.out
     assert "placement: spread" in said.out
+    assert re.search(r"time: the first step took .* tokens/s\), so the run takes about", said.err)
+    assert re.search(r"disk: about .* \(3 checkpoints of .* at once\); the disk at /", said.err)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_cannot_start_ends_the_dry_run_with_an_exit_code(tmp_path, tiny_model_folder, capsys, monkeypatch):
+    row = {"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Hello."}]}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    words = ["train", "sft", "--recipe", "mmduet2-3b", "--out", str(tmp_path / "run"), "--dry-run", "--device", "cpu"]
+    words += ["--num-workers", "0", "--data", str(tmp_path / "rows.jsonl")]
+    fits = [*words, "--model", str(tiny_model_folder)]
+    assert main(fits) == 0
+    assert main([*words, "--model", str(tmp_path / "nowhere")]) == 2
+    assert "tokens are not counted: there is no model folder" in capsys.readouterr().err
+    with monkeypatch.context() as patch:
+        patch.setattr("oncue.train.trial.free_bytes", lambda _: 1000)
+        assert main(fits) == 1
+        assert "too little; make room" in capsys.readouterr().err.splitlines()[-1]
+    with monkeypatch.context() as patch:
+        patch.setattr("oncue.train.sft.accumulate_gradient", lambda *_: torch.empty(10**15))
+        assert main(fits) == 1
+        assert capsys.readouterr().err.splitlines()[-1].startswith("out of memory (3.6 PiB more could not be had)")
+    (tmp_path / "settings.yaml").write_text("stages: [{name: rows, source: {paths: [gone.jsonl]}, batch_size: 1}]")
+    without = [*fits[:-6], "--config", str(tmp_path / "settings.yaml"), *fits[-2:]]
+    assert main(without) == 2
+    assert "no training file gone.jsonl" in capsys.readouterr().err
+    assert main([*fits, "--max-tokens", "3"]) == 2
+    assert not (tmp_path / "run").exists()
+
+
+def test_time_and_disk_follow_from_the_first_step(tmp_path):
+    config = GrpoConfig("x", save_every_steps=10, keep_checkpoints=2, store_every_steps=5)
+    trial = Trial(seconds=30.0, num_tokens=600, checkpoint_bytes=2**30, rollout_bytes=2**20)
+    time, disk = cost_lines(config, trial, 100, 3000.0, tmp_path, ", and more")
+    assert (
+        time
+        == "time: the first step took 30.0 s here (600 tokens, 20 tokens/s), so the run takes about 50 min, and more"
+    )
+    assert disk.startswith(
+        "disk: about 3.0 GiB (3 checkpoints of 1.0 GiB at once, 20.0 MiB of rollouts); the disk at /"
+    )
+    _, few = cost_lines(config, trial, 15, 15_000.0, tmp_path)
+    assert "(2 checkpoints of" in few
+    assert at_once_s(4.0, 3.0, 0) == 7.0
+    assert at_once_s(4.0, 3.0, 1) == 4.0
+    assert at_once_s(4.0, 3.0, 2) == 3.0
 
 
 @pytest.mark.parametrize(

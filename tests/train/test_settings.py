@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 from train_support import SHAPES, small_config
 
 from oncue.errors import ConfigError
@@ -32,6 +33,8 @@ from oncue.train.sources import RowSource, WorldSource
         ("keep_checkpoints", 0),
         ("save_every_steps", 0),
         ("autocast_dtype", "float64"),
+        ("param_dtype", "bfloat16"),
+        ("param_dtype", "float16"),
         ("stages", ()),
         ("betas", (2.0, 2.0)),
         ("betas", (0.9, math.nan)),
@@ -46,7 +49,14 @@ def test_a_value_out_of_range_is_refused_by_name(name, value):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("seed", 10**20), ("betas", (0.9, 1.0)), ("warmup_steps", -1), ("learning_rate", math.inf)]
+    ("name", "value"),
+    [
+        ("seed", 10**20),
+        ("betas", (0.9, 1.0)),
+        ("warmup_steps", -1),
+        ("learning_rate", math.inf),
+        ("param_dtype", "bfloat16"),
+    ],
 )
 def test_reinforcement_learning_refuses_the_same(name, value):
     GrpoConfig("x")  # the rest is fine
@@ -128,3 +138,10 @@ def test_the_learning_rate_warms_up_then_follows_a_cosine():
 
 def test_without_warm_up_the_first_step_has_the_peak():
     assert learning_rate_at(small_config("x", learning_rate=3.0, warmup_share=0.0), 0, 10, 1.0) == 3.0
+
+
+def test_weights_that_would_barely_train_are_refused_with_what_to_use_instead():
+    weight = torch.tensor(0.02, dtype=torch.bfloat16)
+    assert weight + 1e-5 == weight  # the reason: a step at the published rate
+    with pytest.raises(ConfigError, match=r"AdamW .*--autocast-dtype bfloat16.*got 'bfloat16'"):
+        small_config("x", param_dtype="bfloat16", learning_rate=1e-5)

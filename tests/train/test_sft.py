@@ -24,7 +24,7 @@ from oncue.train.sft import train_sft
 from oncue.train.sources import RowSource
 
 
-class Killed(Exception):
+class Killed(BaseException):
     """The process is gone."""
 
 

@@ -13,9 +13,10 @@ from watch_support import ShadesSource
 from oncue.clock import Clock
 from oncue.errors import VideoError
 from oncue.policy.scripted import ScriptedPolicy
+from oncue.stopping import Stopper
 from oncue.types import EnvTurn, Exchange, FrameBatch, Malformed, PolicyTurn, Question, Reply, Silence, StopReason
 from oncue.watch.record import KeptFrames, Recorder
-from oncue.watch.run import Stopper, WatchEvents, watch_source
+from oncue.watch.run import WatchEvents, watch_source
 
 
 def exchange(clock_s: float, action=None, latency_ms: float = 1.0) -> Exchange:

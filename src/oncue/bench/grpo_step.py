@@ -78,11 +78,11 @@ def measure_grpo_step(
                 groups = completed(rolled, runner)
             _wait(loaded.device)
             rolled_s, rolled_bytes = time.perf_counter(), peak_bytes(loaded.device)
+            engine.forget()
             reset_peak(loaded.device)
             made = trainer.update([_rewarded(group, random) for group in groups], step)
             _wait(loaded.device)
             trained_s, trained_bytes = time.perf_counter(), peak_bytes(loaded.device)
-            engine.weights_changed()
             on_step()
             if step:
                 rollout_s.append(rolled_s - started_s)

@@ -66,4 +66,4 @@ class TrainSft(TrainCommand):
             model = self.config.model
             if model == NEW_MODEL:
                 model = str(build_mini(Path(folder), self.config.seed, self.config.decision_format or "text"))
-            yield from plan_stages(self.config, model)
+            yield from plan_stages(self.config, model, self.options.out)

@@ -139,7 +139,7 @@ class TrainGrpo(TrainCommand):
         from oncue.train.grpo_plan import plan_grpo
 
         self._judge(keep_answers=False)
-        yield from plan_grpo(self.config)
+        yield from plan_grpo(self.config, self.options.out)
 
     def _judge(self, *, keep_answers: bool = True) -> Judge:
         from oncue.reward.proactive import MAX_SCORE

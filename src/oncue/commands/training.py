@@ -13,7 +13,8 @@ from typing import Any, ClassVar, Literal, Self
 import tyro
 
 from oncue.errors import ConfigError, DataError, JudgeDownError, RunStoppedError, StoppedElsewhereError
-from oncue.files import prepare_folder
+from oncue.files import disk_of, is_full, prepare_folder
+from oncue.memory import lack_of_memory
 
 _BAD_ROWS_SHOWN = 10
 _SHAPE = (tyro.conf.FlagCreatePairsOff, tyro.conf.AvoidSubcommands, tyro.conf.EnumChoicesFromValues)
@@ -49,7 +50,9 @@ class RunOptions:
     they name. sample: 1,000, drawn by the seed. Bad ones stop the start, or are counted with --skip-bad-rows."""
 
     dry_run: bool = False
-    """Print the resolved settings and what they cost, and stop."""
+    """Print the resolved settings and what they cost, and stop. The first step is made and thrown away, to say how long
+    the run takes; Ctrl-C leaves this out. Nothing is written. Exit codes: 0 the run can start, 1 too little memory or
+    disk, 2 a model, data or settings that cannot be used."""
 
     json: bool = False
     """One JSON object per logged step on stdout; everything else goes to stderr."""
@@ -171,15 +174,18 @@ class TrainCommand:
             print(f"oncue: warning: step {metrics['step']}: {warning}", file=sys.stderr)
 
     def _describe(self) -> int:
-        """Prints the resolved settings, and what they cost. Nothing is written."""
+        """Prints the resolved settings, and what they cost. Nothing is written. Returns the exit code: that of the
+        worst problem which keeps the run from starting."""
         import yaml
 
         from oncue.config import to_plain
 
         print(yaml.safe_dump(to_plain(self.config), sort_keys=False, allow_unicode=True), end="")
+        code = 0
         for line in self.plan():
             print(line, file=sys.stderr)
-        return 0
+            code = max(code, getattr(line, "exit_code", 0))
+        return code
 
 
 def check_rows(config: Any, how_many: Literal["all", "sample", "none"]) -> None:
@@ -249,7 +255,10 @@ def _resumable() -> Iterator[None]:
     except BrokenPipeError:  # the reader of stdout has gone, which is no fault of the disk
         raise
     except OSError as error:
+        if lack_of_memory(error):
+            raise
+        room = f"; {disk_of(Path(error.filename))}" if is_full(error) and error.filename else ""
         raise RunStoppedError(
-            f"the run cannot go on ({error}); make room or mend the disk, then the same command with --resume auto "
-            "goes on from the newest checkpoint"
+            f"the run cannot go on ({error}{room}); make room or repair the disk, then the same command with --resume "
+            "auto goes on from the newest checkpoint"
         ) from error

@@ -21,6 +21,7 @@ from oncue.files import prepare_folder
 from oncue.hub import name_or_bundled
 from oncue.policy.unchanged import SkipUnchanged, check_threshold
 from oncue.startup import loading
+from oncue.stopping import Stopper
 from oncue.types import FrameSource, GoldTurn, PolicySession, Question, StopReason, Task
 from oncue.video.opening import source_name
 from oncue.watch.ask import parse_questions
@@ -28,7 +29,7 @@ from oncue.watch.export import FILES, write_exports
 from oncue.watch.live import JsonLines, Lines
 from oncue.watch.page import to_page
 from oncue.watch.record import KeptFrames, Recorder, SpokenReply, Watched
-from oncue.watch.run import Stopper, WatchEvents, watch_source
+from oncue.watch.run import WatchEvents, watch_source
 
 if TYPE_CHECKING:
     from oncue.policy.model import LoadedModel
@@ -42,8 +43,8 @@ class Watch:
     """Watch a video and speak on cue: replies appear while it is being watched.
 
     Example: oncue watch clip.mp4 --ask "Tell me whenever someone comes in." --out seen/
-    Exit codes: 0 done, 1 a model server failed, a camera was lost or a disk is full, 2 bad usage or input, 130 stopped
-    by Ctrl-C, SIGTERM or a closed terminal. What was seen is still written.
+    Exit codes: 0 done, 1 a model server failed, a camera was lost, memory ran out or a disk is full, 2 bad usage or
+    input, 130 stopped by Ctrl-C, SIGTERM or a closed terminal. What was seen is still written.
     """
 
     source: tyro.conf.Positional[str]

@@ -120,6 +120,11 @@ class KVPool:
             self._num_taken -= 1
         self._keep(slot.states)
 
+    def forget(self) -> None:
+        """Give back the memory that was kept for the next sessions."""
+        with self._lock:
+            self._free.clear()
+
     def _states(self, num_tokens: int) -> torch.Tensor:
         capacity = max(_SMALLEST_CAPACITY, 1 << (num_tokens - 1).bit_length())
         with self._lock:

@@ -149,12 +149,14 @@ class Engine:
         )
         return EngineSession(self, twin)
 
-    def weights_changed(self) -> None:
-        """Forget the vision tokens of frames shown before; call it after every change of the model's weights.
+    def forget(self) -> None:
+        """Drop the vision tokens of frames shown before, and give back the memory that closed sessions have left for
+        the next ones. Call it before every change of the model's weights, which needs the memory.
 
         Sessions that are still open hold keys of the old weights: close them first.
         """
         self._shelf = FrameShelf()
+        self._pool.forget()
 
     def release(self, state: SessionState) -> None:
         """Take back what a session holds: at once, or after the step that is using it."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from oncue.clock import Clock
+from oncue.files import as_new_files
 from oncue.recipes.mini_start import (
     EMBEDDING_STD,
     HEAD_DIM,
@@ -62,6 +63,7 @@ def build_mini(folder: Path, seed: int = 0, decision_name: DecisionName = "text"
         Start(model.model.language_model, Distances.of(renderer)).apply()
     with no_progress_bar():
         model.save_pretrained(folder)
+    as_new_files(folder)
     return folder
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,25 +25,39 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 def made_ahead(make: Callable[[int], Made], count: int, num_workers: int) -> Iterator[Made]:
     """`make(0)` to `make(count - 1)`, made by `num_workers` processes (0: here, when they are asked for).
 
-    Raises an InputError of `make` as if it had been called here, and RunStoppedError when a process was killed. `make`
-    must be picklable.
+    Raises an InputError or MemoryError of `make` as if it had been called here, and RunStoppedError when a process was
+    killed. `make` must be picklable.
     """
-    init = _end_with_parent if num_workers else None
+    init = _end_with_parent_only if num_workers else None
     data = torch.utils.data.DataLoader(_Ahead(make, count), None, num_workers=num_workers, worker_init_fn=init)
     loader = iter(data)
     for _ in range(count):
         with lost_worker_told():
             made = next(loader)
-        if isinstance(made, InputError):
+        if isinstance(made, InputError | MemoryError):
             raise made
         yield made
 
 
-def _end_with_parent(_: int) -> None:
-    """Lets Linux end this worker when its parent is killed. It might wait for ever to hand over what it has made, and
-    keep the lock of the run, which it has inherited."""
+def _end_with_parent_only(_: int) -> None:
+    """Lets Linux end this worker when its parent is killed, and leaves Ctrl-C and SIGTERM, which often go to all
+    processes of a job, to the parent: it saves the run first.
+
+    A worker without a parent might wait for ever to hand over what it has made, and keep the lock of the run, which it
+    has inherited.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        asking = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+        signal.pthread_sigmask(signal.SIG_BLOCK, asking)
+        threading.Thread(target=_end_when_parent_asks, args=(asking,), daemon=True).start()
+
+
+def _end_when_parent_asks(asking: set[signal.Signals]) -> None:
+    parent = multiprocessing.parent_process()
+    while parent is None or signal.sigwaitinfo(asking).si_pid != parent.pid:
+        pass
+    os._exit(0)
 
 
 @contextmanager
@@ -81,10 +98,10 @@ class _Ahead(torch.utils.data.Dataset, Generic[Made]):
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, i: int) -> Made | InputError:
+    def __getitem__(self, i: int) -> Made | InputError | MemoryError:
         if i >= self.count:
             raise IndexError(i)
         try:
             return self.make(i)
-        except InputError as error:
+        except (InputError, MemoryError) as error:
             return error

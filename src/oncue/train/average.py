@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from oncue.errors import ConfigError
-from oncue.files import prepare_folder
+from oncue.files import as_new_files, prepare_folder, system_error
 from oncue.hub import weight_files
 from oncue.policy.model import check_folder
 from oncue.render.folder import read_decision_name
@@ -53,11 +53,19 @@ def average_checkpoints(checkpoints: Sequence[Path], out: Path) -> Path:
     try:
         shutil.copytree(checkpoints[-1], partial, ignore=shutil.ignore_patterns(_OF_TRAINING, "*.safetensors"))
         for same in zip(*files, strict=True):
-            save_file(_mean(same), partial / same[-1].name, metadata={"format": "pt"})
+            _write(_mean(same), partial / same[-1].name, out)
+        as_new_files(partial)
         os.replace(partial, out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return out
+
+
+def _write(tensors: dict[str, torch.Tensor], path: Path, out: Path) -> None:
+    try:
+        save_file(tensors, path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        raise (system_error(error, out) or error) from error
 
 
 def _mean(files: Sequence[Path]) -> dict[str, torch.Tensor]:

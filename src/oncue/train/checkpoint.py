@@ -21,6 +21,8 @@ import torch
 from safetensors import SafetensorError
 
 from oncue.errors import ConfigError, ModelError, RunStoppedError
+from oncue.files import as_new_files, disk_of, system_error
+from oncue.memory import lack_of_memory
 from oncue.policy.model import LoadedModel
 from oncue.render.folder import own_file
 from oncue.render.images import FrameProcessor
@@ -67,7 +69,7 @@ def load_progress(
     try:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=place is not None)
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:  # a file that was cut, or is none of torch's
-        reason = str(error).partition("\n")[0]
+        reason = str(error).partition("\n")[0].partition(". ")[0] or "it ends too soon"
         raise ConfigError(
             f"{path} cannot be read ({reason}); remove the folder {checkpoint}, and --resume auto goes on from the "
             "checkpoint before it, or from the start"
@@ -90,7 +92,7 @@ def save_checkpoint(
 ) -> Path:
     """Writes `step_NNNNNN` under `folder`, removes all but the newest `keep` (>= 1), and returns the new one.
 
-    Raises RunStoppedError where it cannot be written; the checkpoints before it stay.
+    Raises RunStoppedError where it cannot be written. The checkpoints before it stay then, and nothing of the new one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for left_behind in folder.glob(".partial_*"):
@@ -100,18 +102,31 @@ def save_checkpoint(
     state = {"optimizer": optimizer_state, "step": progress.step, "unlogged": dict(progress.unlogged)}
     try:
         save_model(loaded, partial, beside_weights)
-        torch.save(state, partial / "trainer.pt")
+        with (partial / "trainer.pt").open("wb") as file:  # of a file it opens itself torch loses the system's reason
+            torch.save(state, file)
+        as_new_files(partial)
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(partial, final)
     except (OSError, RuntimeError, SafetensorError) as error:  # each writer has its own for a full disk
-        shutil.rmtree(partial, ignore_errors=True)
-        raise RunStoppedError(
-            f"the checkpoint {final} cannot be written ({error}); make room, then the same command with --resume auto "
-            "goes on from the checkpoint before it, or from the start"
-        ) from error
-    shutil.rmtree(final, ignore_errors=True)
-    os.replace(partial, final)
+        if lack_of_memory(error):
+            raise
+        raise _unwritten(final, error) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)  # not there, unless something went wrong
     for old in _checkpoints(folder)[:-keep]:
         shutil.rmtree(old)
     return final
+
+
+def _unwritten(checkpoint: Path, error: Exception) -> RunStoppedError:
+    """The error of a checkpoint that cannot be written, with what to do."""
+    said = system_error(error, checkpoint)
+    reason = said.strerror if said else str(error).partition("\n")[0]
+    newest = latest_checkpoint(checkpoint.parent)
+    return RunStoppedError(
+        f"the checkpoint {checkpoint} cannot be written ({reason}; {disk_of(checkpoint)}); make room, then the same "
+        f"command with --resume auto goes on from {newest or 'the start'}"
+    )
 
 
 def not_finite(step: int, loss: float, grad_norm: float, checkpoints: Path) -> RunStoppedError:
@@ -131,19 +146,11 @@ def ruined(step: int, error: ModelError, checkpoints: Path) -> RunStoppedError:
     return RunStoppedError(f"after step {step} {what}; {go_on} and a lower --learning-rate")
 
 
-def save_model(
-    loaded: LoadedModel, folder: Path, beside_weights: Mapping[str, bytes], dtype: torch.dtype | None = None
-) -> None:
-    """Writes weights and config to `folder`, in `dtype` where given, and `beside_weights` (see `side_files`)."""
+def save_model(loaded: LoadedModel, folder: Path, beside_weights: Mapping[str, bytes]) -> None:
+    """Writes weights and config to `folder`, and `beside_weights` (see `side_files`)."""
     folder.mkdir(parents=True, exist_ok=True)
-    state = loaded.model.state_dict()
-    if dtype is not None:
-        state = {name: t.to(dtype) if t.is_floating_point() else t for name, t in state.items()}
-    kind = loaded.model.config.dtype
-    loaded.model.config.dtype = dtype or loaded.dtype
     with no_progress_bar():
-        loaded.model.save_pretrained(folder, state_dict=state)
-    loaded.model.config.dtype = kind
+        loaded.model.save_pretrained(folder, state_dict=loaded.model.state_dict())
     for name, content in beside_weights.items():
         (folder / name).write_bytes(content)
 

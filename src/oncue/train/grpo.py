@@ -25,22 +25,26 @@ from oncue.errors import ModelError
 from oncue.files import write_text
 from oncue.hub import resolve_model
 from oncue.policy.engine import Engine
-from oncue.policy.model import load_model
+from oncue.policy.model import LoadedModel, load_model
 from oncue.render.qwen_vl import QwenVLRenderer
-from oncue.reward.base import Reward
+from oncue.reward.base import Reward, Score
+from oncue.reward.proactive import TERMS
+from oncue.stopping import Stopper
 from oncue.train.advantage import group_advantages
 from oncue.train.ahead import lost_worker_told, made_ahead
 from oncue.train.bad_rows import first_usable, skipped_warning
 from oncue.train.checkpoint import Progress, latest_checkpoint, ruined, side_files
+from oncue.train.ending import end, let_go
 from oncue.train.examples import RolloutExample
 from oncue.train.grpo_metrics import rollout_lines, step_metrics, warnings_of
 from oncue.train.grpo_settings import GrpoConfig, groups_per_process
-from oncue.train.parallel import Ranks, joined
+from oncue.train.parallel import ALONE, Ranks, joined
 from oncue.train.policy_trainer import PolicyTrainer
 from oncue.train.rollouts import Group, roll_out, without_frames
 from oncue.train.row_examples import RowExamples, forget_examples
 from oncue.train.run_dir import RunDirectory
 from oncue.train.token_budget import check_token_budget
+from oncue.train.trial import Laps, Trial, at_once_s, stored_bytes
 
 __all__ = ["GrpoConfig", "train_grpo"]
 
@@ -63,19 +67,20 @@ def train_grpo(
     to be resumed there.
     `report(metrics)` is called at every step that is logged. `allow_changed_data` resumes with rows that were edited.
     Raises ConfigError, ModelError and DataError as `train_sft`, and RunStoppedError when loss or gradient are not
-    finite, or a checkpoint cannot be written.
+    finite, a checkpoint cannot be written, or memory runs out. Signals raise a KeyboardInterrupt as in `train_sft`.
 
     Where torchrun has started several processes, each calls this, with an `out` that all can read. They share the
     groups of every step; the first process writes and reports for all.
     """
     forget_examples()
-    with joined(config.device) as (ranks, device):
+    stopper = Stopper(patient=True, second_leaves=Ranks.of_environment().size == 1)  # of several, none may be missed
+    with joined(config.device) as (ranks, device), stopper.listening():
         with ranks.together():
             groups_per_process(config, ranks.size)
             run = RunDirectory(out)
             if ranks.is_first:
                 run = RunDirectory.open(out, config, resume=resume, allow_changed_data=allow_changed_data)
-        final, step = _train(config, reward, check_judge, run, ranks, device, resume=resume, report=report)
+        final, step = _train(config, reward, check_judge, run, ranks, device, stopper, resume=resume, report=report)
         with ranks.together():
             if ranks.is_first:
                 run.finish(config, final, step)
@@ -89,17 +94,18 @@ def _train(
     run: RunDirectory,
     ranks: Ranks,
     device: str | None,
+    stopper: Stopper,
     *,
     resume: bool,
     report: Callable[[dict[str, Any]], None],
 ) -> tuple[Path, int]:
     """The loop. Returns the folder of the final model, and the steps done."""
     previous = ranks.gather(latest_checkpoint(run.checkpoints) if resume else None)[0]
-    with ranks.together():
+    with ranks.together(), stopper.interruptible():
         source = previous or resolve_model(config.model)
         loaded = load_model(source, device, config.param_dtype, max_pixels=config.max_pixels)
         beside_weights = side_files(source, loaded.renderer)
-        trainer = PolicyTrainer(config, loaded, run.checkpoints, ranks)
+        trainer = PolicyTrainer(config, loaded, run.checkpoints, ranks, stopper)
         progress = trainer.load(previous) if previous else Progress(0)
         if ranks.is_first:
             run.trim(progress.step)
@@ -108,17 +114,11 @@ def _train(
     supply = _examples(config, step, ranks, loaded.renderer)
     places = ranks.deal(range(config.prompts_per_step))
     torch.manual_seed(config.seed)
-    dtype = getattr(torch, config.autocast_dtype) if config.autocast_dtype else None
-    with (
-        Engine(
-            trainer.loaded, config.sampling, lockstep=True, lookahead=config.lookahead, autocast_dtype=dtype
-        ) as engine,
-        asyncio.Runner() as runner,
-    ):
+    with _engine(config, trainer.loaded) as engine, asyncio.Runner() as runner:
         while step < config.num_steps:
             started_s = time.perf_counter()
             try:
-                with trainer.whole_model(), ranks.together():
+                with trainer.whole_model(), ranks.together(), stopper.interruptible():
                     examples = next(supply)
                     groups = completed(
                         roll_out(engine, examples, config.group_size, (config.seed, step), places), runner
@@ -126,15 +126,18 @@ def _train(
                     rolled_s = time.perf_counter()
                     groups = completed(_judge_all(groups, reward, config), runner)
                     check_judge()
-            except Exception as error:  # raised again: nothing was learned in this step, and what was before it is kept
+                judged_s = time.perf_counter()
+                engine.forget()
+                update = trainer.update(groups, step)
+            except (Exception, KeyboardInterrupt) as error:  # raised again: what was learned before this step is kept
                 if step > progress.step and isinstance(error, ModelError):  # it could be used when the run began
                     raise ruined(step, error, run.checkpoints) from error
-                if step > saved:
-                    trainer.save(Progress(step), beside_weights)
-                raise
-            judged_s = time.perf_counter()
-            update = trainer.update(groups, step)
-            engine.weights_changed()
+                let_go(error)
+                engine.forget()
+                trainer.optimizer.zero_grad(set_to_none=True)
+                if step > saved and trainer.may_save:
+                    final = trainer.save(Progress(step), beside_weights)
+                end(error, config, step, final)
             step += 1
             seconds = {
                 "rollout_s": rolled_s - started_s,
@@ -149,6 +152,35 @@ def _train(
                 final, saved = trainer.save(Progress(step), beside_weights), step
     assert final is not None
     return final, step
+
+
+def try_first_step(config: GrpoConfig, num_groups: int) -> Trial:
+    """What the first step of a run takes in one process that has `num_groups` groups of it. Nothing of it is kept.
+
+    No judge is asked: every other member is taken to be better than the rest. Raises ModelError and DataError as
+    `train_grpo`; what torch raises where memory runs out goes through.
+    """
+    loaded = load_model(config.model, config.device, config.param_dtype, max_pixels=config.max_pixels)
+    trainer = PolicyTrainer(config, loaded, Path())
+    laps = Laps(loaded.device)
+    examples = _examples_of_step(config, 0, ALONE, loaded.renderer, 0)[:num_groups]
+    made_s = laps.next_s()
+    with _engine(config, loaded) as engine:
+        groups = completed(roll_out(engine, examples, config.group_size, (config.seed, 0)))
+        engine.forget()
+        advantages = tuple((-1.0) ** member for member in range(config.group_size))
+        unknown = (Score((0.0,), dict.fromkeys(TERMS, 0.0)),) * config.group_size
+        groups = [replace(group, scores=unknown, advantages=advantages) for group in groups]
+        made = trainer.update(groups, 0)
+    stepped_s = laps.next_s()
+    size = len(_stored(groups, 1)) * config.prompts_per_step // len(groups)
+    seconds = at_once_s(made_s, stepped_s, config.num_workers)
+    return Trial(seconds, int(made["num_tokens"]), stored_bytes(loaded, trainer.parameters), size)
+
+
+def _engine(config: GrpoConfig, loaded: LoadedModel) -> Engine:
+    dtype = getattr(torch, config.autocast_dtype) if config.autocast_dtype else None
+    return Engine(loaded, config.sampling, lockstep=True, lookahead=config.lookahead, autocast_dtype=dtype)
 
 
 def _record(
@@ -169,8 +201,11 @@ def _record(
         run.log(metrics)
         report(metrics)
     if step % config.store_every_steps == 0 or step == config.num_steps:
-        lines = "".join(json.dumps(line) + "\n" for line in rollout_lines(groups, step))
-        write_text(run.folder / "rollouts" / f"step_{step:06d}.jsonl", lines)
+        write_text(run.folder / "rollouts" / f"step_{step:06d}.jsonl", _stored(groups, step))
+
+
+def _stored(groups: Sequence[Group], step: int) -> str:
+    return "".join(json.dumps(line) + "\n" for line in rollout_lines(groups, step))
 
 
 async def _judge_all(groups: Sequence[Group], reward: Reward, config: GrpoConfig) -> list[Group]:

@@ -70,21 +70,23 @@ class Ranks:
     def together(self) -> Iterator[None]:
         """A block that every process enters, and none leaves before all are done with it.
 
-        Where it fails in some, none goes on: the first of these raises its error, all others StoppedElsewhereError. The
-        block must not meet the others inside.
+        Where it fails in some, or a signal stops some, none goes on: the first of these raises its error, all others
+        StoppedElsewhereError. The block must not meet the others inside.
         """
-        error: Exception | None = None
+        error: Exception | KeyboardInterrupt | None = None
         try:
             yield
-        except Exception as caught:  # raised again below, once everybody knows
+        except (Exception, KeyboardInterrupt) as caught:  # raised again below, once everybody knows
             error = caught
-        failed = self.gather(error is not None)
-        if True not in failed:
+        ends = self.gather(None if error is None else type(error).__name__)
+        first = next((rank for rank, end in enumerate(ends) if end is not None), None)
+        if first is None:
             return
-        if error is not None and failed.index(True) == self.rank:
+        if error is not None and first == self.rank:
             raise error
-        time.sleep(_LAST_WORDS_S)
-        raise StoppedElsewhereError(f"process {failed.index(True)} of {self.size} cannot go on") from error
+        if ends[first] != KeyboardInterrupt.__name__:
+            time.sleep(_LAST_WORDS_S)
+        raise StoppedElsewhereError(f"process {first} of {self.size} cannot go on") from error
 
     def sum_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:
         """Add up the gradients of all processes, in place; where only some have one, it is zero in the others."""

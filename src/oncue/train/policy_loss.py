@@ -36,6 +36,7 @@ class PolicyLoss:
     sum_kl: float
     max_ratio_gap: float
     num_choices: int
+    num_cut: int  # that `top_k` or `top_p` of the current weights leaves out
 
 
 def policy_loss(
@@ -72,4 +73,5 @@ def policy_loss(
         float(kl_C.detach().sum()),
         float((ratio_C.detach() - 1).abs().max()) if len(ratio_C) else 0.0,
         len(ratio_C),
+        int(cut_C.sum()),
     )

@@ -14,6 +14,7 @@ import torch
 from oncue.policy.choose import banned_tokens
 from oncue.policy.model import LoadedModel, load_model
 from oncue.policy.sampling import token_logprobs
+from oncue.stopping import Stopper
 from oncue.train.checkpoint import Progress, load_progress, not_finite, save_checkpoint
 from oncue.train.grpo_settings import GrpoConfig
 from oncue.train.losses import trained_logits
@@ -27,10 +28,23 @@ from oncue.train.trainable import freeze, recompute_activations
 
 
 class PolicyTrainer:
-    """Weights, optimiser, and the update of one step."""
+    """Weights, optimiser, and the update of one step.
 
-    def __init__(self, config: GrpoConfig, loaded: LoadedModel, checkpoints: Path, ranks: Ranks = ALONE) -> None:
+    `stopper`: a signal stops an update as long as no weight has changed. `may_save`: whether the weights are those of
+    finished steps, and all processes know when they are to meet next; so it says after an update that failed.
+    """
+
+    def __init__(
+        self,
+        config: GrpoConfig,
+        loaded: LoadedModel,
+        checkpoints: Path,
+        ranks: Ranks = ALONE,
+        stopper: Stopper | None = None,
+    ) -> None:
         self.config, self.loaded, self.checkpoints, self.ranks = config, loaded, checkpoints, ranks
+        self.may_save = True
+        self._stopper = stopper or Stopper()
         self._root = Root(loaded.model)
         freeze(
             loaded.model,
@@ -55,13 +69,15 @@ class PolicyTrainer:
 
     def update(self, groups: Sequence[Group], step: int) -> dict[str, float]:
         """Learn from judged groups; returns what is logged. Raises RunStoppedError where a loss is not finite."""
+        self.may_save = not self.is_sharded
         self._root.train()
         config = self.config
         warmup, share = config.warmup_steps, config.final_learning_rate_share
         rate = scheduled_rate(config.learning_rate, step, config.num_steps, warmup=warmup, final_share=share)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        samples = [self._samples(group) for group in groups]
+        with self._own_work():
+            samples = [self._samples(group) for group in groups]
         size = len(groups) // config.updates_per_step
         made: list[dict[str, float]] = []  # of each update
         num_tokens = 0  # that were trained
@@ -70,6 +86,7 @@ class PolicyTrainer:
             taught_by = self._taught_by(mine)
             num_tokens += sum(len(sample.sample.token_ids_L) for sample in taught_by)
             made.append(self._one_update(taught_by, sum(s.num_choices for s in mine), step))
+        self.may_save = True
         return {"learning_rate": rate, "num_tokens": sum(self.ranks.gather(num_tokens)), **_of_step(made)}
 
     @contextmanager
@@ -94,6 +111,16 @@ class PolicyTrainer:
         assert written is not None
         return written
 
+    @contextmanager
+    def _own_work(self) -> Iterator[None]:
+        """A block in which no process meets another, so that all stop where it fails in one. Of a sharded model they
+        meet in every layer."""
+        if self.is_sharded:
+            yield
+            return
+        with self.ranks.together(), self._stopper.interruptible() if self.may_save else nullcontext():
+            yield
+
     def _samples(self, group: Group) -> list[PolicySample]:
         renderer = self.loaded.renderer
         patched = [renderer.frame_processor(pixels) for pixels in group.example.frames]
@@ -104,15 +131,17 @@ class PolicyTrainer:
         members without a gradient; how they are split does not change the gradient."""
         num_choices = sum(self.ranks.gather(num_choices))
         losses = []
-        for part in micro_batches(samples, self.config.micro_batch_size):
-            batch = collate_policy(part, self.loaded.renderer.image_pad_id)
-            losses.append(self._backward(batch.to(self.loaded.device), num_choices))
+        with self._own_work():
+            for part in micro_batches(samples, self.config.micro_batch_size):
+                batch = collate_policy(part, self.loaded.renderer.image_pad_id)
+                losses.append(self._backward(batch.to(self.loaded.device), num_choices))
         if not self.is_sharded:  # shards are summed already
             self.ranks.sum_gradients(self.parameters)
         grad_norm = as_number(torch.nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm))
         sums, gaps = zip(*self.ranks.gather(_sums_and_gap(losses)), strict=True)
-        loss, num_clipped, entropy, kl, num_seen = (sum(of_ranks) for of_ranks in zip(*sums, strict=True))
+        loss, num_clipped, entropy, kl, num_seen, num_cut = (sum(of_ranks) for of_ranks in zip(*sums, strict=True))
         loss /= num_choices
+        self.may_save = False
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):
             self.optimizer.zero_grad(set_to_none=True)
             with self.ranks.together():
@@ -126,6 +155,7 @@ class PolicyTrainer:
             "entropy": entropy / num_seen,
             "kl": kl / num_seen,
             "max_ratio_gap": max(gaps),
+            "frac_sampled_outside_top_k": num_cut / num_seen,
             "num_choices": float(num_choices),
         }
 
@@ -174,13 +204,14 @@ def _of_step(updates: Sequence[dict[str, float]]) -> dict[str, float]:
 
 
 def _sums_and_gap(losses: Sequence[PolicyLoss]) -> tuple[tuple[float, ...], float]:
-    """Of these micro-batches the sums of loss, clipped choices, entropy, KL and choices; the greatest gap."""
+    """Of these micro-batches the sums of loss, clipped choices, entropy, KL, choices and cut ones; the greatest gap."""
     sums = (
         sum(float(made.loss.detach()) for made in losses),
         sum(made.num_clipped for made in losses),
         sum(made.sum_entropy for made in losses),
         sum(made.sum_kl for made in losses),
         sum(made.num_choices for made in losses),
+        sum(made.num_cut for made in losses),
     )
     return sums, max((made.max_ratio_gap for made in losses), default=0.0)
 

@@ -17,7 +17,7 @@ from oncue import __version__
 from oncue.config import from_plain, to_plain
 from oncue.errors import ChangedDataWarning, ConfigError, DataError
 from oncue.fields import field_of, json_object
-from oncue.files import write_json, write_text
+from oncue.files import append_text, write_json, write_text
 from oncue.train.checkpoint import latest_checkpoint
 from oncue.train.data_files import FileDigest, changed_rows
 from oncue.train.report import write_report
@@ -28,7 +28,7 @@ T = TypeVar("T")
 # becomes of rows that would stop it.
 _FREE = (
     *("num_workers", "log_every_steps", "save_every_steps", "store_every_steps", "keep_checkpoints"),
-    *("device", "sharding", "lookahead", "skip_bad_rows"),
+    *("device", "sharding", "lookahead", "skip_bad_rows", "micro_batch_size", "gradient_checkpointing"),
 )
 _VERBS = {"stages": "train sft", "group_size": "train grpo"}  # by a setting that no other verb has
 _REPORT_EVERY_S, _REPORT_BYTES_PER_S = 30.0, 100_000
@@ -100,8 +100,7 @@ class RunDirectory:
     def log(self, metrics: dict[str, Any]) -> None:
         """Appends one line to `metrics.jsonl`, and draws the curves where that is due."""
         path = self.folder / "metrics.jsonl"
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(metrics, allow_nan=False) + "\n")
+        append_text(path, json.dumps(metrics, allow_nan=False) + "\n")
         self.draw(_REPORT_EVERY_S + path.stat().st_size / _REPORT_BYTES_PER_S)  # about a percent of a long run
 
     def draw(self, wait_s: float = 0.0) -> None:

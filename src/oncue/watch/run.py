@@ -2,67 +2,15 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from types import FrameType
 
 from oncue.aio import completed
 from oncue.env.streaming import StreamingEnv
 from oncue.rollout import run_episode
+from oncue.stopping import Stopper
 from oncue.types import Exchange, FrameSource, PolicySession, Question, StopReason, Task
 from oncue.watch.record import Recorder, SpokenReply
-
-
-class Stopper:
-    """Turns Ctrl-C, SIGTERM and a closed terminal (SIGHUP) into a KeyboardInterrupt that never lands in the middle of a
-    line or a record.
-
-    Inside `undisturbed` a signal waits for the end of the block; elsewhere, a blocking read included, it acts at once.
-    """
-
-    def __init__(self) -> None:
-        self.stopped = False
-        self._held = 0
-        self._waiting = False
-
-    @contextmanager
-    def listening(self) -> Iterator[Stopper]:
-        """Take these signals over for the length of the block. Outside the main thread, signals are left alone."""
-        if threading.current_thread() is not threading.main_thread():
-            yield self
-            return
-        ending = {signal.SIGINT, signal.SIGTERM}
-        hang_up: signal.Signals | None = getattr(signal, "SIGHUP", None)  # Windows has none
-        if hang_up is not None and signal.getsignal(hang_up) != signal.SIG_IGN:  # ignored: as nohup leaves it
-            ending.add(hang_up)
-        previous = {number: signal.signal(number, self._receive) for number in ending}
-        try:
-            yield self
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-
-    @contextmanager
-    def undisturbed(self) -> Iterator[None]:
-        self._held += 1
-        try:
-            yield
-        finally:
-            self._held -= 1
-        if self._waiting and not self._held:
-            self._waiting = False
-            raise KeyboardInterrupt
-
-    def _receive(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
-        self.stopped = True
-        if self._held:
-            self._waiting = True
-        else:
-            raise KeyboardInterrupt
 
 
 @dataclass(frozen=True, slots=True)
