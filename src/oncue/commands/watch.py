@@ -202,7 +202,7 @@ class Watch:
             check_questions(run.recorder.questions, run.video_s)
             check_text("the system message", self.system or "")
             if self.server is None:
-                session = self._session(run, closing)
+                session = self._session(run=run, closing=closing)
             else:
                 session, run.model = self._server_session(run.recorder.questions)
             if self.skip_unchanged is not None:
@@ -227,7 +227,7 @@ class Watch:
         one_by_one = self.realtime or self.cuda_graphs or self.server is not None or self.skip_unchanged is not None
         return FILE_LOOKAHEAD if self._is_file() and not one_by_one else 0
 
-    def _session(self, run: _Run, closing: ExitStack) -> PolicySession:
+    def _session(self, *, run: _Run, closing: ExitStack) -> PolicySession:
         """A session on a model that runs here; `closing` closes its engine."""
         from oncue.policy.engine import Engine, Sampling, StaticShapes, Window
         from oncue.policy.model import load_model
