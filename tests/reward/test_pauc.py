@@ -103,7 +103,16 @@ def test_a_span_without_width_is_refused(window_s):
 
 @pytest.mark.parametrize(
     ("points", "max_score", "omega"),
-    [([Point(11, 1)], 2, 0), ([Point(-0.1, 1)], 2, 0), ([Point(1, 3)], 2, 0), ([], 2, 1.5), ([], 0.5, 0)],
+    [
+        ([Point(11, 1)], 2, 0),
+        ([Point(-0.1, 1)], 2, 0),
+        ([Point(1, 3)], 2, 0),
+        ([Point(1, -0.1)], 2, 0),
+        ([], 2, 1.001),
+        ([], 2, -0.001),
+        ([], 2, math.nan),
+        ([], 0.5, 0),
+    ],
 )
 def test_values_out_of_range_are_refused(points, max_score, omega):
     with pytest.raises(InputError):

@@ -1,4 +1,4 @@
-"""Laws of the clipped surrogate and of advantages: golden values, no gain beyond the clip, nothing from equals."""
+"""Laws of the clipped surrogate: golden values, and no gain beyond the clip."""
 
 from __future__ import annotations
 
@@ -7,23 +7,7 @@ import math
 import pytest
 import torch
 
-from oncue.train.advantage import group_advantages
 from oncue.train.policy_loss import LossSettings, policy_loss
-
-
-def test_advantages_are_relative_to_the_group() -> None:
-    assert group_advantages([1.0, 2.0, 3.0]) == pytest.approx([-1.0, 0.0, 1.0], abs=1e-5)
-    assert group_advantages([1.0, 2.0, 3.0], scale_by_deviation=False) == pytest.approx([-1.0, 0.0, 1.0])
-    assert group_advantages([0.5, 0.5, 2.0, 1.0]).sum() == pytest.approx(0, abs=1e-5)
-    shifted = group_advantages([10.5, 10.5, 12.0, 11.0])
-    assert shifted == pytest.approx(group_advantages([0.5, 0.5, 2.0, 1.0]), abs=1e-4)
-
-
-def test_a_constant_group_teaches_nothing() -> None:
-    assert not group_advantages([0.7] * 4).any()
-    assert not group_advantages([0.1 + 0.2, 0.3]).any()  # equal but for the last digit
-    assert not group_advantages([1.0]).any()
-    assert group_advantages([0.3, 0.4]).any()  # control
 
 
 def two_choices(p: float) -> torch.Tensor:
@@ -52,6 +36,21 @@ def test_the_surrogate(p: float, old: float, advantage: float, expected: float) 
     flat = (advantage > 0 and p / old > 1.2) or (advantage < 0 and p / old < 0.8)
     assert (logprobs.grad[0, 0] == 0) == flat
     assert made.num_clipped == flat
+
+
+@pytest.mark.parametrize(
+    ("p", "advantage", "expected"),
+    [
+        (0.5, 1.0, -1.3),  # the ratio 2 has no gain beyond 1 + clip_high
+        (0.325, 1.0, -1.3),  # the very edge of it
+        (0.1, -1.0, 0.9),  # the ratio 0.4 has no gain below 1 - clip_low
+        (0.225, -1.0, 0.9),
+    ],
+)
+def test_each_side_has_its_own_clip(p: float, advantage: float, expected: float) -> None:
+    old, settings = torch.tensor([math.log(0.25)]), LossSettings(clip_low=0.1, clip_high=0.3)
+    made = policy_loss(two_choices(p), torch.tensor([0]), old, torch.tensor([advantage]), settings)
+    assert made.loss.item() == pytest.approx(expected, abs=1e-6)
 
 
 def test_divergence_and_entropy() -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from oncue.errors import ConfigError, DataError
 from oncue.recipes.mmduet2 import mmduet2_3b_grpo
@@ -51,3 +52,12 @@ def test_a_run_that_never_began_may_be_started_with_another_file(config: GrpoCon
     run = RunDirectory.open(tmp_path / "run", config, resume=False)
     run.log({"step": 1})
     RunDirectory.open(tmp_path / "run", config, resume=True)
+
+
+def test_the_settings_of_a_run_are_written_in_the_order_of_their_fields(config: GrpoConfig, tmp_path: Path) -> None:
+    """As in the help and the docs: related ones together, the model first."""
+    RunDirectory.open(tmp_path / "run", config, resume=False)
+    written = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert list(written) == [field.name for field in fields(GrpoConfig)]
+    assert list(written["sampling"]) == [field.name for field in fields(config.sampling)]
+    assert list(written) != sorted(written)  # control
