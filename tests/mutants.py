@@ -97,7 +97,8 @@ def _changes(node: ast.AST) -> list[tuple[str, object]]:
     if isinstance(node, ast.Constant) and isinstance(node.value, bool):
         return [("value", not node.value)]
     if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
-        return [("value", node.value + 1), *([("value", node.value / 2)] if isinstance(node.value, float) else [])]
+        halved = isinstance(node.value, float) and node.value != 0
+        return [("value", node.value + 1), *([("value", node.value / 2)] if halved else [])]
     return []
 
 

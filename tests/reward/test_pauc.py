@@ -35,6 +35,10 @@ def test_constants(max_score, points, expected):
     assert values == pytest.approx(expected, abs=1e-12)
 
 
+def test_the_headline_of_the_benchmark_is_the_default():
+    assert pauc([Point(5, 2)], 10) == 0.8125
+
+
 def test_the_full_reward_example():
     """Spans [4, 12] and [16, 24]; marks 4 at 8 s; 2, 0, 4 at 16, 20, 24 s; S = 4."""
     spans = [[Point(4, 4)], [Point(0, 2), Point(4, 0), Point(8, 4)]]

@@ -16,6 +16,7 @@ from oncue.train.advantage import group_advantages
         ([1.0, 2.0, 3.0], [-1.0, 0.0, 1.0], [-1.0, 0.0, 1.0]),  # the deviation is 1
         ([0.0, 10.0], [-math.sqrt(0.5), math.sqrt(0.5)], [-5.0, 5.0]),  # 7.07
         ([0.3, 0.4], [-math.sqrt(0.5), math.sqrt(0.5)], [-0.05, 0.05]),  # 0.07
+        ([0.0, 2e-6], [-1 / (1 + math.sqrt(2)), 1 / (1 + math.sqrt(2))], [-1e-6, 1e-6]),  # too little to be blown up
         ([1.0, 5.0, 1.0, 5.0], [-math.sqrt(0.75), math.sqrt(0.75)] * 2, [-2.0, 2.0] * 2),  # sqrt(16 / 3)
         ([0.0, 0.0, 0.0, 2.0], [-0.5, -0.5, -0.5, 1.5], [-0.5, -0.5, -0.5, 1.5]),
     ],
@@ -38,6 +39,6 @@ def test_advantages_are_float32() -> None:
 
 @pytest.mark.parametrize("scale", [True, False])
 def test_a_constant_group_teaches_nothing(scale: bool) -> None:
-    for equal in ([0.7] * 4, [0.1 + 0.2, 0.3], [1.0]):  # the second is equal but for the last digit
+    for equal in ([0.7] * 4, [0.1 + 0.2, 0.3], [0.0, 1e-6], [1.0]):  # two differ by rounding alone
         assert not group_advantages(equal, scale_by_deviation=scale).any()
     assert group_advantages([0.3, 0.3001], scale_by_deviation=scale).all()  # control
