@@ -60,6 +60,11 @@ def test_stays_in_the_unit_interval(dialogue):
     assert 0 <= pauc(*dialogue) <= 1
 
 
+def test_the_sum_of_a_perfect_turn_is_not_rounded_beyond_one():
+    assert 3.8 + (12.4 - 3.8) > 12.4  # control
+    assert pauc([Point(0, 2), Point(3.8, 2)], 12.4, omega=0) == 1
+
+
 @given(dialogues(), st.data())
 def test_a_better_mark_never_lowers_it(dialogue, data):
     points, window_s, max_score, omega = dialogue
