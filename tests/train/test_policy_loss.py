@@ -53,6 +53,11 @@ def test_each_side_has_its_own_clip(p: float, advantage: float, expected: float)
     assert made.loss.item() == pytest.approx(expected, abs=1e-6)
 
 
+def test_by_default_it_is_clipped_and_nothing_else() -> None:
+    plain = LossSettings(clip_low=0.2, clip_high=0.2, kl_coefficient=0.0, entropy_coefficient=0.0)
+    assert LossSettings() == plain
+
+
 def test_divergence_and_entropy() -> None:
     logprobs = two_choices(0.25)
     settings = LossSettings(kl_coefficient=0.5, entropy_coefficient=0.1)
@@ -78,7 +83,8 @@ def test_what_a_cut_leaves_out_gives_no_nan() -> None:
     made.loss.backward()
     assert scores.grad is not None
     assert scores.grad[0, :2].isfinite().all()
-    assert math.isfinite(made.loss.item())
+    assert made.loss.item() == pytest.approx(-0.1 * made.sum_entropy, abs=1e-6)  # its ratio is 0, as is its gain
+    assert (made.num_clipped, made.max_ratio_gap) == (0, pytest.approx(1.0, abs=1e-6))
 
 
 def test_what_a_cut_leaves_out_has_no_divergence() -> None:
