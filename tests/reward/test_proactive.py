@@ -204,6 +204,20 @@ def test_official_skips_gold_that_begins_after_the_last_turn() -> None:
     assert reward_terms(short, JUDGED, OFFICIAL).pauc == 0.78125
     assert reward_terms(short, JUDGED, PAPER).pauc == pytest.approx((0.5625 + 0.125) / 2)
     assert reward_terms(replace(short, gold=()), JUDGED, PAPER).pauc == 0
+    until_16 = replace(ROLLOUT, turns=ROLLOUT.turns[:4])
+    assert reward_terms(until_16, JUDGED, OFFICIAL).pauc == (0.78125 + 0.5) / 2  # one that begins with it counts
+    unwatched = Rollout((GoldTurn("one", TimeSpan(0.0, 8.0)), GoldTurn("two", TimeSpan(0.5, 8.0))), ())
+    assert reward_terms(unwatched, Judgements(), OFFICIAL).pauc == 0.125  # of the first one alone
+
+
+def test_official_counts_the_second_and_later_replies_of_a_span_once_more() -> None:
+    rollout = Rollout(GOLD[:1], ((4.0, A), (8.0, B), (12.0, C), (16.0, B2)))
+    judged = Judgements({}, {4.0: False, 8.0: True, 12.0: False, 16.0: True})
+    assert reward_terms(rollout, judged, PAPER).repetition == pytest.approx(-2 / 4)
+    assert reward_terms(rollout, judged, OFFICIAL).repetition == pytest.approx(-3 / 6)  # at 8 and 12 twice
+    assert reward_terms(rollout, replace(judged, repeated={**judged.repeated, 12.0: True}), OFFICIAL).repetition == (
+        pytest.approx(-5 / 6)
+    )
 
 
 def test_the_reward_lies_between_its_bounds() -> None:
