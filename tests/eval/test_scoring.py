@@ -144,6 +144,7 @@ def test_unscored_replies_are_left_out_and_counted_never_zero():
     failed = score(transcript((2, "a?"), (6, "b?")))
     assert failed.turns[0].pauc == (0.25, 0.25, 0.25)  # all calls failed: as an empty turn
     assert failed.unscored_share == 1.0
+    assert score(transcript()).unscored_share == 0.0  # nothing was asked
 
 
 def test_delay_counts_from_the_visible_moment_over_hit_spans():
