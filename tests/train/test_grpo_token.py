@@ -111,7 +111,7 @@ def test_the_sample_trains_what_was_drawn_and_knows_which_of_it_was_a_decision(f
     loaded = load_model(folder, "cpu")
     renderer = loaded.renderer
     endings = set()
-    for group in rolled(loaded, group_size=4):
+    for group in rolled(loaded, group_size=4, num_groups=4):
         for episode, made in zip(group.episodes, samples_of(loaded, group), strict=True):
             sample, drawn, decisions = made.sample, [], []
             for turn in sampled(episode):
@@ -123,11 +123,11 @@ def test_the_sample_trains_what_was_drawn_and_knows_which_of_it_was_a_decision(f
             assert made.limited_L[places].tolist() == decisions
             assert made.limited_L.sum() == len(sampled(episode))
             # The last token is what the last turn leaves behind; for silence, which leaves none, the choice itself.
-            last = sampled(episode)[-1]
-            endings.add(type(last.action))
+            before, last = sampled(episode)[-2:]
+            endings.add((type(before.action), type(last.action)))
             assert sample.token_ids_L[-1] == (renderer.decision.kept(last.token_ids) or last.token_ids)[-1]
             assert (places[-1] == len(sample.token_ids_L) - 1) == (not last.forced_close)
-    assert {Silence, Reply} <= endings
+    assert {(Silence, Reply), (Reply, Silence)} <= endings
 
 
 def test_with_a_reply_bias_they_would_differ_at_the_decisions_alone(folder: Path) -> None:

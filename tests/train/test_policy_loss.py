@@ -18,6 +18,7 @@ def two_choices(p: float) -> torch.Tensor:
     ("p", "old", "advantage", "expected"),
     [
         (0.5, 0.5, 2.0, -2.0),  # the same policy
+        (0.5, 0.5, 0.5, -0.5),
         (0.55, 0.5, 1.0, -1.1),  # inside the clip
         (0.9, 0.5, 1.0, -1.2),  # beyond it: no further gain
         (0.1, 0.5, 1.0, -0.2),  # worse is counted in full
@@ -69,6 +70,14 @@ def test_divergence_and_entropy() -> None:
     assert made.sum_kl == pytest.approx(kl)
     assert made.sum_entropy == pytest.approx(entropy)
     assert made.loss.item() == pytest.approx(0.5 * kl - 0.1 * entropy)
+
+
+@pytest.mark.parametrize(("gap", "expected"), [(19.0, math.exp(19) - 20), (30.0, math.exp(20) - 21), (-30.0, 19.0)])
+def test_the_divergence_of_what_is_far_from_the_reference_stays_a_number(gap: float, expected: float) -> None:
+    logprobs = two_choices(0.25)
+    at = logprobs[:, 0].detach()
+    made = policy_loss(logprobs, torch.tensor([0]), at, torch.zeros(1), LossSettings(), at + gap)
+    assert made.sum_kl == pytest.approx(expected, rel=1e-5)
 
 
 def test_what_a_cut_leaves_out_gives_no_nan() -> None:
