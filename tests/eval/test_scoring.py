@@ -199,6 +199,7 @@ def test_predictions_from_a_file_have_no_share_of_silence():
     (read,) = transcripts_of([Task("a", (), (gold(0, 10),), 30.0)], {"a": [TimedReply(3.0, "a2")]})
     assert (read.watched_s, read.num_turns, read.num_silent) == (30.0, 0, 0)
     assert score(read).silence_rate is None
+    assert score(transcript(num_turns=1, num_silent=1)).silence_rate == 1.0
     assert score(read, transcript(num_turns=4, num_silent=3)).silence_rate == 0.75  # of the turns that are known
 
 
