@@ -129,3 +129,27 @@ def test_the_last_turn_holds_what_is_left():
     dialogue = write_dialogue(Task("t"), 5, Clock(1.0), system="S", silence="-", frames_per_turn=2)
     assert [t.num_frames for t in dialogue.turns if t.role == "user"] == [2, 2, 1]
     assert dialogue.num_frames == 5
+
+
+def spread_turns(rng: np.random.Generator | None) -> list[int]:
+    """The turns that ten replies are written into, each due in a span of ten turns."""
+    gold = tuple(GoldTurn(f"{k}.", TimeSpan(1, 10)) for k in range(10))
+    dialogue = write_dialogue(
+        Task("t", gold=gold), 10, Clock(1.0), system="S", silence="-", placement=Placement.SPREAD, rng=rng
+    )
+    answers = [turn.text.split() for turn in dialogue.turns if turn.role == "assistant"]
+    return [next(turn for turn, said in enumerate(answers) if f"{k}." in said) for k in range(10)]
+
+
+def test_spread_replies_follow_the_random_numbers_of_the_caller():
+    drawn = [spread_turns(np.random.default_rng(seed)) for seed in range(4)]
+    assert drawn == [spread_turns(np.random.default_rng(seed)) for seed in range(4)]
+    assert len(set(map(tuple, drawn))) == 4
+    assert drawn == [np.random.default_rng(seed).integers(0, 10, 10).tolist() for seed in range(4)]
+    rng = np.random.default_rng(0)
+    assert spread_turns(rng) != spread_turns(rng)  # a second dialogue goes on where the first one ended
+
+
+def test_spread_without_random_numbers_is_the_same_every_time():
+    assert spread_turns(None) == spread_turns(None) == spread_turns(np.random.default_rng(0))
+    assert len(set(spread_turns(None))) > 1

@@ -74,6 +74,7 @@ def paucs(*replies: tuple[float, str], **kwargs) -> tuple[float, ...]:
         ([(2, "a1"), (6, "b2")], (0.65, 0.825, 1)),
         ([(6, "b2"), (2, "a1")], (0.65, 0.825, 1)),
         ([(5, "a2"), (5, "b0")], (0.625, 0.8125, 1)),  # two at one time
+        ([(1, "a2")], (0.925, 0.9625, 1)),  # 1 s and mark 2, not 2 s and mark 1: (1*.5 + 9*2) / 20 at 0
         ([(2, "a1"), (6, "a1")], (0.45, 0.475, 0.5)),  # the second is an exact duplicate: (2*.5 + 8*1) / 20 at 0
     ],
 )
@@ -119,6 +120,14 @@ def test_late_rule_in_place(replies, at_zero):
     assert paucs(*replies, turns=[turn])[0] == pytest.approx(at_zero)
 
 
+@pytest.mark.parametrize(("time_s", "late"), [(28, False), (28.001, True)])
+def test_a_reply_is_late_behind_the_end_of_the_event_and_not_at_it(time_s, late):
+    turn = gold(20, 40, related_span=TimeSpan(18, 28))
+    scored = score(transcript((23, "a2"), (time_s, "b1"), turns=[turn])).turns[0]
+    assert [r.late for r in scored.replies] == [False, late]
+    assert scored.pauc[0] == pytest.approx((3 * 0.5 + 17 * 2) / 40 if late else (3 * 0.5 + 5 * 2 + 12) / 40)
+
+
 def test_without_a_related_span_there_is_no_late_rule():
     assert paucs((2, "a2"), (9, "b1"))[0] == pytest.approx((1 + 14 + 1) / 20)
 
@@ -135,6 +144,7 @@ def test_unscored_replies_are_left_out_and_counted_never_zero():
     failed = score(transcript((2, "a?"), (6, "b?")))
     assert failed.turns[0].pauc == (0.25, 0.25, 0.25)  # all calls failed: as an empty turn
     assert failed.unscored_share == 1.0
+    assert score(transcript()).unscored_share == 0.0  # nothing was asked
 
 
 def test_delay_counts_from_the_visible_moment_over_hit_spans():
@@ -183,6 +193,14 @@ def test_episodes_give_times_turns_and_silence():
     result = score(episode)
     assert result.turns[0].pauc[0] == pytest.approx((8 * 0.5 + 2 * 2) / 20)
     assert (result.num_replies, result.silence_rate, result.watched_s) == (1, 0.5, 10.0)
+
+
+def test_predictions_from_a_file_have_no_share_of_silence():
+    (read,) = transcripts_of([Task("a", (), (gold(0, 10),), 30.0)], {"a": [TimedReply(3.0, "a2")]})
+    assert (read.watched_s, read.num_turns, read.num_silent) == (30.0, 0, 0)
+    assert score(read).silence_rate is None
+    assert score(transcript(num_turns=1, num_silent=1)).silence_rate == 1.0
+    assert score(read, transcript(num_turns=4, num_silent=3)).silence_rate == 0.75  # of the turns that are known
 
 
 def test_an_episode_without_a_turn_counts_as_silence():

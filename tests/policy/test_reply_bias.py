@@ -72,7 +72,7 @@ def test_the_draft_changes_no_token(loaded: LoadedModel, temperature: float) -> 
     assert [p for a in drafted for p in a.logprobs] == pytest.approx([p for a in plain for p in a.logprobs], abs=1e-4)
 
 
-@pytest.mark.parametrize("bias", [-2.0, 1.5])
+@pytest.mark.parametrize("bias", [-2.0, -0.5, 1.5])
 def test_it_is_taken_from_silence_where_an_answer_begins_and_nowhere_else(loaded: LoadedModel, bias: float) -> None:
     """Below 0, also where it goes on."""
     silence_ids = list(loaded.renderer.policy_turn_ids(Silence()))

@@ -105,6 +105,67 @@ def test_what_is_kept(tiny_loaded: LoadedModel) -> None:
     asyncio.run(go())
 
 
+def survivors(loaded: LoadedModel, window: Window, turns: list[EnvTurn], replied: tuple[int, ...] = ()) -> list[int]:
+    """Which of `turns` are in the prefix once the last one was answered, in its order. Those `replied` to spoke."""
+    with Engine(loaded, Sampling(max_new_tokens=1), window=window) as engine, engine.open() as session:
+        for k, turn in enumerate(turns[:-1]):
+            session.replay(turn, Reply("It moves.") if k in replied else Silence())
+        before = list(past(session))
+        assert len(before) == len(turns) - 1
+        asyncio.run(session.respond(turns[-1]))
+        number = {id(turn): k for k, turn in enumerate(before)}
+        return [number[id(turn)] for turn in past(session)[:-1]]
+
+
+@pytest.mark.parametrize("num_missing", [0, 1])
+def test_a_cut_keeps_half_of_the_window_unless_told_otherwise(tiny_loaded: LoadedModel, num_missing: int) -> None:
+    renderer, turns = tiny_loaded.renderer, stream(40, {})
+    one_turn = len(renderer.user_turn(turns[1], Lead.CLOSED)) + len(renderer.silence_ids)
+    keep = len(renderer.system_block(PROACTIVE_SYSTEM)) + 6 * one_turn - num_missing
+    newest = list(range(33, 39))[num_missing:]  # six of them fit exactly
+    assert survivors(tiny_loaded, Window(2 * keep), turns) == newest
+    assert survivors(tiny_loaded, Window(2 * keep + 1), turns) == newest  # rounded down
+    assert survivors(tiny_loaded, Window(2 * keep + 60, keep), turns) == newest
+    assert Window(1).target_tokens == 1
+
+
+@pytest.mark.parametrize("num_missing", [0, 1])
+def test_room_is_left_for_the_turn_that_comes(tiny_loaded: LoadedModel, num_missing: int) -> None:
+    """To the token: a turn that needs most of the window leaves room for three."""
+    renderer, turns = tiny_loaded.renderer, [*stream(9, {}), random_turn(np.random.default_rng(1), 10.0, 30)]
+    one_turn = len(renderer.user_turn(turns[1], Lead.CLOSED)) + len(renderer.silence_ids)
+    system, last = renderer.system_block(PROACTIVE_SYSTEM), renderer.user_turn(turns[-1], Lead.CLOSED)
+    max_tokens = len(system) + 3 * one_turn + len(last) - num_missing
+    assert survivors(tiny_loaded, Window(max_tokens, max_tokens - 1), turns) == [6, 7, 8][num_missing:]
+
+
+def test_what_is_kept_stays_in_order_and_within_its_bounds(tiny_loaded: LoadedModel) -> None:
+    renderer = tiny_loaded.renderer
+    turns = stream(60, dict.fromkeys((30, 3, 33, 35, 40, 1), "Now?"))
+    replied = (4, *range(10, 20))
+    longest = len(renderer.user_turn(turns[40], Lead.CLOSED)) + len(renderer.policy_turn_ids(Reply("It moves.")))
+
+    def kept(num_turns: int, **bounds: int) -> list[int]:
+        """With room for at least that many."""
+        keep = len(renderer.system_block(PROACTIVE_SYSTEM)) + num_turns * longest
+        return survivors(tiny_loaded, Window(keep + 100, keep, **bounds), turns, replied)
+
+    def newest(found: list[int]) -> list[int]:
+        return list(range(59 - len(found), 59))
+
+    found = kept(17)
+    assert found[:12] == [*range(12, 20), 30, 33, 35, 40]  # the newest eight replies and four questions
+    assert found[12:] == newest(found[12:])
+    few = kept(7, max_questions=1, max_replies=2)
+    assert few[:3] == [18, 19, 40]
+    assert few[3:] == newest(few[3:])
+    no_replies = kept(7, max_questions=2, max_replies=0)
+    assert no_replies[:2] == [35, 40]
+    assert no_replies[2:] == newest(no_replies[2:])
+    assert min(map(len, (found[12:], few[3:], no_replies[2:]))) >= 4
+    assert kept(0, max_questions=2, max_replies=2) == [40]  # the newest question, whatever the room
+
+
 @pytest.mark.parametrize("keep", [None, 1, 299])
 @pytest.mark.parametrize("num_frames", [1, 4])
 def test_the_newest_question_is_never_dropped(tiny_loaded: LoadedModel, keep: int | None, num_frames: int) -> None:
@@ -166,9 +227,12 @@ def test_a_window_that_is_too_small_says_so(tiny_loaded: LoadedModel) -> None:
     engine = Engine(tiny_loaded, SHORT, window=Window(60))
     with engine.open() as session, pytest.raises(ContextFullError, match="60"):
         asyncio.run(session.respond(stream(1, {})[0]))
-    for bad in ({"max_tokens": 0}, {"max_tokens": 10, "keep_tokens": 10}, {"max_tokens": 10, "max_questions": 0}):
+    for bad in ({"keep_tokens": 10}, {"keep_tokens": 0}, {"max_questions": 0}, {"max_replies": -1}):
         with pytest.raises(ConfigError):
-            Window(**bad)
+            Window(10, **bad)
+    with pytest.raises(ConfigError):
+        Window(0)
+    assert Window(10, 9, max_questions=1, max_replies=0).target_tokens == 9
 
 
 @pytest.mark.parametrize("decision_name", ["text", "token"])

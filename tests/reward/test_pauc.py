@@ -35,6 +35,10 @@ def test_constants(max_score, points, expected):
     assert values == pytest.approx(expected, abs=1e-12)
 
 
+def test_the_headline_of_the_benchmark_is_the_default():
+    assert pauc([Point(5, 2)], 10) == 0.8125
+
+
 def test_the_full_reward_example():
     """Spans [4, 12] and [16, 24]; marks 4 at 8 s; 2, 0, 4 at 16, 20, 24 s; S = 4."""
     spans = [[Point(4, 4)], [Point(0, 2), Point(4, 0), Point(8, 4)]]
@@ -54,6 +58,11 @@ def dialogues(draw):
 @given(dialogues())
 def test_stays_in_the_unit_interval(dialogue):
     assert 0 <= pauc(*dialogue) <= 1
+
+
+def test_the_sum_of_a_perfect_turn_is_not_rounded_beyond_one():
+    assert 3.8 + (12.4 - 3.8) > 12.4  # control
+    assert pauc([Point(0, 2), Point(3.8, 2)], 12.4, omega=0) == 1
 
 
 @given(dialogues(), st.data())
@@ -103,7 +112,16 @@ def test_a_span_without_width_is_refused(window_s):
 
 @pytest.mark.parametrize(
     ("points", "max_score", "omega"),
-    [([Point(11, 1)], 2, 0), ([Point(-0.1, 1)], 2, 0), ([Point(1, 3)], 2, 0), ([], 2, 1.5), ([], 0.5, 0)],
+    [
+        ([Point(11, 1)], 2, 0),
+        ([Point(-0.1, 1)], 2, 0),
+        ([Point(1, 3)], 2, 0),
+        ([Point(1, -0.1)], 2, 0),
+        ([], 2, 1.001),
+        ([], 2, -0.001),
+        ([], 2, math.nan),
+        ([], 0.5, 0),
+    ],
 )
 def test_values_out_of_range_are_refused(points, max_score, omega):
     with pytest.raises(InputError):

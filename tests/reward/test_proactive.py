@@ -19,7 +19,20 @@ from oncue.reward.proactive import (
     judge_rollout,
     reward_terms,
 )
-from oncue.types import GoldTurn, TimeSpan
+from oncue.types import (
+    EnvTurn,
+    Episode,
+    Exchange,
+    FrameBatch,
+    GoldTurn,
+    Malformed,
+    PolicyTurn,
+    Reply,
+    Silence,
+    StopReason,
+    Task,
+    TimeSpan,
+)
 
 PAPER, OFFICIAL = RewardSettings("paper"), RewardSettings("official")
 A, C = "a" * 30, "c" * 70
@@ -144,6 +157,13 @@ def test_a_missing_judgement_is_counted_and_is_no_zero() -> None:
                 assert missing.repetition != terms.repetition
 
 
+def test_official_leaves_out_the_mark_of_words_that_were_said_in_the_span_before() -> None:
+    rollout = Rollout(GOLD[:1], ((4.0, A), (8.0, A)))
+    judged = Judgements({(0, 4.0): 0, (0, 8.0): 4})
+    assert reward_terms(rollout, judged, PAPER).pauc == 0.5
+    assert reward_terms(rollout, judged, OFFICIAL).pauc == 0
+
+
 def test_official_overlapping_spans_share_the_mark_of_the_later_one() -> None:
     overlapping = (GoldTurn("one", TimeSpan(0, 10), "?"), GoldTurn("two", TimeSpan(5, 15), "?"))
     rollout = Rollout(overlapping, ((5.0, A), (16.0, None)))
@@ -184,6 +204,20 @@ def test_official_skips_gold_that_begins_after_the_last_turn() -> None:
     assert reward_terms(short, JUDGED, OFFICIAL).pauc == 0.78125
     assert reward_terms(short, JUDGED, PAPER).pauc == pytest.approx((0.5625 + 0.125) / 2)
     assert reward_terms(replace(short, gold=()), JUDGED, PAPER).pauc == 0
+    until_16 = replace(ROLLOUT, turns=ROLLOUT.turns[:4])
+    assert reward_terms(until_16, JUDGED, OFFICIAL).pauc == (0.78125 + 0.5) / 2  # one that begins with it counts
+    unwatched = Rollout((GoldTurn("one", TimeSpan(0.0, 8.0)), GoldTurn("two", TimeSpan(0.5, 8.0))), ())
+    assert reward_terms(unwatched, Judgements(), OFFICIAL).pauc == 0.125  # of the first one alone
+
+
+def test_official_counts_the_second_and_later_replies_of_a_span_once_more() -> None:
+    rollout = Rollout(GOLD[:1], ((4.0, A), (8.0, B), (12.0, C), (16.0, B2)))
+    judged = Judgements({}, {4.0: False, 8.0: True, 12.0: False, 16.0: True})
+    assert reward_terms(rollout, judged, PAPER).repetition == pytest.approx(-2 / 4)
+    assert reward_terms(rollout, judged, OFFICIAL).repetition == pytest.approx(-3 / 6)  # at 8 and 12 twice
+    assert reward_terms(rollout, replace(judged, repeated={**judged.repeated, 12.0: True}), OFFICIAL).repetition == (
+        pytest.approx(-5 / 6)
+    )
 
 
 def test_the_reward_lies_between_its_bounds() -> None:
@@ -195,13 +229,48 @@ def test_the_reward_lies_between_its_bounds() -> None:
         assert -4.5 <= reward_terms(worst, Judgements(), settings).reward < -3
 
 
+def episode(*acted: PolicyTurn) -> Episode:
+    """A turn every 4 s."""
+    exchanges = [Exchange(EnvTurn(FrameBatch.empty(), 4.0 * k), turn) for k, turn in enumerate(acted, 1)]
+    return Episode(Task("t", gold=GOLD), tuple(exchanges), StopReason.SOURCE_ENDED)
+
+
+WATCHED = episode(
+    PolicyTurn(Silence(), sampled=False),
+    PolicyTurn(Reply(f" {C}\n"), sampled=False),
+    PolicyTurn(Silence()),
+    PolicyTurn(Malformed("{", "no grammar")),
+    PolicyTurn(Reply(f" {A}")),
+    PolicyTurn(Reply(B)),
+)
+
+
+def test_a_rollout_is_what_was_sampled_and_knows_the_replies_before_it() -> None:
+    rollout = Rollout.of(WATCHED)
+    assert rollout == Rollout(GOLD, ((12.0, None), (16.0, None), (20.0, f" {A}"), (24.0, B)), (C,))
+    assert [(reply.time_s, reply.text) for reply in rollout.replies] == [(20.0, A), (24.0, B)]
+
+
+def test_an_episode_earns_its_reward_on_its_last_exchange() -> None:
+    judge = ExactJudge(lambda gold, reply: 4 * (gold == "two" and reply == A), max_score=4)
+    score = asyncio.run(ProactiveReward(judge, PAPER)(WATCHED))
+    due = (4 * 0.5 + 4 * 4) / (8 * 4)  # of the second span: nothing until 20, the best mark until its end
+    assert score.values == (0.0, 0.0, 0.0, 0.0, 0.0, pytest.approx(3 * (0.125 + due) / 2))
+    assert score.terms == {"pauc": pytest.approx((0.125 + due) / 2), "repetition": 0, "in_span": 0, "prefix": 0}
+    assert asyncio.run(ProactiveReward(judge, PAPER)(episode())).values == ()
+
+
 def test_bad_settings_and_judges_are_refused() -> None:
     with pytest.raises(ConfigError, match="repetition_scope"):
         RewardSettings(repetition_scope="clip")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="profile"):
         RewardSettings("other")  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="within 1,000,000 of 0"):
-        RewardSettings(prefix=float("nan"))
+    for weight in (float("nan"), 1.001e6, -1.001e6):
+        with pytest.raises(ConfigError, match="within 1,000,000 of 0"):
+            RewardSettings(prefix=weight)
+    with pytest.raises(ConfigError, match="at least 1, got 0"):
+        RewardSettings(prefix_characters=0)
+    assert RewardSettings(prefix=-1e6, pauc=1e6, prefix_characters=1).prefix == -1e6  # the very bounds
     with pytest.raises(ConfigError, match="0 to 4"):
         asyncio.run(judge_rollout(ROLLOUT, ExactJudge(lambda _gold, _reply: 1), PAPER))
     assert ProactiveReward(ExactJudge(lambda _gold, _reply: 1, max_score=4)).settings == OFFICIAL

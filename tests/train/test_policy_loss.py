@@ -1,4 +1,4 @@
-"""Laws of the clipped surrogate and of advantages: golden values, no gain beyond the clip, nothing from equals."""
+"""Laws of the clipped surrogate: golden values, and no gain beyond the clip."""
 
 from __future__ import annotations
 
@@ -7,23 +7,7 @@ import math
 import pytest
 import torch
 
-from oncue.train.advantage import group_advantages
 from oncue.train.policy_loss import LossSettings, policy_loss
-
-
-def test_advantages_are_relative_to_the_group() -> None:
-    assert group_advantages([1.0, 2.0, 3.0]) == pytest.approx([-1.0, 0.0, 1.0], abs=1e-5)
-    assert group_advantages([1.0, 2.0, 3.0], scale_by_deviation=False) == pytest.approx([-1.0, 0.0, 1.0])
-    assert group_advantages([0.5, 0.5, 2.0, 1.0]).sum() == pytest.approx(0, abs=1e-5)
-    shifted = group_advantages([10.5, 10.5, 12.0, 11.0])
-    assert shifted == pytest.approx(group_advantages([0.5, 0.5, 2.0, 1.0]), abs=1e-4)
-
-
-def test_a_constant_group_teaches_nothing() -> None:
-    assert not group_advantages([0.7] * 4).any()
-    assert not group_advantages([0.1 + 0.2, 0.3]).any()  # equal but for the last digit
-    assert not group_advantages([1.0]).any()
-    assert group_advantages([0.3, 0.4]).any()  # control
 
 
 def two_choices(p: float) -> torch.Tensor:
@@ -34,6 +18,7 @@ def two_choices(p: float) -> torch.Tensor:
     ("p", "old", "advantage", "expected"),
     [
         (0.5, 0.5, 2.0, -2.0),  # the same policy
+        (0.5, 0.5, 0.5, -0.5),
         (0.55, 0.5, 1.0, -1.1),  # inside the clip
         (0.9, 0.5, 1.0, -1.2),  # beyond it: no further gain
         (0.1, 0.5, 1.0, -0.2),  # worse is counted in full
@@ -54,6 +39,26 @@ def test_the_surrogate(p: float, old: float, advantage: float, expected: float) 
     assert made.num_clipped == flat
 
 
+@pytest.mark.parametrize(
+    ("p", "advantage", "expected"),
+    [
+        (0.5, 1.0, -1.3),  # the ratio 2 has no gain beyond 1 + clip_high
+        (0.325, 1.0, -1.3),  # the very edge of it
+        (0.1, -1.0, 0.9),  # the ratio 0.4 has no gain below 1 - clip_low
+        (0.225, -1.0, 0.9),
+    ],
+)
+def test_each_side_has_its_own_clip(p: float, advantage: float, expected: float) -> None:
+    old, settings = torch.tensor([math.log(0.25)]), LossSettings(clip_low=0.1, clip_high=0.3)
+    made = policy_loss(two_choices(p), torch.tensor([0]), old, torch.tensor([advantage]), settings)
+    assert made.loss.item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_by_default_it_is_clipped_and_nothing_else() -> None:
+    plain = LossSettings(clip_low=0.2, clip_high=0.2, kl_coefficient=0.0, entropy_coefficient=0.0)
+    assert LossSettings() == plain
+
+
 def test_divergence_and_entropy() -> None:
     logprobs = two_choices(0.25)
     settings = LossSettings(kl_coefficient=0.5, entropy_coefficient=0.1)
@@ -65,6 +70,14 @@ def test_divergence_and_entropy() -> None:
     assert made.sum_kl == pytest.approx(kl)
     assert made.sum_entropy == pytest.approx(entropy)
     assert made.loss.item() == pytest.approx(0.5 * kl - 0.1 * entropy)
+
+
+@pytest.mark.parametrize(("gap", "expected"), [(19.0, math.exp(19) - 20), (30.0, math.exp(20) - 21), (-30.0, 19.0)])
+def test_the_divergence_of_what_is_far_from_the_reference_stays_a_number(gap: float, expected: float) -> None:
+    logprobs = two_choices(0.25)
+    at = logprobs[:, 0].detach()
+    made = policy_loss(logprobs, torch.tensor([0]), at, torch.zeros(1), LossSettings(), at + gap)
+    assert made.sum_kl == pytest.approx(expected, rel=1e-5)
 
 
 def test_what_a_cut_leaves_out_gives_no_nan() -> None:
@@ -79,7 +92,8 @@ def test_what_a_cut_leaves_out_gives_no_nan() -> None:
     made.loss.backward()
     assert scores.grad is not None
     assert scores.grad[0, :2].isfinite().all()
-    assert math.isfinite(made.loss.item())
+    assert made.loss.item() == pytest.approx(-0.1 * made.sum_entropy, abs=1e-6)  # its ratio is 0, as is its gain
+    assert (made.num_clipped, made.max_ratio_gap) == (0, pytest.approx(1.0, abs=1e-6))
 
 
 def test_what_a_cut_leaves_out_has_no_divergence() -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from oncue.errors import ConfigError, DataError
 from oncue.recipes.mmduet2 import mmduet2_3b_grpo
@@ -118,3 +119,12 @@ def test_curves_of_a_long_run_are_drawn_less_often(config: GrpoConfig, tmp_path:
     rows.write_text(json.dumps({"step": 1, "long": "x" * 10_000_000}) + "\n")
     assert not is_drawn(60.0)
     assert is_drawn(600.0)
+
+
+def test_the_settings_of_a_run_are_written_in_the_order_of_their_fields(config: GrpoConfig, tmp_path: Path) -> None:
+    """As in the help and the docs: related ones together, the model first."""
+    RunDirectory.open(tmp_path / "run", config, resume=False)
+    written = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert list(written) == [field.name for field in fields(GrpoConfig)]
+    assert list(written["sampling"]) == [field.name for field in fields(config.sampling)]
+    assert list(written) != sorted(written)  # control

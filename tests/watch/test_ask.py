@@ -20,6 +20,9 @@ from oncue.watch.ask import check_untimed, parse_question, parse_questions
         (".5: Now?", 0.5, "Now?"),
         ("90s: Now?", 90.0, "Now?"),
         ("1:30: Now?", 90.0, "Now?"),
+        ("1:59.9: Now?", 119.9, "Now?"),
+        ("60: Now?", 60.0, "Now?"),
+        ("75:59: Now?", 4559.0, "Now?"),
         ("1:02:03.5: Now?", 3723.5, "Now?"),
         ("3: things", 3.0, "things"),
         ("0: 3: things", 0.0, "3: things"),
@@ -36,7 +39,10 @@ def test_time_and_text(written: str, time_s: float, text: str) -> None:
     assert parse_question(written) == Question(text, time_s)
 
 
-@pytest.mark.parametrize("written", ["", "   ", "12:", "12.5:  ", "-3: hello", "1:75: hello"])
+@pytest.mark.parametrize(
+    "written",
+    ["", "   ", "12:", "12.5:  ", "-3: hello", "1:75: hello", "1:60: hello", "1:60:00: hello", "1:00:60: hello"],
+)
 def test_what_cannot_be_asked(written: str) -> None:
     with pytest.raises(InputError):
         parse_question(written)
