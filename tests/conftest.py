@@ -11,7 +11,7 @@ import pytest
 from tiny_model import FAMILIES, build_tiny_model
 
 if TYPE_CHECKING:
-    from oncue.policy.model import LoadedModel
+    from oncue.model.loading import LoadedModel
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach the network
 
@@ -33,7 +33,7 @@ def family_loaded(family_folder: Path) -> LoadedModel:
     """A tiny model of each family on the CPU in float32, on one thread."""
     import torch
 
-    from oncue.policy.model import load_model
+    from oncue.model.loading import load_model
 
     torch.set_num_threads(1)
     return load_model(family_folder, device="cpu", dtype="float32")
@@ -44,7 +44,7 @@ def tiny_loaded(tiny_model_folder: Path) -> LoadedModel:
     """The tiny model on the CPU in float32, on one thread."""
     import torch
 
-    from oncue.policy.model import load_model
+    from oncue.model.loading import load_model
 
     torch.set_num_threads(1)
     return load_model(tiny_model_folder, device="cpu", dtype="float32")

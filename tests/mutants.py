@@ -1,6 +1,6 @@
 """Which changes of a module its tests notice: one operator, comparison, constant or condition is changed at a time.
 
-    python tests/mutants.py src/oncue/train/advantage.py tests/train/test_advantage.py
+    python tests/mutants.py src/oncue/train/rl/advantage.py tests/train/test_advantage.py
 
 The package is copied to a temporary folder, and the tests import the copy. Each change is printed as killed (a test
 failed, or took far longer than before) or as survived. A survivor is a hole in the tests, or a change that makes no

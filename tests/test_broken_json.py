@@ -12,7 +12,7 @@ import pytest
 from oncue import cli
 from oncue.errors import ModelError
 from oncue.hub import BUNDLED_FOLDERS
-from oncue.policy.model import load_model
+from oncue.model.loading import load_model
 
 DEEP = "[" * 100_000
 LONG = "[" + "9" * 5_000 + "]"

@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from oncue.config import from_plain, load_config, to_plain
+from oncue.data.dialogue_sources import RowSource, WorldSource
 from oncue.errors import ConfigError
 from oncue.recipes import sft_recipe
-from oncue.train.settings import SftConfig, Stage
-from oncue.train.sources import RowSource, WorldSource
+from oncue.train.sft.settings import SftConfig, Stage
 
 
 def written(path: Path, text: str) -> Path:

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-import oncue.policy.engine
-import oncue.policy.model
+import oncue.engine.engine
+import oncue.model.loading
 from oncue import cli
 from oncue.commands.watch import Watch
+from oncue.engine.engine import Engine
 from oncue.env.streaming import FILE_LOOKAHEAD
-from oncue.policy.engine import Engine
-from oncue.policy.model import LoadedModel
+from oncue.model.loading import LoadedModel
 from oncue.video.writer import write_video
 
 
@@ -58,8 +58,8 @@ def seen(tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> Seen:
             super().close()
             found.num_closed += 1
 
-    monkeypatch.setattr(oncue.policy.model, "load_model", load)
-    monkeypatch.setattr(oncue.policy.engine, "Engine", Watched)
+    monkeypatch.setattr(oncue.model.loading, "load_model", load)
+    monkeypatch.setattr(oncue.engine.engine, "Engine", Watched)
     return found
 
 
@@ -106,7 +106,7 @@ def test_the_engine_is_closed_after_an_error_too(verb, clips, tmp_path, seen, mo
     async def broken(*_: Any) -> None:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr("oncue.policy.session.EngineSession.respond", broken)
+    monkeypatch.setattr("oncue.engine.session.EngineSession.respond", broken)
     with pytest.raises(RuntimeError, match="out of memory"):
         cli.main([*words_of(verb, clips, tmp_path), "--json"])
     assert seen.num_closed == 1

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from oncue.env.shown import ShownTurns
+from oncue.env.fixed_turns import ShownTurns
 from oncue.rollout import run_episode
 from oncue.types import Action, EnvTurn, Exchange, FrameBatch, PolicyTurn, Reply, Silence, StopReason, Task
 

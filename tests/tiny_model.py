@@ -29,7 +29,7 @@ def build_tiny_model(folder: Path, seed: int = 0, family: str = "qwen2_5_vl", **
     """
     import torch
 
-    from oncue.policy.model import model_class
+    from oncue.model.loading import model_class
     from oncue.render.images import CLIP_MEAN, CLIP_STD, FrameProcessor
     from oncue.render.tiny_tokenizer import save_tokenizer
 

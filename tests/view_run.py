@@ -12,14 +12,14 @@ import yaml
 
 from oncue.clock import Clock
 from oncue.config import to_plain
-from oncue.reward.proactive import ProactiveReward
-from oncue.train.advantage import group_advantages
-from oncue.train.examples import RolloutExample, WorldExamples
-from oncue.train.grpo_metrics import rollout_lines, step_metrics
-from oncue.train.grpo_settings import GrpoConfig
-from oncue.train.rollouts import Group
+from oncue.data.examples import RolloutExample, WorldExamples
+from oncue.rewards.proactive import ProactiveReward
+from oncue.scoring.world_judge import world_judge
+from oncue.train.rl.advantage import group_advantages
+from oncue.train.rl.groups import Group
+from oncue.train.rl.settings import GrpoConfig
+from oncue.train.rl.step_metrics import rollout_lines, step_metrics
 from oncue.types import Action, Episode, Exchange, PolicyTurn, Reply, Silence, StopReason
-from oncue.world.judge import world_judge
 
 CONFIG = GrpoConfig(
     model="mini",

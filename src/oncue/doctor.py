@@ -110,7 +110,7 @@ def _can_decode(av: Any, codec: str) -> bool:
 def _check_device(device: str | None) -> Finding:
     import torch
 
-    from oncue.policy.model import pick_device
+    from oncue.model.loading import pick_device
 
     place = pick_device(device)
     if place.type == "cuda":
@@ -140,8 +140,8 @@ def _check_video() -> Finding:
 
 
 def _check_model(model: str, device: str | None, loaded: list[Any]) -> Finding:
-    from oncue.policy.model import load_model
-    from oncue.policy.quantized import is_quantized
+    from oncue.model.loading import load_model
+    from oncue.model.quantized import is_quantized
 
     started = time.perf_counter()
     loaded.append(load_model(model, device))
@@ -156,7 +156,7 @@ def _check_model(model: str, device: str | None, loaded: list[Any]) -> Finding:
 
 def _check_turn(loaded: Any) -> Finding:
     """Show the model one grey frame and a question."""
-    from oncue.policy.engine import Engine, Sampling
+    from oncue.engine.engine import Engine, Sampling
 
     frames = FrameBatch(np.full((1, 112, 112, 3), 128, np.uint8), np.array([1.0]))
     with Engine(loaded, Sampling(max_new_tokens=32)) as engine, engine.open() as session:

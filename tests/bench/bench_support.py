@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import torch
 
+from oncue.bench.bench_settings import QUICK, BenchSettings
 from oncue.bench.models import SHAPE_1M, Behaviour, random_model
-from oncue.bench.settings import QUICK, BenchSettings
-from oncue.policy.model import LoadedModel
+from oncue.model.loading import LoadedModel
 
 TINY_SHAPE = replace(SHAPE_1M, name="tiny", hidden_size=64, mlp_size=128, num_layers=2, num_heads=2, num_kv_heads=1)
 

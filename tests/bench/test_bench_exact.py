@@ -10,12 +10,12 @@ import pytest
 import torch
 from bench_support import TINY_SETTINGS, TINY_SHAPE, tiny
 
-import oncue.policy.ahead as ahead_module
+import oncue.engine.lookahead as ahead_module
 from oncue.bench.exact import compare_tokens, dialogues, max_logit_diff
 from oncue.bench.models import SHAPE_15M, random_model
 from oncue.bench.speed import carried_turns
-from oncue.policy.cache import Rows
-from oncue.policy.session import SessionState
+from oncue.engine.kv_cache import Rows
+from oncue.engine.session import SessionState
 from oncue.render.positions import mrope_positions
 
 

@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 from bench_support import TINY_SETTINGS, TINY_SHAPE, tiny
 
-import oncue.bench.report as report_module
-import oncue.bench.settings as settings_module
+import oncue.bench.bench_settings as settings_module
+import oncue.bench.engine_report as report_module
 import oncue.bench.speed as speed_module
 from oncue import cli
+from oncue.bench.engine_report import NUM_STEPS, Subjects, measure
+from oncue.bench.engine_table import rows_of, title_of
 from oncue.bench.large import measure_large
 from oncue.bench.memory import resident_bytes, rss_growth_pct
-from oncue.bench.report import NUM_STEPS, Subjects, measure
 from oncue.bench.roofline import Chip
-from oncue.bench.table import rows_of, title_of
-from oncue.policy.model import load_model
+from oncue.model.loading import load_model
 
 CHIP = Chip("a chip", 1e12, 1e14, published=True)
 

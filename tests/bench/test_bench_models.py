@@ -12,8 +12,8 @@ from bench_support import TINY_SHAPE, tiny
 
 from oncue.bench.models import SHAPE_3B, SHAPE_15M, Shape, config_of, random_model
 from oncue.bench.turns import Held, hold, lively_video
-from oncue.policy.engine import Engine, Sampling
-from oncue.policy.model import LoadedModel
+from oncue.engine.engine import Engine, Sampling
+from oncue.model.loading import LoadedModel
 
 
 def held(loaded: LoadedModel, num_turns: int, seed: int = 0) -> Held:

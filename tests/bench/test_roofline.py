@@ -12,8 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from oncue.bench.models import SHAPE_3B, config_of
 from oncue.bench.roofline import Chip, Work, chip_of, measured_chip, work_of
-from oncue.policy import linear
-from oncue.policy.model import load_model
+from oncue.model import linear
+from oncue.model.loading import load_model
 from tiny_model import FAMILIES, build_tiny_model
 
 NUM_PATCHES, NUM_NEW = 512, 142  # a frame of 128 vision tokens, a silent turn

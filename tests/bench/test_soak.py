@@ -10,10 +10,10 @@ import torch
 
 from oncue.bench.soak import SoakCounts, SoakSettings, soak
 from oncue.cli import main
-from oncue.policy.engine import Engine
-from oncue.policy.forward import PackedModel, RowInput
-from oncue.policy.model import LoadedModel
-from oncue.policy.session import SessionState
+from oncue.engine.engine import Engine
+from oncue.engine.model_runner import PackedModel, RowInput
+from oncue.engine.session import SessionState
+from oncue.model.loading import LoadedModel
 
 SHORT = SoakSettings(duration_s=3.0, num_sessions=12, num_videos=3, num_turns=6, max_new_tokens=3)
 

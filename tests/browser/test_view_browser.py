@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from oncue.view.film import film_of
-from oncue.view.page import to_page
+from oncue.view.rollout_page import to_page
 from oncue.view.stored import read_run
 from view_run import read_lines, write_lines, write_run
 

@@ -10,12 +10,19 @@ import pytest
 from oncue.clock import Clock
 from oncue.env.streaming import StreamingEnv
 from oncue.errors import ConfigError
-from oncue.eval.baselines import ChangeMeter, FrameDifferencePolicy, Trigger, label_clip, oracle_replies, tune
-from oncue.eval.scoring import score_proactive
+from oncue.eval.benchmarks.baselines import (
+    ChangeMeter,
+    FrameDifferencePolicy,
+    Trigger,
+    label_clip,
+    oracle_replies,
+    tune,
+)
 from oncue.eval.timing import TimingCount, count_timing
 from oncue.policy.scripted import ScriptedPolicy
-from oncue.reward.judge import ExactJudge
 from oncue.rollout import run_episode
+from oncue.scoring.judge import ExactJudge
+from oncue.scoring.metrics import score_proactive
 from oncue.types import FrameBatch, GoldTurn, Task, TimeSpan
 
 

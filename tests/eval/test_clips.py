@@ -11,9 +11,10 @@ import pytest
 
 from oncue import cli
 from oncue.commands.eval_clips import EvalClips
+from oncue.data.gold import load_gold
 from oncue.errors import ConfigError, DataError
-from oncue.eval.baselines import Trigger, TunedTrigger
-from oncue.eval.clips import (
+from oncue.eval.benchmarks.baselines import Trigger, TunedTrigger
+from oncue.eval.benchmarks.clips import (
     COOLDOWNS_S,
     THRESHOLDS,
     check_items,
@@ -24,7 +25,6 @@ from oncue.eval.clips import (
     tune_on_world,
     watch_item,
 )
-from oncue.eval.gold import load_gold
 from oncue.eval.timing import TimingCount
 from oncue.policy.scripted import ScriptedPolicy, SilentPolicy
 from oncue.types import Question, TimedReply, TimeSpan

@@ -9,11 +9,11 @@ import json
 import pytest
 from rich.console import Console
 
-from oncue.eval.scoring import Transcript, score_proactive
 from oncue.eval.table import proactive_json, proactive_table, timing_json, timing_table
 from oncue.eval.timing import TimingCount
-from oncue.reward.base import Unscored
-from oncue.reward.judge import ExactJudge
+from oncue.scoring.judge import ExactJudge
+from oncue.scoring.metrics import Transcript, score_proactive
+from oncue.scoring.score import Unscored
 from oncue.types import GoldTurn, Task, TimedReply, TimeSpan
 
 

@@ -14,10 +14,9 @@ from oncue import cli
 from oncue.commands.eval_world import EvalWorld
 from oncue.env.streaming import StreamingEnv
 from oncue.errors import ConfigError, InputError
-from oncue.eval.baselines import FrameDifferencePolicy, Trigger, oracle_replies, truthful_replies
-from oncue.eval.scoring import Transcript
-from oncue.eval.shuffled import ShuffledSource
-from oncue.eval.world import (
+from oncue.eval.benchmarks.baselines import FrameDifferencePolicy, Trigger, oracle_replies, truthful_replies
+from oncue.eval.benchmarks.shuffled import ShuffledSource
+from oncue.eval.benchmarks.world import (
     TALK_TEXTS,
     ClipFile,
     ClipSet,
@@ -32,6 +31,7 @@ from oncue.eval.world import (
 )
 from oncue.policy.scripted import ScriptedPolicy, SilentPolicy, TalkPolicy
 from oncue.rollout import run_episode
+from oncue.scoring.metrics import Transcript
 from oncue.types import EnvTurn, FrameBatch, PolicyTurn, TimedReply
 from oncue.video.source import FileSource, frames_of
 from oncue.world.make import drawn_by
@@ -164,7 +164,7 @@ def test_clips_are_kept_and_a_changed_world_gets_a_new_folder(cache, files, monk
     folder = cache_folder(cache, CLIPS)
     assert folder != cache_folder(cache, ClipSet("shapes", seed=2))
     monkeypatch.setattr(Path, "read_bytes", lambda _: b"changed")
-    monkeypatch.setattr("oncue.eval.world.drawn_by", drawn_by.__wrapped__)  # not the one it found before
+    monkeypatch.setattr("oncue.eval.benchmarks.world.drawn_by", drawn_by.__wrapped__)  # not the one it found before
     assert cache_folder(cache, CLIPS) != folder
 
 

@@ -1,9 +1,10 @@
-"""Law 13: imports point down. A module imports lower levels, and its own folder."""
+"""Law 13: imports point down. No cycles between rooms and none inside a room, type-only imports included."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -12,27 +13,29 @@ import oncue
 
 PACKAGE = Path(oncue.__file__).parent
 
-LEVELS: dict[str, float] = {
-    **dict.fromkeys(("types", "clock", "errors", "startup", "aio", "terminal", "thoughts", "stopping"), 0),
-    **dict.fromkeys(("chat_limits", "chat_stream"), 0),
-    "memory": 0.25,  # files say by it how large things are
-    **dict.fromkeys(("files", "fields", "config", "chat_client", "hub"), 0.5),  # values in and out; errors of 0
-    **dict.fromkeys(("video", "render", "reward"), 1),
-    **dict.fromkeys(("env", "policy", "dialogue"), 2),
-    **dict.fromkeys(("rollout", "world"), 3),  # the world writes its gold as dialogues
-    "score": 3.5,  # names every judge, the world's too; training stores its rollouts by it
-    **dict.fromkeys(("train", "eval", "serve", "watch"), 4),
-    "view": 4.5,  # shows what training stored, in the manner of watch
-    "bench": 4.5,  # measures the engine, and training
-    **dict.fromkeys(("recipes", "doctor"), 5),
-    "study": 5.5,  # runs recipes side by side
-    **dict.fromkeys(("cli", "commands"), 6),
-}
+# A room imports what is on an earlier line, or to its left on its own line.
+ROOMS = """
+types clock errors startup aio terminal thoughts stopping rollout
+memory files fields config setting_checks chat_limits chat_stream chat_client hub
+video render env
+model engine policy
+dialogue world
+scoring rewards records
+data
+eval eval.benchmarks
+train train.sft train.rl
+recipes
+watch view study bench doctor
+commands cli
+"""
+PLACES = {room: place for place, room in enumerate(ROOMS.split())}
 
 
-def unit_of(module: str) -> str:
-    """`oncue.video.decode` -> `video`; the package itself -> ``."""
-    return module.split(".")[1] if "." in module else ""
+def room_of(module: str) -> str:
+    """`oncue.video.decode` -> `video`, `oncue.train.rl.loop` -> `train.rl`; the package itself -> ``."""
+    parts = module.split(".")[1:]
+    nested = ".".join(parts[:2])
+    return nested if nested in PLACES else ".".join(parts[:1])
 
 
 def imports_of(source: str, module: str, *, is_package: bool = False) -> Iterator[tuple[int, str]]:
@@ -54,16 +57,16 @@ def imports_of(source: str, module: str, *, is_package: bool = False) -> Iterato
 
 def upward_imports(source: str, module: str, *, is_package: bool = False) -> list[str]:
     """What `module` may not import, as readable complaints."""
-    own = unit_of(module)
+    own = room_of(module)
     complaints = []
     for line, imported in imports_of(source, module, is_package=is_package):
-        unit = unit_of(imported)
-        if unit in ("", "__version__", own):
+        room = room_of(imported)
+        if room in ("", "__version__", own):
             continue
-        if unit not in LEVELS:
-            complaints.append(f"{module}:{line} imports {imported}, which has no level; add it to LEVELS")
-        elif LEVELS[unit] >= LEVELS[own]:
-            complaints.append(f"{module}:{line} (level {LEVELS[own]}) imports {imported} (level {LEVELS[unit]})")
+        if room not in PLACES:
+            complaints.append(f"{module}:{line} imports {imported}, which has no place; add it to ROOMS")
+        elif PLACES[room] > PLACES[own]:
+            complaints.append(f"{module}:{line} (room {own}) imports {imported} (room {room})")
     return complaints
 
 
@@ -76,7 +79,7 @@ def modules() -> Iterator[tuple[str, Path]]:
 
 
 def test_every_module_has_a_level() -> None:
-    assert {unit_of(name) for name, _ in modules()} <= set(LEVELS)
+    assert {room_of(name) for name, _ in modules()} <= set(PLACES)
 
 
 def test_imports_point_down() -> None:
@@ -88,11 +91,42 @@ def test_imports_point_down() -> None:
     assert not found, "\n".join(found)
 
 
+def circles_inside(graph: Mapping[str, set[str]]) -> list[str]:
+    """The modules of a circle of imports inside one room, empty where there is none."""
+    inside = {
+        name: {other for other in others if other in graph and room_of(other) == room_of(name)}
+        for name, others in graph.items()
+    }
+    try:
+        TopologicalSorter(inside).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_no_room_has_a_circle_inside() -> None:
+    graph = {
+        name: {imported for _, imported in imports_of(path.read_text("utf-8"), name)} - {name}
+        for name, path in modules()
+        if path.name != "__init__.py"
+    }
+    assert not circles_inside(graph)
+
+
+def test_a_circle_is_found() -> None:
+    typed = "if TYPE_CHECKING:\n    from oncue.video.b import B"
+    graph = {
+        "oncue.video.a": {imported for _, imported in imports_of(typed, "oncue.video.a")},
+        "oncue.video.b": {imported for _, imported in imports_of("import oncue.video.a", "oncue.video.b")},
+    }
+    assert set(circles_inside(graph)) == {"oncue.video.a", "oncue.video.b"}
+
+
 @pytest.mark.parametrize(
     "source",
     [
-        "import oncue.policy.engine",
-        "from oncue.rollout import run_episode",
+        "import oncue.engine.engine",
+        "from oncue.train.rl import loop",
         "from oncue import cli",
         "from ..env import streaming",
         "def later():\n    from oncue.render import actions",
@@ -120,18 +154,17 @@ def test_light_modules_import_nothing_heavy() -> None:
         "hub",
         "files",
         "fields",
-        "memory",
-        "stopping",
         "chat_client",
         "cli",
         "render",
-        "reward",
-        "score",
+        "scoring",
+        "rewards",
+        "records",
         "commands",
         "watch",
     )
     for name, path in modules():
-        if unit_of(name) not in light:
+        if room_of(name) not in light:
             continue
         for node in ast.parse(path.read_text("utf-8")).body:
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []

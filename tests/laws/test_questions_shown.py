@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oncue.clock import Clock
+from oncue.data.examples import shown_turns
 from oncue.dialogue.write import write_dialogue
 from oncue.env.streaming import StreamingEnv
-from oncue.train.examples import shown_turns
 from oncue.types import EnvTurn, FrameBatch, Question, Silence, Task
 
 Times = st.lists(st.one_of(st.floats(0, 40), st.integers(0, 40).map(float)), max_size=5)

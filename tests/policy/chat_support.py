@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from oncue.policy.openai import ChatServer
+from oncue.policy.chat_server import ChatServer
 from oncue.types import EnvTurn, PolicyTurn
 from openai_server import Json, Script
 from tiny_model import random_turn

@@ -16,7 +16,7 @@ from chat_support import SILENT, SPOKEN, scripted, talk, turns
 import oncue
 from oncue.chat_client import ChatClient, Retries, base_url
 from oncue.errors import BackendError, ConfigError
-from oncue.policy.openai import ChatServer, ServerOptions, connect
+from oncue.policy.chat_server import ChatServer, ServerOptions, connect
 from oncue.types import PolicyTurn, Reply, Silence
 from openai_server import Cut, Event, Fault, Hang, Json, OpenAIServer, Page, Status, Unfinished
 
@@ -254,7 +254,7 @@ def test_the_client_library_is_imported_only_to_talk() -> None:
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert "openai" not in {name.split(".")[0] for name in names}, path
-    modules = "oncue.cli, oncue.commands.watch, oncue.policy.openai"
+    modules = "oncue.cli, oncue.commands.watch, oncue.policy.chat_server"
     code = f"import sys, {modules}; print({{'openai', 'torch'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from chat_support import SILENT, SPOKEN, scripted, talk, turns
 
-from oncue.policy.openai import ChatServer, ServerOptions
+from oncue.policy.chat_server import ChatServer, ServerOptions
 from oncue.types import Malformed, PolicyTurn, Reply, Silence
 from openai_server import Event, OpenAIServer
 

@@ -12,16 +12,16 @@ import pytest
 import torch
 
 from oncue.clock import Clock
+from oncue.data.dialogue_sources import WorldSource
 from oncue.dialogue.write import Placement
-from oncue.policy.model import LoadedModel, load_model
+from oncue.model.loading import LoadedModel, load_model
 from oncue.recipes import sft_recipe
 from oncue.recipes.mini_model import build_mini
 from oncue.recipes.mini_start import CHANGED_CHANNELS, Distances
 from oncue.render.qwen_vl import DEFAULT_SYSTEM
 from oncue.train.packing import collate
 from oncue.train.samples import to_sample
-from oncue.train.settings import stage_steps
-from oncue.train.sources import WorldSource
+from oncue.train.sft.settings import stage_steps
 from oncue.types import Dialogue, DialogueTurn
 
 

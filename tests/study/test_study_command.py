@@ -12,7 +12,7 @@ from oncue import cli
 from oncue.errors import DataError
 from oncue.study.arms import Arm, Study, View
 from oncue.study.results import jobs_in
-from oncue.train.grpo_settings import GrpoConfig
+from oncue.train.rl.settings import GrpoConfig
 
 ARMS = tuple(
     Arm(name, "", lambda model, _: GrpoConfig(model), (View("shapes", "shapes"),), (0,)) for name in ("sft", "rl")
@@ -68,7 +68,7 @@ def run_study(monkeypatch: pytest.MonkeyPatch, out: Path, *jobs: str) -> int:
             "study": {"missing": []},
         },
     )
-    monkeypatch.setattr("oncue.study.page.study_page", lambda results: json.dumps(results))
+    monkeypatch.setattr("oncue.study.study_page.study_page", lambda results: json.dumps(results))
     return cli.main(["study", "small", "--out", str(out), "--runs", str(out / "runs")])
 
 

@@ -14,16 +14,16 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
+from oncue.data.dialogue_sources import WorldSource
+from oncue.data.examples import WorldExamples
+from oncue.engine.sampling import Sampling
 from oncue.errors import ConfigError, DataError, RunStoppedError
-from oncue.policy.sampling import Sampling
 from oncue.study.arms import Arm, Job, Study, View
 from oncue.study.jobs import is_done, run_all, run_folder, run_job, view_path
 from oncue.study.results import results_of
 from oncue.study.studies import study_named
-from oncue.train.examples import WorldExamples
-from oncue.train.grpo_settings import GrpoConfig
-from oncue.train.settings import SftConfig, Stage
-from oncue.train.sources import WorldSource
+from oncue.train.rl.settings import GrpoConfig
+from oncue.train.sft.settings import SftConfig, Stage
 
 VIEW = View("shapes", "shapes", num_clips=1)
 SELDOM = View("shapes-2s", "shapes", num_clips=1, frame_interval_s=2.0)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from oncue.study.charts import Curves, curve_chart, smoothed
-from oncue.study.page import study_page
+from oncue.study.study_page import study_page
 from oncue.study.tables import decimal
 
 NASTY = '</script><script>alert(1)</script><!-- <b onclick="x">\'&amp; {{slot}}'

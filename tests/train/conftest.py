@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from oncue.policy.model import LoadedModel
+from oncue.model.loading import LoadedModel
 from oncue.render.qwen_vl import QwenVLRenderer
 
 

@@ -19,15 +19,15 @@ from unittest import mock
 import torch
 
 from oncue import cli
+from oncue.data.examples import WorldExamples
+from oncue.engine.sampling import Sampling
 from oncue.errors import DataError
-from oncue.policy.sampling import Sampling
-from oncue.reward.base import Score
-from oncue.reward.proactive import TERMS
+from oncue.rewards.proactive import TERMS
+from oncue.scoring.score import Score
 from oncue.train import parallel, policy_trainer
-from oncue.train.examples import WorldExamples
-from oncue.train.grpo import train_grpo
-from oncue.train.grpo_settings import GrpoConfig
-from oncue.train.policy_loss import LossSettings
+from oncue.train.rl.loop import train_grpo
+from oncue.train.rl.policy_loss import LossSettings
+from oncue.train.rl.settings import GrpoConfig
 from oncue.types import Episode
 
 NUM_PROCESSES = 2

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from oncue.train.advantage import group_advantages
+from oncue.train.rl.advantage import group_advantages
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from oncue import cli
 from oncue.errors import ConfigError, ModelError
-from oncue.policy.model import load_model
+from oncue.model.loading import load_model
 from oncue.train.average import average_checkpoints
 
 

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from oncue.errors import ConfigError, RunStoppedError
-from oncue.policy.model import LoadedModel, load_model
+from oncue.model.loading import LoadedModel, load_model
 from oncue.train import checkpoint
 from oncue.train.average import average_checkpoints
 from oncue.train.checkpoint import Progress, latest_checkpoint, load_progress, save_checkpoint, save_model, side_files

@@ -18,22 +18,22 @@ import pytest
 import torch
 from parallel_runs import Wordy
 from parallel_runs import config as grpo_config
-from train_support import SHAPES, same_weights, silent, small_config
 
 from oncue import cli
+from oncue.engine.encoder_cache import ShownFrame
+from oncue.engine.kv_cache import KVPool
+from oncue.engine.model_runner import PackedModel
 from oncue.errors import RunStoppedError
-from oncue.policy.cache import KVPool
-from oncue.policy.forward import PackedModel
-from oncue.policy.shown import ShownFrame
-from oncue.reward.base import Score
+from oncue.scoring.score import Score
 from oncue.train import checkpoint, losses, policy_trainer, sft
 from oncue.train.checkpoint import latest_checkpoint
-from oncue.train.grpo import train_grpo
-from oncue.train.policy_loss import LossSettings
-from oncue.train.policy_trainer import PolicyTrainer
-from oncue.train.settings import SftConfig, Stage
-from oncue.train.sft import train_sft
+from oncue.train.rl.loop import train_grpo
+from oncue.train.rl.policy_loss import LossSettings
+from oncue.train.rl.policy_trainer import PolicyTrainer
+from oncue.train.sft.loop import train_sft
+from oncue.train.sft.settings import SftConfig, Stage
 from oncue.types import Episode
+from train_support import SHAPES, same_weights, silent, small_config
 
 
 def config(model: Path, **changes: Any) -> SftConfig:

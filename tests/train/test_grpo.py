@@ -14,23 +14,23 @@ import pytest
 import torch
 
 from oncue.clock import Clock
+from oncue.data.examples import WorldExamples
+from oncue.engine.engine import Engine, Sampling
 from oncue.errors import ConfigError, DataError, JudgeDownError
-from oncue.policy.engine import Engine, Sampling
-from oncue.policy.model import LoadedModel, load_model
-from oncue.reward.base import Score
-from oncue.reward.judge import ExactJudge
-from oncue.reward.proactive import TERMS, ProactiveReward, Rollout
-from oncue.score.rollouts import read_rollouts
-from oncue.train import grpo as grpo_module
-from oncue.train import policy_trainer
+from oncue.model.loading import LoadedModel, load_model
+from oncue.records.rollouts import read_rollouts
+from oncue.rewards.proactive import TERMS, ProactiveReward, Rollout
+from oncue.scoring.judge import ExactJudge
+from oncue.scoring.score import Score
 from oncue.train.checkpoint import latest_checkpoint
-from oncue.train.examples import WorldExamples
-from oncue.train.grpo import GrpoConfig, train_grpo
-from oncue.train.grpo_metrics import rollout_lines, step_metrics, warnings_of
-from oncue.train.policy_loss import LossSettings
-from oncue.train.policy_trainer import PolicyTrainer
-from oncue.train.rl_samples import collate_policy, policy_samples
-from oncue.train.rollouts import Group, roll_out
+from oncue.train.rl import loop as grpo_module
+from oncue.train.rl import policy_trainer
+from oncue.train.rl.groups import Group, roll_out
+from oncue.train.rl.loop import GrpoConfig, train_grpo
+from oncue.train.rl.policy_loss import LossSettings
+from oncue.train.rl.policy_samples import collate_policy, policy_samples
+from oncue.train.rl.policy_trainer import PolicyTrainer
+from oncue.train.rl.step_metrics import rollout_lines, step_metrics, warnings_of
 from oncue.types import Episode, Exchange, Malformed, PolicyTurn, Reply, Silence, StopReason
 from oncue.world.questions import exact_level
 from tiny_model import build_tiny_model

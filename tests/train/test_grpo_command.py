@@ -15,7 +15,7 @@ import pytest
 from oncue import cli
 from oncue.errors import JudgeDownError
 from oncue.recipes import grpo_recipe
-from oncue.train import grpo
+from oncue.train.rl import loop as grpo
 from oncue.train.run_dir import alone_in
 
 FAST = (
@@ -133,7 +133,7 @@ def test_a_judge_is_asked_as_the_flags_say(
     def make_judge(spec: str, max_score: int, options: Any) -> None:
         raise Made(spec, max_score, options.timeout_s, options.max_tokens, options.request_fields, options.cache)
 
-    monkeypatch.setattr("oncue.score.judges.make_judge", make_judge)
+    monkeypatch.setattr("oncue.scoring.judge_specs.make_judge", make_judge)
     more = ["--judge", "openai:m@http://x", "--judge-server.timeout-s", "3", "--judge-server.max-tokens", "2000"]
     more += ["--judge-server.request-fields", '{"seed": 1}', "--judge-server.cache", str(tmp_path / "kept")]
     with pytest.raises(Made) as made:

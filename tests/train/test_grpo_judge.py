@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from oncue import cli
-from oncue.reward.base import Judgements, Score, Unscored
-from oncue.reward.judge import Judge
-from oncue.reward.proactive import TERMS
+from oncue.rewards.proactive import TERMS
+from oncue.scoring.judge import Judge
+from oncue.scoring.score import Judgements, Score, Unscored
 from oncue.types import Episode
 from openai_server import OpenAIServer, Status
 
@@ -36,7 +36,7 @@ class AsksOnce:
 
 @pytest.fixture(autouse=True)
 def _two_questions_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("oncue.reward.proactive.ProactiveReward", AsksOnce)
+    monkeypatch.setattr("oncue.rewards.proactive.ProactiveReward", AsksOnce)
 
 
 def words(server: OpenAIServer, model: Path, out: Path) -> list[str]:

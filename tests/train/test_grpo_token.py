@@ -15,15 +15,15 @@ import pytest
 import torch
 
 from oncue.clock import Clock
-from oncue.policy.engine import Engine, Sampling
-from oncue.policy.model import LoadedModel, load_model
-from oncue.reward.base import Score
-from oncue.reward.proactive import TERMS
-from oncue.train.examples import WorldExamples
-from oncue.train.grpo import GrpoConfig, train_grpo
-from oncue.train.policy_trainer import PolicyTrainer
-from oncue.train.rl_samples import PolicySample, collate_policy, policy_samples
-from oncue.train.rollouts import Group, roll_out
+from oncue.data.examples import WorldExamples
+from oncue.engine.engine import Engine, Sampling
+from oncue.model.loading import LoadedModel, load_model
+from oncue.rewards.proactive import TERMS
+from oncue.scoring.score import Score
+from oncue.train.rl.groups import Group, roll_out
+from oncue.train.rl.loop import GrpoConfig, train_grpo
+from oncue.train.rl.policy_samples import PolicySample, collate_policy, policy_samples
+from oncue.train.rl.policy_trainer import PolicyTrainer
 from oncue.types import Episode, PolicyTurn, Reply, Silence
 
 CLOCK = Clock(1.0)

@@ -8,18 +8,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from train_support import drawn, samples, small_config
 
-from oncue.policy.branches import Branch
-from oncue.policy.model import LoadedModel
-from oncue.train import losses
-from oncue.train.batches import StepBatch
-from oncue.train.losses import trained_logits
+from oncue.model.loading import LoadedModel
+from oncue.model.tree_attention import Branch
+from oncue.train import forward as losses
+from oncue.train.forward import trained_logits
 from oncue.train.packing import collate
-from oncue.train.rl_samples import PolicySample, micro_batches
+from oncue.train.rl.policy_samples import PolicySample, micro_batches
 from oncue.train.samples import TrainingSample, to_sample
-from oncue.train.sft import accumulate_gradient
+from oncue.train.sft.batches import StepBatch
+from oncue.train.sft.loop import accumulate_gradient
 from oncue.types import Dialogue, DialogueTurn
+from train_support import drawn, samples, small_config
 
 
 def group(loaded: LoadedModel, *changes: dict[int, str]) -> list[TrainingSample]:

@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from oncue import cli
 from oncue.errors import ConfigError
-from oncue.train.grpo_settings import groups_per_process
 from oncue.train.parallel import Ranks
+from oncue.train.rl.settings import groups_per_process
 
 
 @pytest.fixture(scope="module")

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from train_support import SHAPES, small_config
 
 from oncue.cli import main
-from oncue.train.grpo_settings import GrpoConfig
-from oncue.train.plan import plan_stages
-from oncue.train.settings import Stage
-from oncue.train.sources import RowSource
+from oncue.data.dialogue_sources import RowSource
+from oncue.train.rl.settings import GrpoConfig
+from oncue.train.sft.plan import plan_stages
+from oncue.train.sft.settings import Stage
 from oncue.train.trial import Trial, at_once_s, cost_lines
+from train_support import SHAPES, small_config
 
 
 def test_a_plan_counts_steps_tokens_and_cuts(tiny_model_folder):
@@ -66,7 +66,7 @@ def test_a_run_that_cannot_start_ends_the_dry_run_with_an_exit_code(tmp_path, ti
         assert main(fits) == 1
         assert "too little; make room" in capsys.readouterr().err.splitlines()[-1]
     with monkeypatch.context() as patch:
-        patch.setattr("oncue.train.sft.accumulate_gradient", lambda *_: torch.empty(10**15))
+        patch.setattr("oncue.train.sft.loop.accumulate_gradient", lambda *_: torch.empty(10**15))
         assert main(fits) == 1
         assert capsys.readouterr().err.splitlines()[-1].startswith("out of memory (3.6 PiB more could not be had)")
     (tmp_path / "settings.yaml").write_text("stages: [{name: rows, source: {paths: [gone.jsonl]}, batch_size: 1}]")

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from oncue.train.policy_loss import LossSettings, policy_loss
+from oncue.train.rl.policy_loss import LossSettings, policy_loss
 
 
 def two_choices(p: float) -> torch.Tensor:

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from oncue.data.row_examples import RowExamples
 from oncue.errors import ConfigError, DataError
 from oncue.recipes.mmduet2 import mmduet2_3b_grpo
-from oncue.train.grpo_settings import GrpoConfig
-from oncue.train.row_examples import RowExamples
+from oncue.train.rl.settings import GrpoConfig
 from oncue.train.run_dir import RunDirectory
 
 ROWS = "".join(f'{{"a": {number}}}\n' for number in range(1, 10))

@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from train_support import drawn, patched
 
 from oncue.clock import Clock
+from oncue.engine.engine import Engine
 from oncue.errors import DataError
-from oncue.policy.engine import Engine
 from oncue.render.decision import Lead
 from oncue.render.qwen_vl import PROACTIVE_SYSTEM
 from oncue.train.samples import fit, to_sample
 from oncue.types import Dialogue, DialogueTurn, EnvTurn, FrameBatch, Silence
+from train_support import drawn, patched
 
 CLOCK = Clock(1.0)
 

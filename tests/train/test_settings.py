@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from train_support import SHAPES, small_config
 
+from oncue.data.dialogue_sources import RowSource, WorldSource
+from oncue.data.examples import WorldExamples
 from oncue.errors import ConfigError
-from oncue.train.examples import WorldExamples
-from oncue.train.grpo_settings import GrpoConfig
-from oncue.train.policy_loss import LossSettings
-from oncue.train.settings import Stage, learning_rate_at, stage_steps
-from oncue.train.sources import RowSource, WorldSource
+from oncue.train.rl.policy_loss import LossSettings
+from oncue.train.rl.settings import GrpoConfig
+from oncue.train.sft.settings import Stage, learning_rate_at, stage_steps
+from train_support import SHAPES, small_config
 
 
 @pytest.mark.parametrize(

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from train_support import SHAPES, metrics, same_weights, silent, small_config, weights
 
+from oncue.data.dialogue_sources import RowSource
 from oncue.errors import ConfigError, DataError, DialogueError, RunStoppedError
-from oncue.policy.model import load_model
+from oncue.model.loading import load_model
 from oncue.train import checkpoint, sft
 from oncue.train.checkpoint import latest_checkpoint
-from oncue.train.settings import SftConfig, Stage
-from oncue.train.sft import train_sft
-from oncue.train.sources import RowSource
+from oncue.train.sft.loop import train_sft
+from oncue.train.sft.settings import SftConfig, Stage
+from train_support import SHAPES, metrics, same_weights, silent, small_config, weights
 
 
 class Killed(BaseException):

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from train_support import silent, small_config, weights
 
 from oncue.errors import ConfigError
-from oncue.train.sft import train_sft
+from oncue.train.sft.loop import train_sft
+from train_support import silent, small_config, weights
 
 FIRST_LAYER = "model.language_model.layers.0."
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from oncue.score.rollouts import read_rollouts
-from oncue.train.grpo_metrics import rollout_lines
+from oncue.records.rollouts import read_rollouts
+from oncue.train.rl.step_metrics import rollout_lines
 from oncue.view.stored import read_run
 from view_run import group_of, read_lines, write_lines, write_run
 

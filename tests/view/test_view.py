@@ -16,13 +16,13 @@ import yaml
 
 from oncue import cli
 from oncue.errors import ConfigError, DataError
-from oncue.reward.proactive import RewardSettings
-from oncue.score.recorded import read_judgements
-from oncue.score.rewards import score_rollouts
-from oncue.score.rollouts import read_rollouts
-from oncue.view import page
+from oncue.records.judgements import read_judgements
+from oncue.records.rescoring import score_rollouts
+from oncue.records.rollouts import read_rollouts
+from oncue.rewards.proactive import RewardSettings
+from oncue.view import rollout_page as page
 from oncue.view.film import MAX_STILLS, Film, film_of
-from oncue.view.page import page_values, to_page
+from oncue.view.rollout_page import page_values, to_page
 from oncue.view.stored import StoredRun, read_run
 from view_run import CONFIG, read_lines, write_lines, write_run
 

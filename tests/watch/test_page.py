@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from oncue.types import GoldTurn, Question, TimeSpan
-from oncue.watch.page import to_page
 from oncue.watch.record import Watched
+from oncue.watch.watch_page import to_page
 
 NASTY = "</script><script>alert(1)</script><!-- <b>&amp;\u2028"
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from oncue.clock import Clock
+from oncue.data.dialogue_sources import WorldSource
 from oncue.errors import ConfigError
-from oncue.eval.baselines import oracle_replies
-from oncue.train.sources import WorldSource
+from oncue.eval.benchmarks.baselines import oracle_replies
 from oncue.video.source import FileSource, frames_of
 from oncue.video.writer import write_video
 from oncue.world.clip import SPLITS, WORLDS, Clip, make_clip

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from oncue.data.gold import load_gold
 from oncue.errors import ConfigError
-from oncue.eval.gold import load_gold
 from oncue.world.make import make_world, video_path
 
 

@@ -13,11 +13,11 @@ from itertools import islice, zip_longest
 import numpy as np
 import torch
 
-from oncue.bench.settings import BenchSettings
+from oncue.bench.bench_settings import BenchSettings
 from oncue.bench.stock import stock_hidden
 from oncue.bench.turns import Held, hold, lively_video
-from oncue.policy.engine import Engine, Sampling
-from oncue.policy.model import LoadedModel
+from oncue.engine.engine import Engine, Sampling
+from oncue.model.loading import LoadedModel
 from oncue.render.base import Renderer
 from oncue.types import EnvTurn, PolicyTurn
 

@@ -22,12 +22,12 @@ from oncue.aio import completed
 from oncue.bench.large import LARGE_PX, peak_bytes, reset_peak
 from oncue.bench.roofline import Chip, work_of
 from oncue.bench.turns import one_turn, video
-from oncue.policy.engine import Engine
-from oncue.policy.model import LoadedModel
-from oncue.train.examples import RolloutExample
-from oncue.train.grpo_settings import GrpoConfig
-from oncue.train.policy_trainer import PolicyTrainer
-from oncue.train.rollouts import Group, roll_out
+from oncue.data.examples import RolloutExample
+from oncue.engine.engine import Engine
+from oncue.model.loading import LoadedModel
+from oncue.train.rl.groups import Group, roll_out
+from oncue.train.rl.policy_trainer import PolicyTrainer
+from oncue.train.rl.settings import GrpoConfig
 from oncue.types import EnvTurn, Silence, Task
 
 _FORWARD_AND_BACKWARD = 3  # a backward pass is twice the work of the forward

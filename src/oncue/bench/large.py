@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 
+from oncue.bench.bench_settings import BenchSettings
 from oncue.bench.memory import resident_bytes
 from oncue.bench.roofline import Chip, Work, work_of
-from oncue.bench.settings import BenchSettings
 from oncue.bench.turns import hold, hold_all, video
-from oncue.policy.engine import Engine, Sampling, StaticShapes, Window
-from oncue.policy.model import LoadedModel
-from oncue.policy.session import EngineSession
+from oncue.engine.engine import Engine, Sampling, StaticShapes, Window
+from oncue.engine.session import EngineSession
+from oncue.model.loading import LoadedModel
 from oncue.types import EnvTurn
 
 LARGE_PX = (224, 448)  # 128 vision tokens

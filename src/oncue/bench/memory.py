@@ -8,10 +8,10 @@ from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
-from oncue.bench.settings import BenchSettings
+from oncue.bench.bench_settings import BenchSettings
 from oncue.bench.turns import hold, video
-from oncue.policy.engine import Engine, Sampling, Window
-from oncue.policy.model import LoadedModel
+from oncue.engine.engine import Engine, Sampling, Window
+from oncue.model.loading import LoadedModel
 
 _STATUS = Path("/proc/self/status")
 _NUM_SAMPLES = 200

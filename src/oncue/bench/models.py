@@ -21,8 +21,8 @@ from typing import Any, Literal
 import torch
 
 from oncue.hub import BUNDLED_NAME
-from oncue.policy.fast_layers import use_fast_layers
-from oncue.policy.model import LoadedModel
+from oncue.model.fast_layers import use_fast_layers
+from oncue.model.loading import LoadedModel
 from oncue.render.decision import Lead
 from oncue.render.qwen_vl import QwenVLRenderer
 

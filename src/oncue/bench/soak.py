@@ -17,9 +17,9 @@ import numpy as np
 
 from oncue.bench.memory import resident_bytes
 from oncue.bench.turns import video
-from oncue.policy.engine import Engine, Sampling, Window
-from oncue.policy.model import LoadedModel
-from oncue.policy.session import EngineSession
+from oncue.engine.engine import Engine, Sampling, Window
+from oncue.engine.session import EngineSession
+from oncue.model.loading import LoadedModel
 from oncue.types import EnvTurn
 
 Fate = Literal["finished", "cancelled", "closed", "dropped"]

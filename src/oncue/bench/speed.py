@@ -10,12 +10,12 @@ from statistics import median
 
 import numpy as np
 
-from oncue.bench.settings import TURNS, BenchSettings
+from oncue.bench.bench_settings import TURNS, BenchSettings
 from oncue.bench.stock import stock_answer
 from oncue.bench.turns import Held, give, hold, hold_all, random_frame, video
+from oncue.engine.engine import Engine, Sampling
 from oncue.env.streaming import FILE_LOOKAHEAD
-from oncue.policy.engine import Engine, Sampling
-from oncue.policy.model import LoadedModel
+from oncue.model.loading import LoadedModel
 
 HD_PX = (720, 1280)
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from oncue.policy.model import LoadedModel
+from oncue.model.loading import LoadedModel
 
 
 def stock_inputs(loaded: LoadedModel, context_ids: Sequence[int], frames: Sequence[np.ndarray]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from itertools import count
 
 import numpy as np
 
-from oncue.policy.session import EngineSession
+from oncue.engine.session import EngineSession
 from oncue.rollout import run_episode
 from oncue.types import Action, EnvTurn, FrameBatch, PolicySession, PolicyTurn, Silence, StopReason, Task
 

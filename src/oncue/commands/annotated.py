@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from oncue.data.gold import GoldSample, load_gold
 from oncue.errors import DataError
-from oncue.eval.gold import GoldSample, load_gold
 from oncue.types import Task
 from oncue.video.opening import is_url, source_name
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from oncue.commands.number_checks import check_smallest
 from oncue.commands.progress import Progress
-from oncue.commands.smallest import check_smallest
 from oncue.errors import ConfigError, RunStoppedError
 from oncue.files import prepare_folder, write_json
 from oncue.terminal import console_on
@@ -55,7 +55,7 @@ class BenchEngine:
         if self.json:
             print(json.dumps(figures, ensure_ascii=False, allow_nan=False))
             return 0
-        from oncue.bench.table import rows_of, title_of
+        from oncue.bench.engine_table import rows_of, title_of
         from oncue.eval.table import TextTable
 
         rows = rows_of(figures)
@@ -76,8 +76,8 @@ class BenchEngine:
             prepare_folder(self.out.parent)
 
     def _measure(self) -> dict[str, Any]:
-        from oncue.bench.report import NUM_STEPS, given_model, measure, random_models
-        from oncue.bench.settings import FULL, QUICK
+        from oncue.bench.bench_settings import FULL, QUICK
+        from oncue.bench.engine_report import NUM_STEPS, given_model, measure, random_models
 
         started_s = time.perf_counter()
         if self.model is not None:
@@ -157,7 +157,7 @@ class BenchGrpo:
         from oncue.bench.grpo_step import GrpoStepSettings, measure_grpo_step
         from oncue.bench.models import SHAPE_1M, SHAPE_3B, random_model
         from oncue.bench.roofline import chip_of
-        from oncue.policy.model import pick_device
+        from oncue.model.loading import pick_device
         from oncue.recipes import grpo_recipe
         from oncue.render.qwen_vl import MMDUET2_MAX_PIXELS
 
@@ -237,7 +237,7 @@ class BenchSoak:
             )
         from oncue.bench.models import SHAPE_1M, random_model
         from oncue.bench.soak import SoakSettings, soak
-        from oncue.policy.model import load_model, pick_device, pick_dtype
+        from oncue.model.loading import load_model, pick_device, pick_dtype
 
         place = pick_device(self.device)
         kind = pick_dtype(self.dtype or "float32", place)

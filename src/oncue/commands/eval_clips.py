@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from oncue.aio import completed
+from oncue.commands.number_checks import check_smallest
 from oncue.commands.progress import Progress
-from oncue.commands.smallest import check_smallest
 from oncue.errors import ConfigError
 from oncue.files import prepare_folder, write_json
 from oncue.hub import name_or_bundled
 from oncue.startup import loading
 from oncue.terminal import console_on
-from oncue.watch.ask import check_untimed
+from oncue.watch.questions import check_untimed
 
 if TYPE_CHECKING:
-    from oncue.eval.clips import ClipScores, Item, WatchedItem
-    from oncue.policy.openai import ChatServer
+    from oncue.eval.benchmarks.clips import ClipScores, Item, WatchedItem
+    from oncue.policy.chat_server import ChatServer
     from oncue.types import PolicySession
 
 FILES = ("scores.json",)  # of --out
@@ -91,8 +91,8 @@ class EvalClips:
 
     def run(self) -> int:
         """Watch, count, show where it fails. Returns the exit code."""
-        from oncue.eval.clips import ClipScores, check_items, find_items, read_asks, time_item, tune_on_world
-        from oncue.eval.gold import load_gold
+        from oncue.data.gold import load_gold
+        from oncue.eval.benchmarks.clips import ClipScores, check_items, find_items, read_asks, time_item, tune_on_world
 
         check_smallest(self, context_tokens=1)
         if self.ask is not None and not self.ask.strip():
@@ -126,17 +126,17 @@ class EvalClips:
 
     def _there(self, server: ChatServer) -> tuple[Callable[[Item], PolicySession], dict[str, Any]]:
         """What opens sessions on the server, and what the record says of it."""
-        from oncue.commands.ran import ran_on
+        from oncue.commands.provenance import ran_on
 
         return lambda _: server.open(), ran_on(self.server or "", server)
 
     def _here(self, closing: ExitStack) -> tuple[Callable[[Item], PolicySession], dict[str, Any]]:
         """What opens sessions on a model here, and what the record says of it; `closing` closes its engine."""
         with loading():
-            from oncue.commands.ran import ran_here
+            from oncue.commands.provenance import ran_here
+            from oncue.engine.engine import Engine, Sampling, Window
             from oncue.env.streaming import FILE_LOOKAHEAD
-            from oncue.policy.engine import Engine, Sampling, Window
-            from oncue.policy.model import load_model
+            from oncue.model.loading import load_model
 
             sampling = Sampling(**self._sampling())
             window = None if self.context_tokens is None else Window(self.context_tokens)
@@ -166,7 +166,7 @@ class EvalClips:
 async def _watch(
     items: Sequence[Item], open_session: Callable[[Item], PolicySession], on_item: Callable[[], None]
 ) -> list[WatchedItem]:
-    from oncue.eval.clips import FRAME_INTERVAL_S, watch_item
+    from oncue.eval.benchmarks.clips import FRAME_INTERVAL_S, watch_item
     from oncue.video.source import FileSource
 
     watched = []

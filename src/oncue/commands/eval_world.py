@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from oncue.aio import completed
+from oncue.commands.number_checks import check_smallest
 from oncue.commands.progress import Progress
-from oncue.commands.smallest import check_smallest
 from oncue.files import prepare_folder, user_cache, write_json, write_text
 from oncue.hub import name_or_bundled
 from oncue.startup import loading
 from oncue.terminal import console_on
 
 if TYPE_CHECKING:
-    from oncue.eval.world import WorldScores
-    from oncue.policy.openai import ChatServer
+    from oncue.eval.benchmarks.world import WorldScores
+    from oncue.policy.chat_server import ChatServer
     from oncue.types import PolicySession
     from oncue.world.clip import Clip
 
@@ -96,7 +96,7 @@ class EvalWorld:
 
     def run(self) -> int:
         """Make the clips, watch them, score what was said. Returns the exit code."""
-        from oncue.eval.world import ClipSet, check_model_name, prepare, score_world, watch_world
+        from oncue.eval.benchmarks.world import ClipSet, check_model_name, prepare, score_world, watch_world
 
         check_smallest(self, context_tokens=1)
         clips = ClipSet(self.world, self.split, self.limit, self.seed, self.control, self.frame_interval_s)
@@ -130,17 +130,17 @@ class EvalWorld:
 
     def _there(self, server: ChatServer) -> tuple[Callable[[Clip], PolicySession], dict[str, Any]]:
         """What opens sessions on the server, and what the record says of it."""
-        from oncue.commands.ran import ran_on
+        from oncue.commands.provenance import ran_on
 
         return lambda _: server.open(), ran_on(self.server or "", server)
 
     def _here(self, closing: ExitStack) -> tuple[Callable[[Clip], PolicySession], dict[str, Any]]:
         """What opens sessions on a model here, and what the record says of it; `closing` closes its engine."""
         with loading():
-            from oncue.commands.ran import ran_here
+            from oncue.commands.provenance import ran_here
+            from oncue.engine.engine import Engine, Sampling, Window
             from oncue.env.streaming import FILE_LOOKAHEAD
-            from oncue.policy.engine import Engine, Sampling, Window
-            from oncue.policy.model import load_model
+            from oncue.model.loading import load_model
 
             sampling = Sampling(seed=self.seed, **self._sampling())
             window = None if self.context_tokens is None else Window(self.context_tokens)
@@ -155,7 +155,7 @@ class EvalWorld:
         return {name: getattr(self, name) for name in names}
 
     def _report(self, scores: WorldScores, ran: dict[str, Any]) -> None:
-        from oncue.eval.world import clip_lines
+        from oncue.eval.benchmarks.world import clip_lines
 
         table = scores.table()
         if self.out is not None:

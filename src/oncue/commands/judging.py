@@ -11,8 +11,8 @@ from oncue.errors import ConfigError
 from oncue.files import user_cache
 
 if TYPE_CHECKING:
-    from oncue.reward.judge import Judge
-    from oncue.reward.server_judge import JudgeOptions
+    from oncue.scoring.judge import Judge
+    from oncue.scoring.server_judge import JudgeOptions
 
 SERVER = "openai:"
 
@@ -46,7 +46,7 @@ class JudgeServer:
 
         Raises ConfigError for a spec that names none, for numbers out of range, and for flags that would do nothing.
         """
-        from oncue.score.judges import make_judge
+        from oncue.scoring.judge_specs import make_judge
 
         if spec.startswith(SERVER):
             options = self._options(prefix)
@@ -62,7 +62,7 @@ class JudgeServer:
             raise ConfigError(f"{flag} is for {SERVER}MODEL@URL; leave it out with --judge {spec}")
 
     def _options(self, prefix: str) -> JudgeOptions:
-        from oncue.reward.server_judge import JudgeOptions as Options
+        from oncue.scoring.server_judge import JudgeOptions as Options
 
         try:
             more = json.loads(self.request_fields)

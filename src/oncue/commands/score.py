@@ -23,10 +23,10 @@ from oncue.terminal import console_on
 
 if TYPE_CHECKING:
     from oncue.eval.table import TextTable
-    from oncue.reward.judge import Judge
-    from oncue.reward.proactive import Judgements, RewardSettings
-    from oncue.score.rewards import ScoredRollout
-    from oncue.score.rollouts import StoredRollout
+    from oncue.records.rescoring import ScoredRollout
+    from oncue.records.rollouts import StoredRollout
+    from oncue.rewards.proactive import Judgements, RewardSettings
+    from oncue.scoring.judge import Judge
 
     Answering = Judge | Mapping[str, Judgements]
 
@@ -80,7 +80,7 @@ class ScoreRewards:
 
     def run(self) -> int:
         """Read, judge, score. Returns the exit code."""
-        from oncue.score.rollouts import read_rollouts
+        from oncue.records.rollouts import read_rollouts
 
         settings = self._settings()
         self._check_record()
@@ -101,9 +101,9 @@ class ScoreRewards:
         self, stored: Sequence[StoredRollout], judge: Answering, settings: RewardSettings, record: TextIO | None
     ) -> list[ScoredRollout]:
         """Scores all, and says each as soon as it is there."""
-        from oncue.reward.server_judge import ServerJudge
-        from oncue.score.recorded import judgement_lines
-        from oncue.score.rewards import score_rollouts
+        from oncue.records.judgements import judgement_lines
+        from oncue.records.rescoring import score_rollouts
+        from oncue.scoring.server_judge import ServerJudge
 
         scored: list[ScoredRollout] = []
         try:
@@ -133,7 +133,7 @@ class ScoreRewards:
             print(line, file=sys.stderr)
 
     def _settings(self) -> RewardSettings:
-        from oncue.reward.proactive import TERMS, RewardSettings
+        from oncue.rewards.proactive import TERMS, RewardSettings
 
         weights = {name: getattr(self, f"weight_{name}") for name in TERMS}
         return RewardSettings(
@@ -145,7 +145,7 @@ class ScoreRewards:
 
     def _check_record(self) -> None:
         """Raises ConfigError where --record would take the place of what is read."""
-        from oncue.score.recorded import PREFIX
+        from oncue.records.judgements import PREFIX
 
         read = {"rollouts": self.episodes}
         if self.judge.startswith(PREFIX):
@@ -156,19 +156,19 @@ class ScoreRewards:
 
     def _judge(self) -> Answering:
         """A judge, or what one decided. Raises ConfigError for flags that would do nothing with it."""
-        from oncue.score.recorded import PREFIX, read_judgements
+        from oncue.records.judgements import PREFIX, read_judgements
 
         if self.judge.startswith(PREFIX):
             self.server.check_unused(self.judge)
             return read_judgements(Path(self.judge.removeprefix(PREFIX)))
-        from oncue.reward.proactive import MAX_SCORE
+        from oncue.rewards.proactive import MAX_SCORE
 
         return self.server.judge(self.judge, MAX_SCORE)
 
 
 def _warn_of_strays(stored: Sequence[StoredRollout], recorded: Mapping[str, Judgements]) -> None:
     """Says where recorded judgements cannot be meant for these rollouts."""
-    from oncue.score.recorded import num_strays
+    from oncue.records.judgements import num_strays
 
     strays = {one.episode_id: num_strays(one, recorded[one.episode_id]) for one in stored if one.episode_id in recorded}
     unknown = sorted(recorded.keys() - strays.keys())
@@ -190,7 +190,7 @@ def _warn_of_strays(stored: Sequence[StoredRollout], recorded: Mapping[str, Judg
 def _table(scored: Sequence[ScoredRollout], settings: RewardSettings, judge: str) -> TextTable:
     """Mean, lowest and highest of every term, and of the reward."""
     from oncue.eval.table import TextTable
-    from oncue.reward.proactive import TERMS
+    from oncue.rewards.proactive import TERMS
 
     rows = []
     for name in (*TERMS, "reward"):
@@ -204,7 +204,7 @@ def _table(scored: Sequence[ScoredRollout], settings: RewardSettings, judge: str
 
 def _missing(scored: Sequence[ScoredRollout]) -> list[str]:
     """What to say where judgements are missing: how many, in how many rollouts, and why."""
-    from oncue.reward.base import Unscored
+    from oncue.scoring.score import Unscored
 
     num_missing = sum(one.terms.num_unscored for one in scored)
     if not num_missing:

@@ -9,7 +9,7 @@ from oncue.errors import ConfigError
 from oncue.types import Question
 
 if TYPE_CHECKING:
-    from oncue.policy.openai import ChatServer
+    from oncue.policy.chat_server import ChatServer
 
 
 class ServerFlags(Protocol):
@@ -44,7 +44,7 @@ def connect_to(
     do nothing, InputError for a question with a chat mark in it, and what `connect` raises.
     """
     from oncue.policy.chat_prompt import check_text
-    from oncue.policy.openai import ServerOptions, connect
+    from oncue.policy.chat_server import ServerOptions, connect
     from oncue.render.qwen_vl import MMDUET2_MAX_PIXELS
 
     assert flags.server is not None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from oncue.commands.smallest import check_smallest
+from oncue.commands.number_checks import check_smallest
 from oncue.commands.training import require_values
 from oncue.errors import ConfigError
 from oncue.files import prepare_folder, user_cache, write_json, write_text
@@ -113,8 +113,8 @@ class Study:
         return [sys.executable, "-m", "oncue.cli", "study", self.name, "--only", job.name, *given]
 
     def _write(self, study: Arms, runs: Path, out: Path, done: set[str]) -> None:
-        from oncue.study.page import study_page
         from oncue.study.results import results_of
+        from oncue.study.study_page import study_page
 
         lost = _lost(study, out, done)
         if lost:

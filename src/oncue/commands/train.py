@@ -19,7 +19,7 @@ class TrainSft(TrainCommand):
 
     @classmethod
     def config_class(cls) -> type[Any]:
-        from oncue.train.settings import SftConfig
+        from oncue.train.sft.settings import SftConfig
 
         return SftConfig
 
@@ -31,7 +31,7 @@ class TrainSft(TrainCommand):
 
     @classmethod
     def settings(cls, config: Any, flags: Sequence[str], options: RunOptions, prog: str) -> Any:
-        from oncue.train.sources import RowSource
+        from oncue.data.dialogue_sources import RowSource
 
         config = parse_settings(config, flags, prog)
         if not options.data:
@@ -43,7 +43,7 @@ class TrainSft(TrainCommand):
 
     def train(self) -> Path:
         from oncue.recipes.mini_model import build_mini
-        from oncue.train.sft import train_sft
+        from oncue.train.sft.loop import train_sft
 
         out, resume = self.options.out, self.resumes
         changed = self.options.allow_changed_data
@@ -59,8 +59,8 @@ class TrainSft(TrainCommand):
 
     def plan(self) -> Iterator[str]:
         from oncue.recipes.mini_model import build_mini
-        from oncue.train.plan import plan_stages
-        from oncue.train.sft import NEW_MODEL
+        from oncue.train.sft.loop import NEW_MODEL
+        from oncue.train.sft.plan import plan_stages
 
         with tempfile.TemporaryDirectory() as folder:
             model = self.config.model

@@ -23,7 +23,7 @@ from oncue.commands.training import (
 from oncue.errors import ConfigError
 
 if TYPE_CHECKING:
-    from oncue.reward.judge import Judge
+    from oncue.scoring.judge import Judge
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class TrainGrpo(TrainCommand):
 
     @classmethod
     def config_class(cls) -> type[Any]:
-        from oncue.train.grpo_settings import GrpoConfig
+        from oncue.train.rl.settings import GrpoConfig
 
         return GrpoConfig
 
@@ -62,7 +62,7 @@ class TrainGrpo(TrainCommand):
 
     @classmethod
     def settings(cls, config: Any, flags: Sequence[str], options: Any, prog: str) -> Any:
-        from oncue.train.row_examples import RowExamples, check_held_out
+        from oncue.data.row_examples import RowExamples, check_held_out
 
         require_values("--held-out-from", options.held_out_from)
         if not options.data:
@@ -92,8 +92,8 @@ class TrainGrpo(TrainCommand):
 
     def run(self) -> int:
         """As every training command, after a word about segments of unusual length."""
+        from oncue.data.row_examples import RowExamples, unusual_segments
         from oncue.train.parallel import Ranks
-        from oncue.train.row_examples import RowExamples, unusual_segments
 
         examples, is_first = self.config.examples, Ranks.of_environment().is_first
         if is_first and isinstance(examples, RowExamples):
@@ -103,9 +103,9 @@ class TrainGrpo(TrainCommand):
         return super().run()
 
     def train(self) -> Path:
-        from oncue.reward.proactive import ProactiveReward
-        from oncue.reward.server_judge import ServerJudge
-        from oncue.train.grpo import train_grpo
+        from oncue.rewards.proactive import ProactiveReward
+        from oncue.scoring.server_judge import ServerJudge
+        from oncue.train.rl.loop import train_grpo
 
         judge = self._judge()
         reward, out = ProactiveReward(judge, self.config.reward), self.options.out
@@ -136,13 +136,13 @@ class TrainGrpo(TrainCommand):
         )
 
     def plan(self) -> Iterator[str]:
-        from oncue.train.grpo_plan import plan_grpo
+        from oncue.train.rl.plan import plan_grpo
 
         self._judge(keep_answers=False)
         yield from plan_grpo(self.config, self.options.out)
 
     def _judge(self, *, keep_answers: bool = True) -> Judge:
-        from oncue.reward.proactive import MAX_SCORE
+        from oncue.rewards.proactive import MAX_SCORE
 
         server: JudgeServer = self.options.judge_server
         return server.judge(self.config.judge, MAX_SCORE, prefix="--judge-server.", keep_answers=keep_answers)

@@ -152,7 +152,7 @@ class TrainCommand:
     @contextlib.contextmanager
     def _at_work(self) -> Iterator[None]:
         """Keeps the run directory to this process, its settings as they are now, and its curves up to date."""
-        from oncue.train.go_on import change_settings
+        from oncue.train.resuming import change_settings
         from oncue.train.run_dir import alone_in, curves_to_the_end
 
         with alone_in(self.options.out), curves_to_the_end(self.options.out):
@@ -192,7 +192,7 @@ def check_rows(config: Any, how_many: Literal["all", "sample", "none"]) -> None:
     """Looks at the rows of the files a run trains on, with progress on stderr, and says which cannot be used. Raises
     DataError where there are any, unless the settings skip them and others are left."""
     from oncue.commands.progress import Progress
-    from oncue.train.data_check import row_checks, what_is_wrong
+    from oncue.data.row_checks import row_checks, what_is_wrong
 
     checks = row_checks(config, how_many)
     if not checks:

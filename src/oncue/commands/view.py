@@ -37,7 +37,7 @@ class View:
         """Read, make the films, write. Returns the exit code."""
         with loading():
             from oncue.view.film import film_of
-            from oncue.view.page import to_page
+            from oncue.view.rollout_page import to_page
             from oncue.view.stored import read_run
 
         out = self.out or self.run_folder / "rollouts.html"

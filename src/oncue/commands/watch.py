@@ -15,24 +15,24 @@ import tyro
 
 from oncue.clock import Clock
 from oncue.commands.annotated import annotated_task
-from oncue.commands.smallest import check_smallest
+from oncue.commands.number_checks import check_smallest
 from oncue.errors import ConfigError, InputError, SourceLostError
 from oncue.files import prepare_folder
 from oncue.hub import name_or_bundled
-from oncue.policy.unchanged import SkipUnchanged, check_threshold
+from oncue.policy.skip_unchanged import SkipUnchanged, check_threshold
 from oncue.startup import loading
 from oncue.stopping import Stopper
 from oncue.types import FrameSource, GoldTurn, PolicySession, Question, StopReason, Task
 from oncue.video.opening import source_name
-from oncue.watch.ask import parse_questions
 from oncue.watch.export import FILES, write_exports
 from oncue.watch.live import JsonLines, Lines
-from oncue.watch.page import to_page
+from oncue.watch.questions import parse_questions
 from oncue.watch.record import KeptFrames, Recorder, SpokenReply, Watched
 from oncue.watch.run import WatchEvents, watch_source
+from oncue.watch.watch_page import to_page
 
 if TYPE_CHECKING:
-    from oncue.policy.model import LoadedModel
+    from oncue.model.loading import LoadedModel
     from oncue.video.probe import VideoInfo
 
 ENDLESS_CONTEXT_TOKENS = 16384  # about two minutes of the 3B model at one frame per second
@@ -188,7 +188,7 @@ class Watch:
     def _open(self, run: _Run, closing: ExitStack) -> tuple[FrameSource, PolicySession]:
         """The video first: a file that is none should be told of before a model is loaded."""
         from oncue.env.streaming import check_questions, check_text
-        from oncue.video.ahead import ReadAhead
+        from oncue.video.read_ahead import ReadAhead
         from oncue.video.source import Paced, open_source
 
         source: FrameSource = open_source(self.source, self.frame_interval_s, self.every_frame)
@@ -229,8 +229,8 @@ class Watch:
 
     def _session(self, *, run: _Run, closing: ExitStack) -> PolicySession:
         """A session on a model that runs here; `closing` closes its engine."""
-        from oncue.policy.engine import Engine, Sampling, StaticShapes, Window
-        from oncue.policy.model import load_model
+        from oncue.engine.engine import Engine, Sampling, StaticShapes, Window
+        from oncue.model.loading import load_model
 
         sampling = Sampling(
             temperature=self.temperature,
@@ -252,7 +252,7 @@ class Watch:
 
     def _is_too_long(self, run: _Run, loaded: LoadedModel, most: int) -> bool:
         """Whether the video has more turns than the model has room for, if all are shown; says so."""
-        from oncue.policy.fit import positions_if_silent
+        from oncue.engine.context_fit import positions_if_silent
 
         if run.video_s is None or run.info is None or self.skip_unchanged is not None:
             return False

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from oncue.env.streaming import FILE_LOOKAHEAD, StreamingEnv, turns_to_read_ahead
-from oncue.eval.scoring import Transcript
 from oncue.rollout import run_episode
+from oncue.scoring.metrics import Transcript
 from oncue.types import Exchange, FrameSource, PolicySession, Task
 
 

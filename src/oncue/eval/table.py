@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from oncue.eval.scoring import ProactiveResult
 from oncue.eval.timing import TimingCount, mean_f1, pooled
+from oncue.scoring.metrics import ProactiveResult
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -1,1 +1,1 @@
-"""Who answers: a local model with a carried KV cache, or a script. Importing this package does not import torch."""
+"""Who answers a turn: a model behind a chat server, a script, and filters before a policy."""

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from oncue.errors import ConfigError
-from oncue.train.grpo_settings import GrpoConfig
-from oncue.train.sft import SftConfig
+from oncue.train.rl.settings import GrpoConfig
+from oncue.train.sft.loop import SftConfig
 
 T = TypeVar("T")
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from oncue.data.dialogue_sources import WorldSource
 from oncue.dialogue.write import Placement
 from oncue.render.qwen_vl import DEFAULT_SYSTEM
-from oncue.train.sft import NEW_MODEL, SftConfig, Stage
-from oncue.train.sources import WorldSource
+from oncue.train.sft.loop import NEW_MODEL, SftConfig, Stage
 
 # Parameters of the new model's start (`mini_model`): while the words are still being learned, the gradient would wash
 # them out within two hundred steps. What compares stays frozen throughout, the rest in the first stage only.

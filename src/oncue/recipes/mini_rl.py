@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from oncue.data.dialogue_sources import MixedSource, WorldSource
+from oncue.data.examples import WorldExamples
 from oncue.dialogue.write import Placement
-from oncue.policy.sampling import Sampling
+from oncue.engine.sampling import Sampling
 from oncue.recipes.mini import COMPARING, mini_sft
 from oncue.render.qwen_vl import DEFAULT_SYSTEM
-from oncue.reward.proactive import RewardSettings
-from oncue.train.examples import WorldExamples
-from oncue.train.grpo_settings import GrpoConfig
-from oncue.train.settings import SftConfig, Stage
-from oncue.train.sources import MixedSource, WorldSource
+from oncue.rewards.proactive import RewardSettings
+from oncue.train.rl.settings import GrpoConfig
+from oncue.train.sft.settings import SftConfig, Stage
 
 # Forms are harder to tell apart than anything in footage, so shapes are shown twice as often.
 _WORLDS = {"shapes": 2.0, "footage": 1.0}

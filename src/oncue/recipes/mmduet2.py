@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from oncue.policy.sampling import Sampling
+from oncue.data.dialogue_sources import RowSource
+from oncue.data.row_examples import RowExamples
+from oncue.engine.sampling import Sampling
 from oncue.render.qwen_vl import MMDUET2_MAX_PIXELS
-from oncue.reward.proactive import RewardSettings
-from oncue.train.grpo_settings import GrpoConfig
-from oncue.train.policy_loss import LossSettings
-from oncue.train.row_examples import RowExamples
-from oncue.train.sft import SftConfig, Stage
-from oncue.train.sources import RowSource
+from oncue.rewards.proactive import RewardSettings
+from oncue.train.rl.policy_loss import LossSettings
+from oncue.train.rl.settings import GrpoConfig
+from oncue.train.sft.loop import SftConfig, Stage
 
 
 def mmduet2_3b_sft() -> SftConfig:

@@ -14,13 +14,15 @@ import numpy as np
 from oncue.render.decision import DecisionFormat, Lead
 from oncue.types import Action, EnvTurn
 
+Grid = tuple[int, int, int]  # of a frame: 1, patch rows, patch columns
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PatchedFrame:
     """One frame as the vision encoder takes it: `patches` (P, C) float32, `grid` = (1, patch rows, patch columns)."""
 
     patches: np.ndarray
-    grid: tuple[int, int, int]
+    grid: Grid
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from oncue.errors import ConfigError
-from oncue.train.grpo_settings import GrpoConfig
-from oncue.train.settings import SftConfig
+from oncue.train.rl.settings import GrpoConfig
+from oncue.train.sft.settings import SftConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,23 +17,23 @@ from pathlib import Path
 from typing import Any
 
 from oncue.aio import completed
+from oncue.engine.engine import Engine
+from oncue.engine.sampling import Sampling
 from oncue.env.streaming import FILE_LOOKAHEAD
 from oncue.errors import ConfigError, DataError, RunStoppedError
-from oncue.eval.world import ClipFile, ClipSet, prepare, score_world, watch_world
+from oncue.eval.benchmarks.world import ClipFile, ClipSet, prepare, score_world, watch_world
 from oncue.files import write_json
 from oncue.hub import resolve_model
-from oncue.policy.engine import Engine
-from oncue.policy.model import load_model
-from oncue.policy.sampling import Sampling
-from oncue.reward.proactive import MAX_SCORE, ProactiveReward
-from oncue.score.judges import make_judge
+from oncue.model.loading import load_model
+from oncue.rewards.proactive import MAX_SCORE, ProactiveReward
+from oncue.scoring.judge_specs import make_judge
 from oncue.study.arms import Job, View
 from oncue.train.checkpoint import latest_checkpoint
-from oncue.train.grpo import train_grpo
-from oncue.train.grpo_settings import GrpoConfig
+from oncue.train.rl.loop import train_grpo
+from oncue.train.rl.settings import GrpoConfig
 from oncue.train.run_dir import RunDirectory, alone_in, curves_to_the_end
-from oncue.train.settings import SftConfig
-from oncue.train.sft import train_sft
+from oncue.train.sft.loop import train_sft
+from oncue.train.sft.settings import SftConfig
 from oncue.world.make import drawn_by
 
 Report = Callable[[str], None]

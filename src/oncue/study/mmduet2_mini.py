@@ -11,12 +11,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from oncue.data.dialogue_sources import MixedSource
+from oncue.data.examples import WorldExamples
 from oncue.recipes.mini_rl import mini_grpo, mini_late_sft
 from oncue.study.arms import Arm, Study, View
-from oncue.train.examples import WorldExamples
-from oncue.train.grpo_settings import GrpoConfig
-from oncue.train.settings import SftConfig
-from oncue.train.sources import MixedSource
+from oncue.train.rl.settings import GrpoConfig
+from oncue.train.sft.settings import SftConfig
 
 SHAPES = View("shapes", "shapes")
 FOOTAGE = View("footage", "footage")

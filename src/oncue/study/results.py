@@ -15,7 +15,7 @@ from oncue.study.arms import Arm, Job, Study, View
 from oncue.study.claims import claims_of
 from oncue.study.jobs import MODEL, config_of, run_folder, scores_of
 from oncue.study.targets import targets_of
-from oncue.train.grpo_settings import GrpoConfig
+from oncue.train.rl.settings import GrpoConfig
 from oncue.train.run_dir import RunDirectory
 
 CURVES = (

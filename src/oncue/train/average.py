@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from oncue.errors import ConfigError
 from oncue.files import as_new_files, prepare_folder, system_error
 from oncue.hub import weight_files
-from oncue.policy.model import check_folder
+from oncue.model.loading import check_folder
 from oncue.render.folder import read_decision_name
 
 _OF_TRAINING = "trainer.pt"  # says how to go on from one checkpoint, which nobody can from a mean

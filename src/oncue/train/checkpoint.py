@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from oncue.errors import ConfigError, ModelError, RunStoppedError
 from oncue.files import as_new_files, disk_of, system_error
 from oncue.memory import lack_of_memory
-from oncue.policy.model import LoadedModel
+from oncue.model.loading import LoadedModel
 from oncue.render.folder import own_file
 from oncue.render.images import FrameProcessor
 from oncue.render.qwen_vl import QwenVLRenderer

@@ -8,8 +8,8 @@ from typing import NoReturn
 
 from oncue.errors import RunStoppedError
 from oncue.memory import lack_of_memory
-from oncue.train.grpo_settings import GrpoConfig
-from oncue.train.settings import SftConfig
+from oncue.train.rl.settings import GrpoConfig
+from oncue.train.sft.settings import SftConfig
 
 
 def let_go(error: BaseException) -> None:

@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from oncue.policy.branches import Branch
+from oncue.model.tree_attention import Branch
 from oncue.train.samples import TrainingSample
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingBatch:
-    """Packed samples. Their tokens form a tree of `branches` (`policy.branches`), one branch behind the other.
+    """Packed samples. Their tokens form a tree of `branches` (`model.tree_attention`), one branch behind the other.
 
     Trained choices are in the order of the samples: after which of the tokens each is made (`places_C`), what is to be
     chosen, and what it weighs. `shown_S`: which of the vision tokens of all encoded frames, in their order.

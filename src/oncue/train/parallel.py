@@ -22,7 +22,7 @@ import torch
 import torch.distributed as dist
 
 from oncue.errors import ConfigError, RunStoppedError, StoppedElsewhereError
-from oncue.policy.model import pick_device
+from oncue.model.loading import pick_device
 
 T = TypeVar("T")
 

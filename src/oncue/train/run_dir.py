@@ -15,12 +15,12 @@ import yaml
 
 from oncue import __version__
 from oncue.config import from_plain, to_plain
+from oncue.data.data_files import FileDigest, changed_rows
 from oncue.errors import ChangedDataWarning, ConfigError, DataError
 from oncue.fields import field_of, json_object
 from oncue.files import append_text, write_json, write_text
 from oncue.train.checkpoint import latest_checkpoint
-from oncue.train.data_files import FileDigest, changed_rows
-from oncue.train.report import write_report
+from oncue.train.run_report import write_report
 
 T = TypeVar("T")
 

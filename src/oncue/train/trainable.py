@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from oncue.errors import ConfigError
-from oncue.policy.quantized import is_quantized
+from oncue.model.quantized import is_quantized
 
 _VISION = "model.visual."
 _MERGERS = ("model.visual.merger.", "model.visual.deepstack_merger_list.")

@@ -12,9 +12,9 @@ import torch
 
 from oncue.files import disk_of, free_bytes
 from oncue.memory import readable_bytes
-from oncue.policy.model import LoadedModel
-from oncue.train.grpo_settings import GrpoConfig
-from oncue.train.settings import SftConfig
+from oncue.model.loading import LoadedModel
+from oncue.train.rl.settings import GrpoConfig
+from oncue.train.sft.settings import SftConfig
 
 _BYTES_PER_WEIGHT, _BYTES_OF_ADAMW = 4, 8  # float32, and two moments of each trained one
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from oncue.clock import Clock
 from oncue.errors import InputError
-from oncue.train.grpo_settings import GrpoConfig
+from oncue.train.rl.settings import GrpoConfig
 from oncue.view.stored import StoredGroup
 from oncue.watch.record import Still, encode_jpeg
 

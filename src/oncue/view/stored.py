@@ -12,11 +12,11 @@ from typing import Any
 from oncue.config import load_config
 from oncue.errors import ConfigError, DataError
 from oncue.fields import field_of, items_of, json_lines, seconds_of, text_of
-from oncue.reward.base import Judgements
-from oncue.reward.proactive import TERMS, Rollout
-from oncue.score.recorded import judgements_of
-from oncue.score.rollouts import EXPECTED, read_rollouts
-from oncue.train.grpo_settings import GrpoConfig
+from oncue.records.judgements import judgements_of
+from oncue.records.rollouts import EXPECTED, read_rollouts
+from oncue.rewards.proactive import TERMS, Rollout
+from oncue.scoring.score import Judgements
+from oncue.train.rl.settings import GrpoConfig
 from oncue.train.run_dir import RunDirectory
 from oncue.types import Question
 

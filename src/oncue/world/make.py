@@ -107,7 +107,7 @@ def _claim(folder: Path, made: dict[str, Any]) -> int:
 
 
 def annotation(clip: Clip) -> dict[str, Any]:
-    """The clip's questions and due replies as `eval.gold.load_gold` reads them."""
+    """The clip's questions and due replies as `data.gold.load_gold` reads them."""
     return {
         "video": f"{clip.clip_id}.mp4",
         "question_id": clip.clip_id,

@@ -1,0 +1,1 @@
+"""Examples to train on and gold files to score against: reading, drawing, checking."""

@@ -1,0 +1,144 @@
+"""What a policy practises on: a stretch of video to be watched, with what was shown and said before it as context.
+
+Rollouts over whole videos have too sparse a reward, so an example is a segment; all before it stands in the prompt with
+its gold replies, which are never trained but count as said (paper section 4.3.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from oncue.clock import Clock
+from oncue.data.dialogue_sources import with_noise
+from oncue.data.world_draws import check_clips, draw_world
+from oncue.dialogue.write import Placement, reply_turn, turn_reaching
+from oncue.errors import ConfigError
+from oncue.types import Action, EnvTurn, FrameBatch, GoldTurn, Question, Reply, Silence, Task
+from oncue.world.clip import Clip, make_clip
+
+_RL_SEEDS = 1_000_003  # examples are clips that supervised training never draws, for seeds below 1,000 of both
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RolloutExample:
+    """A segment to be watched. `history`: turns before it with the answers they got. `turns`: what is shown. `task`
+    holds the replies due in the segment. All times are those of the video. `index`: its number in its supply.
+    `skipped`: what was wrong with the line of a file in whose place it is shown."""
+
+    task: Task
+    history: tuple[tuple[EnvTurn, Action], ...]
+    turns: tuple[EnvTurn, ...]
+    index: int
+    skipped: str = ""
+
+    @property
+    def frames(self) -> list[np.ndarray]:
+        """Every frame, those of the history first."""
+        shown = [*(turn for turn, _ in self.history), *self.turns]
+        return [pixels for turn in shown for pixels in turn.frames.pixels]
+
+
+@dataclass(frozen=True, slots=True)
+class WorldExamples:
+    """An endless supply of segments of made-up clips. Settings as in `WorldSource`; both ranges are numbers of turns.
+
+    `num_turns`: of the segment. `history_turns`: before it, answered with gold replies placed by `placement`.
+    """
+
+    worlds: dict[str, float] = field(default_factory=lambda: {"shapes": 1.0, "footage": 1.0})
+    num_turns: tuple[int, int] = (20, 20)
+    history_turns: tuple[int, int] = (0, 0)
+    mean_gap_s: float | None = None
+    empty_share: float | None = None
+    question_kinds: dict[str, float] | None = None
+    pixel_noise: float = 0.0
+    placement: Placement = Placement.SPREAD
+    split: str = "train"
+
+    def __post_init__(self) -> None:
+        for name, smallest in (("num_turns", 1), ("history_turns", 0)):
+            low, high = getattr(self, name)
+            if not smallest <= low <= high:
+                raise ConfigError(f"{name} must be a smallest (>= {smallest}) and a largest number, got {(low, high)}")
+        check_clips(self)
+
+    def item(self, index: int, seed: int, clock: Clock, frames_per_turn: int) -> RolloutExample:
+        """Example number `index`."""
+        rng = np.random.default_rng((seed, index, 11))
+        world = draw_world(self.worlds, rng)
+        num_before = int(rng.integers(self.history_turns[0], self.history_turns[1] + 1))
+        num_turns = num_before + int(rng.integers(self.num_turns[0], self.num_turns[1] + 1))
+        length_s = clock.time_of(num_turns * frames_per_turn)
+        clip = make_clip(
+            world,
+            self.split,
+            index,
+            seed=_RL_SEEDS + seed,
+            duration_s=(length_s, length_s),
+            mean_gap_s=self.mean_gap_s,
+            empty_share=self.empty_share,
+            question_kinds=self.question_kinds,
+        )
+        return self._example(clip, index, num_before, clock, frames_per_turn, rng)
+
+    def _example(
+        self, clip: Clip, index: int, num_before: int, clock: Clock, frames_per_turn: int, rng: np.random.Generator
+    ) -> RolloutExample:
+        frames = with_noise(clip.grid_frames(clock), float(rng.uniform(0, self.pixel_noise)), rng)
+        shown = shown_turns(frames, clip.task.questions, clock, frames_per_turn)
+        placed = [
+            (gold, reply_turn(gold.span, clock, frames_per_turn, len(frames), self.placement, rng))
+            for gold in clip.task.gold
+        ]
+        return split_example(clip.task, shown, placed, num_before, index)
+
+
+def split_example(
+    task: Task,
+    shown: Sequence[EnvTurn],
+    placed: Sequence[tuple[GoldTurn, int | None]],
+    num_before: int,
+    index: int,
+    num_left_out: int = 0,
+) -> RolloutExample:
+    """The example of a video whose first `num_before` turns are history, answered by the gold replies `placed` in them;
+    the others are due. `shown` are all turns but the first `num_left_out`."""
+    answers: dict[int, list[str]] = {}
+    for gold, turn in placed:
+        if turn is not None and turn < num_before:
+            answers.setdefault(turn, []).append(gold.content)
+    due = tuple(gold for gold, turn in placed if turn is None or turn >= num_before)
+    history = tuple(
+        (shown[i - num_left_out], Reply(" ".join(answers[i])) if i in answers else Silence())
+        for i in range(num_left_out, num_before)
+    )
+    return RolloutExample(replace(task, gold=due), history, tuple(shown[num_before - num_left_out :]), index)
+
+
+def shown_turns(
+    frames: Sequence[np.ndarray],
+    questions: Sequence[Question],
+    clock: Clock,
+    frames_per_turn: int,
+    num_left_out: int = 0,
+) -> list[EnvTurn]:
+    """The turns that show grid frames (H, W, 3), each with the questions that have come due, as `StreamingEnv` does.
+
+    The first frame is number `num_left_out`, the first of a turn; this turn also has the questions due before it.
+    """
+    num_frames, first_turn = num_left_out + len(frames), num_left_out // frames_per_turn
+    texts: dict[int, list[str]] = {}
+    for question in sorted(questions, key=lambda q: q.time_s):
+        turn = turn_reaching(question.time_s, clock, frames_per_turn, num_frames)
+        if turn is not None:
+            texts.setdefault(max(turn, first_turn), []).append(question.text)
+    turns = []
+    for number, first in enumerate(range(num_left_out, num_frames, frames_per_turn), start=first_turn):
+        some = frames[first - num_left_out : first - num_left_out + frames_per_turn]
+        pts_s = np.array([clock.time_of(first + i + 1) for i in range(len(some))])
+        clock_s = clock.time_of(first + len(some))
+        turns.append(EnvTurn(FrameBatch(np.stack(some), pts_s), clock_s, "\n".join(texts.get(number, ()))))
+    return turns

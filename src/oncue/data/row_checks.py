@@ -1,0 +1,113 @@
+"""A look at all rows before a run begins: their form, and the heads of the files they name. Nothing is decoded but the
+first frame of each video, so a file that is cut off is found only when it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from oncue.clock import Clock
+from oncue.data.dialogue_sources import RowLine, RowSource
+from oncue.data.row_examples import ExampleRow, RowExamples
+from oncue.dialogue.frames import video_of
+from oncue.dialogue.pictures import picture_size_px
+from oncue.errors import DataError, DialogueError, InputError
+from oncue.render.images import FrameProcessor
+from oncue.train.rl.settings import GrpoConfig
+from oncue.train.sft.settings import SftConfig
+from oncue.video.probe import VideoInfo, probe
+
+HowMany = Literal["all", "sample", "none"]
+SAMPLE = 1000  # rows of a sample
+Check = Callable[[], None]
+
+
+def row_checks(config: SftConfig | GrpoConfig, how_many: HowMany) -> list[Check]:
+    """A call for every row of the files a run trains on, or for a sample of `SAMPLE` of them drawn by its seed. Each
+    raises DialogueError or DataError, with file and row, for a row that cannot be used."""
+    checks: list[Check] = []
+    if how_many != "none":
+        checks += _of_examples(config) if isinstance(config, GrpoConfig) else _of_dialogues(config)
+    if how_many == "sample" and len(checks) > SAMPLE:
+        chosen = np.random.default_rng(config.seed).choice(len(checks), SAMPLE, replace=False)
+        return [checks[number] for number in sorted(chosen)]
+    return checks
+
+
+def what_is_wrong(checks: Sequence[Check], step: Callable[[], None]) -> list[str]:
+    """What the checks raise. `step()` is called after each."""
+    found = []
+    for check in checks:
+        try:
+            check()
+        except (DataError, DialogueError) as error:
+            found.append(str(error))
+        step()
+    return found
+
+
+def _of_dialogues(config: SftConfig) -> Iterator[Check]:
+    files = _Files()
+    sources = {stage.source: None for stage in config.stages if isinstance(stage.source, RowSource)}
+    return (partial(_check_dialogue, row, files) for source in sources for row in source.rows())
+
+
+def _of_examples(config: GrpoConfig) -> Iterator[Check]:
+    files, examples = _Files(), config.examples
+    lines = examples.lines() if isinstance(examples, RowExamples) else ()
+    return (partial(_check_example, line, config, files) for line in lines)
+
+
+def _check_dialogue(row: RowLine, files: _Files) -> None:
+    _, images = row.parse()
+    with row.named():
+        for image in images:
+            files.look_at(image)
+
+
+def _check_example(line: ExampleRow | DataError, config: GrpoConfig, files: _Files) -> None:
+    if isinstance(line, DataError):
+        raise line
+    assert isinstance(config.examples, RowExamples)
+    config.examples.segment_frames(line, Clock(config.frame_interval_s), config.frames_per_turn)
+    try:
+        files.look_at_video(str(line.video))
+    except InputError as error:
+        raise DataError(f"{line.where}: {error}") from error
+
+
+@dataclass(slots=True)
+class _Files:
+    """Looks at each file once, and remembers what was wrong with it."""
+
+    seen: dict[str, str] = field(default_factory=dict)
+
+    def look_at(self, image: Path) -> None:
+        """Raises InputError for a picture, or the video of a moment, that cannot be shown."""
+        video = video_of(image)
+        if video is None:
+            self._once(str(image), lambda: FrameProcessor().resized_px(*picture_size_px(image)))
+        else:
+            self.look_at_video(video)
+
+    def look_at_video(self, video: str) -> None:
+        self._once(video, lambda: _shown_size(probe(video)))
+
+    def _once(self, name: str, look: Callable[[], object]) -> None:
+        if name not in self.seen:
+            try:
+                look()
+                self.seen[name] = ""
+            except InputError as error:
+                self.seen[name] = str(error)
+        if self.seen[name]:
+            raise DataError(self.seen[name])
+
+
+def _shown_size(info: VideoInfo) -> tuple[int, int]:
+    return FrameProcessor().resized_px(info.height_px, info.width_px)

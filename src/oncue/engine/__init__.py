@@ -1,0 +1,1 @@
+"""The one inference engine: batching, KV cache, drafts, lookahead, bounded context."""

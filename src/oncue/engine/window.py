@@ -1,0 +1,143 @@
+"""Bounded context: what a session on an endless stream keeps, so that memory and time per turn stay flat.
+
+When the prefix would outgrow its bound, old silent turns are dropped in one go, down to about half. What is kept is
+exactly the prefix of a dialogue that consists of the kept turns: positions start anew, and what comes after the first
+gap goes through the model again (its vision tokens are still there). So a bounded session answers as one that was
+shown only the kept turns; no key is left at a position it was not computed for. The price is that every token goes
+through the decoder about twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from oncue.engine.encoder_cache import ShownFrame
+from oncue.errors import ConfigError, ContextFullError
+from oncue.render.decision import Lead
+from oncue.render.positions import mrope_positions
+from oncue.render.qwen_vl import QwenVLRenderer
+from oncue.types import EnvTurn
+
+if TYPE_CHECKING:
+    from oncue.engine.session import SessionState
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Bounds of a session's prefix, in tokens and turns.
+
+    Before a turn is shown, a prefix that would exceed `max_tokens` with it is cut to at most `keep_tokens` (default:
+    half). The system message and the newest turn that brings a question always stay, even beyond `keep_tokens`. Of the
+    others as many as fit: first the newest `max_questions` turns that bring a question, then the newest `max_replies`
+    that were answered with a reply, all with their frames, then the newest turns.
+    `when_full`: nothing is cut before the model has no position left for a turn; from then on these bounds hold.
+    Raises ConfigError for numbers out of range.
+    """
+
+    max_tokens: int
+    keep_tokens: int | None = None
+    max_questions: int = 4
+    max_replies: int = 8
+    when_full: bool = False
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 1:
+            raise ConfigError(f"max_tokens of a window must be at least 1, got {self.max_tokens}")
+        if self.keep_tokens is not None and not 0 < self.keep_tokens < self.max_tokens:
+            raise ConfigError(
+                f"keep_tokens must lie between 0 and max_tokens ({self.max_tokens}), got {self.keep_tokens}"
+            )
+        if self.max_questions < 1 or self.max_replies < 0:
+            raise ConfigError(
+                "a window keeps at least 1 question and 0 replies, "
+                f"got max_questions={self.max_questions}, max_replies={self.max_replies}"
+            )
+
+    @property
+    def target_tokens(self) -> int:
+        """What a cut leaves at most."""
+        return self.keep_tokens or max(1, self.max_tokens // 2)
+
+    def is_exceeded_by(self, num_tokens: int) -> bool:
+        """Whether a prefix of `num_tokens` is to be cut."""
+        return not self.when_full and num_tokens > self.max_tokens
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PastTurn:
+    """A turn of the prefix: the text and frames shown, the ids that answered it, and whether they are a reply."""
+
+    text: str
+    frames: tuple[ShownFrame, ...]
+    chosen: tuple[int, ...]
+    replied: bool
+
+    def ids(self, renderer: QwenVLRenderer, lead: Lead) -> list[int]:
+        """The tokens of turn and answer, rendered after a prefix that ends with `lead`."""
+        shown = renderer.user_turn_ids(self.text, [frame.grid for frame in self.frames], lead)
+        return [*shown.tolist(), *renderer.decision.kept(self.chosen)]
+
+
+def cut(
+    state: SessionState,
+    window: Window,
+    renderer: QwenVLRenderer,
+    coming: EnvTurn,
+    grids: Sequence[tuple[int, int, int]],
+) -> None:
+    """Drop old turns from `state` if its prefix and the turn `coming`, with frames of `grids`, exceed the window.
+
+    Raises ContextFullError, and drops nothing, where they still would.
+    """
+
+    def num_with(num_tokens: int, lead: Lead) -> int:
+        return num_tokens + len(renderer.user_turn_ids(coming.text, grids, lead))
+
+    if not window.is_exceeded_by(num_with(len(state.context_ids), state.lead)):
+        return
+    most = min(window.target_tokens, window.max_tokens - num_with(0, Lead.CLOSED))  # nothing is longer than CLOSED
+    kept = _kept(state.turns, window, renderer, most - len(state.system_ids))
+    turns = [state.turns[i] for i in kept]
+    lead, num_cached, ids = Lead.START, len(state.system_ids), list(state.system_ids)
+    num_same = 0  # leading turns that stay where they are, in the cache
+    for place, turn in enumerate(turns):
+        ids += turn.ids(renderer, lead)
+        lead = renderer.decision.lead_after(turn.chosen)
+        if place == num_same == kept[place] and len(ids) <= state.num_cached:
+            num_same, num_cached = num_same + 1, len(ids)
+    num_needed = num_with(len(ids), lead)
+    if num_needed > window.max_tokens:
+        raise ContextFullError(
+            f"the turn at {coming.clock_s:g} s needs {num_needed} tokens with what must be kept (the system message "
+            f"and the newest question), and the window allows {window.max_tokens}; allow more tokens "
+            "(--context-tokens of watch and eval, or a larger Window), or show fewer or smaller frames"
+        )
+    state.turns, state.lead, state.context_ids = turns, lead, ids
+    _forget_beyond(state, min(num_cached, state.num_cached), num_same, renderer)
+
+
+def _forget_beyond(state: SessionState, num_cached: int, num_same: int, renderer: QwenVLRenderer) -> None:
+    """Leave the first `num_cached` tokens of the prefix, with the first `num_same` turns, in the cache; the rest
+    waits to enter it anew."""
+    grids = [frame.grid for turn in state.turns[:num_same] for frame in turn.frames]
+    cached_ids = state.context_ids[:num_cached]
+    _, state.next_position = mrope_positions(cached_ids, grids, renderer.image_pad_id, renderer.merge_size, 0)
+    state.forget(num_cached)
+    state.pending_ids = state.context_ids[num_cached:]
+    state.pending_frames = [frame for turn in state.turns[num_same:] for frame in turn.frames]
+
+
+def _kept(turns: Sequence[PastTurn], window: Window, renderer: QwenVLRenderer, room: int) -> list[int]:
+    """Which turns stay, in order: the newest question, and as much else as there is `room` for with it."""
+    newest_first = range(len(turns) - 1, -1, -1)
+    questions = [i for i in newest_first if turns[i].text][: window.max_questions]
+    replies = [i for i in newest_first if turns[i].replied][: window.max_replies]
+    kept: set[int] = set()
+    for i in dict.fromkeys((*questions, *replies, *newest_first)):
+        room -= len(turns[i].ids(renderer, Lead.CLOSED))
+        if room < 0 and i not in questions[:1]:
+            break
+        kept.add(i)
+    return sorted(kept)

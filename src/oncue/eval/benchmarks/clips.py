@@ -1,0 +1,279 @@
+"""Timing alone on real clips with hand-made gold: was something said when it was due, and nothing when not.
+
+A model that lacks the words for what is shown can still notice it. Beside it stand silence, talk at every turn, and a
+frame-difference threshold tuned on training clips of a world, which like the model has never seen a real clip.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from oncue.clock import Clock
+from oncue.data.gold import GoldSample
+from oncue.env.streaming import check_questions
+from oncue.errors import ConfigError, DataError, InputError
+from oncue.eval.benchmarks.baselines import ChangeMeter, TunedTrigger, label_clip, tune
+from oncue.eval.episodes import watch
+from oncue.eval.table import TextTable, percent, timing_json, timing_table
+from oncue.eval.timing import TimingCount, count_timing
+from oncue.scoring.spans import replies_outside
+from oncue.types import Exchange, FrameSource, PolicySession, Question, Task, TimedReply, TimeSpan
+from oncue.video.probe import probe
+from oncue.world.clip import make_clip
+
+FRAME_INTERVAL_S = 1.0
+THRESHOLDS = tuple(round(0.25 * 1.25**k, 3) for k in range(25))  # grey levels, 0.25 to 53
+COOLDOWNS_S = (0.0, 1.0, 2.0, 4.0, 6.0, 8.0, 12.0)
+MODEL, SILENCE, TALK, DIFFERENCE = "model", "silence", "talk every turn", "frame difference"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A gold item, the video file it is about, and what the model is asked (`task.questions`) for it.
+
+    `asked_anew` where that is not the gold file's own question. `gold_question` is that one.
+    """
+
+    path: Path
+    task: Task
+    gold_question: str
+    asked_anew: bool = False
+
+    @property
+    def spans(self) -> tuple[TimeSpan, ...]:
+        return tuple(gold.span for gold in self.task.gold)
+
+
+def find_items(
+    samples: Sequence[GoldSample], videos: Path, ask: str | None = None, asks: Mapping[str, str] | None = None
+) -> list[Item]:
+    """The items to watch. `asks` (by question_id) and, for the rest, `ask` take the place of the gold questions, asked
+    at the time of the first of them.
+
+    Raises DataError for a video that is not in `videos`, or an id in `asks` that is not in the gold file.
+    """
+    asks = asks or {}
+    unknown = sorted(set(asks) - {sample.task.task_id for sample in samples})
+    if unknown:
+        raise DataError(f"the gold file has no question_id {unknown[0]!r}; it has {samples[0].task.task_id!r}, ...")
+    items = []
+    for sample in samples:
+        path = videos / sample.video
+        if not path.is_file():
+            raise DataError(f"{path} is missing; the gold file is about {sample.video}: give its folder with --videos")
+        own, text = sample.task.questions, asks.get(sample.task.task_id, ask)
+        questions = own if text is None else (Question(text, own[0].time_s),)
+        items.append(Item(path, replace(sample.task, questions=questions), own[0].text, text is not None))
+    return items
+
+
+def check_items(items: Sequence[Item]) -> None:
+    """Opens each video once, so that what cannot be watched is told of before the first is.
+
+    Raises VideoError for a video that cannot be opened, DataError for a question, or a gold span, past the end of its
+    video: that is another video, or a cut one, and nobody could be right about it.
+    """
+    durations_s = {path: probe(path).duration_s for path in dict.fromkeys(item.path for item in items)}
+    for item in items:
+        try:
+            check_questions(item.task.questions, durations_s[item.path])
+        except InputError as error:
+            raise DataError(f"{item.path.name}, {item.task.task_id!r}: {error}") from error
+        duration_s = durations_s[item.path]
+        late = [
+            gold.span.start_s for gold in item.task.gold if duration_s is not None and gold.span.start_s > duration_s
+        ]
+        if late:
+            raise DataError(
+                f"{item.path.name}, {item.task.task_id!r}: gold begins at {late[0]:g} s, but the video ends at "
+                f"{duration_s:g} s; give the whole video, or leave that row out"
+            )
+
+
+def read_asks(path: Path) -> dict[str, str]:
+    """A JSON object from question_id to the question for the model. Raises DataError for anything else."""
+    try:
+        asks = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"cannot read {path} as JSON: {error}") from error
+    if not isinstance(asks, dict) or not all(isinstance(text, str) and text.strip() for text in asks.values()):
+        raise DataError(f'{path} must hold one object of the form {{"question_id": "question for the model", ...}}')
+    return asks
+
+
+def tune_on_world(world: str, num_clips: int, on_clip: Callable[[], None] = lambda: None) -> TunedTrigger:
+    """The frame-difference trigger with the best pooled F1 on the first training clips of a world.
+
+    Raises ConfigError for an unknown world or no clips.
+    """
+    if num_clips < 1:
+        raise ConfigError(f"tuning needs at least one clip, got {num_clips}")
+    clock, labelled = Clock(FRAME_INTERVAL_S), []
+    for index in range(num_clips):
+        clip = make_clip(world, "train", index)
+        labelled.append(label_clip(clip.grid_frames(clock), clock, [gold.span for gold in clip.task.gold]))
+        on_clip()
+    return tune(labelled, THRESHOLDS, COOLDOWNS_S)
+
+
+def edges_of(tuned: TunedTrigger) -> list[str]:
+    """Where the tuned trigger lies at the end of its grid, in words: a better one may lie beyond."""
+    told = []
+    if tuned.trigger.threshold in (THRESHOLDS[0], THRESHOLDS[-1]):
+        told.append(f"threshold {tuned.trigger.threshold:g}")
+    if tuned.trigger.cooldown_s == COOLDOWNS_S[-1]:
+        told.append(f"cool-down {tuned.trigger.cooldown_s:g} s")
+    return told
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedItem:
+    """What the model said about an item, and (clock_s, change of the picture) of every turn."""
+
+    item: Item
+    replies: tuple[TimedReply, ...]
+    changes: tuple[tuple[float, float], ...]
+
+
+async def watch_item(item: Item, source: FrameSource, session: PolicySession) -> WatchedItem:
+    """Holds the dialogue of one item. Closes `source` and `session`."""
+    meter, changes = ChangeMeter(), list[tuple[float, float]]()
+
+    def measure(exchange: Exchange) -> None:
+        changes.append((exchange.observed.clock_s, meter.change(exchange.observed.frames)))
+
+    transcript = await watch(source, session, item.task, measure)
+    return WatchedItem(item, transcript.replies, tuple(changes))
+
+
+@dataclass(frozen=True, slots=True)
+class ItemTiming:
+    """One item: the count of each policy, and where the model (or the frame difference) fails."""
+
+    watched: WatchedItem
+    difference_times_s: tuple[float, ...]
+    counts: Mapping[str, TimingCount]
+
+    @property
+    def missed(self) -> tuple[TimeSpan, ...]:
+        """The spans in which the model said nothing."""
+        return tuple(s for s in self.watched.item.spans if not any(r.time_s in s for r in self.watched.replies))
+
+    @property
+    def false_replies(self) -> tuple[TimedReply, ...]:
+        """What the model said in no span."""
+        return replies_outside(self.watched.replies, self.watched.item.spans)
+
+    def as_json(self) -> dict[str, Any]:
+        item, count = self.watched.item, self.counts[MODEL]
+        return {
+            "question_id": item.task.task_id,
+            "video": item.path.name,
+            "question": item.gold_question,
+            "asked": [q.text for q in item.task.questions],
+            "asked_anew": item.asked_anew,
+            "hit": count.num_hit,
+            "false": count.num_false,
+            "missed": count.num_missed,
+            "f1": {name: percent(count.f1) for name, count in self.counts.items()},
+            "missed_spans": [[span.start_s, span.end_s] for span in self.missed],
+            "false_replies": [{"time_s": r.time_s, "text": r.text} for r in self.false_replies],
+            "replies": [{"time_s": r.time_s, "text": r.text} for r in self.watched.replies],
+            "frame_difference_times_s": list(self.difference_times_s),
+        }
+
+
+def time_item(watched: WatchedItem, tuned: TunedTrigger) -> ItemTiming:
+    """Counts of the model and of what stands beside it on one item."""
+    spans = watched.item.spans
+    difference = tuned.trigger.times_of(watched.changes)
+    counts = {
+        MODEL: count_timing(watched.replies, spans),
+        SILENCE: count_timing([], spans),
+        TALK: count_timing([clock_s for clock_s, _ in watched.changes], spans),
+        DIFFERENCE: count_timing(difference, spans),
+    }
+    return ItemTiming(watched, tuple(difference), counts)
+
+
+@dataclass(frozen=True, slots=True)
+class ClipScores:
+    """All items, and how the frame-difference threshold was tuned."""
+
+    model: str
+    tuned: TunedTrigger
+    tune_world: str
+    tune_clips: int
+    items: tuple[ItemTiming, ...]
+
+    def counts(self, name: str) -> list[TimingCount]:
+        return [item.counts[name] for item in self.items]
+
+    def as_json(self) -> dict[str, Any]:
+        """Pooled counts and F1 in percent by policy, the tuned threshold, and every item."""
+        trigger = self.tuned.trigger
+        return {
+            "model": self.model,
+            "n_items": len(self.items),
+            "f1": timing_json(self.counts(MODEL))["f1"],
+            "silence_f1": timing_json(self.counts(SILENCE))["f1"],
+            "talk_f1": timing_json(self.counts(TALK))["f1"],
+            "frame_difference_f1": timing_json(self.counts(DIFFERENCE))["f1"],
+            "policies": {name: timing_json(self.counts(name)) for name in self.items[0].counts},
+            "frame_difference": {
+                "threshold": trigger.threshold,
+                "cooldown_s": trigger.cooldown_s,
+                "tune_world": self.tune_world,
+                "tune_clips": self.tune_clips,
+                "tune_f1": percent(self.tuned.timing.f1),
+                "at_edge_of_grid": edges_of(self.tuned),
+            },
+            "items": [item.as_json() for item in self.items],
+        }
+
+    def table(self) -> TextTable:
+        """One row per policy."""
+        named = {MODEL: f"{MODEL} ({self.model})"}
+        rows = {named.get(name, name): self.counts(name) for name in self.items[0].counts}
+        return timing_table(rows, "Timing of replies, 1 s per turn")
+
+    def item_table(self) -> TextTable:
+        """One row per item: the model's counts, and F1 in percent beside that of the frame difference."""
+        rows = []
+        for number, item in enumerate(self.items, 1):
+            count = item.counts[MODEL]
+            numbers = [str(n) for n in (count.num_hit, count.num_false, count.num_missed)]
+            ratios = [_cell(percent(item.counts[name].f1)) for name in (MODEL, TALK, DIFFERENCE)]
+            rows.append((f"{number} {item.watched.item.path.name}", *numbers, *ratios))
+        header = ("item", "hit", "false", "missed", "F1 %", "talk F1 %", "difference F1 %")
+        return TextTable("Items", header, tuple(rows))
+
+    def failures(self) -> list[str]:
+        """For people: per item what was asked, which spans were missed, which replies were false."""
+        lines = []
+        for number, item in enumerate(self.items, 1):
+            watched = item.watched
+            lines.append(f"{number} {watched.item.path.name}: {watched.item.gold_question}")
+            if watched.item.asked_anew:
+                lines.append(f"    asked instead: {watched.item.task.questions[0].text}")
+            spans = ", ".join(f"{s.start_s:g}-{s.end_s:g} s" for s in item.missed)
+            false = ", ".join(f"{r.time_s:g} s {' '.join(r.text.split())!r}" for r in item.false_replies)
+            lines += [f"    missed: {spans or 'none'}", f"    false: {false or 'none'}"]
+        return lines
+
+    def tuning(self) -> list[str]:
+        """For people: what the frame difference was tuned to, and where."""
+        trigger, f1 = self.tuned.trigger, percent(self.tuned.timing.f1)
+        return [
+            f"frame difference: above {trigger.threshold:g} grey levels, at most every {trigger.cooldown_s:g} s;",
+            f"    tuned on {self.tune_clips} training clips of {self.tune_world}, F1 {_cell(f1)} % there",
+            *(f"    the best {edge} lies at the end of its grid" for edge in edges_of(self.tuned)),
+        ]
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

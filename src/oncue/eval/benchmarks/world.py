@@ -1,0 +1,286 @@
+"""Scores on held-out clips of a world, beside silence, talk at every turn, and the earliest perfect replies.
+
+The clips are real video files, kept in a cache; a model watches them as it would watch any file. Two controls show
+whether it looks: clips that stand still (any reply is false) and clips whose frames come in a random order. Between
+two such frames things really appear, leave and move, and some of what may be said of them is due by chance; so there
+stands a truthful watcher beside the model, too, who tells what differs from the frame before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from oncue import __version__
+from oncue.clock import Clock
+from oncue.errors import ConfigError
+from oncue.eval.benchmarks.baselines import oracle_replies, truthful_replies
+from oncue.eval.benchmarks.shuffled import ShuffledSource, shuffled_order
+from oncue.eval.episodes import watch
+from oncue.eval.table import TextTable, percent, proactive_json, proactive_table, rounded
+from oncue.files import prepare_folder
+from oncue.scoring.metrics import DialogueScore, ProactiveResult, Transcript, TurnScore, score_proactive
+from oncue.scoring.score import Unscored
+from oncue.scoring.spans import replies_in
+from oncue.scoring.world_judge import world_judge
+from oncue.types import FrameSource, PolicySession, Task, TimedReply
+from oncue.video.source import FileSource
+from oncue.video.writer import write_video
+from oncue.world.clip import Clip
+from oncue.world.make import drawn_by, make_world, video_path
+
+CONTROLS = ("none", "frozen", "shuffled")
+FRAME_INTERVAL_S = 1.0
+CLOCK = Clock(FRAME_INTERVAL_S)
+NUM_AT_ONCE = 16  # clips watched together: sessions share the forwards of one engine
+OMEGAS = (0.0, 0.5, 1.0)
+HEADLINE_OMEGA = 0.5
+SILENCE, TALK, ORACLE, TRUTHFUL = "silence", "talk every turn", "oracle", "truthful watcher"
+
+# What talk-every-turn says: a sentence that is often due in that world.
+TALK_TEXTS = {"shapes": "Left: red square appears.", "footage": "Left: something appears."}
+
+
+@dataclass(frozen=True, slots=True)
+class ClipSet:
+    """Which clips are watched, and how: a frame every `frame_interval_s` seconds, one per turn. `seed` picks the clips
+    of the split and, as a control, the order of shuffled frames."""
+
+    world: str
+    split: str = "test"
+    limit: int = 200
+    seed: int = 0
+    control: str = "none"
+    frame_interval_s: float = FRAME_INTERVAL_S
+
+    def __post_init__(self) -> None:
+        if self.limit < 1:
+            raise ConfigError(f"the number of clips must be at least 1, got {self.limit}")
+        if self.seed < 0:
+            raise ConfigError(f"seed must not be negative, got {self.seed}")
+        if self.control not in CONTROLS:
+            raise ConfigError(f"unknown control {self.control!r}; expected one of {', '.join(CONTROLS)}")
+        if not 0 < self.frame_interval_s < math.inf:
+            raise ConfigError(f"the frame interval must be a positive number of seconds, got {self.frame_interval_s}")
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(self.frame_interval_s)
+
+
+@dataclass(frozen=True, slots=True)
+class ClipFile:
+    """A clip and the video file that shows it."""
+
+    clip: Clip
+    path: Path
+
+
+def cache_folder(root: Path, clips: ClipSet) -> Path:
+    """The folder of these clips below `root`. Its name holds a digest of what draws them: a changed world never meets
+    the videos of an older one."""
+    return root / f"{__version__}-{drawn_by()}-{clips.world}-{clips.split}-{clips.seed}"
+
+
+def prepare(root: Path, clips: ClipSet, on_clip: Callable[[], None] = lambda: None) -> list[ClipFile]:
+    """The clips as video files; those already there are kept. `on_clip` is called after each.
+
+    Raises ConfigError for an unknown world or split, InputError for a folder that cannot be written.
+    """
+    folder = cache_folder(root, clips)
+    prepare_folder(folder, "give another folder (--cache)")
+    made = make_world(
+        folder,
+        world=clips.world,
+        split=clips.split,
+        count=clips.limit,
+        seed=clips.seed,
+        frame_interval_s=FRAME_INTERVAL_S,
+        on_clip=lambda _clip, _path: on_clip() if clips.control != "frozen" else None,
+    )
+    if clips.control != "frozen":
+        return [ClipFile(clip, video_path(folder, clip)) for clip in made]
+    return [_standing_still(folder, clip, on_clip) for clip in made]
+
+
+def _standing_still(folder: Path, clip: Clip, on_clip: Callable[[], None]) -> ClipFile:
+    still = clip.standing_still()
+    path = folder / "frozen" / f"{still.clip_id}.mp4"
+    if not path.exists():
+        write_video(path, still.video_frames(), still.scene.frame_rate)
+    on_clip()
+    return ClipFile(still, path)
+
+
+def open_clip(file: ClipFile, control: str = "none", frame_interval_s: float = FRAME_INTERVAL_S) -> FrameSource:
+    """The frames a watcher of this clip is shown."""
+    source = FileSource(file.path, frame_interval_s)
+    return ShuffledSource(source, _order_seed(file.clip)) if control == "shuffled" else source
+
+
+def shown_times(clip: Clip, control: str = "none", clock: Clock = CLOCK) -> list[float]:
+    """The video time in seconds of the picture in each frame of `open_clip`."""
+    times_s = clip.grid_times(clock)
+    if control != "shuffled":
+        return times_s
+    return [times_s[i] for i in shuffled_order(len(times_s), _order_seed(clip))]
+
+
+def _order_seed(clip: Clip) -> tuple[int, int]:
+    return clip.seed, clip.index
+
+
+async def watch_world(
+    files: Sequence[ClipFile],
+    open_session: Callable[[Clip], PolicySession],
+    control: str = "none",
+    on_clip: Callable[[Transcript], None] = lambda _: None,
+    num_at_once: int = NUM_AT_ONCE,
+    frame_interval_s: float = FRAME_INTERVAL_S,
+) -> list[Transcript]:
+    """What was said about each clip, in the order of `files`; each in a session of its own, `num_at_once` together.
+
+    `on_clip` is called as clips are finished.
+    """
+    places = asyncio.Semaphore(num_at_once)
+
+    async def one(file: ClipFile) -> Transcript:
+        async with places:
+            transcript = await watch(
+                open_clip(file, control, frame_interval_s), open_session(file.clip), file.clip.task
+            )
+        on_clip(transcript)
+        return transcript
+
+    return list(await asyncio.gather(*(one(file) for file in files)))
+
+
+def baselines(clips: Iterable[Clip], control: str = "none", clock: Clock = CLOCK) -> dict[str, list[Transcript]]:
+    """Silence, talk at every turn and the oracle on the turns of the clips, and the truthful watcher of shuffled
+    frames; no frame is needed.
+
+    Equals holding the dialogues with SilentPolicy, TalkPolicy, and ScriptedPolicy on `oracle_replies` and
+    `truthful_replies`.
+    """
+    said: dict[str, list[Transcript]] = {}
+    for clip in clips:
+        num_turns = clock.first_at_or_after(clip.scene.duration_s)
+        talk = {clock.time_of(k): TALK_TEXTS[clip.world] for k in range(1, num_turns + 1)}
+        replies = {SILENCE: {}, TALK: talk, ORACLE: oracle_replies(clip.task, clock.frame_interval_s)}
+        if control == "shuffled":
+            replies[TRUTHFUL] = truthful_replies(clip, shown_times(clip, control, clock), clock.frame_interval_s)
+        for name, texts in replies.items():
+            said.setdefault(name, []).append(_scripted(clip.task, clock.time_of(num_turns), num_turns, texts))
+    return said
+
+
+def _scripted(task: Task, watched_s: float, num_turns: int, replies: Mapping[float, str]) -> Transcript:
+    spoken = tuple(TimedReply(time_s, text) for time_s, text in sorted(replies.items()))
+    return Transcript(task, spoken, watched_s, num_turns, num_turns - len(spoken))
+
+
+@dataclass(frozen=True, slots=True)
+class WorldScores:
+    """The scores of the model and of what stands beside it, on the same clips, by name of the policy."""
+
+    clips: ClipSet
+    model: str
+    results: Mapping[str, ProactiveResult]
+
+    def headline(self) -> dict[str, Any]:
+        """PAUC and duplicates in percent, at omega 0.5; `duplicates` is 0 where no reply had one before it in its span.
+
+        Under a control, also its name and all replies per minute, and on shuffled frames the PAUC of the truthful
+        watcher; PAUC is None where nothing is due.
+        """
+        result = self.results[self.model]
+        shown = {
+            "world": self.clips.world,
+            "n_clips": len(result.dialogues),
+            "pauc": self._pauc(self.model),
+            "silence_pauc": self._pauc(SILENCE),
+            "talk_pauc": self._pauc(TALK),
+            "oracle_pauc": self._pauc(ORACLE),
+            "duplicates": percent(result.duplicates.share or 0.0),
+            "first_reply_delay_s": rounded(result.first_reply_delay_s, 3),
+            "false_replies_per_min": rounded(result.false_replies_per_min, 3),
+        }
+        if self.clips.control != "none":
+            shown |= {"control": self.clips.control, "replies_per_min": rounded(result.replies_per_min, 3)}
+        if self.clips.control == "shuffled":
+            shown["truthful_pauc"] = self._pauc(TRUTHFUL)
+        return shown
+
+    def table(self) -> TextTable:
+        """One row per policy."""
+        control = "" if self.clips.control == "none" else f", control {self.clips.control}"
+        return proactive_table(self.results, f"World {self.clips.world}, split {self.clips.split}{control}")
+
+    def numbers(self) -> dict[str, Any]:
+        """Everything measured, for a file: what was watched, the headline, and the numbers of each policy."""
+        clips = {field.name: getattr(self.clips, field.name) for field in fields(self.clips)}
+        policies = {name: proactive_json(result) for name, result in self.results.items()}
+        return {"clips": clips, "model": self.model, "headline": self.headline(), "policies": policies}
+
+    def _pauc(self, name: str) -> float | None:
+        return percent(self.results[name].pauc(HEADLINE_OMEGA))
+
+
+def check_model_name(model: str) -> None:
+    """Raises ConfigError for the name of a policy that stands beside the model."""
+    if model in (SILENCE, TALK, ORACLE, TRUTHFUL):
+        raise ConfigError(f"a model cannot be called {model!r} here; that is the name of a baseline")
+
+
+async def score_world(
+    clips: ClipSet, files: Sequence[ClipFile], model: str, transcripts: Sequence[Transcript]
+) -> WorldScores:
+    """The scores of `transcripts`, those of the policy called `model`, and of the baselines, by the exact judge."""
+    check_model_name(model)
+    judge = world_judge()
+    beside = baselines((file.clip for file in files), clips.control, clips.clock)
+    said = {model: list(transcripts), **beside}
+    return WorldScores(clips, model, {name: await score_proactive(t, judge, 2, OMEGAS) for name, t in said.items()})
+
+
+def clip_lines(result: ProactiveResult) -> list[dict[str, Any]]:
+    """One object per clip: what was asked, what was due and said in each span, and what was said in none. A reply with
+    the text of an earlier one of its span has `repeats` in place of a mark."""
+    column = result.omegas.index(HEADLINE_OMEGA)
+    return [
+        {
+            "clip": dialogue.transcript.task.task_id,
+            "duration_s": dialogue.transcript.task.duration_s,
+            "questions": [{"time_s": q.time_s, "text": q.text} for q in dialogue.transcript.task.questions],
+            "gold": [
+                {
+                    "span": [turn.gold.span.start_s, turn.gold.span.end_s],
+                    "text": turn.gold.content,
+                    "visible_s": turn.gold.visible_s,
+                    "pauc": percent(turn.pauc[column]),
+                    "replies": _replies_of(dialogue, turn),
+                }
+                for turn in dialogue.turns
+            ],
+            "false_replies": [_line(reply) for reply in dialogue.false_replies],
+        }
+        for dialogue in result.dialogues
+    ]
+
+
+def _replies_of(dialogue: DialogueScore, turn: TurnScore) -> list[dict[str, Any]]:
+    marks = {marked.reply: marked.mark for marked in turn.replies}
+    lines = []
+    for reply in replies_in(dialogue.transcript.replies, turn.gold.span):
+        mark = marks.pop(reply, None)
+        judged = {"repeats": True} if mark is None else {"mark": None if isinstance(mark, Unscored) else mark}
+        lines.append(_line(reply) | judged)
+    return lines
+
+
+def _line(reply: TimedReply) -> dict[str, Any]:
+    return {"time_s": reply.time_s, "text": reply.text}

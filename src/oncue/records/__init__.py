@@ -1,0 +1,1 @@
+"""Stored episodes and judgements, and scoring them again."""

@@ -1,0 +1,1 @@
+"""Training objectives: what an episode earns."""

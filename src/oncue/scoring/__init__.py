@@ -1,0 +1,1 @@
+"""How good it was: metrics, and the judges they ask."""

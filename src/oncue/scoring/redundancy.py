@@ -1,0 +1,70 @@
+"""The share of replies that add nothing new (reply duplicate proportion).
+
+An exact duplicate counts without asking the judge; a failed call leaves the denominator. Only replies that have a
+predecessor can repeat one, so only they are counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from oncue.scoring.judge import Judge
+from oncue.scoring.score import Unscored
+from oncue.scoring.spans import replies_in
+from oncue.types import TimedReply, TimeSpan
+
+Scope = Literal["within_turn", "whole_dialogue"]
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicateCount:
+    """`num_duplicate` of `num_decided` replies with a predecessor repeat it; `num_unscored` more were not decided."""
+
+    num_duplicate: int = 0
+    num_decided: int = 0
+    num_unscored: int = 0
+
+    def __add__(self, other: DuplicateCount) -> DuplicateCount:
+        return DuplicateCount(
+            self.num_duplicate + other.num_duplicate,
+            self.num_decided + other.num_decided,
+            self.num_unscored + other.num_unscored,
+        )
+
+    @property
+    def share(self) -> float | None:
+        """In [0, 1]; None where no reply had a predecessor."""
+        return self.num_duplicate / self.num_decided if self.num_decided else None
+
+
+async def count_duplicates(
+    replies: Iterable[TimedReply], spans: Sequence[TimeSpan], judge: Judge, scope: Scope = "within_turn"
+) -> DuplicateCount:
+    """The duplicates of one dialogue.
+
+    `within_turn` (evaluation): the predecessors of a reply are the earlier replies of the same gold span, and a reply
+    that lies in two spans counts in each. `whole_dialogue` (as the RL reward): all earlier replies, `spans` unused.
+    """
+    ordered = sorted(replies, key=lambda r: r.time_s)
+    groups = [replies_in(ordered, span) for span in spans] if scope == "within_turn" else [tuple(ordered)]
+    counts = await asyncio.gather(*(_count_group(group, judge) for group in groups))
+    return sum(counts, DuplicateCount())
+
+
+async def _count_group(replies: Sequence[TimedReply], judge: Judge) -> DuplicateCount:
+    kept: list[str] = []
+    num_exact = 0
+    calls = []
+    for text in (reply.text.strip() for reply in replies):
+        if text in kept:
+            num_exact += 1
+            continue
+        if kept:
+            calls.append(judge.repeats(tuple(kept), text))
+        kept.append(text)
+    verdicts = await asyncio.gather(*calls)
+    decided = [verdict for verdict in verdicts if not isinstance(verdict, Unscored)]
+    return DuplicateCount(num_exact + sum(decided), num_exact + len(decided), len(verdicts) - len(decided))

@@ -1,0 +1,247 @@
+"""Multi-turn GRPO (paper section 4.3): groups of rollouts, their rewards, and a step towards the better ones.
+
+The loop reads top to bottom: build, resume; then roll out, judge, compare, update, log, save. Engine and trainer share
+the weights, so rollouts are those of the policy that is trained. Every random number follows from the seed and
+the step, so a run that was killed goes on as if it had not been.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from oncue.aio import completed
+from oncue.clock import Clock
+from oncue.data.bad_rows import first_usable, skipped_warning
+from oncue.data.examples import RolloutExample
+from oncue.data.row_examples import RowExamples, forget_examples
+from oncue.data.token_budget import check_token_budget
+from oncue.engine.engine import Engine
+from oncue.errors import ModelError
+from oncue.files import write_text
+from oncue.hub import resolve_model
+from oncue.model.loading import LoadedModel, load_model
+from oncue.render.qwen_vl import QwenVLRenderer
+from oncue.rewards.proactive import TERMS
+from oncue.scoring.score import Reward, Score
+from oncue.stopping import Stopper
+from oncue.train.checkpoint import Progress, latest_checkpoint, ruined, side_files
+from oncue.train.ending import end, let_go
+from oncue.train.parallel import ALONE, Ranks, joined
+from oncue.train.prefetch import lost_worker_told, made_ahead
+from oncue.train.rl.advantage import group_advantages
+from oncue.train.rl.groups import Group, roll_out, without_frames
+from oncue.train.rl.policy_trainer import PolicyTrainer
+from oncue.train.rl.settings import GrpoConfig, groups_per_process
+from oncue.train.rl.step_metrics import rollout_lines, step_metrics, warnings_of
+from oncue.train.run_dir import RunDirectory
+from oncue.train.trial import Laps, Trial, at_once_s, stored_bytes
+
+__all__ = ["GrpoConfig", "train_grpo"]
+
+
+@lost_worker_told()
+def train_grpo(
+    config: GrpoConfig,
+    reward: Reward,
+    out: Path,
+    *,
+    resume: bool,
+    allow_changed_data: bool = False,
+    report: Callable[[dict[str, Any]], None],
+    check_judge: Callable[[], None] = lambda: None,
+) -> Path:
+    """Runs or resumes reinforcement learning in the run directory `out`; returns the folder of the final model.
+
+    `reward` scores episodes, and `check_judge()` is called once those of a step are scored, before anything is learned
+    from them. What they raise (a judge that is down) stops the run after the last finished step, which is saved first,
+    to be resumed there.
+    `report(metrics)` is called at every step that is logged. `allow_changed_data` resumes with rows that were edited.
+    Raises ConfigError, ModelError and DataError as `train_sft`, and RunStoppedError when loss or gradient are not
+    finite, a checkpoint cannot be written, or memory runs out. Signals raise a KeyboardInterrupt as in `train_sft`.
+
+    Where torchrun has started several processes, each calls this, with an `out` that all can read. They share the
+    groups of every step; the first process writes and reports for all.
+    """
+    forget_examples()
+    stopper = Stopper(patient=True, second_leaves=Ranks.of_environment().size == 1)  # of several, none may be missed
+    with joined(config.device) as (ranks, device), stopper.listening():
+        with ranks.together():
+            groups_per_process(config, ranks.size)
+            run = RunDirectory(out)
+            if ranks.is_first:
+                run = RunDirectory.open(out, config, resume=resume, allow_changed_data=allow_changed_data)
+        final, step = _train(config, reward, check_judge, run, ranks, device, stopper, resume=resume, report=report)
+        with ranks.together():
+            if ranks.is_first:
+                run.finish(config, final, step)
+        return final
+
+
+def _train(
+    config: GrpoConfig,
+    reward: Reward,
+    check_judge: Callable[[], None],
+    run: RunDirectory,
+    ranks: Ranks,
+    device: str | None,
+    stopper: Stopper,
+    *,
+    resume: bool,
+    report: Callable[[dict[str, Any]], None],
+) -> tuple[Path, int]:
+    """The loop. Returns the folder of the final model, and the steps done."""
+    previous = ranks.gather(latest_checkpoint(run.checkpoints) if resume else None)[0]
+    with ranks.together(), stopper.interruptible():
+        source = previous or resolve_model(config.model)
+        loaded = load_model(source, device, config.param_dtype, max_pixels=config.max_pixels)
+        beside_weights = side_files(source, loaded.renderer)
+        trainer = PolicyTrainer(config, loaded, run.checkpoints, ranks, stopper)
+        progress = trainer.load(previous) if previous else Progress(0)
+        if ranks.is_first:
+            run.trim(progress.step)
+    step = saved = progress.step
+    final = previous
+    supply = _examples(config, step, ranks, loaded.renderer)
+    places = ranks.deal(range(config.prompts_per_step))
+    torch.manual_seed(config.seed)
+    with _engine(config, trainer.loaded) as engine, asyncio.Runner() as runner:
+        while step < config.num_steps:
+            started_s = time.perf_counter()
+            try:
+                with trainer.whole_model(), ranks.together(), stopper.interruptible():
+                    examples = next(supply)
+                    groups = completed(
+                        roll_out(engine, examples, config.group_size, (config.seed, step), places), runner
+                    )
+                    rolled_s = time.perf_counter()
+                    groups = completed(_judge_all(groups, reward, config), runner)
+                    check_judge()
+                judged_s = time.perf_counter()
+                engine.forget()
+                update = trainer.update(groups, step)
+            except (Exception, KeyboardInterrupt) as error:  # raised again: what was learned before this step is kept
+                if step > progress.step and isinstance(error, ModelError):  # it could be used when the run began
+                    raise ruined(step, error, run.checkpoints) from error
+                let_go(error)
+                engine.forget()
+                trainer.optimizer.zero_grad(set_to_none=True)
+                if step > saved and trainer.may_save:
+                    final = trainer.save(Progress(step), beside_weights)
+                end(error, config, step, final)
+            step += 1
+            seconds = {
+                "rollout_s": rolled_s - started_s,
+                "judge_s": judged_s - rolled_s,
+                "train_s": time.perf_counter() - judged_s,
+            }
+            groups = ranks.collect([without_frames(group) for group in groups])
+            with ranks.together():
+                if ranks.is_first:
+                    _record(run, config, step, groups, update | seconds, report)
+            if step % config.save_every_steps == 0 or step == config.num_steps:
+                final, saved = trainer.save(Progress(step), beside_weights), step
+    assert final is not None
+    return final, step
+
+
+def try_first_step(config: GrpoConfig, num_groups: int) -> Trial:
+    """What the first step of a run takes in one process that has `num_groups` groups of it. Nothing of it is kept.
+
+    No judge is asked: every other member is taken to be better than the rest. Raises ModelError and DataError as
+    `train_grpo`; what torch raises where memory runs out goes through.
+    """
+    loaded = load_model(config.model, config.device, config.param_dtype, max_pixels=config.max_pixels)
+    trainer = PolicyTrainer(config, loaded, Path())
+    laps = Laps(loaded.device)
+    examples = _examples_of_step(config, 0, ALONE, loaded.renderer, 0)[:num_groups]
+    made_s = laps.next_s()
+    with _engine(config, loaded) as engine:
+        groups = completed(roll_out(engine, examples, config.group_size, (config.seed, 0)))
+        engine.forget()
+        advantages = tuple((-1.0) ** member for member in range(config.group_size))
+        unknown = (Score((0.0,), dict.fromkeys(TERMS, 0.0)),) * config.group_size
+        groups = [replace(group, scores=unknown, advantages=advantages) for group in groups]
+        made = trainer.update(groups, 0)
+    stepped_s = laps.next_s()
+    size = len(_stored(groups, 1)) * config.prompts_per_step // len(groups)
+    seconds = at_once_s(made_s, stepped_s, config.num_workers)
+    return Trial(seconds, int(made["num_tokens"]), stored_bytes(loaded, trainer.parameters), size)
+
+
+def _engine(config: GrpoConfig, loaded: LoadedModel) -> Engine:
+    dtype = getattr(torch, config.autocast_dtype) if config.autocast_dtype else None
+    return Engine(loaded, config.sampling, lockstep=True, lookahead=config.lookahead, autocast_dtype=dtype)
+
+
+def _record(
+    run: RunDirectory,
+    config: GrpoConfig,
+    step: int,
+    groups: Sequence[Group],
+    update: Mapping[str, float],
+    report: Callable[[dict[str, Any]], None],
+) -> None:
+    """Logs a finished step, where one is due or there is something to warn of, and stores its rollouts."""
+    metrics: dict[str, Any] = {"step": step, "total_steps": config.num_steps, "stage": "grpo", **update}
+    metrics |= step_metrics(groups)
+    metrics["tokens_per_s"] = update["num_tokens"] / update["train_s"]
+    skipped = [group.example.skipped for group in groups if group.example.skipped]
+    metrics["warnings"] = [*warnings_of([*run.metrics()[-49:], metrics]), *skipped_warning(skipped)]
+    if metrics["warnings"] or step % config.log_every_steps == 0 or step == config.num_steps:
+        run.log(metrics)
+        report(metrics)
+    if step % config.store_every_steps == 0 or step == config.num_steps:
+        write_text(run.folder / "rollouts" / f"step_{step:06d}.jsonl", _stored(groups, step))
+
+
+def _stored(groups: Sequence[Group], step: int) -> str:
+    return "".join(json.dumps(line) + "\n" for line in rollout_lines(groups, step))
+
+
+async def _judge_all(groups: Sequence[Group], reward: Reward, config: GrpoConfig) -> list[Group]:
+    """Every group judged, all questions on the way at once; the judge limits its own rate."""
+    return list(await asyncio.gather(*(_judged(group, reward, config) for group in groups)))
+
+
+async def _judged(group: Group, reward: Reward, config: GrpoConfig) -> Group:
+    """The group with the score of each member, and what it did better or worse than the others."""
+    scores = tuple(await asyncio.gather(*(reward(episode) for episode in group.episodes)))
+    advantages = group_advantages([s.total for s in scores], scale_by_deviation=config.scale_by_deviation)
+    return replace(group, scores=scores, advantages=tuple(advantages.tolist()))
+
+
+def _examples(config: GrpoConfig, first: int, ranks: Ranks, renderer: QwenVLRenderer) -> Iterator[list[RolloutExample]]:
+    """This process's examples of every step from number `first` on, made in worker processes."""
+    make = partial(_examples_of_step, config, first, ranks, renderer)
+    return made_ahead(make, config.num_steps - first, config.num_workers)
+
+
+def _examples_of_step(
+    config: GrpoConfig, first: int, ranks: Ranks, renderer: QwenVLRenderer, i: int
+) -> list[RolloutExample]:
+    """Those of step `first + i`."""
+    start = (first + i) * config.prompts_per_step
+    rows = config.examples if isinstance(config.examples, RowExamples) else None
+    clock = Clock(config.frame_interval_s)
+
+    def make(index: int) -> RolloutExample:
+        example = config.examples.item(index, config.seed, clock, config.frames_per_turn)
+        with rows.named(index) if rows else nullcontext():
+            check_token_budget(example, renderer, config.sampling.max_new_tokens, config.max_tokens)
+        return example
+
+    made = (
+        first_usable(make, index, len(rows) if rows else None, skip=config.skip_bad_rows)
+        for index in ranks.deal(range(start, start + config.prompts_per_step))
+    )
+    return [replace(example, skipped=wrong) for example, wrong in made]

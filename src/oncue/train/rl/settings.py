@@ -1,0 +1,99 @@
+"""The settings of reinforcement learning, and what they must satisfy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from oncue.data.examples import WorldExamples
+from oncue.data.row_examples import RowExamples
+from oncue.engine.sampling import Sampling
+from oncue.errors import ConfigError
+from oncue.rewards.proactive import RewardSettings
+from oncue.setting_checks import check_run, require, require_at_least_one, require_not_negative
+from oncue.train.rl.policy_loss import LossSettings
+
+
+@dataclass(frozen=True, slots=True)
+class GrpoConfig:
+    """Everything a run depends on. Recipes return complete ones; every field can be set on the command line.
+
+    A step rolls out `group_size` episodes for each of `prompts_per_step` examples, and updates the weights
+    `updates_per_step` times, each on its share of the examples. `judge`: see `make_judge`.
+    `lookahead`: how many turns of a rollout may share the forward of the one before them, as long as it is silent
+    (`engine.lookahead`): quicker where forwards are small, waste where they are large and much is said.
+    `frozen`: patterns of the names of parameters that stay as they are. `scale_by_deviation`: divide advantages by the
+    deviation of the group. `final_learning_rate_share`: where the cosine after the warm-up ends, relative to its peak
+    (1: the rate stays, as published). `sharding`: what several processes do with the model, `none`: each has it whole,
+    `full`: weights, gradients and optimiser are spread over all of them. `skip_bad_rows`: an example of a
+    file that cannot be used is left out and counted, and the next one takes its place; else it stops the run. Raises
+    ConfigError for a value out of range.
+    """
+
+    model: str
+    examples: WorldExamples | RowExamples = field(default_factory=WorldExamples)
+    num_steps: int = 100
+    prompts_per_step: int = 8
+    group_size: int = 4
+    updates_per_step: int = 1
+    sampling: Sampling = field(default_factory=lambda: Sampling(temperature=1.2, top_k=10, max_new_tokens=100))
+    reward: RewardSettings = field(default_factory=RewardSettings)
+    judge: str = "exact"
+    loss: LossSettings = field(default_factory=LossSettings)
+    scale_by_deviation: bool = True
+    frame_interval_s: float = 1.0
+    frames_per_turn: int = 1
+    max_pixels: int | None = None
+    lookahead: int = 0
+    learning_rate: float = 1e-6
+    warmup_steps: int = 0
+    final_learning_rate_share: float = 1.0
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    max_grad_norm: float = 1.0
+    max_tokens: int = 16_384
+    micro_batch_size: int = 1
+    freeze_vision: bool = False
+    freeze_merger: bool = False
+    frozen: tuple[str, ...] = ()
+    gradient_checkpointing: bool = True
+    device: str | None = None
+    param_dtype: str = "float32"
+    autocast_dtype: str | None = None
+    sharding: Literal["none", "full"] = "none"
+    num_workers: int = 1
+    skip_bad_rows: bool = False
+    seed: int = 0
+    log_every_steps: int = 1
+    save_every_steps: int = 20
+    store_every_steps: int = 5
+    keep_checkpoints: int = 2
+
+    def __post_init__(self) -> None:
+        check_run(self)
+        require_at_least_one(self, "num_steps", "prompts_per_step", "updates_per_step", "store_every_steps")
+        require_not_negative(self, "warmup_steps", "lookahead")
+        require(self.group_size >= 2, "group_size", "at least 2: members are compared", self.group_size)
+        require(self.sampling.temperature > 0, "sampling.temperature", "above 0", self.sampling.temperature)
+        sampling_seed = self.sampling.seed
+        require(sampling_seed == 0, "sampling.seed", "0: all random numbers follow from seed", sampling_seed)
+        bias = self.sampling.reply_bias
+        require(bias == 0, "sampling.reply_bias", "0: what is trained must be what is sampled", bias)
+        fits = self.prompts_per_step % self.updates_per_step == 0
+        require(
+            fits, "updates_per_step", f"a divisor of prompts_per_step ({self.prompts_per_step})", self.updates_per_step
+        )
+        if isinstance(self.examples, RowExamples):
+            rule = "lexical or openai:MODEL@URL where examples come from files (exact knows generated clips only)"
+            require(self.judge != "exact", "judge", rule, self.judge)
+
+
+def groups_per_process(config: GrpoConfig, num_processes: int) -> int:
+    """How many groups of a step each process takes. Raises ConfigError where updates cannot be dealt out evenly."""
+    shares = num_processes * config.updates_per_step
+    if config.prompts_per_step % shares:
+        raise ConfigError(
+            f"prompts_per_step must be divisible by the number of processes times updates_per_step "
+            f"({num_processes} x {config.updates_per_step} = {shares}), got {config.prompts_per_step}"
+        )
+    return config.prompts_per_step // num_processes

@@ -1,0 +1,131 @@
+"""What a step of reinforcement learning logs, what is stored of its rollouts, and what should worry its owner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from oncue.records.judgements import judgement_lines
+from oncue.records.rollouts import StoredRollout, rollout_line
+from oncue.rewards.proactive import TERMS, Rollout
+from oncue.scoring.spans import replies_in
+from oncue.train.rl.groups import Group
+from oncue.types import Episode, Malformed, Reply, Silence
+
+FLAT_SHARE = 0.8  # of groups without spread
+TREND_STEPS = 20
+REWARD_GREW = 0.05  # in so many steps
+PAUC_STOOD = 0.005  # what it must have grown by, of 1, to count as growth
+
+
+def step_metrics(groups: Sequence[Group]) -> dict[str, Any]:
+    """Means over all rollouts of a step: reward and its terms, spread within groups, how much was said and when."""
+    scores = [score for group in groups for score in group.scores]
+    episodes = [episode for group in groups for episode in group.episodes]
+    turns = [e.acted.action for episode in episodes for e in episode.exchanges if e.acted.sampled]
+    spreads = [float(np.std([score.total for score in group.scores])) for group in groups]
+    replies = [action.text.strip() for action in turns if isinstance(action, Reply)]
+    num_repeated = sum(_num_repeated(episode) for episode in episodes)
+    return {
+        "reward": float(np.mean([score.total for score in scores])),
+        **{f"reward_{name}": float(np.mean([score.terms[name] for score in scores])) for name in TERMS},
+        "group_spread": float(np.mean(spreads)),
+        "flat_groups": float(np.mean([spread < 1e-6 for spread in spreads])),
+        "reply_share": len(replies) / max(1, len(turns)),
+        "silence_share": sum(isinstance(action, Silence) for action in turns) / max(1, len(turns)),
+        "malformed_share": sum(isinstance(action, Malformed) for action in turns) / max(1, len(turns)),
+        "replies_per_episode": len(replies) / max(1, len(episodes)),
+        "repeated_share": num_repeated / max(1, len(replies)),
+        "first_reply_delay_s": _first_reply_delay_s(episodes),
+        "num_unscored": sum(score.num_unscored for score in scores),
+        "num_turns": len(turns),
+        "num_skipped_rows": sum(bool(group.example.skipped) for group in groups),
+    }
+
+
+def rollout_lines(groups: Sequence[Group], step: int) -> list[dict[str, Any]]:
+    """One line per rollout, in the form that `oncue score rewards` reads, with what the run made of it.
+
+    A malformed turn is a silent one there, as it is to the reward; what it said stands under `malformed`. A name is
+    STEP/TASK/EXAMPLE/MEMBER: files with fewer examples than a step takes have the same task in it more than once.
+    `example` is the number of the example, from which it can be made again; `judgements` are lines as its replay:FILE
+    reads them, left out where no judge was asked.
+    """
+    lines = []
+    for group in groups:
+        members = zip(group.episodes, group.scores, group.advantages, strict=True)
+        for member, (episode, score, advantage) in enumerate(members):
+            name = f"{step}/{episode.task.task_id}/{group.example.index}/{member}"
+            judged = {} if score.judgements is None else {"judgements": list(judgement_lines(name, score.judgements))}
+            sampled = [(e.observed.clock_s, e.acted.action) for e in episode.exchanges if e.acted.sampled]
+            lines.append(
+                {
+                    **rollout_line(StoredRollout(name, Rollout.of(episode))),
+                    "task": episode.task.task_id,
+                    "example": group.example.index,
+                    "questions": [{"time": q.time_s, "text": q.text} for q in episode.task.questions],
+                    "malformed": [
+                        {"time": time_s, "text": action.text, "reason": action.reason}
+                        for time_s, action in sampled
+                        if isinstance(action, Malformed)
+                    ],
+                    **dict(score.terms),
+                    "reward": score.total,
+                    "unscored": score.num_unscored,
+                    "advantage": advantage,
+                    **judged,
+                }
+            )
+    return lines
+
+
+def warnings_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the last steps (oldest first, the newest last) say that someone should look at."""
+    newest = rows[-1]
+    found = []
+    if newest["flat_groups"] >= FLAT_SHARE:
+        found.append(
+            f"{newest['flat_groups']:.0%} of the groups have no spread: nothing can be learned from them; start from a "
+            "model that is unsure when to speak (placement spread), or raise the temperature"
+        )
+    if newest["num_unscored"]:
+        found.append(
+            f"{newest['num_unscored']} judgements could not be had, and count in no term; oncue score rewards tells "
+            "why, where rollouts are stored"
+        )
+    if newest["reply_share"] == 0:
+        found.append("no rollout spoke in this step: the policy has fallen silent")
+    if newest["reply_share"] > 0.8:
+        found.append(f"{newest['reply_share']:.0%} of all turns are replies: the policy talks all the time")
+    if len(rows) >= 2 * TREND_STEPS:
+        earlier, later = rows[-2 * TREND_STEPS : -TREND_STEPS], rows[-TREND_STEPS:]
+        grown = {name: _mean(later, name) - _mean(earlier, name) for name in ("reward", "reward_pauc")}
+        if grown["reward"] > REWARD_GREW and grown["reward_pauc"] < PAUC_STOOD:
+            found.append("the reward grows and PAUC does not: penalties are being dodged rather than replies improved")
+    return found
+
+
+def _mean(rows: Sequence[Mapping[str, Any]], name: str) -> float:
+    return float(np.mean([row[name] for row in rows]))
+
+
+def _num_repeated(episode: Episode) -> int:
+    said: set[str] = set(Rollout.of(episode).previous)
+    num = 0
+    for reply in episode.replies:
+        num += reply.text.strip() in said
+        said.add(reply.text.strip())
+    return num
+
+
+def _first_reply_delay_s(episodes: Sequence[Episode]) -> float | None:
+    """Mean seconds from an event being visible to the first reply in its span; None where no span was answered."""
+    delays = []
+    for episode in episodes:
+        for gold in episode.task.gold:
+            inside = replies_in(episode.replies, gold.span)
+            if inside:
+                delays.append(inside[0].time_s - (gold.span.start_s if gold.visible_s is None else gold.visible_s))
+    return float(np.mean(delays)) if delays else None

@@ -1,0 +1,272 @@
+"""Laws of bounded context: a session answers as a fresh one shown the kept turns would, and nothing grows."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from oncue.engine.engine import Engine, Sampling, Window
+from oncue.engine.session import EngineSession
+from oncue.engine.window import PastTurn
+from oncue.errors import ConfigError, ContextFullError
+from oncue.model.loading import LoadedModel, load_model
+from oncue.render.decision import DecisionName, Lead
+from oncue.render.qwen_vl import PROACTIVE_SYSTEM
+from oncue.types import EnvTurn, FrameBatch, Reply, Silence
+from policy_support import RecordingEngine, say
+from tiny_model import build_tiny_model, random_turn
+
+SHORT = Sampling(max_new_tokens=4)
+
+
+def stream(num_turns: int, questions: dict[int, str], seed: int = 0) -> list[EnvTurn]:
+    random = np.random.default_rng(seed)
+    return [random_turn(random, k + 1.0, 1, questions.get(k, "")) for k in range(num_turns)]
+
+
+def past(session: EngineSession) -> list[PastTurn]:
+    assert session._state is not None
+    return session._state.turns
+
+
+@pytest.mark.parametrize("keep", [None, 150])
+def test_a_bounded_session_answers_like_a_fresh_one_shown_the_kept_turns(
+    tiny_loaded: LoadedModel, keep: int | None
+) -> None:
+    """The law of positions: at every turn, also right after a cut, in the middle of the stretch and before the next."""
+    engine = RecordingEngine(tiny_loaded, SHORT, window=Window(500, keep, max_questions=2, max_replies=2))
+    turns = stream(60, {0: "Tell me whenever something moves.", 9: "And now?", 21: "What else?"})
+
+    async def go() -> tuple[float, int]:
+        worst, num_cuts = 0.0, 0
+        with engine.open() as session:
+            kept_turns: list[EnvTurn] = []
+            for turn in turns:
+                before = session.num_context_tokens
+                session_before = list(past(session))
+                engine.logits.clear()
+                answer = await session.respond(turn)
+                ours = torch.stack(engine.logits)
+                num_cuts += session.num_context_tokens < before
+                survivors = {id(t) for t in past(session)}
+                kept_turns = [t for t, p in zip(kept_turns, session_before, strict=True) if id(p) in survivors]
+                fresh_engine = RecordingEngine(tiny_loaded, SHORT)
+                with fresh_engine.open() as fresh:
+                    for t, p in zip(kept_turns, past(session)[:-1], strict=True):
+                        replay(fresh, t, p)
+                    repeated = await fresh.respond(turn)
+                    assert fresh.context_ids == session.context_ids
+                assert repeated.token_ids == answer.token_ids
+                worst = max(worst, float((torch.stack(fresh_engine.logits) - ours).abs().max()))
+                kept_turns.append(turn)
+        return worst, num_cuts
+
+    worst, num_cuts = asyncio.run(go())
+    assert num_cuts >= 3
+    assert worst <= 1e-4
+
+
+def replay(session: EngineSession, turn: EnvTurn, past_turn: PastTurn) -> None:
+    """Append a turn with the very ids that answered it, which need not be those of a written answer."""
+    state, renderer = session._state, session._engine.renderer
+    assert state is not None
+    session.replay(turn, Silence())
+    for ids in (state.context_ids, state.pending_ids):
+        del ids[len(ids) - len(renderer.silence_ids) :]
+        ids += renderer.decision.kept(past_turn.chosen)
+
+
+def test_what_is_kept(tiny_loaded: LoadedModel) -> None:
+    renderer = tiny_loaded.renderer
+    one_turn = len(renderer.user_turn(stream(1, {})[0], Lead.CLOSED)) + len(renderer.silence_ids)
+    system = len(renderer.system_block(PROACTIVE_SYSTEM))
+    bounds = Window(system + 30 * one_turn, system + 12 * one_turn, max_questions=2, max_replies=2)
+    engine = Engine(tiny_loaded, SHORT, window=bounds)
+    questions = {0: "First?", 3: "Second?", 6: "Third?"}
+    turns = stream(60, questions)
+
+    async def go() -> None:
+        with engine.open() as session:
+            for k, turn in enumerate(turns[:-1]):
+                session.replay(turn, Reply(f"reply {k}") if k in (2, 8, 11) else Silence())
+            await session.respond(turns[-1])
+            kept = past(session)
+            assert [t.text for t in kept if t.text] == ["Second?", "Third?"]
+            replies = [renderer.read_action(t.chosen, truncated=False) for t in kept[:-1] if t.replied]
+            assert replies == [Reply("reply 8"), Reply("reply 11")]
+            newest = [t.frames[0].grid for t in kept[-4:-1]]
+            assert len(newest) == 3
+            assert session.num_context_tokens <= system + 14 * one_turn
+
+    asyncio.run(go())
+
+
+def survivors(loaded: LoadedModel, window: Window, turns: list[EnvTurn], replied: tuple[int, ...] = ()) -> list[int]:
+    """Which of `turns` are in the prefix once the last one was answered, in its order. Those `replied` to spoke."""
+    with Engine(loaded, Sampling(max_new_tokens=1), window=window) as engine, engine.open() as session:
+        for k, turn in enumerate(turns[:-1]):
+            session.replay(turn, Reply("It moves.") if k in replied else Silence())
+        before = list(past(session))
+        assert len(before) == len(turns) - 1
+        asyncio.run(session.respond(turns[-1]))
+        number = {id(turn): k for k, turn in enumerate(before)}
+        return [number[id(turn)] for turn in past(session)[:-1]]
+
+
+@pytest.mark.parametrize("num_missing", [0, 1])
+def test_a_cut_keeps_half_of_the_window_unless_told_otherwise(tiny_loaded: LoadedModel, num_missing: int) -> None:
+    renderer, turns = tiny_loaded.renderer, stream(40, {})
+    one_turn = len(renderer.user_turn(turns[1], Lead.CLOSED)) + len(renderer.silence_ids)
+    keep = len(renderer.system_block(PROACTIVE_SYSTEM)) + 6 * one_turn - num_missing
+    newest = list(range(33, 39))[num_missing:]  # six of them fit exactly
+    assert survivors(tiny_loaded, Window(2 * keep), turns) == newest
+    assert survivors(tiny_loaded, Window(2 * keep + 1), turns) == newest  # rounded down
+    assert survivors(tiny_loaded, Window(2 * keep + 60, keep), turns) == newest
+    assert Window(1).target_tokens == 1
+
+
+@pytest.mark.parametrize("num_missing", [0, 1])
+def test_room_is_left_for_the_turn_that_comes(tiny_loaded: LoadedModel, num_missing: int) -> None:
+    """To the token: a turn that needs most of the window leaves room for three."""
+    renderer, turns = tiny_loaded.renderer, [*stream(9, {}), random_turn(np.random.default_rng(1), 10.0, 30)]
+    one_turn = len(renderer.user_turn(turns[1], Lead.CLOSED)) + len(renderer.silence_ids)
+    system, last = renderer.system_block(PROACTIVE_SYSTEM), renderer.user_turn(turns[-1], Lead.CLOSED)
+    max_tokens = len(system) + 3 * one_turn + len(last) - num_missing
+    assert survivors(tiny_loaded, Window(max_tokens, max_tokens - 1), turns) == [6, 7, 8][num_missing:]
+
+
+def test_what_is_kept_stays_in_order_and_within_its_bounds(tiny_loaded: LoadedModel) -> None:
+    renderer = tiny_loaded.renderer
+    turns = stream(60, dict.fromkeys((30, 3, 33, 35, 40, 1), "Now?"))
+    replied = (4, *range(10, 20))
+    longest = len(renderer.user_turn(turns[40], Lead.CLOSED)) + len(renderer.policy_turn_ids(Reply("It moves.")))
+
+    def kept(num_turns: int, **bounds: int) -> list[int]:
+        """With room for at least that many."""
+        keep = len(renderer.system_block(PROACTIVE_SYSTEM)) + num_turns * longest
+        return survivors(tiny_loaded, Window(keep + 100, keep, **bounds), turns, replied)
+
+    def newest(found: list[int]) -> list[int]:
+        return list(range(59 - len(found), 59))
+
+    found = kept(17)
+    assert found[:12] == [*range(12, 20), 30, 33, 35, 40]  # the newest eight replies and four questions
+    assert found[12:] == newest(found[12:])
+    few = kept(7, max_questions=1, max_replies=2)
+    assert few[:3] == [18, 19, 40]
+    assert few[3:] == newest(few[3:])
+    no_replies = kept(7, max_questions=2, max_replies=0)
+    assert no_replies[:2] == [35, 40]
+    assert no_replies[2:] == newest(no_replies[2:])
+    assert min(map(len, (found[12:], few[3:], no_replies[2:]))) >= 4
+    assert kept(0, max_questions=2, max_replies=2) == [40]  # the newest question, whatever the room
+
+
+@pytest.mark.parametrize("keep", [None, 1, 299])
+@pytest.mark.parametrize("num_frames", [1, 4])
+def test_the_newest_question_is_never_dropped(tiny_loaded: LoadedModel, keep: int | None, num_frames: int) -> None:
+    """Also where it takes more than a cut leaves, and where the coming turn takes more than half of the window."""
+    random, questions = np.random.default_rng(0), {0: "Tell me whenever something moves.", 7: "And now?"}
+    turns = [random_turn(random, k + 1.0, num_frames if k in questions else 1, questions.get(k, "")) for k in range(30)]
+    turns.append(random_turn(random, 31.0, 2))
+    engine = Engine(tiny_loaded, Sampling(max_new_tokens=1), window=Window(321, keep))
+
+    async def go() -> None:
+        with engine.open() as session:
+            for k, turn in enumerate(turns):
+                await session.respond(turn)
+                assert questions[7 if k >= 7 else 0] in [t.text for t in past(session)]
+            assert len(past(session)) < 8  # most have been dropped
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("num_missing", [0, 1])
+def test_a_question_that_cannot_stay_is_an_error(tiny_loaded: LoadedModel, num_missing: int) -> None:
+    renderer, turns = tiny_loaded.renderer, stream(9, {0: "Tell me whenever something moves."})
+    parts = [renderer.user_turn(turns[0], Lead.START), renderer.silence_ids, renderer.user_turn(turns[-1], Lead.CLOSED)]
+    num_needed = len(renderer.system_block(PROACTIVE_SYSTEM)) + sum(map(len, parts))
+    with Engine(tiny_loaded, SHORT, window=Window(num_needed - num_missing)) as engine, engine.open() as session:
+        for turn in turns[:-1]:
+            session.replay(turn, Silence())
+        if num_missing:
+            with pytest.raises(ContextFullError, match=rf"needs {num_needed} tokens .* newest question"):
+                asyncio.run(session.respond(turns[-1]))
+        else:
+            asyncio.run(session.respond(turns[-1]))
+            assert [bool(t.text) for t in past(session)] == [True, False]
+
+
+def test_nothing_grows_on_an_endless_stream(tiny_loaded: LoadedModel) -> None:
+    window = Window(400, max_replies=2)
+    engine, sizes = Engine(tiny_loaded, SHORT, window=window), []
+    pixels = stream(1, {})[0].frames.pixels
+
+    async def go() -> None:
+        with engine.open() as session:
+            for k in range(300):
+                pixels_k = (pixels.astype(np.int16) + k % 50).clip(0, 255).astype(np.uint8)
+                await session.respond(EnvTurn(FrameBatch(pixels_k, np.array([k + 1.0])), k + 1.0, "Go." * (k == 0)))
+                assert session.num_context_tokens <= window.max_tokens + SHORT.max_new_tokens + 1
+                state = session._state
+                assert state is not None
+                assert state.next_position <= window.max_tokens
+                sizes.append((session.num_context_bytes, len(state.turns)))
+
+    asyncio.run(go())
+    assert {size for size, _ in sizes[100:]} == {sizes[100][0]}
+    assert max(num for _, num in sizes) < 40
+    assert engine._pool.num_free_bytes <= 2 * sizes[-1][0]
+
+
+def test_a_window_that_is_too_small_says_so(tiny_loaded: LoadedModel) -> None:
+    engine = Engine(tiny_loaded, SHORT, window=Window(60))
+    with engine.open() as session, pytest.raises(ContextFullError, match="60"):
+        asyncio.run(session.respond(stream(1, {})[0]))
+    for bad in ({"keep_tokens": 10}, {"keep_tokens": 0}, {"max_questions": 0}, {"max_replies": -1}):
+        with pytest.raises(ConfigError):
+            Window(10, **bad)
+    with pytest.raises(ConfigError):
+        Window(0)
+    assert Window(10, 9, max_questions=1, max_replies=0).target_tokens == 9
+
+
+@pytest.mark.parametrize("decision_name", ["text", "token"])
+def test_a_window_keeps_a_stream_within_the_positions_of_the_model(tmp_path: Path, decision_name: DecisionName) -> None:
+    folder = build_tiny_model(tmp_path, max_position_embeddings=270)
+    loaded = load_model(folder, device="cpu", decision_name=decision_name)
+    largest = loaded.max_prefix_tokens
+    texts = [EnvTurn(FrameBatch.empty(), k + 1.0, "?" * (k % 3 + 1)) for k in range(40)]  # a position for every token
+    with Engine(loaded, SHORT, window=Window(largest)) as engine:
+        _, context_ids = say(engine, texts)
+        assert len(context_ids) <= 270
+        with pytest.raises(ConfigError, match=f"at most {largest} "):
+            engine.open(window=Window(largest + 1))
+        assert (engine.num_open, engine.num_slots_taken) == (0, 0)
+    with pytest.raises(ConfigError, match=f"at most {largest} "):
+        Engine(loaded, SHORT, window=Window(largest + 1))
+    told = "--context-tokens of watch and eval, or a Window"
+    with Engine(loaded, SHORT) as unbounded, pytest.raises(ContextFullError, match=told):
+        say(unbounded, texts)  # control
+
+
+def test_a_turn_that_does_not_fit_drops_nothing(tiny_loaded: LoadedModel) -> None:
+    engine = Engine(tiny_loaded, SHORT, window=Window(300))
+    small, large = stream(3, {0: "Tell me whenever something moves."}), random_turn(np.random.default_rng(1), 9.0, 30)
+
+    async def go() -> None:
+        with engine.open() as session:
+            for turn in small[:2]:
+                await session.respond(turn)
+            before = (session.context_ids, list(past(session)), session.num_context_bytes)
+            with pytest.raises(ContextFullError, match=r"at 9 s .* 300"):
+                await session.respond(large)
+            assert (session.context_ids, past(session), session.num_context_bytes) == before
+            await session.respond(small[2])
+            assert session.context_ids[: len(before[0])] == before[0]
+
+    asyncio.run(go())
