@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,7 @@ def test_a_run_that_cannot_start_ends_the_dry_run_with_an_exit_code(tmp_path, ti
 def test_time_and_disk_follow_from_the_first_step(tmp_path):
     config = GrpoConfig("x", save_every_steps=10, keep_checkpoints=2, store_every_steps=5)
     trial = Trial(seconds=30.0, num_tokens=600, checkpoint_bytes=2**30, rollout_bytes=2**20)
-    time, disk = cost_lines(config, trial, 100, 3000.0, tmp_path, ", and more")
+    time, disk = cost_lines(config, trial, 3000.0, tmp_path, num_stored=20, left_out=", and more")
     assert (
         time
         == "time: the first step took 30.0 s here (600 tokens, 20 tokens/s), so the run takes about 50 min, and more"
@@ -88,7 +89,7 @@ def test_time_and_disk_follow_from_the_first_step(tmp_path):
     assert disk.startswith(
         "disk: about 3.0 GiB (3 checkpoints of 1.0 GiB at once, 20.0 MiB of rollouts); the disk at /"
     )
-    _, few = cost_lines(config, trial, 15, 15_000.0, tmp_path)
+    _, few = cost_lines(replace(config, num_steps=15), trial, 15_000.0, tmp_path)
     assert "(2 checkpoints of" in few
     assert at_once_s(4.0, 3.0, 0) == 7.0
     assert at_once_s(4.0, 3.0, 1) == 4.0

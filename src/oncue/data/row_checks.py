@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -18,8 +18,6 @@ from oncue.dialogue.frames import video_of
 from oncue.dialogue.pictures import picture_size_px
 from oncue.errors import DataError, DialogueError, InputError
 from oncue.render.images import FrameProcessor
-from oncue.train.rl.settings import GrpoConfig
-from oncue.train.sft.settings import SftConfig
 from oncue.video.probe import VideoInfo, probe
 
 HowMany = Literal["all", "sample", "none"]
@@ -27,12 +25,19 @@ SAMPLE = 1000  # rows of a sample
 Check = Callable[[], None]
 
 
-def row_checks(config: SftConfig | GrpoConfig, how_many: HowMany) -> list[Check]:
+class HasRows(Protocol):
+    """Settings of a run that may train on rows of files."""
+
+    @property
+    def seed(self) -> int: ...
+
+    def row_checks(self) -> Iterator[Check]: ...
+
+
+def row_checks(config: HasRows, how_many: HowMany) -> list[Check]:
     """A call for every row of the files a run trains on, or for a sample of `SAMPLE` of them drawn by its seed. Each
     raises DialogueError or DataError, with file and row, for a row that cannot be used."""
-    checks: list[Check] = []
-    if how_many != "none":
-        checks += _of_examples(config) if isinstance(config, GrpoConfig) else _of_dialogues(config)
+    checks = [] if how_many == "none" else list(config.row_checks())
     if how_many == "sample" and len(checks) > SAMPLE:
         chosen = np.random.default_rng(config.seed).choice(len(checks), SAMPLE, replace=False)
         return [checks[number] for number in sorted(chosen)]
@@ -51,16 +56,16 @@ def what_is_wrong(checks: Sequence[Check], step: Callable[[], None]) -> list[str
     return found
 
 
-def _of_dialogues(config: SftConfig) -> Iterator[Check]:
+def dialogue_checks(sources: Sequence[RowSource]) -> Iterator[Check]:
+    """A call for every row of these sources."""
     files = _Files()
-    sources = {stage.source: None for stage in config.stages if isinstance(stage.source, RowSource)}
     return (partial(_check_dialogue, row, files) for source in sources for row in source.rows())
 
 
-def _of_examples(config: GrpoConfig) -> Iterator[Check]:
-    files, examples = _Files(), config.examples
-    lines = examples.lines() if isinstance(examples, RowExamples) else ()
-    return (partial(_check_example, line, config, files) for line in lines)
+def example_checks(examples: RowExamples, clock: Clock, frames_per_turn: int) -> Iterator[Check]:
+    """A call for every row of these examples."""
+    files = _Files()
+    return (partial(_check_example, line, examples, clock, frames_per_turn, files) for line in examples.lines())
 
 
 def _check_dialogue(row: RowLine, files: _Files) -> None:
@@ -70,11 +75,12 @@ def _check_dialogue(row: RowLine, files: _Files) -> None:
             files.look_at(image)
 
 
-def _check_example(line: ExampleRow | DataError, config: GrpoConfig, files: _Files) -> None:
+def _check_example(
+    line: ExampleRow | DataError, examples: RowExamples, clock: Clock, frames_per_turn: int, files: _Files
+) -> None:
     if isinstance(line, DataError):
         raise line
-    assert isinstance(config.examples, RowExamples)
-    config.examples.segment_frames(line, Clock(config.frame_interval_s), config.frames_per_turn)
+    examples.segment_frames(line, clock, frames_per_turn)
     try:
         files.look_at_video(str(line.video))
     except InputError as error:

@@ -8,8 +8,7 @@ from typing import NoReturn
 
 from oncue.errors import RunStoppedError
 from oncue.memory import lack_of_memory
-from oncue.train.rl.settings import GrpoConfig
-from oncue.train.sft.settings import SftConfig
+from oncue.train.run_config import RunConfig
 
 
 def let_go(error: BaseException) -> None:
@@ -18,7 +17,7 @@ def let_go(error: BaseException) -> None:
         traceback.clear_frames(error.__traceback__)
 
 
-def end(error: BaseException, config: SftConfig | GrpoConfig, step: int, kept: Path | None) -> NoReturn:
+def end(error: BaseException, config: RunConfig, step: int, kept: Path | None) -> NoReturn:
     """Raises `error`, which ended the run in step `step` + 1, again. A stop by signal and a lack of memory are said in
     words of the run. `kept`: its newest checkpoint."""
     goes_on = f"the run is saved in {kept}" if kept else "no step was finished, so nothing is saved"
@@ -30,18 +29,9 @@ def end(error: BaseException, config: SftConfig | GrpoConfig, step: int, kept: P
     raise error
 
 
-def less_memory(config: SftConfig | GrpoConfig, kept: Path | None) -> str:
+def less_memory(config: RunConfig, kept: Path | None) -> str:
     """What to lower: first what leaves the run the same but for rounding, then what makes another one of it."""
-    same = []
-    if config.micro_batch_size > 1:
-        same.append(f"lower --micro-batch-size (now {config.micro_batch_size})")
-    if not config.gradient_checkpointing:
-        same.append("set --gradient-checkpointing True")
-    smaller = "--max-pixels, --max-tokens or --frames-per-turn"
-    if isinstance(config, GrpoConfig):
-        smaller = "--max-pixels, --group-size, --prompts-per-step or --sampling.max-new-tokens"
-        if config.lookahead:
-            same.append(f"lower --lookahead (now {config.lookahead})")
+    same, smaller = config.lighter, config.smaller_flags
     if kept is None:
         return " or ".join([*same, f"lower {smaller}"])
     another = f"start another --out with --model {kept} and lower {smaller}"

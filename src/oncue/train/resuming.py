@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from oncue.errors import ConfigError
 from oncue.train.checkpoint import latest_checkpoint
-from oncue.train.rl.settings import GrpoConfig
+from oncue.train.run_config import RunConfig
 from oncue.train.run_dir import RunDirectory, check_same, stored_settings
-from oncue.train.sft.settings import SftConfig, stage_steps
 
 
-def change_settings(folder: Path, config: SftConfig | GrpoConfig) -> str | None:
+def change_settings(folder: Path, config: RunConfig) -> str | None:
     """Makes `config` the settings of the run in `folder`, where a run may be resumed so.
 
     Returns what to say of it where the number of steps is another. What was learned stays as it is, and the learning
@@ -27,10 +24,10 @@ def change_settings(folder: Path, config: SftConfig | GrpoConfig) -> str | None:
     before = stored_settings(folder, type(config))
     if before == config:
         return None
-    check_same(_with_steps_of(config, before), config, folder)
+    check_same(before.with_steps_of(config), config, folder)
     checkpoint = latest_checkpoint(run.checkpoints)
     done = 0 if checkpoint is None else int(checkpoint.name.removeprefix("step_"))
-    old, new = _steps(before), _steps(config)
+    old, new = before.steps_of_stages, config.steps_of_stages
     _check_done(folder, old, new, done)
     run.write_settings(config)
     if old == new:
@@ -41,21 +38,6 @@ def change_settings(folder: Path, config: SftConfig | GrpoConfig) -> str | None:
         f"{folder} goes on from step {done} to step {sum(new)}, not {sum(old)}; the learning rate follows the schedule "
         f"of {sum(new)} steps from there on"
     )
-
-
-def _steps(config: SftConfig | GrpoConfig) -> tuple[int, ...]:
-    """The number of steps of each stage."""
-    if isinstance(config, GrpoConfig):
-        return (config.num_steps,)
-    return tuple(stage_steps(stage) for stage in config.stages)
-
-
-def _with_steps_of(config: Any, before: Any) -> Any:
-    """`before`, with the numbers of steps of `config`."""
-    if isinstance(config, GrpoConfig):
-        return replace(before, num_steps=config.num_steps)
-    stages = [replace(old, num_steps=new.num_steps) for old, new in zip(before.stages, config.stages, strict=False)]
-    return replace(before, stages=(*stages, *before.stages[len(stages) :]))
 
 
 def _check_done(folder: Path, old: Sequence[int], new: Sequence[int], done: int) -> None:

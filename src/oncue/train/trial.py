@@ -13,8 +13,7 @@ import torch
 from oncue.files import disk_of, free_bytes
 from oncue.memory import readable_bytes
 from oncue.model.loading import LoadedModel
-from oncue.train.rl.settings import GrpoConfig
-from oncue.train.sft.settings import SftConfig
+from oncue.train.run_config import RunConfig
 
 _BYTES_PER_WEIGHT, _BYTES_OF_ADAMW = 4, 8  # float32, and two moments of each trained one
 
@@ -67,22 +66,23 @@ def stored_bytes(loaded: LoadedModel, trained: Sequence[torch.nn.Parameter]) -> 
 
 
 def cost_lines(
-    config: SftConfig | GrpoConfig, trial: Trial, num_steps: int, run_s: float, out: Path, left_out: str = ""
+    config: RunConfig, trial: Trial, run_s: float, out: Path, *, num_stored: int = 0, left_out: str = ""
 ) -> Iterator[str]:
-    """The time and the disk of a run of `num_steps` that takes about `run_s` seconds, in the folder `out`.
+    """The time and the disk of a run that takes about `run_s` seconds, in the folder `out`.
 
-    `left_out`: what else takes time. A lack of disk is a `Shortage`.
+    `num_stored`: of how many steps the rollouts are stored. `left_out`: what else takes time. A lack of disk is a
+    `Shortage`.
     """
     tokens = f"{trial.num_tokens:,} tokens, {trial.num_tokens / trial.seconds:,.0f} tokens/s"
     yield (
         f"time: the first step took {trial.seconds:.1f} s here ({tokens}), so the run takes about "
         f"{_duration(run_s)}{left_out}"
     )
-    num_saved = min(math.ceil(num_steps / config.save_every_steps), config.keep_checkpoints + 1)
+    num_saved = min(math.ceil(sum(config.steps_of_stages) / config.save_every_steps), config.keep_checkpoints + 1)
     needed = num_saved * trial.checkpoint_bytes
     parts = f"{num_saved} checkpoints of {readable_bytes(trial.checkpoint_bytes)} at once"
-    if isinstance(config, GrpoConfig):
-        of_rollouts = math.ceil(num_steps / config.store_every_steps) * trial.rollout_bytes
+    if num_stored:
+        of_rollouts = num_stored * trial.rollout_bytes
         needed += of_rollouts
         parts += f", {readable_bytes(of_rollouts)} of rollouts"
     there = sum(path.stat().st_size for path in (out / "checkpoints").rglob("*") if path.is_file())  # will be replaced

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,7 +67,8 @@ def _costs(config: GrpoConfig, num_groups: int, out: Path) -> Iterator[str]:
         yield Shortage(f"{lack} in the first step; {less_memory(config, None)}")
         return
     run_s = trial.seconds * config.num_steps
-    yield from cost_lines(config, trial, config.num_steps, run_s, out, ", without what a judge takes")
+    num_stored = math.ceil(config.num_steps / config.store_every_steps)
+    yield from cost_lines(config, trial, run_s, out, num_stored=num_stored, left_out=", without what a judge takes")
 
 
 def _tokens(config: GrpoConfig, renderer: QwenVLRenderer) -> str:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from oncue.clock import Clock
 from oncue.data.examples import WorldExamples
+from oncue.data.row_checks import Check, example_checks
 from oncue.data.row_examples import RowExamples
 from oncue.engine.sampling import Sampling
 from oncue.errors import ConfigError
 from oncue.rewards.proactive import RewardSettings
 from oncue.setting_checks import check_run, require, require_at_least_one, require_not_negative
 from oncue.train.rl.policy_loss import LossSettings
+from oncue.train.run_config import lighter_steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,29 @@ class GrpoConfig:
         if isinstance(self.examples, RowExamples):
             rule = "lexical or openai:MODEL@URL where examples come from files (exact knows generated clips only)"
             require(self.judge != "exact", "judge", rule, self.judge)
+
+    @property
+    def steps_of_stages(self) -> tuple[int, ...]:
+        """How many steps the one stage takes."""
+        return (self.num_steps,)
+
+    @property
+    def lighter(self) -> tuple[str, ...]:
+        return (*lighter_steps(self), *((f"lower --lookahead (now {self.lookahead})",) if self.lookahead else ()))
+
+    @property
+    def smaller_flags(self) -> str:
+        return "--max-pixels, --group-size, --prompts-per-step or --sampling.max-new-tokens"
+
+    def with_steps_of(self, other: GrpoConfig) -> GrpoConfig:
+        """These settings with the number of steps of `other`."""
+        return replace(self, num_steps=other.num_steps)
+
+    def row_checks(self) -> Iterator[Check]:
+        """A call for every row of the files of examples."""
+        if not isinstance(self.examples, RowExamples):
+            return iter(())
+        return example_checks(self.examples, Clock(self.frame_interval_s), self.frames_per_turn)
 
 
 def groups_per_process(config: GrpoConfig, num_processes: int) -> int:

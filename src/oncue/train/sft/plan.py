@@ -28,7 +28,7 @@ def plan_stages(config: SftConfig, model: str, out: Path | None = None) -> Itera
     rows that break their format.
     """
     renderer = None
-    can_start, num_steps, num_tokens = True, 0, 0.0
+    can_start, num_tokens = True, 0.0
     try:
         renderer = QwenVLRenderer.from_pretrained(model, config.max_pixels, config.decision_format)
     except ModelError as error:
@@ -36,7 +36,6 @@ def plan_stages(config: SftConfig, model: str, out: Path | None = None) -> Itera
         yield Problem(f"tokens are not counted: {error}")
     for index, stage in enumerate(config.stages):
         try:
-            num_steps += stage_steps(stage)
             line = f"{stage.name}: {stage_steps(stage):,} steps of {stage.batch_size} dialogues"
             if renderer is not None:
                 about, said = _tokens(config, index, renderer)
@@ -47,10 +46,10 @@ def plan_stages(config: SftConfig, model: str, out: Path | None = None) -> Itera
             line = Problem(f"{stage.name}: {error}")
         yield line
     if can_start and out is not None:
-        yield from _costs(config, model, num_steps, num_tokens, out)
+        yield from _costs(config, model, num_tokens, out)
 
 
-def _costs(config: SftConfig, model: str, num_steps: int, num_tokens: float, out: Path) -> Iterator[str]:
+def _costs(config: SftConfig, model: str, num_tokens: float, out: Path) -> Iterator[str]:
     try:
         trial = try_first_step(config, resolve_model(model))
     except (MemoryError, RuntimeError) as error:
@@ -59,7 +58,7 @@ def _costs(config: SftConfig, model: str, num_steps: int, num_tokens: float, out
             raise
         yield Shortage(f"{lack} in the first step; {less_memory(config, None)}")
         return
-    yield from cost_lines(config, trial, num_steps, num_tokens / trial.num_tokens * trial.seconds, out)
+    yield from cost_lines(config, trial, num_tokens / trial.num_tokens * trial.seconds, out)
 
 
 def _tokens(config: SftConfig, stage_index: int, renderer: QwenVLRenderer) -> tuple[float, str]:

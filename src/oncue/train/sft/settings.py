@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from oncue.data.dialogue_sources import RowSource, Source
+from oncue.data.row_checks import Check, dialogue_checks
 from oncue.errors import ConfigError
 from oncue.render.decision import DecisionName
 from oncue.setting_checks import check_run, require, require_not_negative, require_share
+from oncue.train.run_config import lighter_steps
 from oncue.train.schedule import scheduled_rate
 
 
@@ -80,6 +83,30 @@ class SftConfig:
         check_run(self)
         require_not_negative(self, "silence_weight")
         require_share(self, "warmup_share")
+
+    @property
+    def steps_of_stages(self) -> tuple[int, ...]:
+        """How many steps each stage takes."""
+        return tuple(stage_steps(stage) for stage in self.stages)
+
+    @property
+    def lighter(self) -> tuple[str, ...]:
+        return lighter_steps(self)
+
+    @property
+    def smaller_flags(self) -> str:
+        return "--max-pixels, --max-tokens or --frames-per-turn"
+
+    def with_steps_of(self, other: SftConfig) -> SftConfig:
+        """These settings with the numbers of steps of `other`, stage by stage."""
+        pairs = zip(self.stages, other.stages, strict=False)
+        stages = [replace(own, num_steps=given.num_steps) for own, given in pairs]
+        return replace(self, stages=(*stages, *self.stages[len(stages) :]))
+
+    def row_checks(self) -> Iterator[Check]:
+        """A call for every row of the files of all stages."""
+        sources = {stage.source: None for stage in self.stages if isinstance(stage.source, RowSource)}
+        return dialogue_checks(tuple(sources))
 
 
 def stage_steps(stage: Stage) -> int:
