@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +57,9 @@ def group_of(index: int) -> Group:
     episodes = tuple(_episode(example, said) for said in answers)
     reward = ProactiveReward(world_judge(4), CONFIG.reward)
     scores = tuple(asyncio.run(reward(episode)) for episode in episodes)
-    group = Group(example, episodes, scores)
-    return replace(group, advantages=tuple(group_advantages([s.total for s in scores]).tolist()))
+    gained = group_advantages([s.total for s in scores]).tolist()
+    by_turn = tuple((advantage,) * len(e.exchanges) for e, advantage in zip(episodes, gained, strict=True))
+    return Group(example, episodes, scores=scores, turn_advantages=by_turn)
 
 
 def _due(example: RolloutExample) -> dict[float, str]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import oncue.engine.encoder_cache as shown_module
-from oncue.engine.encoder_cache import FrameShelf
+from oncue.engine.encoder_cache import EncoderCache
 from oncue.engine.engine import Engine, Sampling
 from oncue.errors import InputError
 from oncue.model.loading import LoadedModel
@@ -31,7 +31,7 @@ def patched(pixels: np.ndarray) -> PatchedFrame:
 
 
 def test_threads_shown_the_same_picture_share_its_preparation(monkeypatch: pytest.MonkeyPatch) -> None:
-    shelf, made, num_waiting = FrameShelf(), [], threading.Semaphore(0)
+    shelf, made, num_waiting = EncoderCache(), [], threading.Semaphore(0)
 
     class Watched(Future[Any]):
         def result(self, timeout: float | None = None) -> Any:
@@ -53,7 +53,7 @@ def test_threads_shown_the_same_picture_share_its_preparation(monkeypatch: pytes
 
 
 def test_a_picture_that_fails_is_tried_again_the_next_time() -> None:
-    shelf = FrameShelf()
+    shelf = EncoderCache()
 
     def fails(_: np.ndarray) -> PatchedFrame:
         raise InputError("too long")
@@ -65,7 +65,7 @@ def test_a_picture_that_fails_is_tried_again_the_next_time() -> None:
 
 
 def test_the_oldest_picture_leaves_a_full_shelf() -> None:
-    shelf = FrameShelf(capacity=2)
+    shelf = EncoderCache(capacity=2)
     first, second = (shelf.frame(picture(value), patched) for value in (1, 2))
     assert shelf.frame(picture(1), patched) is first  # shown again, so newer than the second
     shelf.frame(picture(3), patched)

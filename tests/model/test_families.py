@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import oncue.engine.lookahead as ahead_module
-from oncue.engine.encoder_cache import ShownFrame
+from oncue.engine.encoder_cache import CachedFrame
 from oncue.engine.engine import Engine, Sampling
 from oncue.engine.model_runner import PackedModel
 from oncue.model.loading import LoadedModel, model_class
@@ -79,7 +79,7 @@ def test_a_vision_token_of_every_depth_reaches_the_logits(
     """DeepStack: Qwen3-VL feeds the vision encoder into several layers; left out of one, the answers are others."""
     encode, num_depths = PackedModel._encode, []
 
-    def without_the_deepest(self: PackedModel, frames: Sequence[ShownFrame]) -> None:
+    def without_the_deepest(self: PackedModel, frames: Sequence[CachedFrame]) -> None:
         encode(self, frames)
         for frame in frames:
             assert frame.features is not None

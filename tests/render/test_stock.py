@@ -109,7 +109,7 @@ def proactive_dialogue() -> tuple[Dialogue, list[np.ndarray]]:
 def test_a_dialogue_with_frames_equals_the_stock_processor(stock_processor: Any, renderer: QwenVLRenderer) -> None:
     dialogue, frames = proactive_dialogue()
     expected = stock_inputs(stock_processor, dialogue, frames)
-    got = renderer.dialogue(dialogue, frames)
+    got = renderer.dialogue(dialogue, frames).whole
     assert got.token_ids.tolist() == expected["input_ids"][0].tolist()
     assert np.array_equal(np.concatenate([f.patches for f in got.frames]), expected["pixel_values"])
     assert np.array_equal(got.grids, expected["image_grid_thw"])
@@ -119,7 +119,7 @@ def test_a_prompt_equals_the_stock_generation_prompt(stock_processor: Any, rende
     dialogue, frames = proactive_dialogue()
     shown = Dialogue("d", dialogue.turns[:4])
     expected = stock_inputs(stock_processor, shown, frames[:3], add_generation_prompt=True)
-    got = [*renderer.dialogue(shown, frames[:3]).token_ids.tolist(), renderer.im_start_id]
+    got = [*renderer.dialogue(shown, frames[:3]).whole.token_ids.tolist(), renderer.im_start_id]
     assert [*got, *renderer.encode("assistant\n")] == expected["input_ids"][0].tolist()
 
 
@@ -127,7 +127,7 @@ def test_another_text_gives_other_ids(stock_processor: Any, renderer: QwenVLRend
     dialogue, frames = proactive_dialogue()
     changed = Dialogue("d", (*dialogue.turns[:-1], DialogueTurn("assistant", "A red square")))
     expected = stock_inputs(stock_processor, dialogue, frames)
-    assert renderer.dialogue(changed, frames).token_ids.tolist() != expected["input_ids"][0].tolist()
+    assert renderer.dialogue(changed, frames).whole.token_ids.tolist() != expected["input_ids"][0].tolist()
 
 
 def test_only_qwen3_vl_writes_no_system_message_by_itself(
@@ -137,7 +137,7 @@ def test_only_qwen3_vl_writes_no_system_message_by_itself(
     dialogue = Dialogue("d", (DialogueTurn("user", "Hello."), DialogueTurn("assistant", "NO REPLY")))
     theirs = stock_inputs(stock_processor, dialogue, [])["input_ids"][0].tolist()
     added = renderer.system_block(DEFAULT_SYSTEM).token_ids.tolist() if family == "qwen3_vl" else []
-    assert renderer.dialogue(dialogue).token_ids.tolist() == added + theirs
+    assert renderer.dialogue(dialogue).whole.token_ids.tolist() == added + theirs
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -150,4 +150,4 @@ def test_any_text_equals_the_stock_processor(
     turns = (DialogueTurn("system", system), asked, DialogueTurn("assistant", reply))
     dialogue, frames = Dialogue("d", turns), random_frames((30, 30))[:num_frames]
     expected = stock_inputs(stock_processor, dialogue, frames)
-    assert renderer.dialogue(dialogue, frames).token_ids.tolist() == expected["input_ids"][0].tolist()
+    assert renderer.dialogue(dialogue, frames).whole.token_ids.tolist() == expected["input_ids"][0].tolist()

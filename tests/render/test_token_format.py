@@ -64,7 +64,7 @@ def test_training_sees_each_choice_where_a_sampler_makes_it(
     """Laws 1, 2, 3: the trained places are the choices, each behind the very ids that the sampler has before it."""
     renderer: QwenVLRenderer = request.getfixturevalue(name)
     prefix, lead, choices = as_chosen(renderer, turns)
-    sample = renderer.dialogue(as_dialogue(renderer, turns), [f for n, _, _ in turns for f in batch(n).pixels])
+    sample = renderer.dialogue(as_dialogue(renderer, turns), [f for n, _, _ in turns for f in batch(n).pixels]).whole
     ids = sample.token_ids.tolist()
     after = [renderer.vision_start_id] if lead is Lead.OPEN else renderer.encode("\n")
     assert ids == [*prefix, *after]
@@ -78,7 +78,7 @@ def test_training_sees_each_choice_where_a_sampler_makes_it(
 def test_the_next_token_is_not_always_the_choice(token_renderer: QwenVLRenderer) -> None:
     """Why targets are kept apart from the stream: a question may follow silence."""
     turns: list[Turn] = [(1, "What now?", Silence()), (1, "And now?", Silence())]
-    sample = token_renderer.dialogue(as_dialogue(token_renderer, turns), list(batch(2).pixels))
+    sample = token_renderer.dialogue(as_dialogue(token_renderer, turns), list(batch(2).pixels)).whole
     first, last = np.flatnonzero(sample.loss_mask)
     assert sample.target_ids[[first, last]].tolist() == [token_renderer.vision_start_id] * 2
     assert sample.token_ids[first] == token_renderer.encode("And now?\n")[0]
@@ -87,7 +87,7 @@ def test_the_next_token_is_not_always_the_choice(token_renderer: QwenVLRenderer)
 
 def test_a_wrong_lead_would_break_the_law(token_renderer: QwenVLRenderer) -> None:
     turns: list[Turn] = [(1, "What now?", Silence()), (1, "", Reply("A red square appears."))]
-    sample = token_renderer.dialogue(as_dialogue(token_renderer, turns), list(batch(2).pixels)).token_ids.tolist()
+    sample = token_renderer.dialogue(as_dialogue(token_renderer, turns), list(batch(2).pixels)).whole.token_ids.tolist()
     prefix = as_chosen(token_renderer, turns[:1])[0]
     for lead in Lead:
         shown = [*prefix, *token_renderer.user_turn(EnvTurn(batch(1), 2.0), lead).token_ids.tolist()]
@@ -176,7 +176,7 @@ def test_history_is_rendered_and_never_trained(token_renderer: QwenVLRenderer) -
     turns: list[Turn] = [(1, "a", Reply("old")), (1, "", Silence()), (1, "", Reply("new")), (1, "", Silence())]
     dialogue = as_dialogue(token_renderer, turns)
     trained = tuple(flag and turn.text == "new" for flag, turn in zip(dialogue.trained, dialogue.turns, strict=True))
-    part = token_renderer.dialogue(Dialogue("d", dialogue.turns, trained), list(batch(4).pixels))
+    part = token_renderer.dialogue(Dialogue("d", dialogue.turns, trained), list(batch(4).pixels)).whole
     end = token_renderer.im_end_id
     assert part.target_ids[part.loss_mask].tolist() == [end, *token_renderer.encode("new"), end]
     assert part.token_ids[-1] == token_renderer.vision_end_id  # no choice is appended that nobody trains
@@ -191,7 +191,7 @@ def test_turns_out_of_order_are_refused(token_renderer: QwenVLRenderer) -> None:
     for turns in ((silent,), (user, silent, silent), (user, DialogueTurn("system", "s"))):
         with pytest.raises(DialogueError, match="cannot stand here"):
             token_renderer.dialogue(Dialogue("d", turns))
-    unanswered = token_renderer.dialogue(Dialogue("d", (user, user, silent)))
+    unanswered = token_renderer.dialogue(Dialogue("d", (user, user, silent))).whole
     assert unanswered.token_ids[unanswered.loss_mask].tolist() == [token_renderer.vision_start_id]
 
 
@@ -199,7 +199,7 @@ def test_only_the_published_system_message_of_streams_is_replaced(token_renderer
     turns: list[Turn] = [(1, "", Silence())]
     frames = list(batch(1).pixels)
     for written, rendered in ((PROACTIVE_SYSTEM, TOKEN_SYSTEM), (DEFAULT_SYSTEM, DEFAULT_SYSTEM), ("Mine.", "Mine.")):
-        ids = token_renderer.dialogue(as_dialogue(token_renderer, turns, written), frames).token_ids.tolist()
+        ids = token_renderer.dialogue(as_dialogue(token_renderer, turns, written), frames).whole.token_ids.tolist()
         system = token_renderer.system_block(rendered).token_ids.tolist()
         assert ids[: len(system)] == system
     assert "NO REPLY" not in TOKEN_SYSTEM
@@ -214,7 +214,7 @@ def test_the_ids_of_a_small_dialogue() -> None:
         (1, "", Silence()),
         (1, "How many?", Silence()),
     ]
-    part = renderer.dialogue(as_dialogue(renderer, turns, DEFAULT_SYSTEM), list(batch(5).pixels))
+    part = renderer.dialogue(as_dialogue(renderer, turns, DEFAULT_SYSTEM), list(batch(5).pixels)).whole
     shown = [renderer.tokenizer.id_to_token(i) for i in part.token_ids.tolist()]
     frame = "<|vision_start|> <|image_pad|> <|image_pad|> <|image_pad|> <|image_pad|> <|vision_end|>"
     system = [renderer.tokenizer.id_to_token(i) for i in renderer.system_block(DEFAULT_SYSTEM).token_ids.tolist()]

@@ -53,7 +53,7 @@ def test_training_tokens_are_the_rollout_tokens(
     """Laws 1, 2, 3: each prompt is a prefix of the training sample; trained are the answers and their closing token."""
     rollout = RenderedPart.join(as_parts(renderer, system, turns))
     dialogue = as_dialogue(renderer, system, turns)
-    sample = renderer.dialogue(dialogue, [f for n, _, _ in turns for f in batch(n).pixels])
+    sample = renderer.dialogue(dialogue, [f for n, _, _ in turns for f in batch(n).pixels]).whole
     newline = renderer.encode("\n")
     assert sample.token_ids.tolist() == [*rollout.token_ids.tolist(), *newline]
     assert sample.loss_mask.tolist() == [*rollout.loss_mask.tolist(), *[False] * len(newline)]
@@ -65,7 +65,7 @@ def test_leaving_out_the_newline_between_turns_would_break_the_law(renderer: Qwe
     parts = as_parts(renderer, PROACTIVE_SYSTEM, turns)
     parts[3] = renderer.user_turn(EnvTurn(batch(1), 1.0), Lead.START)
     rollout = RenderedPart.join(parts)
-    sample = renderer.dialogue(as_dialogue(renderer, PROACTIVE_SYSTEM, turns), list(batch(2).pixels))
+    sample = renderer.dialogue(as_dialogue(renderer, PROACTIVE_SYSTEM, turns), list(batch(2).pixels)).whole
     assert sample.token_ids.tolist()[: len(rollout)] != rollout.token_ids.tolist()
 
 
@@ -131,7 +131,7 @@ def test_one_mark_alone_ends_a_turn(renderer: QwenVLRenderer) -> None:
 def test_history_is_rendered_and_never_trained(renderer: QwenVLRenderer) -> None:
     turns = (DialogueTurn("user", "a"), DialogueTurn("assistant", "old"), DialogueTurn("user", "b"))
     dialogue = Dialogue("d", (*turns, DialogueTurn("assistant", "new")), (False, False, False, True))
-    part = renderer.dialogue(dialogue)
+    part = renderer.dialogue(dialogue).whole
     assert part.token_ids[part.loss_mask].tolist() == [*renderer.encode("new"), renderer.im_end_id]
     assert chat_text(dialogue, ("[", "]")).endswith("assistant\nold<|im_end|>\n<|im_start|>user\nb<|im_end|>\n"
                                                     "<|im_start|>assistant\n[new<|im_end|>]\n")  # fmt: skip
@@ -149,7 +149,7 @@ def test_the_chat_text_is_the_papers(renderer: QwenVLRenderer) -> None:
 
 
 def test_without_a_system_message_the_default_stands_first(renderer: QwenVLRenderer) -> None:
-    part = renderer.dialogue(Dialogue("d", (DialogueTurn("user", "hi"),)))
+    part = renderer.dialogue(Dialogue("d", (DialogueTurn("user", "hi"),))).whole
     system = renderer.system_block(DEFAULT_SYSTEM).token_ids.tolist()
     assert DEFAULT_SYSTEM == "You are a helpful assistant."
     assert part.token_ids.tolist()[: len(system)] == system
@@ -174,7 +174,7 @@ def test_patched_frames_are_taken_as_they_are(renderer: QwenVLRenderer) -> None:
     dialogue = Dialogue("d", (DialogueTurn("user", "", 1), DialogueTurn("assistant", "ok")))
     frame = batch(1).pixels[0]
     patched = renderer.frame_processor(frame)
-    raw, ready = renderer.dialogue(dialogue, [frame]), renderer.dialogue(dialogue, [patched])
+    raw, ready = renderer.dialogue(dialogue, [frame]).whole, renderer.dialogue(dialogue, [patched]).whole
     assert ready.frames[0] is patched
     assert np.array_equal(raw.token_ids, ready.token_ids)
     assert np.array_equal(raw.grids, [[1, 4, 4]])

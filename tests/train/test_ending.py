@@ -20,7 +20,7 @@ from parallel_runs import Wordy
 from parallel_runs import config as grpo_config
 
 from oncue import cli
-from oncue.engine.encoder_cache import ShownFrame
+from oncue.engine.encoder_cache import CachedFrame
 from oncue.engine.kv_cache import KVPool
 from oncue.engine.model_runner import PackedModel
 from oncue.errors import RunStoppedError
@@ -286,13 +286,13 @@ def test_memory_of_rollouts_is_free_before_the_update(
     """Keys and values, and the vision tokens of frames."""
     made: list[Any] = []  # references to such tensors that do not keep them
     held: list[int] = []
-    keep, encoded, update = KVPool._keep, ShownFrame.encoded, PolicyTrainer.update
+    keep, encoded, update = KVPool._keep, CachedFrame.encoded, PolicyTrainer.update
 
     def keeps(pool: KVPool, states: torch.Tensor) -> None:
         made.append(weakref.ref(states))
         keep(pool, states)
 
-    def encodes(frame: ShownFrame, features: torch.Tensor) -> None:
+    def encodes(frame: CachedFrame, features: torch.Tensor) -> None:
         made.append(weakref.ref(features))
         encoded(frame, features)
 
@@ -302,7 +302,7 @@ def test_memory_of_rollouts_is_free_before_the_update(
         return update(trainer, *args)
 
     monkeypatch.setattr(KVPool, "_keep", keeps)
-    monkeypatch.setattr(ShownFrame, "encoded", encodes)
+    monkeypatch.setattr(CachedFrame, "encoded", encodes)
     monkeypatch.setattr(PolicyTrainer, "update", looks)
     train_grpo(rl_config(tiny_model_folder, num_steps=2), Wordy(), tmp_path, resume=False, report=silent)
     assert made

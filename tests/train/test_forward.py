@@ -43,7 +43,7 @@ def test_logits_are_those_of_the_stock_model(family_loaded):
 
     assert torch.allclose(ours, stock(batch.patches_NP), atol=1e-4)
     assert not torch.allclose(ours, stock(batch.patches_NP.flip(0)), atol=1e-2)  # other pictures, other logits
-    assert targets.tolist() == [i for i, w in zip(sample.token_ids_L, sample.weights_L, strict=True) if w]
+    assert targets.tolist() == [i for i, w in zip(sample.segment.token_ids, sample.weights_L, strict=True) if w]
 
 
 @torch.no_grad()

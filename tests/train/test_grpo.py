@@ -25,10 +25,11 @@ from oncue.scoring.score import Score
 from oncue.train.checkpoint import latest_checkpoint
 from oncue.train.rl import loop as grpo_module
 from oncue.train.rl import policy_trainer
+from oncue.train.rl.advantage import GroupCredit
 from oncue.train.rl.groups import Group, roll_out
 from oncue.train.rl.loop import GrpoConfig, train_grpo
 from oncue.train.rl.policy_loss import LossSettings
-from oncue.train.rl.policy_samples import collate_policy, policy_samples
+from oncue.train.rl.policy_samples import collate_policy
 from oncue.train.rl.policy_trainer import PolicyTrainer
 from oncue.train.rl.step_metrics import rollout_lines, step_metrics, warnings_of
 from oncue.types import Episode, Exchange, Malformed, PolicyTurn, Reply, Silence, StopReason
@@ -69,7 +70,7 @@ def config(model: Path | str, **changes: Any) -> GrpoConfig:
 
 def rolled(loaded: LoadedModel, group_size: int = 3) -> list[Group]:
     examples = [EXAMPLES.item(i, 0, CLOCK, 1) for i in range(2)]
-    with Engine(loaded, WARM, lockstep=True) as engine:
+    with Engine(loaded, WARM, lockstep=True, record=True) as engine:
         return asyncio.run(roll_out(engine, examples, group_size, (0,)))
 
 
@@ -110,20 +111,16 @@ def test_members_share_the_context_and_differ_in_what_they_say(tiny_loaded: Load
 def test_the_sample_holds_the_very_tokens_of_the_rollout_and_trains_only_what_was_drawn(
     tiny_loaded: LoadedModel,
 ) -> None:
-    renderer = tiny_loaded.renderer
     for group in rolled(tiny_loaded):
-        patched = [renderer.frame_processor(pixels) for pixels in group.example.frames]
-        samples = policy_samples(
-            group.episodes, [1.0] * len(group.episodes), patched, renderer, renderer.proactive_system
-        )
-        for episode, made in zip(group.episodes, samples, strict=True):
+        for episode, trace in zip(group.episodes, group.traces, strict=True):
+            segment = trace.whole
             drawn = [
                 token
                 for e in episode.exchanges
                 if e.acted.sampled
                 for token in e.acted.token_ids[: len(e.acted.token_ids) - e.acted.forced_close]
             ]
-            trained = made.sample.targets_L[made.sample.weights_L > 0].tolist()
+            trained = segment.target_ids[segment.loss_mask].tolist()
             assert trained == drawn
             logprobs = [
                 p
@@ -131,17 +128,13 @@ def test_the_sample_holds_the_very_tokens_of_the_rollout_and_trains_only_what_wa
                 if e.acted.sampled
                 for p in e.acted.logprobs[: len(e.acted.logprobs) - e.acted.forced_close]
             ]
-            assert made.old_logprobs_L[made.sample.weights_L > 0].tolist() == pytest.approx(logprobs)
+            assert segment.logprobs[segment.loss_mask].tolist() == pytest.approx(logprobs)
 
 
 def scored(groups: list[Group]) -> list[Group]:
     """With made-up scores that differ inside each group."""
     return [
-        replace(
-            g,
-            scores=tuple(Score((float(k),), dict.fromkeys(TERMS, 0.0)) for k, _ in enumerate(g.episodes)),
-            advantages=(-1.0, 0.0, 1.0),
-        )
+        g.credited([Score((float(k),), dict.fromkeys(TERMS, 0.0)) for k, _ in enumerate(g.episodes)], GroupCredit())
         for g in groups
     ]
 
@@ -175,7 +168,7 @@ def test_sampler_and_trainer_compute_in_the_same_type(tiny_model_folder: Path) -
     gaps = {}
     for dtype in (None, torch.bfloat16):
         loaded = load_model(tiny_model_folder, "cpu")
-        with Engine(loaded, whole, lockstep=True, autocast_dtype=dtype) as engine:
+        with Engine(loaded, whole, lockstep=True, autocast_dtype=dtype, record=True) as engine:
             groups = scored(asyncio.run(roll_out(engine, examples, 3, (0, 0))))
         settings = config(tiny_model_folder, autocast_dtype="bfloat16", sampling=whole, prompts_per_step=4)
         gaps[dtype] = PolicyTrainer(settings, loaded, tiny_model_folder).update(groups, 0)["max_ratio_gap"]
@@ -379,9 +372,7 @@ def test_a_judge_that_is_down_stops_the_run_and_nothing_is_lost(tiny_model_folde
 
 def test_metrics_of_a_step(tiny_loaded: LoadedModel) -> None:
     groups = rolled(tiny_loaded)
-    judged = [
-        replace(g, scores=tuple(asyncio.run(REWARD(e)) for e in g.episodes), advantages=(0.0, 0.0, 0.0)) for g in groups
-    ]
+    judged = [replace(g, scores=tuple(asyncio.run(REWARD(e)) for e in g.episodes)) for g in groups]
     metrics = step_metrics(judged)
     turns = [e.acted.action for g in groups for x in g.episodes for e in x.exchanges if e.acted.sampled]
     assert metrics["num_turns"] == len(turns) == 2 * 3 * 4
@@ -399,12 +390,14 @@ def test_a_stored_rollout_is_the_one_that_was_rewarded_malformed_turns_too(tmp_p
         Exchange(turn, PolicyTurn(action, sampled=True)) for turn, action in zip(example.turns, actions, strict=True)
     )
     episode = Episode(example.task, exchanges, StopReason.SOURCE_ENDED)
-    group = Group(example, (episode,), (Score((1.0,), dict.fromkeys(TERMS, 0.0)),), (0.0,))
+    scores = (Score((1.0,), dict.fromkeys(TERMS, 0.0)),)
+    group = Group(example, (episode,), scores=scores, turn_advantages=((0.0, 1.0, 0.0, -0.5),))
     (line,) = rollout_lines([group], 5)
     (tmp_path / "rollouts.jsonl").write_text(json.dumps(line) + "\n")
     (stored,) = read_rollouts(tmp_path / "rollouts.jsonl")
     assert stored.rollout == replace(Rollout.of(episode), gold=stored.rollout.gold)
     assert [reply.text for reply in stored.rollout.replies] == ["A square.", "It left."]
+    assert (line["advantage"], line["turn_advantages"]) == (0.125, [0.0, 1.0, 0.0, -0.5])
     assert line["malformed"] == [
         {"time": example.turns[1].clock_s, "text": "<|image_pad|> words", "reason": "a mark inside"}
     ]

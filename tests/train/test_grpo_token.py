@@ -20,6 +20,7 @@ from oncue.engine.engine import Engine, Sampling
 from oncue.model.loading import LoadedModel, load_model
 from oncue.rewards.proactive import TERMS
 from oncue.scoring.score import Score
+from oncue.train.rl.advantage import GroupCredit, num_turns, of_tokens
 from oncue.train.rl.groups import Group, roll_out
 from oncue.train.rl.loop import GrpoConfig, train_grpo
 from oncue.train.rl.policy_samples import PolicySample, collate_policy, policy_samples
@@ -57,7 +58,7 @@ def config(model: Path, **changes: Any) -> GrpoConfig:
 
 def rolled(loaded: LoadedModel, sampling: Sampling = WARM, group_size: int = 3, num_groups: int = 2) -> list[Group]:
     examples = [EXAMPLES.item(i, 0, CLOCK, 1) for i in range(num_groups)]
-    with Engine(loaded, sampling, lockstep=True) as engine:
+    with Engine(loaded, sampling, lockstep=True, record=True) as engine:
         return asyncio.run(roll_out(engine, examples, group_size, (0,)))
 
 
@@ -71,10 +72,8 @@ def num_spoken(episode: Episode) -> int:
 
 
 def samples_of(loaded: LoadedModel, group: Group) -> list[PolicySample]:
-    renderer = loaded.renderer
-    patched = [renderer.frame_processor(pixels) for pixels in group.example.frames]
-    advantages = group.advantages or (1.0,) * len(group.episodes)
-    return policy_samples(group.episodes, advantages, patched, renderer, renderer.proactive_system)
+    advantages = group.advantages or [of_tokens(trace, np.ones(num_turns(trace))) for trace in group.traces]
+    return policy_samples(group.traces, advantages, loaded.renderer.decision)
 
 
 def logprobs(trainer: PolicyTrainer, samples: list[PolicySample]) -> tuple[np.ndarray, np.ndarray]:
@@ -98,7 +97,7 @@ def test_trainer_and_sampler_give_every_choice_the_same(folder: Path, sampling: 
     assert {turn.forced_close for turn in turns} == {True, False}
     assert {isinstance(turn.action, Silence) for turn in turns} == {True, False}
     samples = [sample for group in groups for sample in samples_of(loaded, group)]
-    assert len({len(sample.sample.grids_F3) for sample in samples}) == 2  # groups that show unequally many frames
+    assert len({len(sample.sample.segment.frames) for sample in samples}) == 2  # groups that show unequally many frames
     ours, theirs = logprobs(trainer, samples)
     assert len(ours) == sum(len(turn.token_ids) - turn.forced_close for turn in turns)
     assert ours == pytest.approx(theirs, abs=1e-4)
@@ -119,14 +118,14 @@ def test_the_sample_trains_what_was_drawn_and_knows_which_of_it_was_a_decision(f
                 drawn += chosen
                 decisions += [True, *[False] * (len(chosen) - 1)]
             places = sample.trained_C
-            assert sample.targets_L[places].tolist() == drawn
+            assert sample.segment.target_ids[places].tolist() == drawn
             assert made.limited_L[places].tolist() == decisions
             assert made.limited_L.sum() == len(sampled(episode))
             # The last token is what the last turn leaves behind; for silence, which leaves none, the choice itself.
             before, last = sampled(episode)[-2:]
             endings.add((type(before.action), type(last.action)))
-            assert sample.token_ids_L[-1] == (renderer.decision.kept(last.token_ids) or last.token_ids)[-1]
-            assert (places[-1] == len(sample.token_ids_L) - 1) == (not last.forced_close)
+            assert sample.segment.token_ids[-1] == (renderer.decision.kept(last.token_ids) or last.token_ids)[-1]
+            assert (places[-1] == len(sample.segment) - 1) == (not last.forced_close)
     assert {(Silence, Reply), (Reply, Silence)} <= endings
 
 
@@ -147,8 +146,8 @@ def by_turns_spoken(groups: list[Group], sign: float = 1.0) -> list[Group]:
     for group in groups:
         counts = np.array([num_spoken(episode) for episode in group.episodes], float)
         assert np.ptp(counts) > 0
-        scores = tuple(Score((sign * count,), dict.fromkeys(TERMS, 0.0)) for count in counts.tolist())
-        judged.append(replace(group, scores=scores, advantages=tuple((sign * (counts - counts.mean())).tolist())))
+        scores = [Score((sign * count,), dict.fromkeys(TERMS, 0.0)) for count in counts.tolist()]
+        judged.append(group.credited(scores, GroupCredit(scale_by_deviation=False)))
     return judged
 
 
@@ -172,7 +171,7 @@ def test_an_update_raises_what_did_better_silence_as_well_as_replies(folder: Pat
     groups = by_turns_spoken(rolled(loaded, group_size=4), sign)
     trainer = PolicyTrainer(config(folder), loaded, folder)
     samples = [sample for group in groups for sample in samples_of(loaded, group)]
-    targets = np.concatenate([sample.sample.targets_L[sample.sample.trained_C] for sample in samples])
+    targets = np.concatenate([sample.sample.segment.target_ids[sample.sample.trained_C] for sample in samples])
     limited = np.concatenate([sample.limited_L[sample.sample.trained_C] for sample in samples])
     spoken = limited & (targets == loaded.renderer.im_end_id)
     before, _ = logprobs(trainer, samples)

@@ -52,8 +52,8 @@ def test_the_ids_before_an_answer_are_those_of_the_rollout(tiny_loaded, index):
         other = [replace(t, text="It leaves.") if t.role == "assistant" else t for t in dialogue.turns]
         wrong = rollout_prompts(engine, replace(dialogue, turns=tuple(other)), frames)
     starts = [start for start, _ in trained_stretches(sample)]
-    assert [tuple(sample.token_ids_L[:start].tolist()) for start in starts] == prompts
-    assert tuple(sample.token_ids_L[: starts[-1]].tolist()) != wrong[-1]  # another answer before makes other ids
+    assert [tuple(sample.segment.token_ids[:start].tolist()) for start in starts] == prompts
+    assert tuple(sample.segment.token_ids[: starts[-1]].tolist()) != wrong[-1]  # another answer before makes other ids
 
 
 @pytest.mark.parametrize("fixture", ["tiny_loaded", "tiny_token_loaded"])
@@ -78,8 +78,10 @@ def test_each_choice_of_a_rollout_is_trained_where_it_was_made(request, fixture)
             lead = renderer.decision.lead_after(chosen)
     sample = to_sample(dialogue, frames, renderer)
     places = np.flatnonzero(sample.weights_L).tolist()
-    assert [(tuple(sample.token_ids_L[:p].tolist()), int(sample.targets_L[p])) for p in places] == choices
-    followed = [int(sample.token_ids_L[p]) for p in places] == [choice for _, choice in choices]
+    assert [
+        (tuple(sample.segment.token_ids[:p].tolist()), int(sample.segment.target_ids[p])) for p in places
+    ] == choices
+    followed = [int(sample.segment.token_ids[p]) for p in places] == [choice for _, choice in choices]
     assert followed == (fixture == "tiny_loaded")  # in the token format a question followed silence
 
 
@@ -87,7 +89,7 @@ def test_the_loss_covers_the_answers_and_their_closing_tokens(tiny_loaded):
     dialogue, frames = drawn(1)
     renderer = tiny_loaded.renderer
     sample = to_sample(dialogue, frames, renderer)
-    said = [sample.token_ids_L[start:end].tolist() for start, end in trained_stretches(sample)]
+    said = [sample.segment.token_ids[start:end].tolist() for start, end in trained_stretches(sample)]
     wanted = [t.text for t in dialogue.turns if t.role == "assistant"]
     assert {"NO REPLY"} < set(wanted)
     assert said == [[*renderer.encode(text), renderer.im_end_id] for text in wanted]
@@ -119,7 +121,7 @@ def test_silence_weight_is_that_of_the_silent_choice_alone_in_the_token_format(t
     plain = to_sample(dialogue, frames, renderer)
     light = to_sample(dialogue, frames, renderer, silence_weight=0.25)
     num_silent = sum(isinstance(renderer.format.read(t.text), Silence) for t in dialogue.turns)
-    silent = (plain.weights_L > 0) & (plain.targets_L == renderer.vision_start_id)
+    silent = (plain.weights_L > 0) & (plain.segment.target_ids == renderer.vision_start_id)
     assert silent.sum() == num_silent > 0
     assert np.array_equal(light.weights_L, np.where(silent, 0.25, plain.weights_L))
     off = to_sample(dialogue, frames, renderer, silence_weight=0.0)
@@ -130,18 +132,18 @@ def test_fit_cuts_at_whole_exchanges_and_keeps_frames_in_step(tiny_loaded):
     dialogue, frames = drawn(2)
     renderer = tiny_loaded.renderer
     shown = patched(tiny_loaded, frames)
-    whole = len(renderer.dialogue(dialogue, shown))
+    whole = len(renderer.dialogue(dialogue, shown).whole)
     assert fit(dialogue, shown, renderer, whole) == dialogue
     for limit in range(whole - 1, whole - 90, -17):
         kept = fit(dialogue, shown, renderer, limit)
         sample = to_sample(kept, shown[: kept.num_frames], renderer)
         assert kept.turns == dialogue.turns[: len(kept.turns)]
         assert kept.turns[-1].role == "assistant"
-        assert len(sample.token_ids_L) <= limit
-        assert len(sample.grids_F3) == kept.num_frames
+        assert len(sample.segment.token_ids) <= limit
+        assert len(sample.segment.grids) == kept.num_frames
         longer = dialogue.turns[: len(kept.turns) + 2]
         more = replace(dialogue, turns=longer, trained=dialogue.trained[: len(longer)])
-        assert len(renderer.dialogue(more, shown[: more.num_frames])) > limit  # the next exchange would not have fitted
+        assert len(renderer.dialogue(more, shown[: more.num_frames]).whole) > limit  # one more would not fit
     with pytest.raises(DataError, match="max_tokens = 20"):
         fit(dialogue, shown, renderer, 20)
 
@@ -150,6 +152,6 @@ def test_fit_drops_a_turn_that_nobody_answers_first(tiny_loaded):
     dialogue, frames = drawn(2)
     asked = Dialogue("x", (*dialogue.turns, DialogueTurn("user", "And now?")))
     shown = patched(tiny_loaded, frames)
-    room = len(tiny_loaded.renderer.dialogue(dialogue, shown))
+    room = len(tiny_loaded.renderer.dialogue(dialogue, shown).whole)
     assert fit(asked, shown, tiny_loaded.renderer, room).turns == dialogue.turns
     assert fit(asked, shown, tiny_loaded.renderer, room + 50).turns == asked.turns

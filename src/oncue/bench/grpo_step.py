@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -25,6 +25,7 @@ from oncue.bench.turns import one_turn, video
 from oncue.data.examples import RolloutExample
 from oncue.engine.engine import Engine
 from oncue.model.loading import LoadedModel
+from oncue.train.rl.advantage import num_turns, of_tokens
 from oncue.train.rl.groups import Group, roll_out
 from oncue.train.rl.policy_trainer import PolicyTrainer
 from oncue.train.rl.settings import GrpoConfig
@@ -66,7 +67,9 @@ def measure_grpo_step(
     rollout_s, train_s, num_tokens, silent, replies = [], [], [], [], []
     rollout_bytes = train_bytes = 0
     with (
-        Engine(trainer.loaded, sampling, lockstep=True, lookahead=config.lookahead, autocast_dtype=dtype) as engine,
+        Engine(
+            trainer.loaded, sampling, lockstep=True, lookahead=config.lookahead, autocast_dtype=dtype, record=True
+        ) as engine,
         asyncio.Runner() as runner,
     ):
         for step in range(1 + settings.num_steps):
@@ -149,8 +152,9 @@ def _example(config: GrpoConfig, settings: GrpoStepSettings, step: int, number: 
 
 def _rewarded(group: Group, random: np.random.Generator) -> Group:
     """The group as if it had been judged: every member did better or worse than the others."""
-    drawn: Sequence[float] = random.normal(size=len(group.episodes)).tolist()
-    return replace(group, advantages=tuple(drawn))
+    drawn = random.normal(size=len(group.episodes)).astype(np.float32)
+    gained = [of_tokens(trace, np.full(num_turns(trace), g)) for trace, g in zip(group.traces, drawn, strict=True)]
+    return replace(group, advantages=tuple(gained))
 
 
 def _wait(device: torch.device) -> None:

@@ -57,7 +57,7 @@ def show_dialogue(
         frames = [unseen] * dialogue.num_frames  # ids need no pixels
     else:
         frames = [renderer.frame_processor(frame) for frame in _load(dialogue, images)]
-    part = renderer.dialogue(dialogue, frames)
+    part = renderer.dialogue(dialogue, frames).whole
     for token_id, trained, target_id in zip(part.token_ids, part.loss_mask, part.target_ids, strict=True):
         shown = f"\t{int(trained)}" + (f"\t{target_id}" if target_id != token_id else "") if mask else ""
         out.write(f"{token_id}{shown}\n")

@@ -16,38 +16,43 @@ from oncue.render.base import Grid, PatchedFrame
 
 
 @dataclass(slots=True, eq=False)
-class ShownFrame:
-    """One frame of a dialogue: first its patches (P, C), then, once encoded, its vision tokens instead.
+class CachedFrame:
+    """One frame of a dialogue: first its patches, then, once encoded, its vision tokens instead.
 
     `features` (1 + depths, tokens, width): the tokens that stand in the text, and for models that feed the vision
-    encoder into several layers (DeepStack) those of each further depth.
+    encoder into several layers (DeepStack) those of each further depth. `keeps_patches`: they stay beside the vision
+    tokens, for a trace.
     """
 
     grid: Grid
-    patches: np.ndarray | None
+    patched: PatchedFrame | None
     features: torch.Tensor | None = None
+    keeps_patches: bool = False
 
     @classmethod
-    def of(cls, frame: PatchedFrame) -> ShownFrame:
-        return cls(frame.grid, frame.patches)
+    def of(cls, frame: PatchedFrame, *, keeps_patches: bool = False) -> CachedFrame:
+        return cls(frame.grid, frame, keeps_patches=keeps_patches)
 
     def encoded(self, features: torch.Tensor) -> None:
-        """Keep the vision tokens; the patches are many times their size and are not needed again."""
-        self.features, self.patches = features, None
+        """Keep the vision tokens; the patches are many times their size."""
+        self.features = features
+        if not self.keeps_patches:
+            self.patched = None
 
 
-class FrameShelf:
+class EncoderCache:
     """The newest frames shown to anyone, by their pixels. What two sessions are shown is patched and encoded once.
 
-    Threads may share it: one patches a frame, and whoever is shown the same meanwhile waits for it.
+    Threads may share it: one patches a frame, and whoever is shown the same meanwhile waits for it. `keeps_patches` as
+    of its frames.
     """
 
-    def __init__(self, capacity: int = 256) -> None:
-        self._capacity = capacity
-        self._frames: OrderedDict[bytes, Future[ShownFrame]] = OrderedDict()
+    def __init__(self, capacity: int = 256, *, keeps_patches: bool = False) -> None:
+        self._capacity, self._keeps_patches = capacity, keeps_patches
+        self._frames: OrderedDict[bytes, Future[CachedFrame]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def frame(self, pixels: np.ndarray, patch: Callable[[np.ndarray], PatchedFrame]) -> ShownFrame:
+    def frame(self, pixels: np.ndarray, patch: Callable[[np.ndarray], PatchedFrame]) -> CachedFrame:
         """The shown frame of `pixels` (H, W, 3) uint8; `patch` is called where it is new. Raises what that raises."""
         digest = hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16, salt=_salt(pixels.shape)).digest()
         with self._lock:
@@ -57,7 +62,7 @@ class FrameShelf:
                 self._frames.popitem(last=False)
         if known is None:
             try:
-                shown.set_result(ShownFrame.of(patch(pixels)))
+                shown.set_result(CachedFrame.of(patch(pixels), keeps_patches=self._keeps_patches))
             except BaseException as error:  # whoever waits for this frame is told the same; the next one tries again
                 shown.set_exception(error)
                 with self._lock:

@@ -15,20 +15,21 @@ import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 
 import numpy as np
 import torch
 
-from oncue.engine.encoder_cache import FrameShelf, ShownFrame
+from oncue.engine.encoder_cache import CachedFrame, EncoderCache
 from oncue.engine.lookahead import Coming, Foresight
 from oncue.engine.model_runner import PackedModel
 from oncue.engine.request import Answer, Outcome, Waiting, failed, settled
 from oncue.engine.sampler import Chooser
 from oncue.engine.sampling import Sampling
-from oncue.engine.session import EngineSession, SessionState
+from oncue.engine.session import EngineSession
+from oncue.engine.session_state import SessionState
 from oncue.engine.static_shapes import StaticShapes
-from oncue.engine.window import Window, cut
+from oncue.engine.trace_recorder import TraceRecorder
+from oncue.engine.window import Window
 from oncue.errors import ConfigError, ContextFullError
 from oncue.model.loading import LoadedModel
 from oncue.render.qwen_vl import QwenVLRenderer
@@ -53,7 +54,8 @@ class Engine:
     `lookahead`: how many of the turns that a session foresees may share the forward of the one before them
     (`engine.lookahead`); the answers are the same.
     `shapes` runs forwards of few rows at fixed shapes, on a GPU as CUDA graphs. `autocast_dtype`: the type products are
-    computed in, by default that of the weights.
+    computed in, by default that of the weights. `record`: sessions keep a trace (`EngineSession.trace`), which grows
+    with the dialogue; for training.
     """
 
     def __init__(
@@ -67,8 +69,9 @@ class Engine:
         lookahead: int = 0,
         shapes: StaticShapes | None = None,
         autocast_dtype: torch.dtype | None = None,
+        record: bool = False,
     ) -> None:
-        self.loaded = loaded
+        self.loaded, self.record = loaded, record
         self.sampling = sampling or Sampling()
         self.lockstep = lockstep
         self._max_prefix_tokens = loaded.max_prefix_tokens
@@ -85,7 +88,7 @@ class Engine:
         )
         self._model = PackedModel(loaded, shapes, autocast_dtype)
         self._pool = self._model.pool
-        self._shelf = FrameShelf()
+        self._encoder_cache = EncoderCache(keeps_patches=self.record)
         self._chooser = Chooser(loaded, self.sampling)
         self._queue: list[Waiting] = []
         self._answers: list[Answer] = []  # being answered; only the worker thread touches it
@@ -128,25 +131,13 @@ class Engine:
         number, generator = self._admit(seed)
         slot = self._pool.take()
         system_ids = tuple(part.token_ids.tolist())
-        return EngineSession(self, SessionState(number, slot, generator, bounds, system_ids))
+        recorder = TraceRecorder() if self.record else None
+        return EngineSession(self, SessionState(number, slot, generator, bounds, system_ids, recorder))
 
     def fork(self, state: SessionState, seed: int | None = None) -> EngineSession:
         """A new session with the prefix of `state`, see `EngineSession.fork`."""
         number, generator = self._admit(seed)
-        twin = SessionState(
-            number,
-            self._pool.copy(state.slot),
-            generator,
-            state.window,
-            state.system_ids,
-            list(state.context_ids),
-            list(state.pending_ids),
-            list(state.pending_frames),
-            list(state.turns),
-            state.next_position,
-            state.lead,
-            num_silent=state.num_silent,
-        )
+        twin = state.twin(number, self._pool.copy(state.slot), generator)
         return EngineSession(self, twin)
 
     def forget(self) -> None:
@@ -155,7 +146,7 @@ class Engine:
 
         Sessions that are still open hold keys of the old weights: close them first.
         """
-        self._shelf = FrameShelf()
+        self._encoder_cache = EncoderCache(keeps_patches=self.record)
         self._pool.forget()
 
     def release(self, state: SessionState) -> None:
@@ -277,7 +268,7 @@ class Engine:
         state = int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
         return number, torch.Generator().manual_seed(state)
 
-    def _prepare(self, observed: EnvTurn | None, state: SessionState) -> Future[tuple[ShownFrame, ...]]:
+    def _prepare(self, observed: EnvTurn | None, state: SessionState) -> Future[tuple[CachedFrame, ...]]:
         """The frames of the turn to show, being prepared. If it is not the one foreseen, nothing is any more."""
         if observed is not None and state.coming:
             foreseen = state.coming.popleft()
@@ -297,16 +288,16 @@ class Engine:
             turn.frames = turn.frames or self._start(turn.observed)
         return list(itertools.islice(state.coming, now))
 
-    def _start(self, observed: EnvTurn | None) -> Future[tuple[ShownFrame, ...]]:
+    def _start(self, observed: EnvTurn | None) -> Future[tuple[CachedFrame, ...]]:
         pixels = list(observed.frames.pixels) if observed else []
         return self._preparing.submit(self._prepared, pixels, shared=self._num_open > 1)
 
-    def _prepared(self, pixels: Sequence[np.ndarray], *, shared: bool) -> tuple[ShownFrame, ...]:
+    def _prepared(self, pixels: Sequence[np.ndarray], *, shared: bool) -> tuple[CachedFrame, ...]:
         """In a thread of `_preparing`: the frames of a turn, ready for the vision encoder."""
         processor = self.renderer.frame_processor
         if not shared:
-            return tuple(ShownFrame.of(processor(frame)) for frame in pixels)
-        return tuple(self._shelf.frame(frame, processor) for frame in pixels)
+            return tuple(CachedFrame.of(processor(frame), keeps_patches=self.record) for frame in pixels)
+        return tuple(self._encoder_cache.frame(frame, processor) for frame in pixels)
 
     # From here on: the worker thread.
 
@@ -346,13 +337,12 @@ class Engine:
             return answer
         frames = waiting.frames.result()
         grids = [frame.grid for frame in frames]
-        if state.window is not None:
-            cut(state, state.window, self.renderer, observed, grids)
+        state.cut(observed, grids, self.renderer)
         ids = self.renderer.user_turn_ids(observed.text, grids, state.lead)
         answer = Answer(waiting, self.renderer, ids.tolist(), frames, self._draft)
         room = self._max_prefix_tokens - answer.prompt.answer_position + 1
         if room < 1 and state.window is not None and state.window.when_full:
-            state.window = replace(state.window, when_full=False)
+            state.bound_from_now_on()
             _log.warning(
                 "the context of %s is full at %g s; from now on it is bounded at %d tokens, and old turns are dropped",
                 self.loaded.name,

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from oncue.engine.encoder_cache import ShownFrame
+from oncue.engine.encoder_cache import CachedFrame
 from oncue.engine.window import Window
 from oncue.render.decision import DecisionFormat
 from oncue.render.positions import mrope_positions
@@ -33,12 +33,12 @@ class Prompt:
     `frames` among them. `answer_position` is the M-RoPE position of what comes next."""
 
     ids: list[int]
-    frames: tuple[ShownFrame, ...]
+    frames: tuple[CachedFrame, ...]
     positions_3L: np.ndarray
     answer_position: int
 
     @classmethod
-    def of(cls, renderer: QwenVLRenderer, ids: list[int], frames: Sequence[ShownFrame], start: int) -> Prompt:
+    def of(cls, renderer: QwenVLRenderer, ids: list[int], frames: Sequence[CachedFrame], start: int) -> Prompt:
         """The prompt whose first token has position `start`."""
         grids = [frame.grid for frame in frames]
         positions_3L, end = mrope_positions(ids, grids, renderer.image_pad_id, renderer.merge_size, start)
@@ -58,7 +58,7 @@ class Coming:
     """A turn that will be shown, and its frames, which another thread prepares (None: not yet asked to)."""
 
     observed: EnvTurn
-    frames: Future[tuple[ShownFrame, ...]] | None = None
+    frames: Future[tuple[CachedFrame, ...]] | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -69,7 +69,7 @@ class AheadTurn:
     """
 
     observed: EnvTurn
-    frames: tuple[ShownFrame, ...]
+    frames: tuple[CachedFrame, ...]
     turn_ids: list[int]
     prompt: Prompt
     num_context: int

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from oncue.engine.encoder_cache import ShownFrame
+from oncue.engine.encoder_cache import CachedFrame
 from oncue.engine.kv_cache import KVPool, KVSlot, Rows, StepCache, use_rows
 from oncue.engine.static_shapes import StaticForward, StaticRows, StaticShapes, pad_rows
 from oncue.engine.static_vision import StaticVision
@@ -35,7 +35,7 @@ class RowInput:
     slot: KVSlot
     ids_L: np.ndarray
     positions_3L: np.ndarray
-    frames: Sequence[ShownFrame] = ()
+    frames: Sequence[CachedFrame] = ()
     read: Sequence[int] = ()
 
     def key(self) -> tuple[object, ...]:
@@ -114,7 +114,7 @@ class PackedModel:
         return torch.autocast(self.device.type, dtype or torch.bfloat16, enabled=dtype is not None, cache_enabled=False)
 
     def _plain_hidden(
-        self, rows: Sequence[RowInput], frames: Sequence[ShownFrame]
+        self, rows: Sequence[RowInput], frames: Sequence[CachedFrame]
     ) -> tuple[torch.Tensor, Sequence[int]]:
         """Hidden states (T, E), and where in them each row begins."""
         lengths = [len(row.ids_L) for row in rows]
@@ -125,7 +125,7 @@ class PackedModel:
         return hidden_1TE[0], [0, *itertools.accumulate(lengths[:-1])]
 
     def _static_hidden(
-        self, rows: Sequence[RowInput], frames: Sequence[ShownFrame]
+        self, rows: Sequence[RowInput], frames: Sequence[CachedFrame]
     ) -> tuple[torch.Tensor, Sequence[int]] | None:
         """The same at a fixed shape; None where there is none for these rows."""
         if self._static is None or any(frame.features is not None and len(frame.features) > 1 for frame in frames):
@@ -154,7 +154,7 @@ class PackedModel:
         ).last_hidden_state
         return hidden_1TE
 
-    def _embedded(self, ids_T: np.ndarray, frames: Sequence[ShownFrame]) -> dict[str, Any]:
+    def _embedded(self, ids_T: np.ndarray, frames: Sequence[CachedFrame]) -> dict[str, Any]:
         """What the decoder takes in place of ids; with DeepStack also the vision tokens of further depths."""
         embedded_1TE = self._embed(upload(ids_T, self.device)[None])
         if not frames:
@@ -169,12 +169,14 @@ class PackedModel:
             given |= {"visual_pos_masks": is_vision_1T, "deepstack_visual_embeds": list(features[1:])}
         return given
 
-    def _encode(self, frames: Sequence[ShownFrame]) -> None:
+    def _encode(self, frames: Sequence[CachedFrame]) -> None:
         """Give every frame its vision tokens; all that lack them go through the vision encoder together, each once."""
         new = list({id(frame): frame for frame in frames if frame.features is None}.values())
         if not new:
             return
-        patches_PC = torch.from_numpy(np.concatenate([frame.patches for frame in new if frame.patches is not None]))
+        patches_PC = torch.from_numpy(
+            np.concatenate([frame.patched.patches for frame in new if frame.patched is not None])
+        )
         grids, encoded = [frame.grid for frame in new], None
         if self._static_vision is not None:
             encoded = self._static_vision.encode(patches_PC, grids, self.device)

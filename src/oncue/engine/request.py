@@ -20,10 +20,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from oncue.engine.encoder_cache import ShownFrame
+from oncue.engine.encoder_cache import CachedFrame
 from oncue.engine.lookahead import AheadTurn, Coming, Prompt, text_positions
 from oncue.engine.model_runner import RowInput
-from oncue.engine.session import SessionState
+from oncue.engine.session_state import SessionState
 from oncue.engine.window import PastTurn
 from oncue.errors import ModelError
 from oncue.render.decision import DecisionFormat
@@ -46,7 +46,7 @@ class Waiting:
 
     state: SessionState
     observed: EnvTurn | None
-    frames: Future[tuple[ShownFrame, ...]]
+    frames: Future[tuple[CachedFrame, ...]]
     answered: asyncio.Future[PolicyTurn | None]
     submitted_s: float
     coming: Sequence[Coming] = ()
@@ -69,7 +69,7 @@ class Answer:
     waiting: Waiting
     renderer: QwenVLRenderer
     turn_ids: list[int]
-    frames: tuple[ShownFrame, ...]
+    frames: tuple[CachedFrame, ...]
     draft: tuple[int, ...] = ()
     max_new_tokens: int = 1
     ahead: AheadTurn | None = None
@@ -191,20 +191,19 @@ class Answer:
 
     def settle(self) -> PolicyTurn | None:
         """Write the finished answer into the session's prefix; on an error nothing is written."""
-        state, observed = self.state, self.waiting.observed
+        state, observed, prompt = self.state, self.waiting.observed, self.prompt
         kept = self.decision.kept(self.chosen) if observed else ()
         action = self.renderer.read_action(self.chosen, truncated=self.forced) if observed else None
-        state.context_ids += [*self.turn_ids, *kept]
-        state.pending_ids, state.pending_frames = list(kept[self.num_fed :]), []
-        state.next_position = self.prompt.answer_position + self.num_fed
+        fed_3L = text_positions(prompt.answer_position, self.num_fed)
+        entered_3L = np.concatenate([prompt.positions_3L, fed_3L], axis=1)
+        num_pending = len(kept) - self.num_fed
+        state.append([*self.turn_ids, *kept], num_pending, entered_3L, prompt.answer_position + self.num_fed)
         if observed is None or action is None:
             return None
-        state.end_turn(
-            PastTurn(observed.text, self.frames, tuple(self.chosen), isinstance(action, Reply)),
-            self.decision.lead_after(self.chosen),
-        )
         silent = tuple(self.chosen) == self.renderer.silence_ids and not self.forced
-        state.num_silent = state.num_silent + 1 if silent else 0
+        turn = PastTurn(observed.text, self.frames, tuple(self.chosen), isinstance(action, Reply))
+        drawn = self.logprobs[: len(self.logprobs) - self.forced]
+        state.end_turn(turn, self.renderer, silent=silent, logprobs=drawn)
         state.ahead = self.following if silent else []
         latency_ms = (time.perf_counter() - self.waiting.submitted_s + self.elsewhere_s) * 1000
         return PolicyTurn(

@@ -1,81 +1,18 @@
-"""One dialogue of a local model: what it has seen and said, in tokens, and the KV cache of that.
-
-The prefix only grows (a `Window` cuts it now and then). A turn is rendered once; sampled ids are kept as they were
-sampled, never decoded and encoded again. The newest ids (the closing token of the last turn, or history that was
-replayed) wait in `pending` and enter the cache in the same forward as the next turn.
-"""
+"""One dialogue of a local model, for its caller. Sampled ids stay as they were, never decoded and encoded again."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import torch
-
-from oncue.engine.encoder_cache import ShownFrame
-from oncue.engine.kv_cache import KVSlot
-from oncue.engine.lookahead import AheadTurn, Coming
-from oncue.engine.window import PastTurn, Window
-from oncue.render.decision import Lead
-from oncue.types import Action, EnvTurn, PolicyTurn, Reply, Silence
+from oncue.engine.lookahead import Coming
+from oncue.engine.session_state import SessionState
+from oncue.render.trace import TokenTrace
+from oncue.types import Action, EnvTurn, PolicyTurn
 
 if TYPE_CHECKING:
     from oncue.engine.engine import Engine
-
-
-@dataclass(slots=True, eq=False)
-class SessionState:
-    """What the engine needs to go on with a session. Only the engine, and `replay`, change it.
-
-    `context_ids` is the whole prefix; its last `len(pending_ids)` tokens are not in the cache yet, and
-    `pending_frames` are the frames among them. `next_position` is the M-RoPE position of the first token that is not
-    in the cache. `turns` holds what a `window` needs to cut the prefix, and is empty without one. `coming` are turns
-    foreseen, `ahead` the first of them that went through the model already: beyond `slot.length` lie their keys.
-    """
-
-    number: int
-    slot: KVSlot
-    generator: torch.Generator
-    window: Window | None
-    system_ids: tuple[int, ...]
-    context_ids: list[int] = field(default_factory=list)
-    pending_ids: list[int] = field(default_factory=list)
-    pending_frames: list[ShownFrame] = field(default_factory=list)
-    turns: list[PastTurn] = field(default_factory=list)
-    next_position: int = 0
-    lead: Lead = Lead.START
-    coming: deque[Coming] = field(default_factory=deque)
-    ahead: list[AheadTurn] = field(default_factory=list)
-    num_silent: int = 0  # turns since the last one that was not
-    busy: bool = False  # a turn is waiting or being answered: the engine has the state
-    closed: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.context_ids:
-            self.context_ids, self.pending_ids = list(self.system_ids), list(self.system_ids)
-
-    @property
-    def num_cached(self) -> int:
-        """How many tokens of the prefix are in the cache."""
-        return self.slot.length
-
-    def forget(self, num_tokens: int) -> None:
-        """Forget what the cache holds beyond its first `num_tokens` tokens."""
-        self.slot.length = min(self.slot.length, num_tokens)
-
-    def keep(self, num_tokens: int) -> None:
-        """Let the cache hold the first `num_tokens` tokens, all of which have been through the model: what was drafted
-        beyond them is forgotten, what went ahead of its turn counts from now on."""
-        self.slot.length = num_tokens
-
-    def end_turn(self, turn: PastTurn, lead: Lead) -> None:
-        """A turn was answered and its tokens are in the prefix, which now ends with `lead`."""
-        self.lead = lead
-        if self.window is not None:
-            self.turns.append(turn)
 
 
 class EngineSession:
@@ -122,19 +59,11 @@ class EngineSession:
 
         Returns the history turn: not sampled, without log-probabilities, its ids those of the written action.
         """
-        state, renderer = self._open_state(), self._engine.renderer
-        chosen = renderer.policy_turn_ids(action)
-        part = renderer.user_turn(observed, state.lead)
-        frames = tuple(ShownFrame.of(frame) for frame in part.frames)
-        ids = [*part.token_ids.tolist(), *renderer.decision.kept(chosen)]
-        state.ahead = []
-        state.context_ids += ids
-        state.pending_ids += ids
-        state.pending_frames += frames
-        state.num_silent = state.num_silent + 1 if isinstance(action, Silence) else 0
-        turn = PastTurn(observed.text, frames, chosen, isinstance(action, Reply))
-        state.end_turn(turn, renderer.decision.lead_after(chosen))
-        return PolicyTurn(action, token_ids=tuple(chosen), sampled=False)
+        return self._open_state().replay(observed, action, self._engine.renderer)
+
+    def trace(self) -> TokenTrace:
+        """All that was shown and answered so far, as tokens. Raises RuntimeError where the engine does not record."""
+        return self._open_state().trace(self._engine.renderer)
 
     @property
     def num_context_tokens(self) -> int:

@@ -11,17 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from oncue.engine.encoder_cache import ShownFrame
-from oncue.errors import ConfigError, ContextFullError
+from oncue.engine.encoder_cache import CachedFrame
+from oncue.errors import ConfigError
 from oncue.render.decision import Lead
-from oncue.render.positions import mrope_positions
 from oncue.render.qwen_vl import QwenVLRenderer
-from oncue.types import EnvTurn
-
-if TYPE_CHECKING:
-    from oncue.engine.session import SessionState
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +64,7 @@ class PastTurn:
     """A turn of the prefix: the text and frames shown, the ids that answered it, and whether they are a reply."""
 
     text: str
-    frames: tuple[ShownFrame, ...]
+    frames: tuple[CachedFrame, ...]
     chosen: tuple[int, ...]
     replied: bool
 
@@ -80,57 +74,8 @@ class PastTurn:
         return [*shown.tolist(), *renderer.decision.kept(self.chosen)]
 
 
-def cut(
-    state: SessionState,
-    window: Window,
-    renderer: QwenVLRenderer,
-    coming: EnvTurn,
-    grids: Sequence[tuple[int, int, int]],
-) -> None:
-    """Drop old turns from `state` if its prefix and the turn `coming`, with frames of `grids`, exceed the window.
-
-    Raises ContextFullError, and drops nothing, where they still would.
-    """
-
-    def num_with(num_tokens: int, lead: Lead) -> int:
-        return num_tokens + len(renderer.user_turn_ids(coming.text, grids, lead))
-
-    if not window.is_exceeded_by(num_with(len(state.context_ids), state.lead)):
-        return
-    most = min(window.target_tokens, window.max_tokens - num_with(0, Lead.CLOSED))  # nothing is longer than CLOSED
-    kept = _kept(state.turns, window, renderer, most - len(state.system_ids))
-    turns = [state.turns[i] for i in kept]
-    lead, num_cached, ids = Lead.START, len(state.system_ids), list(state.system_ids)
-    num_same = 0  # leading turns that stay where they are, in the cache
-    for place, turn in enumerate(turns):
-        ids += turn.ids(renderer, lead)
-        lead = renderer.decision.lead_after(turn.chosen)
-        if place == num_same == kept[place] and len(ids) <= state.num_cached:
-            num_same, num_cached = num_same + 1, len(ids)
-    num_needed = num_with(len(ids), lead)
-    if num_needed > window.max_tokens:
-        raise ContextFullError(
-            f"the turn at {coming.clock_s:g} s needs {num_needed} tokens with what must be kept (the system message "
-            f"and the newest question), and the window allows {window.max_tokens}; allow more tokens "
-            "(--context-tokens of watch and eval, or a larger Window), or show fewer or smaller frames"
-        )
-    state.turns, state.lead, state.context_ids = turns, lead, ids
-    _forget_beyond(state, min(num_cached, state.num_cached), num_same, renderer)
-
-
-def _forget_beyond(state: SessionState, num_cached: int, num_same: int, renderer: QwenVLRenderer) -> None:
-    """Leave the first `num_cached` tokens of the prefix, with the first `num_same` turns, in the cache; the rest
-    waits to enter it anew."""
-    grids = [frame.grid for turn in state.turns[:num_same] for frame in turn.frames]
-    cached_ids = state.context_ids[:num_cached]
-    _, state.next_position = mrope_positions(cached_ids, grids, renderer.image_pad_id, renderer.merge_size, 0)
-    state.forget(num_cached)
-    state.pending_ids = state.context_ids[num_cached:]
-    state.pending_frames = [frame for turn in state.turns[num_same:] for frame in turn.frames]
-
-
-def _kept(turns: Sequence[PastTurn], window: Window, renderer: QwenVLRenderer, room: int) -> list[int]:
-    """Which turns stay, in order: the newest question, and as much else as there is `room` for with it."""
+def kept_turns(turns: Sequence[PastTurn], window: Window, renderer: QwenVLRenderer, room: int) -> list[int]:
+    """Which turns a cut keeps, in order: the newest question, and as much else as `room` tokens hold with it."""
     newest_first = range(len(turns) - 1, -1, -1)
     questions = [i for i in newest_first if turns[i].text][: window.max_questions]
     replies = [i for i in newest_first if turns[i].replied][: window.max_replies]

@@ -52,34 +52,6 @@ class RenderedPart:
         )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RenderedDialogue:
-    """A written dialogue with what the policy must choose in it.
-
-    `token_ids` (L,) int64. `target_ids` (L,) int64: what is chosen at each place; the token that stands there, save
-    where silence by token is followed by something other than a frame. `turn_of` (L,) int64: the turn of the dialogue
-    whose trained choice a place is, -1 for all others.
-    """
-
-    token_ids: np.ndarray
-    target_ids: np.ndarray
-    turn_of: np.ndarray
-    frames: tuple[PatchedFrame, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.token_ids)
-
-    @property
-    def loss_mask(self) -> np.ndarray:
-        """(L,) bool: the places whose choice is trained."""
-        return self.turn_of >= 0
-
-    @property
-    def grids(self) -> np.ndarray:
-        """The grids of the frames, (N, 3) int64."""
-        return grids_of(self.frames)
-
-
 def grids_of(frames: Iterable[PatchedFrame]) -> np.ndarray:
     """(N, 3) int64."""
     return np.array([f.grid for f in frames], np.int64).reshape(-1, 3)

@@ -27,7 +27,7 @@ from oncue.errors import DialogueError, ModelError
 from oncue.hub import resolve_model
 from oncue.render import folder as model_folder
 from oncue.render.actions import TextFormat
-from oncue.render.base import ActionFormat, PatchedFrame, RenderedDialogue, RenderedPart
+from oncue.render.base import ActionFormat, PatchedFrame, RenderedPart, grids_of
 from oncue.render.decision import DecisionFormat, DecisionName, Lead, TextDecision, TokenDecision
 from oncue.render.images import FrameProcessor
 from oncue.render.layout import layout_of
@@ -47,6 +47,8 @@ from oncue.render.markup import (
     SegmentKind,
     observed_message,
 )
+from oncue.render.positions import mrope_positions
+from oncue.render.trace import TokenTrace, TraceSegment
 from oncue.types import Action, Dialogue, EnvTurn, Malformed, Silence
 
 __all__ = ["DEFAULT_SYSTEM", "MMDUET2_MAX_PIXELS", "MMDUET2_MAX_TOKENS", "PROACTIVE_SYSTEM", "QwenVLRenderer"]
@@ -190,8 +192,8 @@ class QwenVLRenderer:
             return Malformed(text, "an id without a token was sampled")
         return self.format.read(text, truncated)
 
-    def dialogue(self, dialogue: Dialogue, frames: Sequence[FrameInput] | None = None) -> RenderedDialogue:
-        """A written dialogue and what is trained in it: the choices of its trained turns, nothing else.
+    def dialogue(self, dialogue: Dialogue, frames: Sequence[FrameInput] | None = None) -> TokenTrace:
+        """A written dialogue, one segment; its choices are those of its trained turns, nothing else.
 
         `frames`: one per frame of the dialogue, in order, (H, W, 3) uint8 or already patched by `frame_processor`.
         Raises DialogueError where their number is wrong.
@@ -221,9 +223,11 @@ class QwenVLRenderer:
             ids.append(self._mark_ids[decided.text])
             targets.append(ids[-1])
             turn_of.append(decided.turn)
-        return RenderedDialogue(
-            np.array(ids, np.int64), np.array(targets, np.int64), np.array(turn_of, np.int64), patched
-        )
+        token_ids = np.array(ids, np.int64)
+        positions, _ = mrope_positions(token_ids, grids_of(patched), self.image_pad_id, self.merge_size, 0)
+        unsampled = np.zeros(len(ids), np.float32)
+        targets_L, turn_of_L = np.array(targets, np.int64), np.array(turn_of, np.int64)
+        return TokenTrace((TraceSegment(token_ids, positions, targets_L, turn_of_L, unsampled, patched),))
 
     def _ids(self, segments: Iterable[Segment], grids: Sequence[tuple[int, int, int]]) -> list[int]:
         ids: list[int] = []

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from oncue.errors import ConfigError
@@ -187,9 +187,26 @@ def with_predecessors(rollout: Rollout, settings: RewardSettings) -> list[tuple[
     return [(reply, tuple(dict.fromkeys(texts))) for reply, texts in zip(replies, earlier, strict=True)]
 
 
+def turn_values(rollout: Rollout, judgements: Judgements, settings: RewardSettings) -> list[float]:
+    """What each turn of a judged rollout earned; the values add up to its reward minus that of silence.
+
+    Turn k earns the reward of the rollout with its replies up to turn k and silence after it, minus the same up to turn
+    k - 1. So a silent turn earns 0. Nothing more is judged.
+    """
+    spoken = [k for k, (_, text) in enumerate(rollout.turns) if text is not None]
+    silent = tuple((time_s, None) for time_s, _ in rollout.turns)
+    values = [0.0] * len(rollout.turns)
+    before = reward_terms(replace(rollout, turns=silent), judgements, settings).reward if spoken else 0.0
+    for k in spoken:
+        up_to_here = replace(rollout, turns=(*rollout.turns[: k + 1], *silent[k + 1 :]))
+        reward = reward_terms(up_to_here, judgements, settings).reward
+        values[k], before = reward - before, reward
+    return values
+
+
 @dataclass(frozen=True, slots=True)
 class ProactiveReward:
-    """The reward as a function of an episode: its whole value on the last exchange, the named terms beside it."""
+    """The reward as a function of an episode: what each exchange earned (`turn_values`), the named terms beside it."""
 
     judge: Judge
     settings: RewardSettings = RewardSettings()
@@ -198,10 +215,10 @@ class ProactiveReward:
         rollout = Rollout.of(episode)
         judgements = await judge_rollout(rollout, self.judge, self.settings)
         terms = reward_terms(rollout, judgements, self.settings)
-        values = [0.0] * len(episode.exchanges)
-        if values:
-            values[-1] = terms.reward
-        return Score(tuple(values), {name: getattr(terms, name) for name in TERMS}, terms.num_unscored, judgements)
+        earned = iter(turn_values(rollout, judgements, self.settings))
+        values = tuple(next(earned) if e.acted.sampled else 0.0 for e in episode.exchanges)
+        of_terms = {name: getattr(terms, name) for name in TERMS}
+        return Score(values, of_terms, terms.num_unscored, judgements, terms.reward)
 
 
 Note = Callable[[object], None]

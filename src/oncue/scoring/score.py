@@ -26,17 +26,22 @@ class Judgements:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What a reward makes of one episode: one value per exchange, the named terms that they are made of, and what a
-    judge said, where one was asked."""
+    """What a reward makes of one episode: what each exchange earned, the named terms of the whole, and what a judge
+    said, where one was asked.
+
+    `reward`: of the whole episode. `values` add up to it, or to what is above the reward of doing nothing; without it
+    their sum is the reward.
+    """
 
     values: tuple[float, ...]
     terms: Mapping[str, float] = field(default_factory=dict)
     num_unscored: int = 0
     judgements: Judgements | None = None
+    reward: float | None = None
 
     @property
     def total(self) -> float:
-        return sum(self.values)
+        return sum(self.values) if self.reward is None else self.reward
 
 
 class Reward(Protocol):

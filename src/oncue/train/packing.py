@@ -9,6 +9,7 @@ encoded, S those of the T tokens that stand for a part of a frame.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -16,6 +17,8 @@ import numpy as np
 import torch
 
 from oncue.model.tree_attention import Branch
+from oncue.render.base import PatchedFrame, grids_of
+from oncue.render.trace import TraceSegment
 from oncue.train.samples import TrainingSample
 
 
@@ -58,46 +61,65 @@ class TrainingBatch:
 
 
 def collate(samples: Sequence[TrainingSample], image_pad_id: int) -> TrainingBatch:
-    """Packs samples (at least one). Those with the very same `patches_NP` have these encoded once, and share the tokens
-    they begin with. `image_pad_id` stands for a part of a frame.
+    """Packs samples (at least one). Each frame is encoded once. Samples that begin with the very same frame share the
+    tokens and frames they begin with. `image_pad_id` stands for a part of a frame.
 
     Raises ValueError for a sample whose first token is trained, since it would be chosen after the end of another one,
-    and for samples with the same patches that do not all show as many frames: which they show could not be told.
+    and for a segment whose frames do not account for its vision tokens.
     """
     if any(s.weights_L[0] for s in samples):
         raise ValueError("nothing is chosen at the first place of a sample, so it cannot be trained")
-    tree = _Tree(samples)
-    shown, distinct, num_encoded = [], [], 0
-    for alike in _showing_the_same(samples):
-        is_vision = {i: samples[i].token_ids_L == image_pad_id for i in alike}
-        if len({int(of_sample.sum()) for of_sample in is_vision.values()}) > 1:
-            raise ValueError("samples that have their patches in common must show all of their frames")
-        numbers = {i: num_encoded + np.cumsum(is_vision[i]) - 1 for i in alike}
-        shown += [numbers[i][first:end][is_vision[i][first:end]] for i, first, end in tree.grow(alike)]
-        if len(samples[alike[0]].grids_F3):
-            distinct.append(samples[alike[0]])
-            num_encoded += int(is_vision[alike[0]].sum())
+    segments = [sample.segment for sample in samples]
+    frames = list({id(frame): frame for segment in segments for frame in segment.frames}.values())
+    vision_L = _vision_numbers(segments, frames, image_pad_id)
+    rows = [np.where(v < 0, s.token_ids, -1 - v) for s, v in zip(segments, vision_L, strict=True)]
+    tree = _Tree(rows)
+    for alike in _beginning_alike(segments):
+        tree.grow(alike)
     chosen = [s.trained_C for s in samples]
     places = [tree.places(i)[at - 1] for i, at in enumerate(chosen)]
-    taken = [(samples[i], slice(first, end)) for i, first, end in tree.stretches]
+    taken = [(segments[i], slice(first, end)) for i, first, end in tree.stretches]
+    shown = np.concatenate([vision_L[i][first:end] for i, first, end in tree.stretches])
     return TrainingBatch(
         tuple(tree.branches),
-        torch.from_numpy(np.concatenate([s.token_ids_L[part] for s, part in taken])),
-        torch.from_numpy(np.concatenate([s.positions_3L[:, part] for s, part in taken], axis=1)),
+        torch.from_numpy(np.concatenate([s.token_ids[part] for s, part in taken])),
+        torch.from_numpy(np.concatenate([s.positions[:, part] for s, part in taken], axis=1)),
         torch.from_numpy(np.concatenate(places)),
-        torch.from_numpy(np.concatenate([s.targets_L[at] for s, at in zip(samples, chosen, strict=True)])),
+        torch.from_numpy(np.concatenate([s.target_ids[at] for s, at in zip(segments, chosen, strict=True)])),
         torch.from_numpy(np.concatenate([s.weights_L[at] for s, at in zip(samples, chosen, strict=True)])),
-        torch.from_numpy(np.concatenate([s.patches_NP for s in distinct] or [np.zeros((0, 0), np.float32)])),
-        torch.from_numpy(np.concatenate([s.grids_F3 for s in distinct] or [np.zeros((0, 3), np.int64)])),
-        torch.from_numpy(np.concatenate(shown)),
+        torch.from_numpy(np.concatenate([f.patches for f in frames] or [np.zeros((0, 0), np.float32)])),
+        torch.from_numpy(grids_of(frames)),
+        torch.from_numpy(shown[shown >= 0]),
     )
 
 
-def _showing_the_same(samples: Sequence[TrainingSample]) -> list[list[int]]:
-    """Numbers of samples, those with the very same patches together: equal ids then stand for equal pictures."""
+def _vision_numbers(
+    segments: Sequence[TraceSegment], frames: Sequence[PatchedFrame], image_pad_id: int
+) -> list[np.ndarray]:
+    """Of each segment (L,): which of the vision tokens of all `frames`, in order, a place stands for; -1: text."""
+    is_vision = [segment.token_ids == image_pad_id for segment in segments]
+    num_patches = np.array([math.prod(frame.grid) for frame in frames], np.int64)
+    shown = sum(math.prod(frame.grid) for segment in segments for frame in segment.frames)
+    per_token = shown // max(1, sum(int(v.sum()) for v in is_vision))  # patches that become one vision token
+    sizes = num_patches // max(1, per_token)
+    firsts = {id(frame): int(end - size) for frame, size, end in zip(frames, sizes, np.cumsum(sizes), strict=True)}
+    numbers = []
+    for segment, at in zip(segments, is_vision, strict=True):
+        own = [firsts[id(f)] + np.arange(math.prod(f.grid) // max(1, per_token)) for f in segment.frames]
+        of_frames = np.concatenate([np.zeros(0, np.int64), *own])
+        if len(of_frames) != at.sum():
+            raise ValueError(f"{at.sum()} vision tokens, but the frames of the segment make {len(of_frames)}")
+        row = np.full(len(at), -1, np.int64)
+        row[at] = of_frames
+        numbers.append(row)
+    return numbers
+
+
+def _beginning_alike(segments: Sequence[TraceSegment]) -> list[list[int]]:
+    """Numbers of segments, those that begin with the very same frame together."""
     groups: dict[int, list[int]] = {}
-    for i, sample in enumerate(samples):
-        groups.setdefault(id(sample.patches_NP), []).append(i)
+    for i, segment in enumerate(segments):
+        groups.setdefault(id(segment.frames[0] if segment.frames else segment), []).append(i)
     return list(groups.values())
 
 
@@ -106,18 +128,21 @@ Stretch = tuple[int, int, int]  # the tokens of a branch: of which sample, from 
 
 @dataclass(slots=True, eq=False)
 class _Tree:
-    """The branches that samples are put together from, and the stretch of tokens that each holds."""
+    """The branches that samples are put together from, and the stretch of tokens that each holds.
 
-    samples: Sequence[TrainingSample]
+    `rows`: of each sample (L,) what stands at each place, equal where both token and picture are.
+    """
+
+    rows: Sequence[np.ndarray]
     branches: list[Branch] = field(default_factory=list)
     stretches: list[Stretch] = field(default_factory=list)
     _starts: list[int] = field(default_factory=list)  # of each branch, among all tokens
     _ways: dict[int, tuple[int, ...]] = field(default_factory=dict)  # of each sample, from the root to its end
 
-    def grow(self, alike: Sequence[int], first: int = 0, before: tuple[int, ...] = ()) -> list[Stretch]:
-        """Adds samples that agree in what stands before `first`; returns what was added."""
+    def grow(self, alike: Sequence[int], first: int = 0, before: tuple[int, ...] = ()) -> None:
+        """Adds samples that agree in what stands before `first`."""
         num_branches = len(self.branches)
-        rows = {i: self.samples[i].token_ids_L for i in alike}
+        rows = {i: self.rows[i] for i in alike}
         end = first + _num_alike([row[first:] for row in rows.values()])
         if end > first:
             self._starts.append(self._starts[-1] + self.branches[-1].length if self.branches else 0)
@@ -132,7 +157,6 @@ class _Tree:
                 ways.setdefault(int(row[end]), []).append(i)
         for way in ways.values():
             self.grow(way, end, before)
-        return self.stretches[num_branches:]
 
     def places(self, i: int) -> np.ndarray:
         """(L,) where each token of sample `i` stands among all."""

@@ -16,19 +16,33 @@ from oncue.data.examples import RolloutExample
 from oncue.engine.engine import Engine
 from oncue.engine.session import EngineSession
 from oncue.env.fixed_turns import ShownTurns
+from oncue.render.trace import TokenTrace
 from oncue.rollout import run_episode
 from oncue.scoring.score import Score
+from oncue.train.rl.advantage import Advantages, Credit, of_turns
 from oncue.types import Episode, Exchange, FrameBatch
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Group:
-    """The rollouts of one example, and, once judged, the score of each and its advantage."""
+    """The rollouts of one example with their traces, and, once judged, the score and the advantages of each.
+
+    `turn_advantages`: of each member, of each exchange, for logs and pages; 0 where nothing was chosen.
+    """
 
     example: RolloutExample
     episodes: tuple[Episode, ...]
+    traces: tuple[TokenTrace, ...] = ()
     scores: tuple[Score, ...] = ()
-    advantages: tuple[float, ...] = ()
+    advantages: tuple[Advantages, ...] = ()
+    turn_advantages: tuple[tuple[float, ...], ...] = ()
+
+    def credited(self, scores: Sequence[Score], credit: Credit) -> Group:
+        """The group with these scores, and what `credit` makes of them."""
+        advantages = tuple(credit(scores, self.traces))
+        members = zip(self.traces, advantages, strict=True)
+        by_turn = tuple(tuple(of_turns(trace, gained).tolist()) for trace, gained in members)
+        return replace(self, scores=tuple(scores), advantages=advantages, turn_advantages=by_turn)
 
 
 async def roll_out(
@@ -38,7 +52,9 @@ async def roll_out(
     seed: Sequence[int],
     places: Sequence[int] | None = None,
 ) -> list[Group]:
-    """A group of `group_size` episodes per example. The random numbers of a member follow from `seed`, its example's
+    """A group of `group_size` episodes per example, in an engine that records.
+
+    The random numbers of a member follow from `seed`, its example's
     place (`places`, by default those in `examples`) and its own."""
     numbered = zip(places or range(len(examples)), examples, strict=True)
     groups = (_group(engine, example, group_size, (*seed, place)) for place, example in numbered)
@@ -48,7 +64,8 @@ async def roll_out(
 def without_frames(group: Group) -> Group:
     """The group without anything that was shown, which is what makes it large. Metrics and stored lines need none."""
     episodes = tuple(replace(e, exchanges=tuple(_unseen(x) for x in e.exchanges)) for e in group.episodes)
-    return replace(group, example=replace(group.example, history=(), turns=()), episodes=episodes)
+    example = replace(group.example, history=(), turns=())
+    return replace(group, example=example, episodes=episodes, traces=(), advantages=())
 
 
 def _unseen(exchange: Exchange) -> Exchange:
@@ -60,13 +77,15 @@ async def _group(engine: Engine, example: RolloutExample, group_size: int, seed:
         history = [Exchange(turn, parent.replay(turn, action)) for turn, action in example.history]
         await parent.fill()
         members = [parent.fork(_number((*seed, k))) for k in range(group_size)]
-    episodes = await asyncio.gather(*(_member(session, example) for session in members))
-    return Group(example, tuple(replace(e, exchanges=(*history, *e.exchanges)) for e in episodes))
+    rollouts = await asyncio.gather(*(_member(session, example) for session in members))
+    episodes = tuple(replace(episode, exchanges=(*history, *episode.exchanges)) for episode, _ in rollouts)
+    return Group(example, episodes, tuple(trace for _, trace in rollouts))
 
 
-async def _member(session: EngineSession, example: RolloutExample) -> Episode:
+async def _member(session: EngineSession, example: RolloutExample) -> tuple[Episode, TokenTrace]:
     with session:
-        return await run_episode(ShownTurns(example.turns), session, example.task)
+        episode = await run_episode(ShownTurns(example.turns), session, example.task)
+        return episode, session.trace()
 
 
 def _number(seed: Sequence[int]) -> int:

@@ -38,7 +38,7 @@ from oncue.train.checkpoint import Progress, latest_checkpoint, ruined, side_fil
 from oncue.train.ending import end, let_go
 from oncue.train.parallel import ALONE, Ranks, joined
 from oncue.train.prefetch import lost_worker_told, made_ahead
-from oncue.train.rl.advantage import group_advantages
+from oncue.train.rl.advantage import GroupCredit, make_credit
 from oncue.train.rl.groups import Group, roll_out, without_frames
 from oncue.train.rl.policy_trainer import PolicyTrainer
 from oncue.train.rl.settings import GrpoConfig, groups_per_process
@@ -168,9 +168,8 @@ def try_first_step(config: GrpoConfig, num_groups: int) -> Trial:
     with _engine(config, loaded) as engine:
         groups = completed(roll_out(engine, examples, config.group_size, (config.seed, 0)))
         engine.forget()
-        advantages = tuple((-1.0) ** member for member in range(config.group_size))
-        unknown = (Score((0.0,), dict.fromkeys(TERMS, 0.0)),) * config.group_size
-        groups = [replace(group, scores=unknown, advantages=advantages) for group in groups]
+        better = [Score((float(member % 2),), dict.fromkeys(TERMS, 0.0)) for member in range(config.group_size)]
+        groups = [group.credited(better, GroupCredit()) for group in groups]
         made = trainer.update(groups, 0)
     stepped_s = laps.next_s()
     size = len(_stored(groups, 1)) * config.prompts_per_step // len(groups)
@@ -180,7 +179,7 @@ def try_first_step(config: GrpoConfig, num_groups: int) -> Trial:
 
 def _engine(config: GrpoConfig, loaded: LoadedModel) -> Engine:
     dtype = getattr(torch, config.autocast_dtype) if config.autocast_dtype else None
-    return Engine(loaded, config.sampling, lockstep=True, lookahead=config.lookahead, autocast_dtype=dtype)
+    return Engine(loaded, config.sampling, lockstep=True, lookahead=config.lookahead, autocast_dtype=dtype, record=True)
 
 
 def _record(
@@ -216,8 +215,8 @@ async def _judge_all(groups: Sequence[Group], reward: Reward, config: GrpoConfig
 async def _judged(group: Group, reward: Reward, config: GrpoConfig) -> Group:
     """The group with the score of each member, and what it did better or worse than the others."""
     scores = tuple(await asyncio.gather(*(reward(episode) for episode in group.episodes)))
-    advantages = group_advantages([s.total for s in scores], scale_by_deviation=config.scale_by_deviation)
-    return replace(group, scores=scores, advantages=tuple(advantages.tolist()))
+    credit = make_credit(config.credit, discount=config.credit_discount, scale_by_deviation=config.scale_by_deviation)
+    return group.credited(scores, credit)
 
 
 def _examples(config: GrpoConfig, first: int, ranks: Ranks, renderer: QwenVLRenderer) -> Iterator[list[RolloutExample]]:

@@ -76,16 +76,18 @@ class PolicyTrainer:
         rate = scheduled_rate(config.learning_rate, step, config.num_steps, warmup=warmup, final_share=share)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        decision = self.loaded.renderer.decision
         with self._own_work():
-            samples = [self._samples(group) for group in groups]
+            samples = [policy_samples(group.traces, group.advantages, decision) for group in groups]
         size = len(groups) // config.updates_per_step
         made: list[dict[str, float]] = []  # of each update
         num_tokens = 0  # that were trained
         for first in range(0, len(groups), size):
-            mine = [sample for group in samples[first : first + size] for sample in group]
+            mine = samples[first : first + size]
             taught_by = self._taught_by(mine)
-            num_tokens += sum(len(sample.sample.token_ids_L) for sample in taught_by)
-            made.append(self._one_update(taught_by, sum(s.num_choices for s in mine), step))
+            num_tokens += sum(len(sample.sample.segment) for group in taught_by for sample in group)
+            num_choices = sum(sample.num_choices for group in mine for sample in group)
+            made.append(self._one_update(taught_by, num_choices, step))
         self.may_save = True
         return {"learning_rate": rate, "num_tokens": sum(self.ranks.gather(num_tokens)), **_of_step(made)}
 
@@ -121,18 +123,13 @@ class PolicyTrainer:
         with self.ranks.together(), self._stopper.interruptible() if self.may_save else nullcontext():
             yield
 
-    def _samples(self, group: Group) -> list[PolicySample]:
-        renderer = self.loaded.renderer
-        patched = [renderer.frame_processor(pixels) for pixels in group.example.frames]
-        return policy_samples(group.episodes, group.advantages, patched, renderer, renderer.proactive_system)
-
-    def _one_update(self, samples: Sequence[PolicySample], num_choices: int, step: int) -> dict[str, float]:
-        """One optimiser step over the `samples` of all processes, as means over the `num_choices` of these and of
+    def _one_update(self, groups: Sequence[Sequence[PolicySample]], num_choices: int, step: int) -> dict[str, float]:
+        """One optimiser step over the samples of all processes, as means over the `num_choices` of these and of
         members without a gradient; how they are split does not change the gradient."""
         num_choices = sum(self.ranks.gather(num_choices))
         losses = []
         with self._own_work():
-            for part in micro_batches(samples, self.config.micro_batch_size):
+            for part in micro_batches(groups, self.config.micro_batch_size):
                 batch = collate_policy(part, self.loaded.renderer.image_pad_id)
                 losses.append(self._backward(batch.to(self.loaded.device), num_choices))
         if not self.is_sharded:  # shards are summed already
@@ -159,14 +156,14 @@ class PolicyTrainer:
             "num_choices": float(num_choices),
         }
 
-    def _taught_by(self, samples: Sequence[PolicySample]) -> Sequence[PolicySample]:
-        """The samples with a gradient. One that did neither better nor worse than its group has none, unless the loss
-        looks at more than advantages; all of them stay where processes must run as many micro-batches as each other.
+    def _taught_by(self, groups: Sequence[Sequence[PolicySample]]) -> Sequence[Sequence[PolicySample]]:
+        """The samples with a gradient. One in which no turn did better or worse than the group's has none, unless the
+        loss looks at more than advantages; all stay where processes must run as many micro-batches as each other.
         """
         if self.is_sharded or self.config.loss.kl_coefficient or self.config.loss.entropy_coefficient:
-            return samples
-        taught_by = [sample for sample in samples if sample.advantage != 0]
-        return taught_by if any(self.ranks.gather(bool(taught_by))) else samples
+            return groups
+        taught_by = [[sample for sample in group if sample.advantages_L.any()] for group in groups]
+        return taught_by if any(self.ranks.gather(any(taught_by))) else groups
 
     def _backward(self, batch: PolicyBatch, num_choices: int) -> PolicyLoss:
         dtype = getattr(torch, self.config.autocast_dtype) if self.config.autocast_dtype else torch.float32

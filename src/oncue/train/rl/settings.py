@@ -14,6 +14,7 @@ from oncue.engine.sampling import Sampling
 from oncue.errors import ConfigError
 from oncue.rewards.proactive import RewardSettings
 from oncue.setting_checks import check_run, require, require_at_least_one, require_not_negative
+from oncue.train.rl.advantage import CreditName
 from oncue.train.rl.policy_loss import LossSettings
 from oncue.train.run_config import lighter_steps
 
@@ -26,7 +27,9 @@ class GrpoConfig:
     `updates_per_step` times, each on its share of the examples. `judge`: see `make_judge`.
     `lookahead`: how many turns of a rollout may share the forward of the one before them, as long as it is silent
     (`engine.lookahead`): quicker where forwards are small, waste where they are large and much is said.
-    `frozen`: patterns of the names of parameters that stay as they are. `scale_by_deviation`: divide advantages by the
+    `frozen`: patterns of the names of parameters that stay as they are. `credit`: how scores become advantages, `group`
+    (one per episode, as published) or `return_to_go` (per turn, with `credit_discount` per turn; `train.rl.advantage`).
+    `scale_by_deviation`: divide advantages by the
     deviation of the group. `final_learning_rate_share`: where the cosine after the warm-up ends, relative to its peak
     (1: the rate stays, as published). `sharding`: what several processes do with the model, `none`: each has it whole,
     `full`: weights, gradients and optimiser are spread over all of them. `skip_bad_rows`: an example of a
@@ -44,6 +47,8 @@ class GrpoConfig:
     reward: RewardSettings = field(default_factory=RewardSettings)
     judge: str = "exact"
     loss: LossSettings = field(default_factory=LossSettings)
+    credit: CreditName = "group"
+    credit_discount: float = 1.0
     scale_by_deviation: bool = True
     frame_interval_s: float = 1.0
     frames_per_turn: int = 1
@@ -83,6 +88,10 @@ class GrpoConfig:
         require(sampling_seed == 0, "sampling.seed", "0: all random numbers follow from seed", sampling_seed)
         bias = self.sampling.reply_bias
         require(bias == 0, "sampling.reply_bias", "0: what is trained must be what is sampled", bias)
+        discount = self.credit_discount
+        require(0 <= discount <= 1, "credit_discount", "between 0 and 1", discount)
+        rule = "1 where credit is group: it gives an episode one advantage (credit return_to_go has a discount)"
+        require(self.credit != "group" or discount == 1, "credit_discount", rule, discount)
         fits = self.prompts_per_step % self.updates_per_step == 0
         require(
             fits, "updates_per_step", f"a divisor of prompts_per_step ({self.prompts_per_step})", self.updates_per_step

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -50,16 +51,17 @@ def rollout_lines(groups: Sequence[Group], step: int) -> list[dict[str, Any]]:
 
     A malformed turn is a silent one there, as it is to the reward; what it said stands under `malformed`. A name is
     STEP/TASK/EXAMPLE/MEMBER: files with fewer examples than a step takes have the same task in it more than once.
-    `example` is the number of the example, from which it can be made again; `judgements` are lines as its replay:FILE
-    reads them, left out where no judge was asked.
+    `turn_advantages` has one number per turn; `advantage` is their mean. `example` is the number of the example, from
+    which it can be made again; `judgements` are lines as its replay:FILE reads them, left out where no judge was asked.
     """
     lines = []
     for group in groups:
-        members = zip(group.episodes, group.scores, group.advantages, strict=True)
-        for member, (episode, score, advantage) in enumerate(members):
+        members = zip(group.episodes, group.scores, group.turn_advantages, strict=True)
+        for member, (episode, score, gained) in enumerate(members):
             name = f"{step}/{episode.task.task_id}/{group.example.index}/{member}"
             judged = {} if score.judgements is None else {"judgements": list(judgement_lines(name, score.judgements))}
             sampled = [(e.observed.clock_s, e.acted.action) for e in episode.exchanges if e.acted.sampled]
+            of_turns = [gained[k] for k, e in enumerate(episode.exchanges) if e.acted.sampled]
             lines.append(
                 {
                     **rollout_line(StoredRollout(name, Rollout.of(episode))),
@@ -74,7 +76,8 @@ def rollout_lines(groups: Sequence[Group], step: int) -> list[dict[str, Any]]:
                     **dict(score.terms),
                     "reward": score.total,
                     "unscored": score.num_unscored,
-                    "advantage": advantage,
+                    "advantage": fmean(of_turns) if of_turns else 0.0,
+                    "turn_advantages": of_turns,
                     **judged,
                 }
             )

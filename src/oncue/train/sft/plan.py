@@ -68,7 +68,7 @@ def _tokens(config: SftConfig, stage_index: int, renderer: QwenVLRenderer) -> tu
     num_cut = 0
     for index in range(_num_looked_at(stage)):
         drawn = draw_dialogue(config, stage_index, index, renderer)
-        lengths.append(len(renderer.dialogue(drawn.dialogue, drawn.frames)))
+        lengths.append(len(renderer.dialogue(drawn.dialogue, drawn.frames).whole))
         num_cut += len(drawn.kept.turns) < len(drawn.dialogue.turns)
     about = sum(min(n, config.max_tokens) for n in lengths) / len(lengths) * stage.batch_size * stage_steps(stage)
     return about, (
