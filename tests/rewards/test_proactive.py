@@ -16,6 +16,7 @@ from oncue.rewards.proactive import (
     Rollout,
     judge_rollout,
     reward_terms,
+    turn_values,
 )
 from oncue.scoring.judge import ExactJudge
 from oncue.scoring.score import Unscored
@@ -64,6 +65,30 @@ def test_the_worked_example(settings: RewardSettings, expected: tuple[float, ...
     nothing = reward_terms(silent(ROLLOUT), Judgements(), settings)
     assert (nothing.pauc, nothing.repetition, nothing.in_span, nothing.prefix) == (0.125, 0, 0, 0)
     assert nothing.reward == pytest.approx(0.375)
+
+
+@pytest.mark.parametrize("settings", [PAPER, OFFICIAL, replace(OFFICIAL, repetition_scope="span", prefix_characters=7)])
+def test_what_turns_earn_adds_up_to_the_reward_minus_that_of_silence(settings: RewardSettings) -> None:
+    values = turn_values(ROLLOUT, JUDGED, settings)
+    nothing = reward_terms(silent(ROLLOUT), Judgements(), settings).reward
+    assert sum(values) == pytest.approx(reward_terms(ROLLOUT, JUDGED, settings).reward - nothing, abs=1e-12)
+    spoke = [text is not None for _, text in ROLLOUT.turns]
+    assert all(value == 0 for value, reply in zip(values, spoke, strict=True) if not reply)
+    assert any(value > 0 for value in values)
+    assert any(value < 0 for value in values)
+    for k in range(len(values)):  # the values up to a turn are those of the rollout that falls silent after it
+        cut = replace(ROLLOUT, turns=(*ROLLOUT.turns[: k + 1], *silent(ROLLOUT).turns[k + 1 :]))
+        earned = reward_terms(cut, JUDGED, settings).reward - nothing
+        assert sum(values[: k + 1]) == pytest.approx(earned, abs=1e-12)
+
+
+def test_a_turn_earns_where_it_is_said() -> None:
+    """The worked example by hand, `paper`: the first reply answers one of two spans in full, at half its time."""
+    values = turn_values(ROLLOUT, JUDGED, PAPER)
+    floor = 0.125  # what silence scores in a span
+    assert values[1] == pytest.approx(3 * (0.5 * floor + 0.5 * 1 - floor) / 2)
+    assert values[0] == 0
+    assert turn_values(silent(ROLLOUT), Judgements(), PAPER) == [0.0] * 8
 
 
 def test_the_judge_is_asked_what_the_example_needs_and_no_more() -> None:

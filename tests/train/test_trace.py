@@ -1,0 +1,179 @@
+"""Laws of token traces: what was sampled is what is trained, whatever the policy was shown and however it was cut."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from oncue.engine.engine import Engine, Sampling, Window
+from oncue.engine.sampler import banned_tokens
+from oncue.engine.sampling import token_logprobs
+from oncue.engine.session import EngineSession
+from oncue.model.loading import LoadedModel
+from oncue.render.positions import mrope_positions
+from oncue.render.trace import TokenTrace
+from oncue.train.forward import trained_logits
+from oncue.train.rl.advantage import num_turns, of_tokens
+from oncue.train.rl.policy_samples import PolicyBatch, collate_policy, policy_samples
+from oncue.types import EnvTurn, FrameBatch, PolicyTurn, Reply, Silence
+from tiny_model import random_turn
+
+WARM = Sampling(temperature=1.3, top_k=12, max_new_tokens=4)
+Choices = list[tuple[int, int, float]]  # turn, token, log-probability
+
+
+def turns(count: int, seed: int = 0, questions: Sequence[int] = (0,)) -> list[EnvTurn]:
+    random = np.random.default_rng(seed)
+    return [random_turn(random, k + 1.0, 1, "What is it?" if k in questions else "") for k in range(count)]
+
+
+async def answered(session: EngineSession, shown: Sequence[EnvTurn]) -> tuple[list[PolicyTurn], TokenTrace]:
+    with session:
+        said = [await session.respond(turn) for turn in shown]
+        return said, session.trace()
+
+
+def sampled(said: Sequence[PolicyTurn], first_turn: int = 0) -> Choices:
+    """What was drawn, by the answers themselves."""
+    return [
+        (first_turn + k, token, logprob)
+        for k, turn in enumerate(said)
+        for token, logprob in list(zip(turn.token_ids, turn.logprobs, strict=True))[
+            : len(turn.token_ids) - turn.forced_close
+        ]
+    ]
+
+
+def traced(trace: TokenTrace) -> Choices:
+    """The same, by the trace."""
+    return [
+        (int(segment.turn_of[p]), int(segment.target_ids[p]), float(segment.logprobs[p]))
+        for segment in trace.segments
+        for p in np.flatnonzero(segment.loss_mask)
+    ]
+
+
+def same(one: Choices, other: Choices) -> bool:
+    return [c[:2] for c in one] == [c[:2] for c in other] and [c[2] for c in one] == pytest.approx(
+        [c[2] for c in other], abs=1e-6
+    )
+
+
+def trainer_gap(loaded: LoadedModel, traces: Sequence[TokenTrace]) -> float:
+    """How far the trainer's log-probabilities are from the sampler's at most, all segments packed into one batch."""
+    batch, pad = batch_of(loaded, traces), loaded.renderer.image_pad_id
+    banned_V = banned_tokens(loaded)
+    only_V = torch.ones_like(banned_V)
+    only_V[sorted(loaded.renderer.decision.allowed(0) or ())] = False
+    banned_CV = torch.where(batch.limited_C[:, None], only_V, banned_V)
+    with torch.no_grad():
+        logits_CV, targets_C, _ = trained_logits(loaded.model, batch.batch, pad)
+        logprobs_CV = token_logprobs(logits_CV, WARM, banned_CV)
+    return float((logprobs_CV.gather(1, targets_C[:, None])[:, 0] - batch.old_logprobs_C).abs().max())
+
+
+def batch_of(loaded: LoadedModel, traces: Sequence[TokenTrace]) -> PolicyBatch:
+    advantages = [of_tokens(trace, np.ones(num_turns(trace))) for trace in traces]
+    samples = policy_samples(traces, advantages, loaded.renderer.decision)
+    return collate_policy(samples, loaded.renderer.image_pad_id)
+
+
+WINDOWS = {
+    "whole": None,
+    "window": Window(330),
+    "window that keeps little": Window(320, 120, max_questions=1, max_replies=1),
+}
+
+
+@pytest.mark.parametrize("fixture", ["tiny_loaded", "tiny_token_loaded"])
+@pytest.mark.parametrize("window", WINDOWS.values(), ids=WINDOWS)
+@pytest.mark.parametrize("lookahead", [0, 3])
+def test_a_trainer_gives_each_choice_what_the_sampler_gave_it(
+    fixture: str, window: Window | None, lookahead: int, request: pytest.FixtureRequest
+) -> None:
+    loaded = request.getfixturevalue(fixture)
+    shown = turns(24, questions=(0, 5, 11))
+
+    async def go(engine: Engine) -> tuple[list[PolicyTurn], TokenTrace]:
+        session = engine.open(seed=3)
+        session.foresee(shown)
+        return await answered(session, shown)
+
+    with Engine(loaded, WARM, record=True, window=window, lookahead=lookahead, lockstep=True) as engine:
+        said, trace = asyncio.run(go(engine))
+    assert (len(trace.segments) > 1) == (window is not None)
+    assert same(traced(trace), sampled(said))
+    assert trainer_gap(loaded, [trace]) <= 1e-4
+    for segment in trace.segments:
+        ends = loaded.renderer.image_pad_id, loaded.renderer.merge_size, 0
+        assert np.array_equal(segment.positions, mrope_positions(segment.token_ids, segment.grids, *ends)[0])
+    if window is not None:  # control: what the policy saw is not the whole dialogue
+        longest = max(len(segment) for segment in trace.segments)
+        assert longest < window.max_tokens + 16 < sum(len(s) for s in trace.segments)  # and one answer
+
+
+@pytest.mark.parametrize("fixture", ["tiny_loaded", "tiny_token_loaded"])
+def test_members_that_saw_other_frames_are_trained_on_what_they_saw(
+    fixture: str, request: pytest.FixtureRequest
+) -> None:
+    """A group with one history: another picture, another size, more frames in a turn, and one that stopped early."""
+    loaded = request.getfixturevalue(fixture)
+    history, common = turns(2), turns(4, seed=1, questions=())
+    other = turns(4, seed=2, questions=())
+    wide = random_turn(np.random.default_rng(3), 4.0, 1)
+    larger = EnvTurn(FrameBatch(wide.frames.pixels.repeat(2, axis=2), wide.frames.pts_s), 4.0, "")
+    plans = [
+        common,
+        [common[0], other[1], *common[2:]],
+        [common[0], larger, *common[2:]],
+        [common[0], random_turn(np.random.default_rng(5), 4.0, 3), *common[2:]],
+        common[:2],
+    ]
+
+    async def go(engine: Engine) -> list[tuple[list[PolicyTurn], TokenTrace]]:
+        with engine.open() as parent:
+            parent.replay(history[0], Silence())
+            parent.replay(history[1], Reply("A square."))
+            await parent.fill()
+            members = [parent.fork(seed=k) for k in range(len(plans))]
+        return list(await asyncio.gather(*(answered(m, plan) for m, plan in zip(members, plans, strict=True))))
+
+    with Engine(loaded, WARM, record=True) as engine:
+        rollouts = asyncio.run(go(engine))
+    for said, trace in rollouts:
+        assert same(traced(trace), sampled(said, first_turn=len(history)))  # history is context
+    traces = [trace for _, trace in rollouts]
+    assert trainer_gap(loaded, traces) <= 1e-4
+    shared = batch_of(loaded, traces).batch.num_tokens
+    assert shared < sum(len(trace.whole) for trace in traces)  # the history is computed once
+    first = traces[1].whole  # control: the frames of another member are the wrong ones
+    wrong = TokenTrace((replace(first, frames=traces[0].whole.frames),))
+    assert trainer_gap(loaded, [wrong]) > 1e-2
+
+
+def test_a_written_dialogue_and_the_same_dialogue_replayed_are_the_same_tokens(tiny_loaded: LoadedModel) -> None:
+    shown = turns(3)
+    with Engine(tiny_loaded, replace(WARM, temperature=0.0), record=True) as engine, engine.open() as session:
+        for turn, action in zip(shown, (Silence(), Reply("A square."), Silence()), strict=True):
+            session.replay(turn, action)
+        segment = session.trace().whole
+        assert segment.token_ids.tolist() == list(session.context_ids)
+    assert not segment.loss_mask.any()  # nothing was chosen
+    assert len(segment.frames) == 3
+
+
+def test_nothing_is_recorded_where_nobody_trains(tiny_loaded: LoadedModel) -> None:
+    shown = turns(2)
+    with Engine(tiny_loaded, WARM) as engine, engine.open() as session:
+        asyncio.run(session.respond(shown[0]))
+        with pytest.raises(RuntimeError, match="record=True"):
+            session.trace()
+        state = session._open_state()
+        assert state.recorder is None
+        cached = engine._encoder_cache.frame(shown[0].frames.pixels[0], tiny_loaded.renderer.frame_processor)
+        assert cached.keeps_patches is False
