@@ -203,8 +203,7 @@ class Answer:
         silent = tuple(self.chosen) == self.renderer.silence_ids and not self.forced
         turn = PastTurn(observed.text, self.frames, tuple(self.chosen), isinstance(action, Reply))
         drawn = self.logprobs[: len(self.logprobs) - self.forced]
-        state.end_turn(turn, self.renderer, silent=silent, logprobs=drawn)
-        state.ahead = self.following if silent else []
+        state.end_turn(turn, self.renderer, silent=silent, logprobs=drawn, ahead=self.following)
         latency_ms = (time.perf_counter() - self.waiting.submitted_s + self.elsewhere_s) * 1000
         return PolicyTurn(
             action, tuple(self.chosen), tuple(self.logprobs), latency_ms=latency_ms, forced_close=self.forced

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
-from oncue.engine.lookahead import Coming
+from oncue.engine.core import EngineCore
 from oncue.engine.session_state import SessionState
 from oncue.render.trace import TokenTrace
 from oncue.types import Action, EnvTurn, PolicyTurn
-
-if TYPE_CHECKING:
-    from oncue.engine.engine import Engine
 
 
 class EngineSession:
     """A `PolicySession` on an `Engine`. Get one from `Engine.open`; close it, or use it in a `with` statement."""
 
-    def __init__(self, engine: Engine, state: SessionState) -> None:
+    def __init__(self, engine: EngineCore, state: SessionState) -> None:
         self._engine = engine
         self._state: SessionState | None = state
 
@@ -40,7 +36,7 @@ class EngineSession:
         very objects; when another one is, all that was foreseen is forgotten.
         """
         if self._state is not None and self._engine.lookahead:
-            self._state.coming += map(Coming, turns)
+            self._state.foresee(turns)
 
     async def fill(self) -> None:
         """Put everything that is pending (system message, replayed history) through the model, ahead of time."""
@@ -52,7 +48,7 @@ class EngineSession:
 
         `seed` as in `Engine.open`. `fill` first, so that a replayed prefix is computed once and not by every fork.
         """
-        return self._engine.fork(self._open_state(), seed)
+        return EngineSession(self._engine, self._engine.twin_of(self._open_state(), seed))
 
     def replay(self, observed: EnvTurn, action: Action) -> PolicyTurn:
         """Append a turn and a given answer as history. Nothing is computed before the next `respond`.

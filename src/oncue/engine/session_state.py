@@ -9,7 +9,7 @@ Axis letters: L tokens.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -90,6 +90,37 @@ class SessionState:
         if self.window is not None:
             self.window = replace(self.window, when_full=False)
 
+    def close(self) -> None:
+        """Nobody shows this session anything any more."""
+        self.closed = True
+
+    def hand_over(self) -> None:
+        """The engine has the state until `hand_back`."""
+        self.busy = True
+
+    def hand_back(self) -> None:
+        """A turn is over, or nobody waits for it."""
+        self.busy = False
+
+    def foresee(self, turns: Iterable[EnvTurn]) -> None:
+        """These turns come next, whatever is said."""
+        self.coming += map(Coming, turns)
+
+    def take_foreseen(self, observed: EnvTurn | None) -> Coming | None:
+        """What was foreseen of the turn to show. If another one was foreseen, nothing is any more."""
+        if observed is None or not self.coming:
+            return None
+        foreseen = self.coming.popleft()
+        if foreseen.observed is observed:
+            return foreseen
+        self.coming.clear()
+        return None
+
+    def take_ahead(self) -> list[AheadTurn]:
+        """The turns that went ahead, which are forgotten."""
+        ahead, self.ahead = self.ahead, []
+        return ahead
+
     def forget(self, num_tokens: int) -> None:
         """Forget what the cache holds beyond its first `num_tokens` tokens."""
         self.slot.length = min(self.slot.length, num_tokens)
@@ -111,12 +142,20 @@ class SessionState:
             self.recorder.positions.append(positions_3L)
 
     def end_turn(
-        self, turn: PastTurn, renderer: QwenVLRenderer, *, silent: bool, logprobs: Sequence[float] = ()
+        self,
+        turn: PastTurn,
+        renderer: QwenVLRenderer,
+        *,
+        silent: bool,
+        logprobs: Sequence[float] = (),
+        ahead: Sequence[AheadTurn] = (),
     ) -> None:
-        """The turn was answered, and its tokens are in the prefix. `logprobs`: of those that were drawn."""
+        """The turn was answered, and its tokens are in the prefix. `logprobs`: of those that were drawn. `ahead`: the
+        turns that went through the model behind it, which count if it was silent."""
         decision = renderer.decision
         self.lead = decision.lead_after(turn.chosen)
         self.num_silent = self.num_silent + 1 if silent else 0
+        self.ahead = list(ahead) if silent else []
         if self.window is not None:
             self.turns.append(turn)
         if self.recorder is not None:
@@ -130,7 +169,6 @@ class SessionState:
         keeps_patches = self.recorder is not None
         frames = tuple(CachedFrame.of(frame, keeps_patches=keeps_patches) for frame in part.frames)
         ids = [*part.token_ids.tolist(), *renderer.decision.kept(chosen)]
-        self.ahead = []
         self.context_ids += ids
         self.pending_ids += ids
         self.pending_frames += frames

@@ -1,0 +1,393 @@
+"""The core of the engine: sessions submit turns, it answers those that wait, together.
+
+Each step is one forward for everybody: turns that wait are shown, with a draft of the silent answer (`engine.request`),
+and whoever is speaking gets the next token. Turns join and leave between steps. Steps run in a worker thread of the
+engine's own, so the event loop stays free; frames are prepared in further threads from the moment a turn is submitted,
+beside the step that is running. What two sessions are shown is prepared and encoded once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Self
+
+import numpy as np
+import torch
+
+from oncue.engine.encoder_cache import CachedFrame, EncoderCache
+from oncue.engine.lookahead import Coming, Foresight
+from oncue.engine.model_runner import PackedModel
+from oncue.engine.request import Answer, Outcome, Waiting, failed, settled
+from oncue.engine.sampler import Chooser
+from oncue.engine.sampling import Sampling
+from oncue.engine.session_state import SessionState
+from oncue.engine.static_shapes import StaticShapes
+from oncue.engine.trace_recorder import TraceRecorder
+from oncue.engine.window import Window
+from oncue.errors import ConfigError, ContextFullError
+from oncue.model.loading import LoadedModel
+from oncue.render.qwen_vl import QwenVLRenderer
+from oncue.types import EnvTurn, PolicyTurn
+
+_log = logging.getLogger(__name__)
+_MOST_THREADS = 16  # that prepare frames; one prepares some hundred per second
+_CLOSED = "the session was closed while it was answering a turn"
+
+
+class EngineCore:
+    """Answers the turns of any number of sessions with one model. Use it from one event loop at a time.
+
+    It knows sessions by their state; `Engine` hands them out.
+
+    `draft=False` decodes a silent answer token by token like any other: the same answers, for comparison.
+    `window` bounds the prefix of every session that is not opened with another one. Raises ConfigError where it allows
+    more tokens than the model has positions for, and for a `lookahead` below 0.
+    `lockstep` makes a step wait until every open session has a turn waiting or being answered, so that who shares a
+    forward, and with it the last bits of every result, follows from the sessions alone; for reproducible rollouts. An
+    open session that is shown nothing then stops all others: close it.
+    `lookahead`: how many of the turns that a session foresees may share the forward of the one before them
+    (`engine.lookahead`); the answers are the same.
+    `shapes` runs forwards of few rows at fixed shapes, on a GPU as CUDA graphs. `autocast_dtype`: the type products are
+    computed in, by default that of the weights. `record`: sessions keep a trace (`EngineSession.trace`), which grows
+    with the dialogue; for training.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        sampling: Sampling | None = None,
+        *,
+        draft: bool = True,
+        window: Window | None = None,
+        lockstep: bool = False,
+        lookahead: int = 0,
+        shapes: StaticShapes | None = None,
+        autocast_dtype: torch.dtype | None = None,
+        record: bool = False,
+    ) -> None:
+        self.loaded, self.record = loaded, record
+        self.sampling = sampling or Sampling()
+        self.lockstep = lockstep
+        self._max_prefix_tokens = loaded.max_prefix_tokens
+        self._window = self._checked(window)
+        self._draft = self.renderer.decision.silence_draft if draft else ()
+        if lookahead < 0:
+            raise ConfigError(f"lookahead must be at least 0, got {lookahead}")
+        self._foresight = Foresight(
+            self.renderer,
+            lookahead if draft else 0,
+            self._max_prefix_tokens,
+            self.sampling.max_new_tokens,
+            patient=lockstep,
+        )
+        self._model = PackedModel(loaded, shapes, autocast_dtype)
+        self._pool = self._model.pool
+        self._encoder_cache = EncoderCache(keeps_patches=self.record)
+        self._chooser = Chooser(loaded, self.sampling)
+        self._queue: list[Waiting] = []
+        self._answers: list[Answer] = []  # being answered; only the worker thread touches it
+        self._worker: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="oncue-engine")
+        self._preparing = ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_THREADS), thread_name_prefix="oncue-frames")
+        self._num_opened = 0
+        self._num_open = 0
+        self._closed = False
+
+    @property
+    def renderer(self) -> QwenVLRenderer:
+        return self.loaded.renderer
+
+    @property
+    def lookahead(self) -> int:
+        """How many foreseen turns may share a forward with the one before them."""
+        return self._foresight.most
+
+    @property
+    def num_open(self) -> int:
+        """How many sessions are open."""
+        return self._num_open
+
+    @property
+    def num_slots_taken(self) -> int:
+        """How many sessions hold a place in the cache: those open, and for a moment those just cancelled."""
+        return self._pool.num_taken
+
+    def new_state(self, system: str | None, seed: int | None, window: Window | None) -> SessionState:
+        """The state of a new session, see `Engine.open`."""
+        bounds = self._checked(window) or self._window
+        part = self.renderer.system_block(self.renderer.proactive_system if system is None else system)
+        number, generator = self._admit(seed)
+        system_ids = tuple(part.token_ids.tolist())
+        recorder = TraceRecorder() if self.record else None
+        return SessionState(number, self._pool.take(), generator, bounds, system_ids, recorder)
+
+    def twin_of(self, state: SessionState, seed: int | None) -> SessionState:
+        """The state of a new session with the prefix of `state`, see `EngineSession.fork`."""
+        number, generator = self._admit(seed)
+        return state.twin(number, self._pool.copy(state.slot), generator)
+
+    def forget(self) -> None:
+        """Drop the vision tokens of frames shown before, and give back the memory that closed sessions have left for
+        the next ones. Call it before every change of the model's weights, which needs the memory.
+
+        Sessions that are still open hold keys of the old weights: close them first.
+        """
+        self._encoder_cache = EncoderCache(keeps_patches=self.record)
+        self._pool.forget()
+
+    def release(self, state: SessionState) -> None:
+        """Take back what a session holds: at once, or after the step that is using it."""
+        if state.closed:
+            return
+        state.close()
+        self._num_open -= 1
+        self._changed.set()
+        if not state.busy:
+            self._pool.give_back(state.slot)
+
+    def close(self) -> None:
+        """Stop the worker thread once it is idle. Sessions keep their memory until they are closed."""
+        self._closed = True
+        self._thread.shutdown(wait=True)
+        self._preparing.shutdown(wait=True, cancel_futures=True)  # nobody takes what is still to be prepared
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def submit(self, state: SessionState, observed: EnvTurn | None) -> PolicyTurn | None:
+        """Queue a turn and wait for its answer (None: nothing asked, see `Waiting`)."""
+        if self._closed:
+            raise RuntimeError("this engine is closed; build another one")
+        loop = asyncio.get_running_loop()
+        frames, coming = self._prepare(observed, state), self._coming(observed, state)
+        waiting = Waiting(state, observed, frames, loop.create_future(), time.perf_counter(), coming)
+        state.hand_over()
+        self._queue.append(waiting)
+        self._changed.set()
+        if self._worker is None or self._worker.done() or self._worker.get_loop() is not loop:
+            self._changed = asyncio.Event()
+            self._worker = loop.create_task(self._serve())
+        return await waiting.answered
+
+    async def _serve(self) -> None:
+        """Step until nobody waits and nobody speaks."""
+        try:
+            while self._queue or self._answers:
+                await self._others_arrive()
+                taken, self._queue = self._queue, []
+                await self._stepped(taken, asyncio.get_running_loop())
+        except asyncio.CancelledError:  # the event loop ends, and with it everybody who waits
+            left, self._queue = self._queue, []
+            self._give_up(left, RuntimeError(_CLOSED))
+            raise
+
+    async def _stepped(self, taken: Sequence[Waiting], loop: asyncio.AbstractEventLoop) -> None:
+        """One step in the worker thread, and its outcomes delivered, though the event loop may be ending."""
+        loop_ends: asyncio.CancelledError | None = None
+        try:
+            step = self._thread.submit(self._step, taken, loop)
+            try:
+                await asyncio.shield(asyncio.wrap_future(step))
+            except asyncio.CancelledError as ends:
+                loop_ends = ends
+            outcomes = step.result()  # a step is not stopped half-way
+        except Exception as error:  # closed in the meantime, or a defect of ours: nobody may wait for ever
+            self._give_up(taken, error)
+            return
+        for outcome in outcomes:
+            self._deliver(outcome)
+        if loop_ends is not None:
+            raise loop_ends
+
+    def _give_up(self, taken: Sequence[Waiting], error: Exception) -> None:
+        """Tell `taken`, and whoever is being answered, of `error`, each once."""
+        answers, self._answers = self._answers, []
+        begun = {id(answer.waiting) for answer in answers}
+        for outcome in [failed(answer, error) for answer in answers]:
+            self._deliver(outcome)
+        for waiting in taken:
+            if id(waiting) not in begun:
+                self._deliver(Outcome(waiting, error))
+
+    def _deliver(self, outcome: Outcome) -> None:
+        """Hand a turn's outcome to whoever waits; its session may be used, or let go, from here on."""
+        state, answered = outcome.waiting.state, outcome.waiting.answered
+        state.hand_back()
+        if state.closed:
+            self._pool.give_back(state.slot)
+        if answered.done() or answered.get_loop().is_closed():
+            return
+        if isinstance(outcome.result, Exception):
+            answered.set_exception(outcome.result)
+        else:
+            answered.set_result(outcome.result)
+
+    async def _others_arrive(self) -> None:
+        """Let the sessions that were just answered submit their next turn, so that they share the next forward."""
+        while self.lockstep and len(self._queue) + len(self._answers) < self._num_open:
+            self._changed.clear()
+            await self._changed.wait()
+        num_seen = -1
+        while len(self._queue) != num_seen:
+            num_seen = len(self._queue)
+            await asyncio.sleep(0)
+
+    def _checked(self, window: Window | None) -> Window | None:
+        """`window`, if the model can be shown as much as it allows."""
+        if window is not None and window.max_tokens > self._max_prefix_tokens:
+            raise ConfigError(
+                f"a context of {window.max_tokens} tokens is too long for {self.loaded.name}, which has "
+                f"{self.loaded.max_positions} positions; allow at most {self._max_prefix_tokens} (--context-tokens, or "
+                "max_tokens of a Window)"
+            )
+        return window
+
+    def _admit(self, seed: int | None) -> tuple[int, torch.Generator]:
+        """The number of a new session, and its random numbers."""
+        number = self._num_opened
+        entropy = [self.sampling.seed, number] if seed is None else [seed]
+        self._num_opened += 1
+        self._num_open += 1
+        state = int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
+        return number, torch.Generator().manual_seed(state)
+
+    def _prepare(self, observed: EnvTurn | None, state: SessionState) -> Future[tuple[CachedFrame, ...]]:
+        """The frames of the turn to show, being prepared."""
+        foreseen = state.take_foreseen(observed)
+        return (foreseen.frames if foreseen else None) or self._start(observed)
+
+    def _coming(self, observed: EnvTurn | None, state: SessionState) -> list[Coming]:
+        """The turns that may go ahead with the one to show. Frames are prepared up to the end of the forward after it,
+        and no further: others wait for theirs."""
+        if observed is None:
+            return []
+        now = self._foresight.reach(state.num_silent)
+        then = self._foresight.reach(state.num_silent + 1 + now)
+        for turn in itertools.islice(state.coming, now + 1 + then if self.lookahead else 0):
+            turn.frames = turn.frames or self._start(turn.observed)
+        return list(itertools.islice(state.coming, now))
+
+    def _start(self, observed: EnvTurn | None) -> Future[tuple[CachedFrame, ...]]:
+        pixels = list(observed.frames.pixels) if observed else []
+        return self._preparing.submit(self._prepared, pixels, shared=self._num_open > 1)
+
+    def _prepared(self, pixels: Sequence[np.ndarray], *, shared: bool) -> tuple[CachedFrame, ...]:
+        """In a thread of `_preparing`: the frames of a turn, ready for the vision encoder."""
+        processor = self.renderer.frame_processor
+        if not shared:
+            return tuple(CachedFrame.of(processor(frame), keeps_patches=self.record) for frame in pixels)
+        return tuple(self._encoder_cache.frame(frame, processor) for frame in pixels)
+
+    # From here on: the worker thread.
+
+    def _step(self, taken: Sequence[Waiting], loop: asyncio.AbstractEventLoop) -> list[Outcome]:
+        """One forward for all; the turns that are over with it. One turn's error is no other's."""
+        outcomes: list[Outcome] = []
+        for answer in self._answers:
+            if answer.waiting.abandoned or answer.waiting.answered.get_loop() is not loop:
+                answer.undo()
+                outcomes.append(Outcome(answer.waiting, RuntimeError(_CLOSED)))
+        dropped = {id(outcome.waiting) for outcome in outcomes}
+        self._answers = [answer for answer in self._answers if id(answer.waiting) not in dropped]
+        for waiting in sorted(taken, key=lambda w: w.state.number):
+            if waiting.abandoned:
+                outcomes.append(Outcome(waiting, RuntimeError(_CLOSED)))
+                continue
+            try:
+                self._answers.append(self._begin(waiting))
+            except Exception as error:  # carried to the caller of `respond`
+                outcomes.append(Outcome(waiting, error))
+        outcomes += self._advance(self._answers)
+        self._answers = [answer for answer in self._answers if not answer.done]
+        return outcomes
+
+    def _begin(self, waiting: Waiting) -> Answer:
+        """Render a turn, and make room for it in the window. On an error the session is as it was before."""
+        state, observed = waiting.state, waiting.observed
+        ahead = state.take_ahead()
+        if observed is None:
+            return Answer(waiting, self.renderer, [], ())
+        if ahead and ahead[0].observed is observed and ahead[0].num_context == len(state.context_ids):
+            turn, *following = ahead
+            answer = Answer(
+                waiting, self.renderer, turn.turn_ids, turn.frames, self._draft, ahead=turn, following=following
+            )
+            answer.limit(self.sampling.max_new_tokens)
+            return answer
+        frames = waiting.frames.result()
+        grids = [frame.grid for frame in frames]
+        state.cut(observed, grids, self.renderer)
+        ids = self.renderer.user_turn_ids(observed.text, grids, state.lead)
+        answer = Answer(waiting, self.renderer, ids.tolist(), frames, self._draft)
+        room = self._max_prefix_tokens - answer.prompt.answer_position + 1
+        if room < 1 and state.window is not None and state.window.when_full:
+            state.bound_from_now_on()
+            _log.warning(
+                "the context of %s is full at %g s; from now on it is bounded at %d tokens, and old turns are dropped",
+                self.loaded.name,
+                observed.clock_s,
+                state.window.max_tokens,
+            )
+            return self._begin(waiting)
+        if room < 1:
+            raise ContextFullError(
+                f"the dialogue is too long for {self.loaded.name}: with the turn at {observed.clock_s:g} s it needs "
+                f"{answer.prompt.answer_position + 2} positions, and the model has {self.loaded.max_positions}; "
+                "bound the context (--context-tokens of watch and eval, or a Window), or show fewer or smaller frames"
+            )
+        answer.limit(min(self.sampling.max_new_tokens, room))
+        num_context = len(state.context_ids) + len(ids)
+        answer.following = self._foresight.after(answer.prompt, num_context, waiting.coming, state.window)
+        return answer
+
+    def _advance(self, answers: Sequence[Answer]) -> list[Outcome]:
+        """Choose for those whose turn went ahead; where there are none, one forward over all of these turns."""
+        ready = [answer for answer in answers if answer.logits_RV is not None]
+        if ready:
+            return self._chosen(ready)
+        if not answers:
+            return []
+        rows = [answer.row() for answer in answers]
+        started_s, logits_RV, failure = time.perf_counter(), None, None
+        try:
+            logits_RV = self._model.forward(rows)
+        except Exception as error:  # kept no longer than it is needed: it holds what the forward has made
+            failure = None if any(answer.following for answer in answers) else error
+        if logits_RV is None:
+            return self._recovered(answers, failure)
+        forward_s = time.perf_counter() - started_s
+        for answer, read_RV in zip(answers, logits_RV.split([len(row.read) for row in rows]), strict=True):
+            answer.take(read_RV, forward_s)
+        return self._chosen(answers)
+
+    def _recovered(self, answers: Sequence[Answer], failure: Exception | None) -> list[Outcome]:
+        """After a forward that failed. With turns ahead (`failure` None) it may be the size: none goes ahead from now
+        on. Else each half by itself, down to the turn at fault, whose caller is told."""
+        if failure is None:
+            self._foresight.most = 0
+            for answer in answers:
+                answer.following = []
+            return self._advance(answers)
+        if len(answers) > 1:
+            half = len(answers) // 2
+            return self._advance(answers[:half]) + self._advance(answers[half:])
+        return [failed(answers[0], failure)]
+
+    def _chosen(self, answers: Sequence[Answer]) -> list[Outcome]:
+        """What came of the turns that are over once each has chosen from its logits."""
+        logits_RV = torch.cat([answer.give() for answer in answers])
+        try:
+            self._chooser.choose(answers, logits_RV)
+        except Exception as error:
+            return [failed(answer, error) for answer in answers]
+        return [settled(answer) for answer in answers if answer.done]
