@@ -59,6 +59,28 @@ def test_it_shows_what_was_stored(folder: Path) -> None:
     assert values["steps"][1]["metrics"]["reward"] == pytest.approx(sum(m["reward"] for _, m in shown[9:]) / 9)
 
 
+def test_advantages_of_turns_are_shown_where_they_differ(folder: Path) -> None:
+    assert all(member["turn_advantages"] == [] for _, member in members(values_of(read_run(folder))))
+    lines = read_lines(folder, 5)
+    lines[0]["turn_advantages"] = [0.0, 0.5, -1.0, 0.0, 0.0, 0.0, 0.0, 0.25]
+    del lines[1]["turn_advantages"]  # as of a run that stored none
+    write_lines(folder, 5, lines)
+    shown = members(values_of(read_run(folder)))
+    assert shown[0][1]["turn_advantages"] == [
+        [turn["time"], gained] for turn, gained in zip(lines[0]["turns"], lines[0]["turn_advantages"], strict=True)
+    ]
+    assert shown[1][1]["turn_advantages"] == []
+
+
+@pytest.mark.parametrize("wrong", [[1.0], [0.0] * 7 + [None], [0.0] * 7 + [True], 3])
+def test_advantages_that_are_not_one_number_per_turn_are_refused(folder: Path, wrong: object) -> None:
+    lines = read_lines(folder, 5)
+    lines[0]["turn_advantages"] = wrong
+    write_lines(folder, 5, lines)
+    with pytest.raises(DataError, match="turn_advantages"):
+        read_run(folder)
+
+
 def test_marks_are_those_of_the_judge(folder: Path) -> None:
     shown = members(values_of(read_run(folder)))
     right = [r for _, m in shown[1::3] for r in m["replies"]]

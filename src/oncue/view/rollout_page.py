@@ -115,8 +115,17 @@ def _member(member: Member, settings: RewardSettings) -> dict[str, Any]:
         "terms": dict(member.terms),
         "reward": member.reward,
         "advantage": member.advantage,
+        "turn_advantages": _turn_advantages(member),
         "unscored": member.num_unscored,
     }
+
+
+def _turn_advantages(member: Member) -> list[list[float]]:
+    """[time, advantage] of each turn, where turns of the episode differ."""
+    gained = member.turn_advantages or ()
+    if len(set(gained)) < 2:
+        return []
+    return [[time_s, round(value, 4)] for (time_s, _), value in zip(member.rollout.turns, gained, strict=True)]
 
 
 def _replies(member: Member, settings: RewardSettings) -> list[dict[str, Any]]:

@@ -27,7 +27,8 @@ _NAME = re.compile(r"\d+/(?P<group>.+)/\d+", re.DOTALL)  # between step and memb
 @dataclass(frozen=True, slots=True)
 class Member:
     """A rollout of a group and what the run made of it. `judgements`: None where the run stored none. `malformed`: when
-    a turn could not be read, and why; it counted as silent."""
+    a turn could not be read, and why; it counted as silent. `turn_advantages`: one per turn of the rollout, None where
+    the run stored none."""
 
     rollout: Rollout
     terms: Mapping[str, float]
@@ -36,6 +37,7 @@ class Member:
     num_unscored: int
     judgements: Judgements | None
     malformed: tuple[tuple[float, str], ...] = ()
+    turn_advantages: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +152,23 @@ def _member(rollout: Rollout, row: Mapping[str, Any], where: str) -> Member:
         (seconds_of(turn, "time", where), f"{text_of(turn, 'reason', where)}: {field_of(turn, 'text', where)!r}")
         for turn in (items_of(row, "malformed", where) if "malformed" in row else ())
     )
-    return Member(rollout, terms, reward, advantage, int(_number(row, "unscored", where)), judgements, malformed)
+    num_unscored = int(_number(row, "unscored", where))
+    by_turn = _turn_advantages(row, len(rollout.turns), where) if "turn_advantages" in row else None
+    return Member(rollout, terms, reward, advantage, num_unscored, judgements, malformed, by_turn)
+
+
+def _turn_advantages(row: Any, num_turns: int, where: str) -> tuple[float, ...]:
+    values = items_of(row, "turn_advantages", where)
+    if len(values) != num_turns:
+        raise DataError(f"{where}: turn_advantages must be one number per turn ({num_turns}), got {len(values)}")
+    return tuple(_finite(value, "turn_advantages", where) for value in values)
 
 
 def _number(row: Any, name: str, where: str) -> float:
-    value = field_of(row, name, where)
+    return _finite(field_of(row, name, where), name, where)
+
+
+def _finite(value: Any, name: str, where: str) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
         raise DataError(f"{where}: {name!r} must be a finite number, got {value!r:.80}")
     return float(value) + 0.0  # there is no -0
