@@ -254,7 +254,7 @@ def test_only_what_the_reward_calls_repeated_is_marked_so(tmp_path: Path) -> Non
             {"question": "?", "content": "It.", "reply_timespan": [2.5, 9]},
         ]
         lines[0]["turns"] = [{"time": time_s, "text": "It."} for time_s in (1.0, 3.0)]
-        lines[0] |= {"judgements": [], "previous_replies": []}
+        lines[0] |= {"judgements": [], "previous_replies": [], "turn_advantages": [0.0, 0.0]}
         write_lines(folder, 5, lines)
         replies = values_of(read_run(folder, [5]))["steps"][0]["groups"][0]["members"][0]["replies"]
         marked[scope] = [reply["repeated"] for reply in replies]
