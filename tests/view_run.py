@@ -34,7 +34,7 @@ def write_run(folder: Path, steps: tuple[int, ...] = (5, 10)) -> Path:
     (folder / "config.yaml").write_text(yaml.safe_dump(to_plain(CONFIG), sort_keys=False))
     for step in steps:
         groups = [group_of(3 * step + place) for place in range(3)]
-        metrics = {"step": step, "warnings": [], **step_metrics(groups)}
+        metrics = {"step": step, "warnings": [], **step_metrics(groups, ProactiveReward(world_judge(4), CONFIG.reward))}
         with (folder / "metrics.jsonl").open("a") as file:
             file.write(json.dumps(metrics) + "\n")
         write_lines(folder, step, rollout_lines(groups, step))

@@ -373,7 +373,7 @@ def test_a_judge_that_is_down_stops_the_run_and_nothing_is_lost(tiny_model_folde
 def test_metrics_of_a_step(tiny_loaded: LoadedModel) -> None:
     groups = rolled(tiny_loaded)
     judged = [replace(g, scores=tuple(asyncio.run(REWARD(e)) for e in g.episodes)) for g in groups]
-    metrics = step_metrics(judged)
+    metrics = step_metrics(judged, REWARD)
     turns = [e.acted.action for g in groups for x in g.episodes for e in x.exchanges if e.acted.sampled]
     assert metrics["num_turns"] == len(turns) == 2 * 3 * 4
     assert metrics["reply_share"] == sum(isinstance(a, Reply) for a in turns) / len(turns)
@@ -405,17 +405,17 @@ def test_a_stored_rollout_is_the_one_that_was_rewarded_malformed_turns_too(tmp_p
 
 def test_warnings() -> None:
     calm = {"flat_groups": 0.0, "reply_share": 0.1, "reward": 1.0, "reward_pauc": 0.5, "num_unscored": 0}
-    assert warnings_of([calm] * 50) == []
-    assert "no spread" in warnings_of([{**calm, "flat_groups": 0.9}])[0]
-    assert "fallen silent" in warnings_of([{**calm, "reply_share": 0.0}])[0]
-    assert "all the time" in warnings_of([{**calm, "reply_share": 0.9}])[0]
-    assert "3 judgements could not be had" in warnings_of([{**calm, "num_unscored": 3}])[0]
+    assert warnings_of([calm] * 50, REWARD) == []
+    assert "no spread" in warnings_of([{**calm, "flat_groups": 0.9}], REWARD)[0]
+    assert "fallen silent" in warnings_of([{**calm, "reply_share": 0.0}], REWARD)[0]
+    assert "all the time" in warnings_of([{**calm, "reply_share": 0.9}], REWARD)[0]
+    assert "3 judgements could not be had" in warnings_of([{**calm, "num_unscored": 3}], REWARD)[0]
     hacked = [calm] * 20 + [{**calm, "reward": 1.5, "reward_pauc": 0.4}] * 20
-    assert "PAUC does not" in warnings_of(hacked)[0]
+    assert "PAUC does not" in warnings_of(hacked, REWARD)[0]
     stands = [calm] * 20 + [{**calm, "reward": 1.5}] * 20
-    assert "PAUC does not" in warnings_of(stands)[0]
+    assert "PAUC does not" in warnings_of(stands, REWARD)[0]
     better = [calm] * 20 + [{**calm, "reward": 1.5, "reward_pauc": 0.6}] * 20
-    assert warnings_of(better) == []
+    assert warnings_of(better, REWARD) == []
 
 
 def test_a_step_with_a_warning_is_logged_though_none_is_due(tiny_model_folder: Path, tmp_path: Path) -> None:

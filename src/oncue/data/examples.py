@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -15,8 +16,9 @@ from oncue.clock import Clock
 from oncue.data.dialogue_sources import with_noise
 from oncue.data.world_draws import check_clips, draw_world
 from oncue.dialogue.write import Placement, reply_turn, turn_reaching
+from oncue.env.fixed_turns import ShownTurns
 from oncue.errors import ConfigError
-from oncue.types import Action, EnvTurn, FrameBatch, GoldTurn, Question, Reply, Silence, Task
+from oncue.types import Action, EnvTurn, FrameBatch, GoldTurn, Question, Reply, Silence, Task, VideoEnv
 from oncue.world.clip import Clip, make_clip
 
 _RL_SEEDS = 1_000_003  # examples are clips that supervised training never draws, for seeds below 1,000 of both
@@ -34,11 +36,27 @@ class RolloutExample:
     index: int
     skipped: str = ""
 
+    def env(self) -> VideoEnv:
+        """A new environment that shows the segment."""
+        return ShownTurns(self.turns)
+
     @property
     def frames(self) -> list[np.ndarray]:
         """Every frame, those of the history first."""
         shown = [*(turn for turn, _ in self.history), *self.turns]
         return [pixels for turn in shown for pixels in turn.frames.pixels]
+
+
+class ExampleSource(Protocol):
+    """A supply of examples, addressed by number, so that a resumed run reads on where it stopped.
+
+    `has_exact_judge`: whether the exact judge knows what is due in them.
+    """
+
+    @property
+    def has_exact_judge(self) -> bool: ...
+
+    def item(self, index: int, seed: int, clock: Clock, frames_per_turn: int) -> RolloutExample: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +82,10 @@ class WorldExamples:
             if not smallest <= low <= high:
                 raise ConfigError(f"{name} must be a smallest (>= {smallest}) and a largest number, got {(low, high)}")
         check_clips(self)
+
+    @property
+    def has_exact_judge(self) -> bool:
+        return True
 
     def item(self, index: int, seed: int, clock: Clock, frames_per_turn: int) -> RolloutExample:
         """Example number `index`."""

@@ -99,6 +99,10 @@ class RowExamples:
             )
         return num_frames
 
+    @property
+    def has_exact_judge(self) -> bool:
+        return False
+
     def item(self, index: int, seed: int, clock: Clock, frames_per_turn: int) -> RolloutExample:
         """Example number `index`, from the first line again after the last. Raises DataError for what cannot be
         shown: a line that breaks the format, an unreadable video, or a segment that holds no turn, or more frames than

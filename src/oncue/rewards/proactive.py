@@ -10,11 +10,12 @@ All four terms are signed: PAUC in [0, 1], the three penalties in [-1, 0].
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from oncue.errors import ConfigError
+from oncue.rewards.proactive_log import proactive_metrics, proactive_warnings
 from oncue.scoring.judge import Judge
 from oncue.scoring.pauc import Point, pauc
 from oncue.scoring.score import Judgements, Score, Unscored
@@ -219,6 +220,12 @@ class ProactiveReward:
         values = tuple(next(earned) if e.acted.sampled else 0.0 for e in episode.exchanges)
         of_terms = {name: getattr(terms, name) for name in TERMS}
         return Score(values, of_terms, terms.num_unscored, judgements, terms.reward)
+
+    def metrics(self, episodes: Sequence[Episode]) -> Mapping[str, float | None]:
+        return proactive_metrics(episodes)
+
+    def warnings(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+        return proactive_warnings(rows)
 
 
 Note = Callable[[object], None]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from oncue.types import Episode
 
@@ -48,3 +48,16 @@ class Reward(Protocol):
     """A pure function of a finished episode."""
 
     async def __call__(self, episode: Episode) -> Score: ...
+
+
+@runtime_checkable
+class ObservingReward(Protocol):
+    """A reward that has more to say about the episodes of a step than its terms."""
+
+    def metrics(self, episodes: Sequence[Episode]) -> Mapping[str, float | None]:
+        """Further numbers for the log of a step."""
+        ...
+
+    def warnings(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+        """What the logged steps (oldest first) say that someone should look at."""
+        ...

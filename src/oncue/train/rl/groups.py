@@ -15,7 +15,6 @@ import numpy as np
 from oncue.data.examples import RolloutExample
 from oncue.engine.engine import Engine
 from oncue.engine.session import EngineSession
-from oncue.env.fixed_turns import ShownTurns
 from oncue.render.trace import TokenTrace
 from oncue.rollout import run_episode
 from oncue.scoring.score import Score
@@ -84,7 +83,7 @@ async def _group(engine: Engine, example: RolloutExample, group_size: int, seed:
 
 async def _member(session: EngineSession, example: RolloutExample) -> tuple[Episode, TokenTrace]:
     with session:
-        episode = await run_episode(ShownTurns(example.turns), session, example.task)
+        episode = await run_episode(example.env(), session, example.task)
         return episode, session.trace()
 
 

@@ -31,8 +31,7 @@ from oncue.files import write_text
 from oncue.hub import resolve_model
 from oncue.model.loading import LoadedModel, load_model
 from oncue.render.qwen_vl import QwenVLRenderer
-from oncue.rewards.proactive import TERMS
-from oncue.scoring.score import Reward, Score
+from oncue.scoring.score import ObservingReward, Reward, Score
 from oncue.stopping import Stopper
 from oncue.train.checkpoint import Progress, latest_checkpoint, ruined, side_files
 from oncue.train.ending import end, let_go
@@ -113,6 +112,7 @@ def _train(
     final = previous
     supply = _examples(config, step, ranks, loaded.renderer)
     places = ranks.deal(range(config.prompts_per_step))
+    observer = reward if isinstance(reward, ObservingReward) else None
     torch.manual_seed(config.seed)
     with _engine(config, trainer.loaded) as engine, asyncio.Runner() as runner:
         while step < config.num_steps:
@@ -147,7 +147,7 @@ def _train(
             groups = ranks.collect([without_frames(group) for group in groups])
             with ranks.together():
                 if ranks.is_first:
-                    _record(run, config, step, groups, update | seconds, report)
+                    _record(run, config, step, groups, update | seconds, report, observer)
             if step % config.save_every_steps == 0 or step == config.num_steps:
                 final, saved = trainer.save(Progress(step), beside_weights), step
     assert final is not None
@@ -168,7 +168,7 @@ def try_first_step(config: GrpoConfig, num_groups: int) -> Trial:
     with _engine(config, loaded) as engine:
         groups = completed(roll_out(engine, examples, config.group_size, (config.seed, 0)))
         engine.forget()
-        better = [Score((float(member % 2),), dict.fromkeys(TERMS, 0.0)) for member in range(config.group_size)]
+        better = [Score((float(member % 2),)) for member in range(config.group_size)]
         groups = [group.credited(better, GroupCredit()) for group in groups]
         made = trainer.update(groups, 0)
     stepped_s = laps.next_s()
@@ -189,13 +189,15 @@ def _record(
     groups: Sequence[Group],
     update: Mapping[str, float],
     report: Callable[[dict[str, Any]], None],
+    observer: ObservingReward | None,
 ) -> None:
     """Logs a finished step, where one is due or there is something to warn of, and stores its rollouts."""
     metrics: dict[str, Any] = {"step": step, "total_steps": config.num_steps, "stage": "grpo", **update}
-    metrics |= step_metrics(groups)
+    metrics |= step_metrics(groups, observer)
     metrics["tokens_per_s"] = update["num_tokens"] / update["train_s"]
     skipped = [group.example.skipped for group in groups if group.example.skipped]
-    metrics["warnings"] = [*warnings_of([*run.metrics()[-49:], metrics]), *skipped_warning(skipped)]
+    found = warnings_of([*run.metrics()[-49:], metrics], observer)
+    metrics["warnings"] = [*found, *skipped_warning(skipped)]
     if metrics["warnings"] or step % config.log_every_steps == 0 or step == config.num_steps:
         run.log(metrics)
         report(metrics)

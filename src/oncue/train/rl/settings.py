@@ -96,7 +96,7 @@ class GrpoConfig:
         require(
             fits, "updates_per_step", f"a divisor of prompts_per_step ({self.prompts_per_step})", self.updates_per_step
         )
-        if isinstance(self.examples, RowExamples):
+        if not self.examples.has_exact_judge:
             rule = "lexical or openai:MODEL@URL where examples come from files (exact knows generated clips only)"
             require(self.judge != "exact", "judge", rule, self.judge)
 

@@ -10,40 +10,41 @@ import numpy as np
 
 from oncue.records.judgements import judgement_lines
 from oncue.records.rollouts import StoredRollout, rollout_line
-from oncue.rewards.proactive import TERMS, Rollout
-from oncue.scoring.spans import replies_in
+from oncue.rewards.proactive import Rollout
+from oncue.scoring.score import ObservingReward, Score
 from oncue.train.rl.groups import Group
-from oncue.types import Episode, Malformed, Reply, Silence
+from oncue.types import Malformed, Reply, Silence
 
 FLAT_SHARE = 0.8  # of groups without spread
-TREND_STEPS = 20
-REWARD_GREW = 0.05  # in so many steps
-PAUC_STOOD = 0.005  # what it must have grown by, of 1, to count as growth
 
 
-def step_metrics(groups: Sequence[Group]) -> dict[str, Any]:
-    """Means over all rollouts of a step: reward and its terms, spread within groups, how much was said and when."""
+def step_metrics(groups: Sequence[Group], observer: ObservingReward | None = None) -> dict[str, Any]:
+    """Means over all rollouts of a step: reward and the terms it names, spread within groups, how much was said; and
+    what only the reward (`observer`) has to say."""
     scores = [score for group in groups for score in group.scores]
     episodes = [episode for group in groups for episode in group.episodes]
     turns = [e.acted.action for episode in episodes for e in episode.exchanges if e.acted.sampled]
     spreads = [float(np.std([score.total for score in group.scores])) for group in groups]
     replies = [action.text.strip() for action in turns if isinstance(action, Reply)]
-    num_repeated = sum(_num_repeated(episode) for episode in episodes)
     return {
         "reward": float(np.mean([score.total for score in scores])),
-        **{f"reward_{name}": float(np.mean([score.terms[name] for score in scores])) for name in TERMS},
+        **{f"reward_{name}": float(np.mean([score.terms[name] for score in scores])) for name in _terms(scores)},
         "group_spread": float(np.mean(spreads)),
         "flat_groups": float(np.mean([spread < 1e-6 for spread in spreads])),
         "reply_share": len(replies) / max(1, len(turns)),
         "silence_share": sum(isinstance(action, Silence) for action in turns) / max(1, len(turns)),
         "malformed_share": sum(isinstance(action, Malformed) for action in turns) / max(1, len(turns)),
         "replies_per_episode": len(replies) / max(1, len(episodes)),
-        "repeated_share": num_repeated / max(1, len(replies)),
-        "first_reply_delay_s": _first_reply_delay_s(episodes),
         "num_unscored": sum(score.num_unscored for score in scores),
         "num_turns": len(turns),
         "num_skipped_rows": sum(bool(group.example.skipped) for group in groups),
+        **(observer.metrics(episodes) if observer is not None else {}),
     }
+
+
+def _terms(scores: Sequence[Score]) -> list[str]:
+    """The names of the terms, in the order in which scores have them."""
+    return list(dict.fromkeys(name for score in scores for name in score.terms))
 
 
 def rollout_lines(groups: Sequence[Group], step: int) -> list[dict[str, Any]]:
@@ -84,7 +85,7 @@ def rollout_lines(groups: Sequence[Group], step: int) -> list[dict[str, Any]]:
     return lines
 
 
-def warnings_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def warnings_of(rows: Sequence[Mapping[str, Any]], observer: ObservingReward | None = None) -> list[str]:
     """What the last steps (oldest first, the newest last) say that someone should look at."""
     newest = rows[-1]
     found = []
@@ -98,37 +99,4 @@ def warnings_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             f"{newest['num_unscored']} judgements could not be had, and count in no term; oncue score rewards tells "
             "why, where rollouts are stored"
         )
-    if newest["reply_share"] == 0:
-        found.append("no rollout spoke in this step: the policy has fallen silent")
-    if newest["reply_share"] > 0.8:
-        found.append(f"{newest['reply_share']:.0%} of all turns are replies: the policy talks all the time")
-    if len(rows) >= 2 * TREND_STEPS:
-        earlier, later = rows[-2 * TREND_STEPS : -TREND_STEPS], rows[-TREND_STEPS:]
-        grown = {name: _mean(later, name) - _mean(earlier, name) for name in ("reward", "reward_pauc")}
-        if grown["reward"] > REWARD_GREW and grown["reward_pauc"] < PAUC_STOOD:
-            found.append("the reward grows and PAUC does not: penalties are being dodged rather than replies improved")
-    return found
-
-
-def _mean(rows: Sequence[Mapping[str, Any]], name: str) -> float:
-    return float(np.mean([row[name] for row in rows]))
-
-
-def _num_repeated(episode: Episode) -> int:
-    said: set[str] = set(Rollout.of(episode).previous)
-    num = 0
-    for reply in episode.replies:
-        num += reply.text.strip() in said
-        said.add(reply.text.strip())
-    return num
-
-
-def _first_reply_delay_s(episodes: Sequence[Episode]) -> float | None:
-    """Mean seconds from an event being visible to the first reply in its span; None where no span was answered."""
-    delays = []
-    for episode in episodes:
-        for gold in episode.task.gold:
-            inside = replies_in(episode.replies, gold.span)
-            if inside:
-                delays.append(inside[0].time_s - (gold.span.start_s if gold.visible_s is None else gold.visible_s))
-    return float(np.mean(delays)) if delays else None
+    return found if observer is None else [*found, *observer.warnings(rows)]
