@@ -276,11 +276,13 @@ def test_a_rollout_is_what_was_sampled_and_knows_the_replies_before_it() -> None
     assert [(reply.time_s, reply.text) for reply in rollout.replies] == [(20.0, A), (24.0, B)]
 
 
-def test_an_episode_earns_its_reward_on_its_last_exchange() -> None:
+def test_an_episode_earns_where_it_spoke() -> None:
     judge = ExactJudge(lambda gold, reply: 4 * (gold == "two" and reply == A), max_score=4)
     score = asyncio.run(ProactiveReward(judge, PAPER)(WATCHED))
     due = (4 * 0.5 + 4 * 4) / (8 * 4)  # of the second span: nothing until 20, the best mark until its end
-    assert score.values == (0.0, 0.0, 0.0, 0.0, 0.0, pytest.approx(3 * (0.125 + due) / 2))
+    assert score.reward == score.total == pytest.approx(3 * (0.125 + due) / 2)
+    first = 3 * (due - 0.125) / 2  # B says nothing of what is due, and takes nothing away
+    assert score.values == (0.0, 0.0, 0.0, 0.0, pytest.approx(first), pytest.approx(0.0))
     assert score.terms == {"pauc": pytest.approx((0.125 + due) / 2), "repetition": 0, "in_span": 0, "prefix": 0}
     assert asyncio.run(ProactiveReward(judge, PAPER)(episode())).values == ()
 

@@ -7,6 +7,7 @@ its gold replies, which are never trained but count as said (paper section 4.3.1
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -50,11 +51,20 @@ class RolloutExample:
 class ExampleSource(Protocol):
     """A supply of examples, addressed by number, so that a resumed run reads on where it stopped.
 
-    `has_exact_judge`: whether the exact judge knows what is due in them.
+    `has_exact_judge`: whether the exact judge knows what is due in them. `num_rows`: rows of an epoch, None for a
+    supply that has none. `named`: what is wrong with an example inside the block names its row. `reread`: files are read
+    once more when they are next needed.
     """
 
     @property
     def has_exact_judge(self) -> bool: ...
+
+    @property
+    def num_rows(self) -> int | None: ...
+
+    def named(self, index: int) -> AbstractContextManager[None]: ...
+
+    def reread(self) -> None: ...
 
     def item(self, index: int, seed: int, clock: Clock, frames_per_turn: int) -> RolloutExample: ...
 
@@ -86,6 +96,16 @@ class WorldExamples:
     @property
     def has_exact_judge(self) -> bool:
         return True
+
+    @property
+    def num_rows(self) -> int | None:
+        return None
+
+    def named(self, index: int) -> AbstractContextManager[None]:  # noqa: ARG002 - there are no rows
+        return nullcontext()
+
+    def reread(self) -> None:
+        """There is nothing to read."""
 
     def item(self, index: int, seed: int, clock: Clock, frames_per_turn: int) -> RolloutExample:
         """Example number `index`."""

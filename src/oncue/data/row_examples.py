@@ -103,6 +103,14 @@ class RowExamples:
     def has_exact_judge(self) -> bool:
         return False
 
+    @property
+    def num_rows(self) -> int | None:
+        return len(self)
+
+    def reread(self) -> None:
+        """Read the files once more when they are next needed."""
+        forget_examples()
+
     def item(self, index: int, seed: int, clock: Clock, frames_per_turn: int) -> RolloutExample:
         """Example number `index`, from the first line again after the last. Raises DataError for what cannot be
         shown: a line that breaks the format, an unreadable video, or a segment that holds no turn, or more frames than

@@ -11,7 +11,6 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +22,6 @@ from oncue.aio import completed
 from oncue.clock import Clock
 from oncue.data.bad_rows import first_usable, skipped_warning
 from oncue.data.examples import RolloutExample
-from oncue.data.row_examples import RowExamples, forget_examples
 from oncue.data.token_budget import check_token_budget
 from oncue.engine.engine import Engine
 from oncue.errors import ModelError
@@ -71,7 +69,7 @@ def train_grpo(
     Where torchrun has started several processes, each calls this, with an `out` that all can read. They share the
     groups of every step; the first process writes and reports for all.
     """
-    forget_examples()
+    config.examples.reread()
     stopper = Stopper(patient=True, second_leaves=Ranks.of_environment().size == 1)  # of several, none may be missed
     with joined(config.device) as (ranks, device), stopper.listening():
         with ranks.together():
@@ -232,17 +230,16 @@ def _examples_of_step(
 ) -> list[RolloutExample]:
     """Those of step `first + i`."""
     start = (first + i) * config.prompts_per_step
-    rows = config.examples if isinstance(config.examples, RowExamples) else None
-    clock = Clock(config.frame_interval_s)
+    examples, clock = config.examples, Clock(config.frame_interval_s)
 
     def make(index: int) -> RolloutExample:
-        example = config.examples.item(index, config.seed, clock, config.frames_per_turn)
-        with rows.named(index) if rows else nullcontext():
+        example = examples.item(index, config.seed, clock, config.frames_per_turn)
+        with examples.named(index):
             check_token_budget(example, renderer, config.sampling.max_new_tokens, config.max_tokens)
         return example
 
     made = (
-        first_usable(make, index, len(rows) if rows else None, skip=config.skip_bad_rows)
+        first_usable(make, index, examples.num_rows, skip=config.skip_bad_rows)
         for index in ranks.deal(range(start, start + config.prompts_per_step))
     )
     return [replace(example, skipped=wrong) for example, wrong in made]

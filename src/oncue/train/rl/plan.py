@@ -9,7 +9,6 @@ from pathlib import Path
 from oncue.clock import Clock
 from oncue.data.bad_rows import first_usable
 from oncue.data.examples import RolloutExample
-from oncue.data.row_examples import RowExamples
 from oncue.data.token_budget import longest_rollout
 from oncue.errors import ModelError
 from oncue.hub import resolve_model
@@ -41,8 +40,8 @@ def plan_grpo(config: GrpoConfig, out: Path | None = None) -> Iterator[str]:
     )
     if num_processes > 1:
         yield f"each of {num_processes} processes takes {num_groups} of the {config.prompts_per_step} groups of a step"
-    if isinstance(config.examples, RowExamples):
-        yield f"{len(config.examples):,} examples, each used {num_prompts / len(config.examples):.1f} times on average"
+    if num_rows := config.examples.num_rows:
+        yield f"{num_rows:,} examples, each used {num_prompts / num_rows:.1f} times on average"
     try:
         renderer = QwenVLRenderer.from_pretrained(resolve_model(config.model), config.max_pixels)
     except ModelError as error:
@@ -73,14 +72,13 @@ def _costs(config: GrpoConfig, num_groups: int, out: Path) -> Iterator[str]:
 
 def _tokens(config: GrpoConfig, renderer: QwenVLRenderer) -> str:
     clock, longest = Clock(config.frame_interval_s), []
-    num_rows = len(config.examples) if isinstance(config.examples, RowExamples) else None
 
     def make(index: int) -> RolloutExample:
         return config.examples.item(index, config.seed, clock, config.frames_per_turn)
 
     num = min(_NUM_LOOKED_AT, config.num_steps * config.prompts_per_step)
     for index in range(num):
-        example, _ = first_usable(make, index, num_rows, skip=config.skip_bad_rows)
+        example, _ = first_usable(make, index, config.examples.num_rows, skip=config.skip_bad_rows)
         longest.append(longest_rollout(example, renderer, config.sampling.max_new_tokens))
     num_over = sum(tokens > config.max_tokens for tokens in longest)
     line = (
