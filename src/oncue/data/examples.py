@@ -52,8 +52,8 @@ class ExampleSource(Protocol):
     """A supply of examples, addressed by number, so that a resumed run reads on where it stopped.
 
     `has_exact_judge`: whether the exact judge knows what is due in them. `num_rows`: rows of an epoch, None for a
-    supply that has none. `named`: what is wrong with an example inside the block names its row. `reread`: files are read
-    once more when they are next needed.
+    supply that has none. `named`: what is wrong with an example inside the block names its row. `reread`: files are
+    read once more when they are next needed.
     """
 
     @property
