@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from oncue.study.claims import claims_of
 from oncue.study.intervals import mean_of
+from oncue.study.studies import study_named
 from oncue.study.targets import targets_of
+from oncue.train.rl.settings import GrpoConfig
 
 
 def test_the_interval_of_three_values_is_students() -> None:
@@ -101,3 +104,29 @@ def test_duplicates_are_counted_over_the_seeds_that_two_arms_share() -> None:
     made["rl"] |= {"num_following": [9.0, 9.0]}  # too few to know that there are none
     of_few = {target.target: target for target in targets_of(made, {})}["duplicates of no_repetition over rl"]
     assert (of_few.measured, of_few.met) == ("0 -> 50.00: 0 of 9 -> 6 of 12", None)
+
+
+def test_a_study_of_other_arms_claims_and_promises_nothing() -> None:
+    study = study_named("credit-mini")
+    made = {arm.name: {"seeds": [0, 1], "pauc": [1.0, 2.0]} for arm in study.arms}
+    assert claims_of(made, {}) == []
+    assert targets_of(made, {}) == []
+
+
+def test_the_arms_of_the_study_of_credit_differ_in_their_credit_alone() -> None:
+    study = study_named("credit-mini")
+    start, *others = study.arms
+    assert {arm.start for arm in others} == {start.name}
+    settings = {arm.name: arm.config("mini-sft", 1) for arm in others}
+    group = settings["group"]
+    assert isinstance(group, GrpoConfig)
+    found = {name: (s.credit, s.credit_discount, s.learning_rate / group.learning_rate) for name, s in settings.items()}
+    assert found == {
+        "group": ("group", 1.0, 1.0),
+        "group_faster": ("group", 1.0, 2.0),
+        "turns": ("return_to_go", 1.0, 1.0),
+        "turns_08": ("return_to_go", 0.8, 1.0),
+        "turns_05": ("return_to_go", 0.5, 1.0),
+    }
+    same = {"credit": "group", "credit_discount": 1.0, "learning_rate": group.learning_rate}
+    assert all(replace(s, **same) == group for s in settings.values())

@@ -32,7 +32,7 @@ class Study:
 
     name: tyro.conf.Positional[str]
     """mmduet2-mini: supervised training against reinforcement learning, each term of the reward left out, frame
-    intervals, and how it goes over the steps."""
+    intervals, and how it goes over the steps. credit-mini: credit per episode against credit per turn."""
 
     out: Path | None = None
     """Folder for index.html and results.json. By default docs/studies/NAME. Results that are there stay until all of

@@ -164,13 +164,15 @@ _CLAIMS = (
 
 
 def claims_of(arms: Arms, curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Claim]:
-    """Every claim with what was measured; arms that have no seed in common say nothing. `curves`: of each arm, one per
-    seed (`results_of`)."""
+    """Every claim about arms of the study with what was measured; arms that have no seed in common say nothing.
+    `curves`: of each arm, one per seed (`results_of`)."""
     found = []
     for claim in _CLAIMS:
+        if not {claim.arm, claim.than.partition("@")[0]} <= arms.keys():
+            continue
         mine = by_seed(arms, claim.arm, claim.measure, claim.view)
         found.append(_weighed(claim, by_seed(arms, claim.than, claim.measure, claim.view), mine))
-    for trend in _TRENDS:
+    for trend in _TRENDS if "rl" in {*arms, *curves} else ():
         before, after = (
             {curve["seed"]: _stretch(curve[trend.measure], shares) for curve in curves.get(trend.arm, ())}
             for shares in (trend.before, trend.after)

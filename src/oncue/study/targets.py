@@ -24,7 +24,10 @@ class Target:
 
 
 def targets_of(arms: Arms, references: Mapping[str, Mapping[str, Any]]) -> list[Target]:
-    """What was asked of this study before it was run, by the means over seeds; ratios over those both arms have."""
+    """What was asked of `mmduet2-mini` before it was run, by the means over seeds; ratios over those both arms have.
+    Nothing was asked of a study without its arms."""
+    if "rl" not in arms:
+        return []
     oracle = references.get("shapes", {}).get("oracle_pauc")
     least = 70.0 if oracle is None else min(70.0, 0.9 * oracle)
     pauc, duplicates = (mean_of(list(by_seed(arms, "rl", measure, "").values())) for measure in ("pauc", "duplicates"))
