@@ -263,7 +263,8 @@ def test_out_of_memory_in_an_update(
         train_grpo(settings, Wordy(), tmp_path, resume=False, report=lambda row: finished.append(row["step"]))
     said = str(caught.value)
     assert "out of memory (20.00 MiB more could not be had) in step 3; " in said
-    assert "lower --micro-batch-size (now 2) or lower --lookahead (now 1), with --resume auto" in said
+    assert "lower --micro-batch-size (now 2) or lower --lookahead (now 1)" in said
+    assert ("with --resume auto; or start another --out with --model" in said) == (num_updates == 1)
     saved = latest_checkpoint(tmp_path / "checkpoints")
     assert (saved.name if saved else None) == ("step_000002" if num_updates == 1 else None)
 
