@@ -75,6 +75,24 @@ def test_a_turn_that_only_one_member_has_gets_nothing_and_one_that_did_not_act_t
     assert [a[0][1] for a in advantages] == pytest.approx([3.5, -3, -3.5])
 
 
+def test_a_score_without_a_value_for_each_turn_is_refused() -> None:
+    traces = [trace([-1, 0, 1]), trace([-1, 0, 1])]
+    fits, further = Score((1.0, 2.0)), Score((1.0, 2.0, 0.0))  # an exchange after the last choice may have a value too
+    assert len(ReturnToGoCredit()([fits, further], traces)) == 2
+    for scores in ([fits, Score((1.0,))], [fits, Score((), reward=3.0)]):
+        with pytest.raises(ValueError, match=rf"{len(scores[1].values)} values for an episode of 2 turns"):
+            ReturnToGoCredit()(scores, traces)
+    for credit in (GroupCredit(), ReturnToGoCredit()):
+        with pytest.raises(ValueError, match="zip"):
+            credit([fits, fits, fits], traces)
+
+
+def test_with_discount_0_a_turn_is_compared_by_its_own_value_alone() -> None:
+    traces = [trace([-1, 0, 1]), trace([-1, 0, 1])]
+    scores = [Score((2.0, 9.0)), Score((0.0, 1.0))]
+    assert gained(ReturnToGoCredit(0.0, scale_by_deviation=False)(scores, traces)) == [[[0, 1, 4]], [[0, -1, -4]]]
+
+
 def test_returns_to_go_with_a_discount() -> None:
     assert returns_to_go((1.0, 2.0, 4.0)).tolist() == [7.0, 6.0, 4.0]
     assert returns_to_go((1.0, 2.0, 4.0), 0.5).tolist() == [3.0, 4.0, 4.0]
