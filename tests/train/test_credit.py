@@ -13,6 +13,8 @@ from oncue.train.rl.advantage import (
     ReturnToGoCredit,
     group_advantages,
     make_credit,
+    num_turns,
+    of_tokens,
     of_turns,
     returns_to_go,
 )
@@ -113,6 +115,14 @@ def test_the_advantage_of_a_turn_is_the_mean_of_its_choices() -> None:
     one = trace([-1, 0, 0, -1, 2], [-1, 3])
     advantages = (np.array([9, 1, 2, 9, 5], np.float32), np.array([9, -1], np.float32))
     assert of_turns(one, advantages).tolist() == [1.5, 0.0, 5.0, -1.0]
+
+
+def test_turns_are_counted_up_to_the_last_that_chose_something() -> None:
+    for one, expected in ((trace([-1, 0], [-1, -1, 2]), 3), (trace([-1, 0]), 1), (trace([-1, -1]), 0)):
+        assert num_turns(one) == expected
+    for nothing in (trace([-1, -1]), trace([]), trace()):
+        assert num_turns(nothing) == 0
+        assert of_turns(nothing, of_tokens(nothing, np.zeros(0))).tolist() == []
 
 
 def test_credit_by_name() -> None:
