@@ -70,8 +70,8 @@ def mutants(source: str) -> Iterator[tuple[int, str, str]]:
 
 
 def _left_alone(node: ast.AST) -> list[ast.AST]:
-    """What says nothing about values: decorators, annotations, texts of errors, and whether two sequences must be
-    equally long."""
+    """What says nothing about values: decorators, annotations, texts of errors, and whether two
+    sequences must be equally long."""
     if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
         return list(node.decorator_list)
     if isinstance(node, ast.AnnAssign):
@@ -116,9 +116,10 @@ def _short(node: ast.AST) -> str:
 
 
 def failed(package: Path, tests: Sequence[str], limit_s: float | None = None) -> str:
-    """The end of what pytest printed where the tests do not pass with the package in `package`, else nothing.
+    """The end of what pytest printed where the tests do not pass with the package in `package`,
+    else nothing.
 
-    pytest runs in a fork of this process, so what is imported here need not be imported again for each change.
+    pytest runs in a fork of this process: what is imported here is not imported for each change.
     """
     log = package / "printed"
     child = os.fork()

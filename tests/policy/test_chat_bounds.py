@@ -1,4 +1,4 @@
-"""Bounds of prompts and options: what lies just within them is taken, what lies just beyond is not."""
+"""Bounds of prompts and options: what is just within is taken, what is just beyond is not."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from oncue.policy.chat_server import ServerOptions
 NOTHING = Size()
 
 
-def rounds(count: int, asked: tuple[int, ...] = (), replied: tuple[int, ...] = (), size: Size = NOTHING) -> list[Round]:
+def rounds(
+    count: int,
+    asked: tuple[int, ...] = (),
+    replied: tuple[int, ...] = (),
+    size: Size = NOTHING,
+) -> list[Round]:
     return [Round({"k": k}, {}, k in asked, k in replied, size) for k in range(count)]
 
 
@@ -29,10 +34,10 @@ def test_the_smallest_window() -> None:
 
 
 def test_the_default_window() -> None:
-    """As documented: a turn that would make more than 64 rounds leaves 32, with 4 questions and 8 replies."""
+    """As documented: beyond 64 rounds 32 are left, with 4 questions and 8 replies."""
     assert len(RoundWindow().cut(rounds(63))) == 63
-    kept = numbers(RoundWindow().cut(rounds(64, asked=tuple(range(5)), replied=tuple(range(5, 14)))))
-    assert kept == [*range(1, 5), *range(6, 14), *range(44, 64)]
+    full = rounds(64, asked=tuple(range(5)), replied=tuple(range(5, 14)))
+    assert numbers(RoundWindow().cut(full)) == [*range(1, 5), *range(6, 14), *range(44, 64)]
 
 
 def test_what_fills_a_limit_exactly_fits() -> None:
@@ -44,8 +49,10 @@ def test_what_fills_a_limit_exactly_fits() -> None:
             0,
             *range(6, 10),
         ]  # half of that, whole rounds
-    assert numbers(window.fitted(asked, Size(8, 80, 800), {"tokens": 120})) == [0, 7, 8, 9]  # what the turn leaves
-    assert numbers(window.fitted(asked, fixed, {"tokens": 110, "images": 6})) == [0, 8, 9]  # the tighter one
+    large = Size(8, 80, 800)  # leaves less than half
+    assert numbers(window.fitted(asked, large, {"tokens": 120})) == [0, 7, 8, 9]
+    tighter = {"tokens": 110, "images": 6}
+    assert numbers(window.fitted(asked, fixed, tighter)) == [0, 8, 9]
 
 
 def test_the_newest_question_stays_whatever_it_takes_and_only_that_one() -> None:
@@ -59,8 +66,8 @@ def test_the_newest_question_stays_whatever_it_takes_and_only_that_one() -> None
     assert (bare.answered, bare.asked, bare.without_images()) == (answered, True, bare)
     (still,) = RoundWindow().fitted([large], Size(0, 10, 100), {"tokens": 11})
     assert still.shown == bare.shown
-    (whole,) = RoundWindow().fitted([large, large], Size(0, 10, 100), {"tokens": 180})  # 90 is half of it
-    assert whole is large
+    (whole,) = RoundWindow().fitted([large, large], Size(0, 10, 100), {"tokens": 180})
+    assert whole is large  # half of the limit exactly
 
 
 def test_the_size_of_a_message() -> None:
@@ -68,7 +75,8 @@ def test_the_size_of_a_message() -> None:
         assert size_of({"content": "x" * num_bytes}) == Size(0, num_tokens, num_bytes)
     assert size_of({"content": "é"}) == Size(0, 6, 2)
     picture = {"type": "image_url", "image_url": {"url": "data:,12345"}}
-    assert size_of({"content": [picture, picture, {"type": "text", "text": "Now?"}]}, 20) == Size(2, 5 + 1 + 20 + 4, 26)
+    content = [picture, picture, {"type": "text", "text": "Now?"}]
+    assert size_of({"content": content}, 20) == Size(2, 5 + 1 + 20 + 2 * 2, 4 + 2 * 11)
 
 
 def test_a_turn_that_fills_the_context_is_taken() -> None:
@@ -86,6 +94,7 @@ def test_a_turn_that_fills_the_context_is_taken() -> None:
 
 def test_options_at_their_bounds_are_taken() -> None:
     for quality in (1, 100):
-        assert ServerOptions(max_new_tokens=1, jpeg_quality=quality, timeout_s=1e-3).jpeg_quality == quality
+        taken = ServerOptions(max_new_tokens=1, jpeg_quality=quality, timeout_s=1e-3)
+        assert taken.jpeg_quality == quality
     with pytest.raises(ConfigError, match="jpeg_quality from 1 to 100"):
         ServerOptions(jpeg_quality=101)

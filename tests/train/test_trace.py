@@ -188,8 +188,8 @@ def test_nothing_is_recorded_where_nobody_trains(tiny_loaded: LoadedModel) -> No
 def test_cuts_forks_and_turns_that_fail_leave_each_trace_true(
     fixture: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A fork behind a cut has what was chosen before it. A turn that fails half-way, or does not fit, has no part in
-    a trace and no number."""
+    """A fork behind a cut has what was chosen before it. A turn that fails half-way, or does not
+    fit, has no part in a trace and no number."""
     loaded = request.getfixturevalue(fixture)
     shown = turns(34, questions=(0, 5, 11))
     for k in range(3, len(shown), 4):  # text alone
@@ -246,8 +246,9 @@ def test_a_silence_that_ends_a_segment_is_its_last_token() -> None:
     decision, recorder = TokenDecision(silence, closing, (header,)), TraceRecorder()
     recorder.end_turn(2, (), (closing, word, closing), (-0.1, -0.2, -0.3), decision)
     recorder.end_turn(7, (), (silence,), (-0.4,), decision)
-    segment = recorder.trace([1, 2, closing, header, word, closing, 3], np.arange(7)[None].repeat(3, 0)).whole
-    assert segment.token_ids.tolist() == [1, 2, closing, header, word, closing, 3, silence]
+    ids = [1, 2, closing, header, word, closing, 3]
+    segment = recorder.trace(ids, np.arange(7)[None].repeat(3, 0)).whole
+    assert segment.token_ids.tolist() == [*ids, silence]
     assert segment.target_ids.tolist() == segment.token_ids.tolist()
     assert segment.positions.tolist() == [list(range(8))] * 3
     assert segment.turn_of.tolist() == [-1, -1, 0, -1, 0, 0, -1, 1]
