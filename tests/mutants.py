@@ -13,19 +13,25 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import copy
+import importlib
+import math
 import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NoReturn
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+_SHARED = ("numpy", "torch", "transformers", "PIL", "av")  # imported once, for all changes
 _OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
     ast.Add: ast.Sub,
     ast.Sub: ast.Add,
@@ -64,11 +70,14 @@ def mutants(source: str) -> Iterator[tuple[int, str, str]]:
 
 
 def _left_alone(node: ast.AST) -> list[ast.AST]:
-    """What says nothing about values: decorators, annotations, and checks that two sequences are equally long."""
+    """What says nothing about values: decorators, annotations, texts of errors, and whether two
+    sequences must be equally long."""
     if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
         return list(node.decorator_list)
     if isinstance(node, ast.AnnAssign):
         return [node.annotation]
+    if isinstance(node, ast.Raise):
+        return [node]
     if isinstance(node, ast.keyword) and node.arg == "strict":
         return [node]
     if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
@@ -107,19 +116,52 @@ def _short(node: ast.AST) -> str:
 
 
 def failed(package: Path, tests: Sequence[str], limit_s: float | None = None) -> str:
-    """The end of what pytest printed where the tests do not pass with the package in `package`, else nothing."""
-    environment = {**os.environ, "PYTHONPATH": str(package), "PYTHONDONTWRITEBYTECODE": "1"}
-    environment["HYPOTHESIS_STORAGE_DIRECTORY"] = str(package / "hypothesis")
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
-    with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
-    ) as running:
-        try:
-            printed, _ = running.communicate(timeout=limit_s)
-        except subprocess.TimeoutExpired:
-            os.killpg(running.pid, signal.SIGKILL)
+    """The end of what pytest printed where the tests do not pass with the package in `package`,
+    else nothing.
+
+    pytest runs in a fork of this process: what is imported here is not imported for each change.
+    """
+    log = package / "printed"
+    child = os.fork()
+    if not child:
+        _run_and_exit(package, tests, log)
+    deadline_s = math.inf if limit_s is None else time.monotonic() + limit_s
+    while True:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return log.read_text("utf-8", "replace")[-2000:] or "no output" if status else ""
+        if time.monotonic() > deadline_s:
+            os.killpg(child, signal.SIGKILL)
+            os.waitpid(child, 0)
             return "too slow"
-    return printed.decode(errors="replace")[-2000:] if running.returncode else ""
+        time.sleep(0.05)
+
+
+def _run_and_exit(package: Path, tests: Sequence[str], log: Path) -> NoReturn:
+    os.setsid()
+    to = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+    os.dup2(to, 1)
+    os.dup2(to, 2)
+    os.chdir(ROOT)
+    os.environ["PYTHONPATH"], os.environ["PYTHONDONTWRITEBYTECODE"] = str(package), "1"
+    os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(package / "hypothesis")
+    sys.path.insert(0, str(package))
+    sys.dont_write_bytecode = True
+    code = 1
+    try:
+        code = int(pytest.main(["-q", "-x", "-p", "no:cacheprovider", *tests]))
+        names = [name for name in sys.modules if name.split(".")[0] in _SHARED]
+        (package / "imported").write_text("\n".join(names), "utf-8")
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
+
+
+def import_shared(package: Path) -> None:
+    """Import what the tests imported of the large packages."""
+    for name in (package / "imported").read_text("utf-8").splitlines():
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
 
 
 def main() -> None:
@@ -142,6 +184,7 @@ def main() -> None:
         if printed := failed(package, given.tests):
             sys.exit(f"the tests fail on the unchanged module:\n{printed}")
         limit_s = 20 + 3 * (time.monotonic() - started_s)
+        import_shared(package)
         num_killed = 0
         for line, change, mutated in sorted(chosen):
             copied.write_text(mutated, "utf-8")

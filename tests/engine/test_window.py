@@ -117,6 +117,21 @@ def survivors(loaded: LoadedModel, window: Window, turns: list[EnvTurn], replied
         return [number[id(turn)] for turn in past(session)[:-1]]
 
 
+@pytest.mark.parametrize("asked", [0, 1])
+def test_what_stays_at_the_beginning_stays_in_the_cache(tiny_loaded: LoadedModel, asked: int) -> None:
+    """The first turn where it brings the question. What comes after a gap is pending."""
+    renderer, turns = tiny_loaded.renderer, stream(31, {asked: "Tell me whenever something moves."})
+    with Engine(tiny_loaded, SHORT, window=Window(400)) as engine, engine.open() as session:
+        for turn in turns[:-1]:
+            session.replay(turn, Silence())
+        asyncio.run(session.fill())
+        state, first = session._open_state(), past(session)[0].ids(renderer, Lead.START)
+        grids = [frame.grid for frame in renderer.user_turn(turns[-1], state.lead).frames]
+        state.cut(turns[-1], grids, renderer)
+        num_cached = len(renderer.system_block(PROACTIVE_SYSTEM)) + (0 if asked else len(first))
+        assert (state.num_cached, state.context_ids[num_cached:]) == (num_cached, state.pending_ids)
+
+
 @pytest.mark.parametrize("num_missing", [0, 1])
 def test_a_cut_keeps_half_of_the_window_unless_told_otherwise(tiny_loaded: LoadedModel, num_missing: int) -> None:
     renderer, turns = tiny_loaded.renderer, stream(40, {})

@@ -13,6 +13,8 @@ from oncue.train.rl.advantage import (
     ReturnToGoCredit,
     group_advantages,
     make_credit,
+    num_turns,
+    of_tokens,
     of_turns,
     returns_to_go,
 )
@@ -75,6 +77,25 @@ def test_a_turn_that_only_one_member_has_gets_nothing_and_one_that_did_not_act_t
     assert [a[0][1] for a in advantages] == pytest.approx([3.5, -3, -3.5])
 
 
+def test_a_score_without_a_value_for_each_turn_is_refused() -> None:
+    traces = [trace([-1, 0, 1]), trace([-1, 0, 1])]
+    fits, further = Score((1.0, 2.0)), Score((1.0, 2.0, 0.0))  # values after the last choice are fine
+    assert len(ReturnToGoCredit()([fits, further], traces)) == 2
+    for scores in ([fits, Score((1.0,))], [fits, Score((), reward=3.0)]):
+        with pytest.raises(ValueError, match=r"values for an episode of 2 turns"):
+            ReturnToGoCredit()(scores, traces)
+    for credit in (GroupCredit(), ReturnToGoCredit()):
+        with pytest.raises(ValueError, match="zip"):
+            credit([fits, fits, fits], traces)
+
+
+def test_with_discount_0_a_turn_is_compared_by_its_own_value_alone() -> None:
+    traces = [trace([-1, 0, 1]), trace([-1, 0, 1])]
+    scores = [Score((2.0, 9.0)), Score((0.0, 1.0))]
+    advantages = ReturnToGoCredit(0.0, scale_by_deviation=False)(scores, traces)
+    assert gained(advantages) == [[[0, 1, 4]], [[0, -1, -4]]]
+
+
 def test_returns_to_go_with_a_discount() -> None:
     assert returns_to_go((1.0, 2.0, 4.0)).tolist() == [7.0, 6.0, 4.0]
     assert returns_to_go((1.0, 2.0, 4.0), 0.5).tolist() == [3.0, 4.0, 4.0]
@@ -95,6 +116,14 @@ def test_the_advantage_of_a_turn_is_the_mean_of_its_choices() -> None:
     one = trace([-1, 0, 0, -1, 2], [-1, 3])
     advantages = (np.array([9, 1, 2, 9, 5], np.float32), np.array([9, -1], np.float32))
     assert of_turns(one, advantages).tolist() == [1.5, 0.0, 5.0, -1.0]
+
+
+def test_turns_are_counted_up_to_the_last_that_chose_something() -> None:
+    assert num_turns(trace([-1, 0], [-1, -1, 2])) == 3
+    assert num_turns(trace([-1, 0])) == 1
+    for nothing in (trace([-1, -1]), trace([]), trace()):
+        assert num_turns(nothing) == 0
+        assert of_turns(nothing, of_tokens(nothing, np.zeros(0))).tolist() == []
 
 
 def test_credit_by_name() -> None:

@@ -55,6 +55,8 @@ def test_a_sample_is_what_it_is_alone(family_loaded):
     apart = torch.cat([logits(family_loaded, [sample]) for sample in three])
     assert torch.allclose(logits(family_loaded, three), apart, atol=1e-5)
     pad = family_loaded.renderer.image_pad_id
+    for sample in three:  # a choice is made by the token before it
+        assert collate([sample], pad).places_C.tolist() == (sample.trained_C - 1).tolist()
     batch = collate(three, pad)
     with torch.no_grad():
         one_row = trained_logits(family_loaded.model, replace(batch, branches=(Branch(batch.num_tokens),)), pad)[0]

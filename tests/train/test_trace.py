@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,10 +12,14 @@ import pytest
 import torch
 
 from oncue.engine.engine import Engine, Sampling, Window
+from oncue.engine.model_runner import RowInput
 from oncue.engine.sampler import banned_tokens
 from oncue.engine.sampling import token_logprobs
 from oncue.engine.session import EngineSession
+from oncue.engine.trace_recorder import TraceRecorder
+from oncue.errors import ContextFullError
 from oncue.model.loading import LoadedModel
+from oncue.render.decision import TokenDecision
 from oncue.render.positions import mrope_positions
 from oncue.render.trace import TokenTrace
 from oncue.train.forward import trained_logits
@@ -177,3 +182,74 @@ def test_nothing_is_recorded_where_nobody_trains(tiny_loaded: LoadedModel) -> No
         assert state.recorder is None
         cached = engine._encoder_cache.frame(shown[0].frames.pixels[0], tiny_loaded.renderer.frame_processor)
         assert cached.keeps_patches is False
+
+
+@pytest.mark.parametrize("fixture", ["tiny_loaded", "tiny_token_loaded"])
+def test_cuts_forks_and_turns_that_fail_leave_each_trace_true(
+    fixture: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fork behind a cut has what was chosen before it. A turn that fails half-way, or does not
+    fit, has no part in a trace and no number."""
+    loaded = request.getfixturevalue(fixture)
+    shown = turns(34, questions=(0, 5, 11))
+    for k in range(3, len(shown), 4):  # text alone
+        shown[k] = EnvTurn(FrameBatch.empty(), k + 1.0, "And?" * (k % 8 == 3) or "Well?")
+    too_large = random_turn(np.random.default_rng(1), 9.0, 40)
+
+    async def go(engine: Engine) -> list[tuple[list[PolicyTurn], TokenTrace]]:
+        forward, left = engine._model.forward, [3]
+
+        def fails(rows: Sequence[RowInput]) -> torch.Tensor:
+            left[0] -= 1
+            if not left[0]:
+                raise RuntimeError("no memory")
+            return forward(rows)
+
+        with engine.open(seed=3) as session:
+            said = [await session.respond(turn) for turn in shown[:20]]
+            assert len(session.trace().segments) > 1
+            twin = session.fork(seed=4)
+            with monkeypatch.context() as patch:
+                patch.setattr(engine._model, "forward", fails)
+                num_failed = 0
+                for turn in shown[20:24]:
+                    before = session.trace()
+                    with contextlib.suppress(RuntimeError):
+                        said.append(await session.respond(turn))
+                        continue
+                    num_failed += 1
+                    assert same(traced(session.trace()), traced(before))
+                    said.append(await session.respond(turn))
+            assert num_failed == 1
+            with pytest.raises(ContextFullError):
+                await session.respond(too_large)
+            rest, trace = await answered(session, shown[24:])
+        others, other = await answered(twin, shown[20:])
+        return [([*said, *rest], trace), ([*said[:20], *others], other)]
+
+    with Engine(loaded, WARM, record=True, window=Window(330)) as engine:
+        both = asyncio.run(go(engine))
+    assert any(turn.forced_close for said, _ in both for turn in said)
+    assert both[0][0][20:] != both[1][0][20:]
+    for said, trace in both:
+        assert len(trace.segments) > 2
+        assert same(traced(trace), sampled(said))
+        assert trainer_gap(loaded, [trace]) <= 1e-4
+        for segment in trace.segments:
+            ends = loaded.renderer.image_pad_id, loaded.renderer.merge_size, 0
+            assert np.array_equal(segment.positions, mrope_positions(segment.token_ids, segment.grids, *ends)[0])
+
+
+def test_a_silence_that_ends_a_segment_is_its_last_token() -> None:
+    """In the token format nothing follows it yet. Its position is the next one."""
+    silence, closing, word, header = 7, 8, 9, 10
+    decision, recorder = TokenDecision(silence, closing, (header,)), TraceRecorder()
+    recorder.end_turn(2, (), (closing, word, closing), (-0.1, -0.2, -0.3), decision)
+    recorder.end_turn(7, (), (silence,), (-0.4,), decision)
+    ids = [1, 2, closing, header, word, closing, 3]
+    segment = recorder.trace(ids, np.arange(7)[None].repeat(3, 0)).whole
+    assert segment.token_ids.tolist() == [*ids, silence]
+    assert segment.target_ids.tolist() == segment.token_ids.tolist()
+    assert segment.positions.tolist() == [list(range(8))] * 3
+    assert segment.turn_of.tolist() == [-1, -1, 0, -1, 0, 0, -1, 1]
+    assert segment.logprobs.tolist() == pytest.approx([0, 0, -0.1, 0, -0.2, -0.3, 0, -0.4])

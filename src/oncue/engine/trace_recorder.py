@@ -79,7 +79,7 @@ class TraceRecorder:
         positions = np.concatenate([*self.positions, pending_positions], axis=1)
         if self._choices and self._choices[-1].place == len(token_ids):  # a last choice that no token stands for
             token_ids = np.append(token_ids, self._choices[-1].token_id)
-            positions = np.append(positions, positions.max(keepdims=True, initial=-1).repeat(3, 0) + 1, axis=1)
+            positions = np.append(positions, positions.max(keepdims=True).repeat(3, 0) + 1, axis=1)
         targets, turn_of = token_ids.copy(), np.full(len(token_ids), -1, np.int64)
         logprobs = np.zeros(len(token_ids), np.float32)
         for choice in self._choices:

@@ -58,6 +58,10 @@ class ReturnToGoCredit:
 
     def __call__(self, scores: Sequence[Score], traces: Sequence[TokenTrace]) -> list[Advantages]:
         acted = [acted_in(trace) for trace in traces]
+        for score, turns in zip(scores, acted, strict=True):
+            if len(score.values) < len(turns):
+                given = f"{len(score.values)} values for an episode of {len(turns)} turns"
+                raise ValueError(f"a score needs a value for each turn, got {given}")
         returns = [returns_to_go(score.values, self.discount) for score in scores]
         advantages = [np.zeros(len(turns), np.float32) for turns in acted]
         for turn in range(max(map(len, acted), default=0)):
