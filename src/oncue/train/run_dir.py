@@ -245,7 +245,7 @@ def _version_note(folder: Path) -> str:
 
 
 def _digests(plain: dict[str, Any]) -> dict[str, FileDigest]:
-    """That of every training file (`paths` in settings) that is there; who reads them tells of the others."""
+    """That of every training file (`paths` in settings) that is there; who reads them reports the others."""
     named = [value for name, value in _leaves(plain) if name.split(".")[-2:-1] == ["paths"]]
     return {path: FileDigest.of(Path(path)) for path in named if Path(path).is_file()}
 
