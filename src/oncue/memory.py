@@ -1,4 +1,4 @@
-"""Telling that memory has run out from what torch, numpy and the system say of it. Nothing heavy is imported."""
+"""Finds out whether memory has run out, from what torch, numpy and the system say. Nothing heavy is imported."""
 
 from __future__ import annotations
 

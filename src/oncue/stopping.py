@@ -49,23 +49,21 @@ class Stopper:
             yield
         finally:
             self._held -= 1
-        if not self._held:
-            self._act()
+        if self._waiting and not self._held:
+            self._waiting = False
+            raise KeyboardInterrupt
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """A block in which a signal acts at once, and one that has waited for it, too."""
+        """A block in which a signal acts at once. One that came before acts at its beginning: it has waited, or Python
+        has ignored what it raised, as it does in finalizers and in callbacks of a fork."""
         held, self._held = self._held, 0
         try:
-            self._act()
+            if self.stopped:
+                raise KeyboardInterrupt
             yield
         finally:
             self._held = held
-
-    def _act(self) -> None:
-        if self._waiting:
-            self._waiting = False
-            raise KeyboardInterrupt
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         del number, frame

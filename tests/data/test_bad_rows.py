@@ -271,4 +271,5 @@ def test_bad_examples_are_skipped_and_counted(
     assert "oncue: warning: 4 of 5 rows cannot be used and are skipped; the first: " in said.err
     logged = [json.loads(line) for line in said.out.splitlines()]
     assert [row["num_skipped_rows"] for row in logged] == [1, 2]
-    assert any("rows were skipped, such as" in warning for warning in logged[1]["warnings"])
+    assert logged[0]["warnings"][-1].startswith("1 row was skipped, such as ")
+    assert any("2 rows were skipped, such as" in warning for warning in logged[1]["warnings"])

@@ -22,10 +22,10 @@ from oncue import cli
 from oncue.engine.engine import Engine, Sampling
 from oncue.engine.static_shapes import StaticShapes
 from oncue.errors import ConfigError, ModelError, ModelWarning
+from oncue.model import linear, quantized
 from oncue.model.linear import OneDnnLinear, multiply_in_onednn
 from oncue.model.loading import LoadedModel, load_model, model_class
 from oncue.model.quantized import is_quantized
-from oncue.policy import linear, quantized
 from oncue.train.trainable import freeze
 from policy_support import cached_against_stock, say, shown
 

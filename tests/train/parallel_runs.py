@@ -24,7 +24,8 @@ from oncue.engine.sampling import Sampling
 from oncue.errors import DataError
 from oncue.rewards.proactive import TERMS
 from oncue.scoring.score import Score
-from oncue.train import parallel, policy_trainer
+from oncue.train import parallel
+from oncue.train.rl import policy_trainer
 from oncue.train.rl.loop import train_grpo
 from oncue.train.rl.policy_loss import LossSettings
 from oncue.train.rl.settings import GrpoConfig

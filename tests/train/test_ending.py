@@ -25,15 +25,17 @@ from oncue.engine.kv_cache import KVPool
 from oncue.engine.model_runner import PackedModel
 from oncue.errors import RunStoppedError
 from oncue.scoring.score import Score
-from oncue.train import checkpoint, losses, policy_trainer, sft
+from oncue.train import checkpoint, forward
 from oncue.train.checkpoint import latest_checkpoint
+from oncue.train.rl import policy_trainer
 from oncue.train.rl.loop import train_grpo
 from oncue.train.rl.policy_loss import LossSettings
 from oncue.train.rl.policy_trainer import PolicyTrainer
+from oncue.train.sft import loop as sft
 from oncue.train.sft.loop import train_sft
 from oncue.train.sft.settings import SftConfig, Stage
 from oncue.types import Episode
-from train_support import SHAPES, same_weights, silent, small_config
+from train_support import SHAPES, metrics, same_weights, silent, small_config
 
 
 def config(model: Path, **changes: Any) -> SftConfig:
@@ -130,7 +132,7 @@ def test_a_signal_in_the_middle_of_a_step_keeps_the_steps_before_it(
     settings = config(tiny_model_folder)
     before = signal.getsignal(number)
     with monkeypatch.context() as patch:
-        patch.setattr(sft, "trained_logits", on_call(6, send(number), losses.trained_logits))  # half of step 3
+        patch.setattr(sft, "trained_logits", on_call(6, send(number), forward.trained_logits))  # half of step 3
         with pytest.raises(KeyboardInterrupt, match=r"stopped in step 3; .*step_000002, .*--resume auto"):
             train_sft(settings, tmp_path, resume=False, report=silent)
     assert signal.getsignal(number) is before
@@ -141,7 +143,7 @@ def test_a_signal_in_the_middle_of_a_step_keeps_the_steps_before_it(
 def test_a_signal_before_the_first_step_is_finished_has_nothing_to_keep(
     tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sft, "trained_logits", on_call(1, send(signal.SIGTERM), losses.trained_logits))
+    monkeypatch.setattr(sft, "trained_logits", on_call(1, send(signal.SIGTERM), forward.trained_logits))
     with pytest.raises(KeyboardInterrupt, match=r"^stopped in step 1; no step was finished, so nothing is saved$"):
         train_sft(config(tiny_model_folder), tmp_path, resume=False, report=silent)
     assert latest_checkpoint(tmp_path / "checkpoints") is None
@@ -178,7 +180,7 @@ def test_a_signal_to_all_processes_of_a_job_is_for_the_one_that_trains(
         send(signal.SIGTERM)()
 
     with monkeypatch.context() as patch:
-        patch.setattr(sft, "trained_logits", on_call(3, to_all, losses.trained_logits))
+        patch.setattr(sft, "trained_logits", on_call(3, to_all, forward.trained_logits))
         with pytest.raises(KeyboardInterrupt, match=r"stopped in step 2; .*step_000001"):
             train_sft(settings, tmp_path, resume=False, report=silent)
     assert same_weights(train_sft(settings, tmp_path, resume=True, report=silent), whole)
@@ -190,7 +192,7 @@ def test_out_of_memory_in_the_middle_of_a_batch(
 ) -> None:
     settings = config(tiny_model_folder, micro_batch_size=2, stages=(Stage("one", SHAPES, 4, 2),))
     with monkeypatch.context() as patch:
-        patch.setattr(sft, "trained_logits", on_call(4, full, losses.trained_logits))
+        patch.setattr(sft, "trained_logits", on_call(4, full, forward.trained_logits))
         with pytest.raises(RunStoppedError) as caught:
             train_sft(settings, tmp_path, resume=False, report=silent)
     said = str(caught.value)
@@ -202,12 +204,34 @@ def test_out_of_memory_in_the_middle_of_a_batch(
     assert train_sft(less, tmp_path, resume=True, report=silent).name == "step_000002"
 
 
+def unread(_: dict[str, Any]) -> None:
+    raise BrokenPipeError
+
+
+def test_a_step_whose_report_nobody_reads_is_kept(tiny_model_folder: Path, tmp_path: Path) -> None:
+    plain, out, whole = config(tiny_model_folder, log_every_steps=2), tmp_path / "run", tmp_path / "whole"
+    with pytest.raises(BrokenPipeError):
+        train_sft(plain, out, resume=False, report=unread)
+    assert latest_checkpoint(out / "checkpoints") == out / "checkpoints" / "step_000002"
+    train_sft(plain, out, resume=True, report=silent)
+    train_sft(plain, whole, resume=False, report=silent)
+    assert metrics(out) == metrics(whole)
+    last = "checkpoints/step_000003"
+    assert same_weights(out / last, whole / last)
+
+
+def test_a_step_of_rollouts_whose_report_nobody_reads_is_kept(tiny_model_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(BrokenPipeError):
+        train_grpo(rl_config(tiny_model_folder), Wordy(), tmp_path, resume=False, report=unread)
+    assert latest_checkpoint(tmp_path / "checkpoints") == tmp_path / "checkpoints" / "step_000001"
+
+
 @pytest.mark.parametrize("place", ["forward", "optimiser"])
 def test_out_of_memory_in_the_first_step_has_nothing_to_keep(
     tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, place: str
 ) -> None:
     if place == "forward":
-        monkeypatch.setattr(sft, "trained_logits", on_call(1, cuda_full, losses.trained_logits))
+        monkeypatch.setattr(sft, "trained_logits", on_call(1, cuda_full, forward.trained_logits))
     else:
         monkeypatch.setattr(torch.optim.AdamW, "step", on_call(1, cuda_full, torch.optim.AdamW.step))
     words = ["train", "sft", "--recipe", "mini", "--model", str(tiny_model_folder), "--out", str(tmp_path / "run")]

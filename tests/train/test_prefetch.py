@@ -52,6 +52,25 @@ def test_what_is_wrong_with_the_data_arrives_as_it_was_raised(num_workers: int) 
     assert str(error.value) == "row 2 is broken"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere signals are not held")
+def test_a_signal_waits_until_the_processes_have_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch leaves a broken iterator behind where one is raised while it starts them."""
+    blocked: list[bool] = []
+    start = multiprocessing.process.BaseProcess.start
+
+    def noted(process: multiprocessing.process.BaseProcess) -> None:
+        blocked.append(signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+        os.kill(os.getpid(), signal.SIGINT)
+        start(process)
+
+    monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", noted)
+    made = made_ahead(square, 5, 1)
+    with pytest.raises(KeyboardInterrupt):
+        next(made)
+    assert blocked == [True]
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
 def test_a_defect_of_ours_keeps_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError, match="fails_at_2"):
         list(made_ahead(fails_at_2, 5, 1))

@@ -15,6 +15,8 @@ import torch
 from oncue import cli
 from oncue.commands.train import TrainSft
 from oncue.commands.training import RunOptions
+from oncue.data.dialogue_sources import RowSource
+from oncue.errors import ChangedDataWarning, ConfigError
 from oncue.recipes import grpo_recipe
 from oncue.train.resuming import change_settings
 from oncue.train.run_dir import RunDirectory, stored_settings
@@ -152,6 +154,25 @@ def test_what_would_be_another_run_is_refused(finished: Path, capsys: Any, more:
     assert_told(capsys, told)
     assert {name: (finished / name).read_bytes() for name in before} == before
     assert (finished / "report.html").stat().st_mtime_ns == drawn
+
+
+def test_a_run_that_is_refused_for_its_data_stays_as_it_was(tmp_path: Path) -> None:
+    rows, out = tmp_path / "rows.jsonl", tmp_path / "run"
+    rows.write_text("one\n")
+    config = SftConfig("x", stages=(Stage("all", RowSource((rows,)), 1, 2),))
+    run = RunDirectory.open(out, config, resume=False)
+    run.log({"step": 2, "loss": 1.0})
+    run.finish(config, run.checkpoints / "step_000002", 2)
+    rows.write_text("another\n")
+    more = replace(config, stages=(replace(config.stages[0], num_steps=4),))
+    with pytest.raises(ConfigError, match=r"rows\.jsonl: row 1 differs"):
+        change_settings(out, more)
+    assert run.is_finished
+    assert stored_settings(out, SftConfig) == config
+    with pytest.warns(ChangedDataWarning, match="row 1 differs"):
+        assert change_settings(out, more, allow_changed_data=True)
+    assert not run.is_finished
+    assert stored_settings(out, SftConfig) == more
 
 
 def assert_told(capsys: Any, told: str) -> None:

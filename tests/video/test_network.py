@@ -238,7 +238,7 @@ def test_a_camera_that_drops_is_connected_again_and_reported_when_it_stays_away(
     assert times_s[-1] >= 7.4  # three times 2.5 s, and the pauses
     said = [str(notice.message) for notice in noticed]
     assert [re.findall(r"attempt (\d) of 3", text) for text in said] == [["1"], ["1"], ["1"], ["2"], ["3"]]
-    assert "lost at 2.50 s (the server ended it); connecting again in 0.01 s" in said[0]
+    assert "the connection was lost (the server ended it); connecting again in 0.01 s" in said[0]
     assert all("secret" not in text for text in (*said, str(lost.value)))
 
 
@@ -306,9 +306,10 @@ def test_watching_a_lost_camera_ends_with_what_was_seen(
             assert main(words) == 1
     said = capsys.readouterr()
     summary = json.loads(said.out.splitlines()[-1])
-    assert (summary["stop"], summary["num_turns"]) == ("source_lost", 2)
+    assert summary["stop"] == "source_lost"
+    assert summary["num_turns"] >= 1  # how many depends on how much had arrived when watching began
     assert (tmp_path / "replies.jsonl").is_file()
     assert sum("connecting again" in str(notice.message) for notice in noticed) == 3
     assert said.err.splitlines()[-1].startswith(
-        f"oncue: {device.address}: the connection was lost at 2.50 s (the server ended it), and 3"
+        f"oncue: {device.address}: the connection was lost (the server ended it), and 3"
     )

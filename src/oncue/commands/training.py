@@ -156,8 +156,11 @@ class TrainCommand:
         from oncue.train.run_dir import alone_in, curves_to_the_end
 
         with alone_in(self.options.out), curves_to_the_end(self.options.out):
-            if self.resumes and (said := change_settings(self.options.out, self.config)):
-                print(said, file=sys.stderr)
+            if self.resumes:
+                allowed = self.options.allow_changed_data
+                said = change_settings(self.options.out, self.config, allow_changed_data=allowed)
+                if said:
+                    print(said, file=sys.stderr)
             yield
 
     @property

@@ -40,4 +40,6 @@ def first_usable(make: Callable[[int], Made], index: int, num_rows: int | None, 
 
 def skipped_warning(wrong: Sequence[str]) -> list[str]:
     """What to warn of where rows were skipped, one line at most. `wrong`: what was wrong with each."""
-    return [f"{len(wrong)} rows were skipped, such as {wrong[0]}"] if wrong else []
+    if not wrong:
+        return []
+    return [f"{len(wrong)} {'row was' if len(wrong) == 1 else 'rows were'} skipped, such as {wrong[0]}"]

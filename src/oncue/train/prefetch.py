@@ -20,6 +20,7 @@ from oncue.errors import InputError, RunStoppedError
 Made = TypeVar("Made")
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_ASKING = (signal.SIGINT, signal.SIGTERM, *((signal.SIGHUP,) if sys.platform != "win32" else ()))
 
 
 def made_ahead(make: Callable[[int], Made], count: int, num_workers: int) -> Iterator[Made]:
@@ -30,7 +31,8 @@ def made_ahead(make: Callable[[int], Made], count: int, num_workers: int) -> Ite
     """
     init = _end_with_parent_only if num_workers else None
     data = torch.utils.data.DataLoader(_Ahead(make, count), None, num_workers=num_workers, worker_init_fn=init)
-    loader = iter(data)
+    with _signals_held():
+        loader = iter(data)
     for _ in range(count):
         with lost_worker_told():
             made = next(loader)
@@ -39,23 +41,36 @@ def made_ahead(make: Callable[[int], Made], count: int, num_workers: int) -> Ite
         yield made
 
 
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Lets Ctrl-C, SIGTERM and SIGHUP wait for the end of the block, in which processes are started: torch cannot clean
+    up what it has half started, and Python ignores what a handler raises in a callback of the fork. Processes that are
+    started inherit the block. On Linux only."""
+    if sys.platform != "linux":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ASKING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _end_with_parent_only(_: int) -> None:
     """Lets Linux end this worker when its parent is killed, and leaves Ctrl-C and SIGTERM, which often go to all
-    processes of a job, to the parent: it saves the run first.
+    processes of a job, to the parent: it saves the run first. They have been blocked since before the fork.
 
     A worker without a parent might wait for ever to hand over what it has made, and keep the lock of the run, which it
     has inherited.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        asking = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-        signal.pthread_sigmask(signal.SIG_BLOCK, asking)
-        threading.Thread(target=_end_when_parent_asks, args=(asking,), daemon=True).start()
+        threading.Thread(target=_end_when_parent_asks, daemon=True).start()
 
 
-def _end_when_parent_asks(asking: set[signal.Signals]) -> None:
+def _end_when_parent_asks() -> None:
     parent = multiprocessing.parent_process()
-    while parent is None or signal.sigwaitinfo(asking).si_pid != parent.pid:
+    while parent is None or signal.sigwaitinfo(_ASKING).si_pid != parent.pid:
         pass
     os._exit(0)
 

@@ -11,12 +11,12 @@ from oncue.train.run_config import RunConfig
 from oncue.train.run_dir import RunDirectory, check_same, stored_settings
 
 
-def change_settings(folder: Path, config: RunConfig) -> str | None:
+def change_settings(folder: Path, config: RunConfig, *, allow_changed_data: bool = False) -> str | None:
     """Makes `config` the settings of the run in `folder`, where a run may be resumed so.
 
     Returns what to say of it where the number of steps is another. What was learned stays as it is, and the learning
     rate follows the schedule of the new number from there on. Raises ConfigError for steps that are done and would not
-    be in it, and for any other difference that `RunDirectory.open` refuses.
+    be in it, and for any other difference that `RunDirectory.open` refuses. The run is then as it was before.
     """
     run = RunDirectory(folder)
     if not run.has_started():
@@ -29,6 +29,7 @@ def change_settings(folder: Path, config: RunConfig) -> str | None:
     done = 0 if checkpoint is None else int(checkpoint.name.removeprefix("step_"))
     old, new = before.steps_of_stages, config.steps_of_stages
     _check_done(folder, old, new, done)
+    run.check_data(config, allow_changed=allow_changed_data)
     run.write_settings(config)
     if old == new:
         return None

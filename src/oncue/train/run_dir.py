@@ -52,15 +52,14 @@ class RunDirectory:
         if folder.exists() and not folder.is_dir():
             raise ConfigError(f"{folder} is a file; give a folder for the run with --out")
         run = cls(folder)
-        plain = to_plain(config)
         path = folder / "config.yaml"
-        digests = _digests(plain)
         if path.exists() and run.has_started():
             if not resume:
                 raise ConfigError(f"{folder} already holds a run; give --resume auto to go on, or another --out")
             check_same(stored_settings(folder, type(config)), config, folder)
-            _check_files(folder / "env.json", digests, allow_changed=allow_changed_data)
+            run.check_data(config, allow_changed=allow_changed_data)
         else:
+            digests = _digests(to_plain(config))
             run.write_settings(config)
             write_json(folder / "env.json", {**environment(), "training_files": _plain(digests)})
         run.checkpoints.mkdir(parents=True, exist_ok=True)
@@ -70,6 +69,11 @@ class RunDirectory:
         """Writes `config.yaml`."""
         text = yaml.safe_dump(to_plain(config), sort_keys=False, allow_unicode=True)
         write_text(self.folder / "config.yaml", text)
+
+    def check_data(self, config: Any, *, allow_changed: bool) -> None:
+        """Raises ConfigError where rows of the training files differ from those that the run was started with. With
+        `allow_changed` a warning says which, and `env.json` keeps it."""
+        _check_files(self.folder / "env.json", _digests(to_plain(config)), allow_changed=allow_changed)
 
     @property
     def checkpoints(self) -> Path:
@@ -241,7 +245,7 @@ def _version_note(folder: Path) -> str:
 
 
 def _digests(plain: dict[str, Any]) -> dict[str, FileDigest]:
-    """That of every training file (`paths` in settings) that is there; who reads them tells of the others."""
+    """That of every training file (`paths` in settings) that is there; who reads them reports the others."""
     named = [value for name, value in _leaves(plain) if name.split(".")[-2:-1] == ["paths"]]
     return {path: FileDigest.of(Path(path)) for path in named if Path(path).is_file()}
 

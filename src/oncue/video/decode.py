@@ -107,8 +107,7 @@ class Decoder:
     def _open_again(self) -> bool:
         """Open a lost source again; False where it stays away, or is not wanted any more."""
         self.container.close()
-        shown_s = self._timeline.next_s
-        opened = self._reconnector.open(shown_s, self._lost_by, lambda what: self._tell(what, ConnectionLostWarning))
+        opened = self._reconnector.open(self._lost_by, lambda what: self._tell(what, ConnectionLostWarning))
         if opened is None:
             return False
         self.container, self.stream = opened
@@ -154,7 +153,8 @@ class Decoder:
         self.end_s = shown_s if declared_s is None else declared_s
         if self._lost_by:
             self.end_s = shown_s
-            self._say_lost(f"the connection was lost at {shown_s:.2f} s ({self._lost_by})")
+            at = "" if self.is_live else f" at {shown_s:.2f} s"
+            self._say_lost(f"the connection was lost{at} ({self._lost_by})")
             return
         if declared_s is not None and declared_s - self._data_seconds() > TRUNCATED_S:
             self.end_s = max(shown_s, self._data_seconds()) if self._damage.open else shown_s

@@ -35,13 +35,14 @@ class Reconnector:
     def saw_frame(self) -> None:
         self.num_attempts = 0
 
-    def open(self, lost_at_s: float, why: str, say: Callable[[str], None]) -> tuple[InputContainer, VideoStream] | None:
-        """The source as `open_video` opens it, or None where it stays away. `say` is called before each attempt."""
+    def open(self, why: str, say: Callable[[str], None]) -> tuple[InputContainer, VideoStream] | None:
+        """The source as `open_video` opens it, or None where it stays away. `say` is called before each attempt, with
+        no time: that of the source is not the time shown while it is watched."""
         while self.num_attempts < len(DELAYS_S) and not self._stopped.is_set():
             delay_s = DELAYS_S[self.num_attempts]
             self.num_attempts += 1
             say(
-                f"the connection was lost at {lost_at_s:.2f} s ({why}); connecting again in {delay_s:g} s "
+                f"the connection was lost ({why}); connecting again in {delay_s:g} s "
                 f"(attempt {self.num_attempts} of {len(DELAYS_S)})"
             )
             if self._stopped.wait(delay_s):

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -24,7 +24,7 @@ from oncue.data.bad_rows import first_usable, skipped_warning
 from oncue.data.examples import RolloutExample
 from oncue.data.token_budget import check_token_budget
 from oncue.engine.engine import Engine
-from oncue.errors import ModelError
+from oncue.errors import ModelError, StoppedElsewhereError
 from oncue.files import write_text
 from oncue.hub import resolve_model
 from oncue.model.loading import LoadedModel, load_model
@@ -113,6 +113,14 @@ def _train(
     observer = reward if isinstance(reward, ObservingReward) else None
     torch.manual_seed(config.seed)
     with _engine(config, trainer.loaded) as engine, asyncio.Runner() as runner:
+
+        def keep_and_end(error: BaseException) -> NoReturn:
+            let_go(error)
+            engine.forget()
+            trainer.optimizer.zero_grad(set_to_none=True)
+            kept = trainer.save(Progress(step), beside_weights) if step > saved and trainer.may_save else final
+            end(error, config, step, kept)
+
         while step < config.num_steps:
             started_s = time.perf_counter()
             try:
@@ -130,12 +138,7 @@ def _train(
             except (Exception, KeyboardInterrupt) as error:  # raised again: what was learned before this step is kept
                 if step > progress.step and isinstance(error, ModelError):  # it could be used when the run began
                     raise ruined(step, error, run.checkpoints) from error
-                let_go(error)
-                engine.forget()
-                trainer.optimizer.zero_grad(set_to_none=True)
-                if step > saved and trainer.may_save:
-                    final = trainer.save(Progress(step), beside_weights)
-                end(error, config, step, final)
+                keep_and_end(error)
             step += 1
             seconds = {
                 "rollout_s": rolled_s - started_s,
@@ -143,9 +146,12 @@ def _train(
                 "train_s": time.perf_counter() - judged_s,
             }
             groups = ranks.collect([without_frames(group) for group in groups])
-            with ranks.together():
-                if ranks.is_first:
-                    _record(run, config, step, groups, update | seconds, report, observer)
+            try:
+                with ranks.together():
+                    if ranks.is_first:
+                        _record(run, config, step, groups, update | seconds, report, observer)
+            except (OSError, StoppedElsewhereError) as error:  # raised again: the step is done, only its report is not
+                keep_and_end(error)
             if step % config.save_every_steps == 0 or step == config.num_steps:
                 final, saved = trainer.save(Progress(step), beside_weights), step
     assert final is not None

@@ -66,7 +66,8 @@ def train_sft(
     memory runs out.
 
     Ctrl-C, SIGTERM and SIGHUP raise a KeyboardInterrupt that says where the run is saved. Whatever else ends the run in
-    the middle of a step, the steps before it are saved, too. A second signal does not wait for that.
+    the middle of a step, the steps before it are saved, too; so is a step whose report cannot be written. A second
+    signal does not wait for that.
     """
     if Ranks.of_environment().size > 1:
         raise ConfigError("train sft uses one device; start it without torchrun (train grpo uses several)")
@@ -145,16 +146,19 @@ def _train(
             keep_and_end(error)
         optimizer.zero_grad(set_to_none=True)
         step += 1
-        meter.step(
-            step,
-            stage=stage.name,
-            loss=loss,
-            grad_norm=grad_norm,
-            rate=rate,
-            num_tokens=batch.num_tokens,
-            num_cut=batch.num_cut,
-            skipped=batch.skipped,
-        )
+        try:
+            meter.step(
+                step,
+                stage=stage.name,
+                loss=loss,
+                grad_norm=grad_norm,
+                rate=rate,
+                num_tokens=batch.num_tokens,
+                num_cut=batch.num_cut,
+                skipped=batch.skipped,
+            )
+        except OSError as error:  # raised again: the step is done, only its report went nowhere
+            keep_and_end(error)
         if step % config.save_every_steps == 0 and step < total:
             final, saved = save(), step
     meter.flush(step)

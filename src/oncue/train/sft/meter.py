@@ -82,6 +82,6 @@ class Meter:
         if warnings := skipped_warning(self._skipped):
             metrics["warnings"] = warnings
         self._run.log(metrics)
-        self._report(metrics)
         self._losses, self._num_tokens, self._num_cut, self._skipped = [], 0, 0, []
         self._started = time.monotonic()
+        self._report(metrics)  # last: where nobody reads it any more, the line is logged all the same
