@@ -29,6 +29,7 @@ from oncue.eval.benchmarks.world import (
     shown_times,
     watch_world,
 )
+from oncue.policy.open_policy import Script
 from oncue.policy.scripted import ScriptedPolicy, SilentPolicy, TalkPolicy
 from oncue.rollout import run_episode
 from oncue.scoring.metrics import Transcript
@@ -284,10 +285,10 @@ def test_bad_settings_say_what_to_do(tmp_path):
 def oracle(monkeypatch: pytest.MonkeyPatch) -> None:
     """The command with a policy that knows the gold, instead of a model."""
 
-    def perfect(clip):
-        return ScriptedPolicy(oracle_replies(clip.task, 1.0))
+    def perfect(task):
+        return ScriptedPolicy(oracle_replies(task, 1.0))
 
-    monkeypatch.setattr(EvalWorld, "_here", lambda *_: (perfect, {"device": "none"}))
+    monkeypatch.setattr(EvalWorld, "_spec", lambda _: Script(perfect, "mini"))
 
 
 WORDS = ["eval", "world", "--world", "shapes", "--limit", "4", "--seed", "1"]
@@ -315,7 +316,7 @@ def test_for_people_a_table_and_files(cache, tmp_path, capsys):
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert scores["headline"]["silence_pauc"] == 25
     assert scores["sampling"] == {"temperature": 0.0, "reply_bias": 0.5, "max_new_tokens": 32}
-    assert scores["ran"] == {"device": "none"}
+    assert scores["ran"] == dict.fromkeys(("server", "device", "dtype", "max_pixels", "context_tokens"))
     assert len((tmp_path / "clips.jsonl").read_text().splitlines()) == 4
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,7 +23,7 @@ from oncue.watch.questions import check_untimed
 
 if TYPE_CHECKING:
     from oncue.eval.benchmarks.clips import ClipScores, Item, WatchedItem
-    from oncue.policy.chat_server import ChatServer
+    from oncue.policy.open_policy import Policy, PolicySpec
     from oncue.types import PolicySession
 
 FILES = ("scores.json",)  # of --out
@@ -93,6 +92,7 @@ class EvalClips:
         """Watch, count, show where it fails. Returns the exit code."""
         from oncue.data.gold import load_gold
         from oncue.eval.benchmarks.clips import ClipScores, check_items, find_items, read_asks, time_item, tune_on_world
+        from oncue.policy.open_policy import open_policy
 
         check_smallest(self, context_tokens=1)
         if self.ask is not None and not self.ask.strip():
@@ -104,45 +104,39 @@ class EvalClips:
         check_items(items)
         if self.out is not None:
             prepare_folder(self.out, files=FILES)
-        with ExitStack() as closing:
-            server = self._server(items)
-            model = server.model if server else name_or_bundled(self.model)
-            open_session, ran = self._here(closing) if server is None else self._there(server)
+        spec = self._spec(items)
+        with loading():
+            policy = open_policy(spec)
+        with policy:
             with Progress(f"tuning on {self.tune_world}", self.tune_clips) as progress:
                 tuned = tune_on_world(self.tune_world, self.tune_clips, progress.step)
             with Progress("watching clips", len(items)) as progress:
-                watched = completed(_watch(items, open_session, progress.step))
+                watched = completed(_watch(items, policy, progress.step))
         timed = tuple(time_item(item, tuned) for item in watched)
-        self._report(ClipScores(model, tuned, self.tune_world, self.tune_clips, timed), ran)
+        scores = ClipScores(policy.name, tuned, self.tune_world, self.tune_clips, timed)
+        self._report(scores, policy.provenance.as_json())
         return 0
 
-    def _server(self, items: Sequence[Item]) -> ChatServer | None:
-        if self.server is None:
-            return None
-        from oncue.commands.server import connect_to
+    def _spec(self, items: Sequence[Item]) -> PolicySpec:
+        if self.server is not None:
+            from oncue.commands.server import server_model
 
-        questions = [question for item in items for question in item.task.questions]
-        return connect_to(self, ("device", "dtype", "reply_bias"), questions)
-
-    def _there(self, server: ChatServer) -> tuple[Callable[[Item], PolicySession], dict[str, Any]]:
-        """What opens sessions on the server, and what the record says of it."""
-        from oncue.commands.provenance import ran_on
-
-        return lambda _: server.open(), ran_on(self.server or "", server)
-
-    def _here(self, closing: ExitStack) -> tuple[Callable[[Item], PolicySession], dict[str, Any]]:
-        """What opens sessions on a model here, and what the record says of it; `closing` closes its engine."""
+            questions = [question for item in items for question in item.task.questions]
+            return server_model(self, ("device", "dtype", "reply_bias"), questions)
         with loading():
-            from oncue.commands.provenance import ran_here
-            from oncue.engine.engine import Engine, Sampling, Window
+            from oncue.engine.engine import Sampling, Window
             from oncue.env.streaming import FILE_LOOKAHEAD
-            from oncue.model.loading import load_model
+            from oncue.policy.open_policy import LocalModel
 
-            sampling = Sampling(**self._sampling())
-            window = None if self.context_tokens is None else Window(self.context_tokens)
-            loaded = load_model(name_or_bundled(self.model), self.device, self.dtype, max_pixels=self.max_pixels)
-        engine = closing.enter_context(Engine(loaded, sampling, window=window, lookahead=FILE_LOOKAHEAD))
-        return lambda _: engine.open(), ran_here(loaded, self.context_tokens)
+            return LocalModel(
+                name_or_bundled(self.model),
+                self.device,
+                self.dtype,
+                self.max_pixels,
+                sampling=Sampling(**self._sampling()),
+                window=None if self.context_tokens is None else Window(self.context_tokens),
+                lookahead=FILE_LOOKAHEAD,
+            )
 
     def _sampling(self) -> dict[str, Any]:
         """How the model is sampled: greedily; the record says it, too. Behind a server there is no bias."""
@@ -164,13 +158,14 @@ class EvalClips:
 
 
 async def _watch(
-    items: Sequence[Item], open_session: Callable[[Item], PolicySession], on_item: Callable[[], None]
+    items: Sequence[Item], policy: Policy[PolicySession], on_item: Callable[[], None]
 ) -> list[WatchedItem]:
     from oncue.eval.benchmarks.clips import FRAME_INTERVAL_S, watch_item
     from oncue.video.source import FileSource
 
     watched = []
     for item in items:
-        watched.append(await watch_item(item, FileSource(item.path, FRAME_INTERVAL_S), open_session(item)))
+        source = FileSource(item.path, FRAME_INTERVAL_S)
+        watched.append(await watch_item(item, source, policy.open(item.task)))
         on_item()
     return watched

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,9 +18,7 @@ from oncue.terminal import console_on
 
 if TYPE_CHECKING:
     from oncue.eval.benchmarks.world import WorldScores
-    from oncue.policy.chat_server import ChatServer
-    from oncue.types import PolicySession
-    from oncue.world.clip import Clip
+    from oncue.policy.open_policy import PolicySpec
 
 FILES = ("scores.json", "table.txt", "clips.jsonl")  # of --out
 
@@ -97,57 +93,54 @@ class EvalWorld:
     def run(self) -> int:
         """Make the clips, watch them, score what was said. Returns the exit code."""
         from oncue.eval.benchmarks.world import ClipSet, check_model_name, prepare, score_world, watch_world
+        from oncue.policy.open_policy import open_policy
 
         check_smallest(self, context_tokens=1)
         clips = ClipSet(self.world, self.split, self.limit, self.seed, self.control, self.frame_interval_s)
         if self.out is not None:
             prepare_folder(self.out, files=FILES)
-        with ExitStack() as closing:
-            server = self._server()
-            model = server.model if server else name_or_bundled(self.model)
-            check_model_name(model)
-            open_session, ran = self._here(closing) if server is None else self._there(server)
+        spec = self._spec()
+        if spec.name is not None:
+            check_model_name(spec.name)
+        with loading():
+            policy = open_policy(spec)
+        with policy:
+            check_model_name(policy.name)
             with Progress("making clips", clips.limit) as progress:
                 files = prepare(self.cache or user_cache() / "world", clips, progress.step)
+            seed = self.seed << 32  # each clip has a seed of its own, whoever else is being watched
             with Progress("watching clips", clips.limit) as progress:
                 watched = watch_world(
                     files,
-                    open_session,
+                    lambda clip: policy.open(clip.task, seed=seed + clip.index),
                     clips.control,
                     lambda _: progress.step(),
                     frame_interval_s=clips.frame_interval_s,
                 )
                 said = completed(watched)
-        self._report(completed(score_world(clips, files, model, said)), ran)
+        scores = completed(score_world(clips, files, policy.name, said))
+        self._report(scores, policy.provenance.as_json())
         return 0
 
-    def _server(self) -> ChatServer | None:
-        if self.server is None:
-            return None
-        from oncue.commands.server import connect_to
+    def _spec(self) -> PolicySpec:
+        if self.server is not None:
+            from oncue.commands.server import server_model
 
-        return connect_to(self, ("device", "dtype", "temperature", "reply_bias"))
-
-    def _there(self, server: ChatServer) -> tuple[Callable[[Clip], PolicySession], dict[str, Any]]:
-        """What opens sessions on the server, and what the record says of it."""
-        from oncue.commands.provenance import ran_on
-
-        return lambda _: server.open(), ran_on(self.server or "", server)
-
-    def _here(self, closing: ExitStack) -> tuple[Callable[[Clip], PolicySession], dict[str, Any]]:
-        """What opens sessions on a model here, and what the record says of it; `closing` closes its engine."""
+            return server_model(self, ("device", "dtype", "temperature", "reply_bias"))
         with loading():
-            from oncue.commands.provenance import ran_here
-            from oncue.engine.engine import Engine, Sampling, Window
+            from oncue.engine.engine import Sampling, Window
             from oncue.env.streaming import FILE_LOOKAHEAD
-            from oncue.model.loading import load_model
+            from oncue.policy.open_policy import LocalModel
 
-            sampling = Sampling(seed=self.seed, **self._sampling())
-            window = None if self.context_tokens is None else Window(self.context_tokens)
-            loaded = load_model(name_or_bundled(self.model), self.device, self.dtype, max_pixels=self.max_pixels)
-        engine = closing.enter_context(Engine(loaded, sampling, window=window, lookahead=FILE_LOOKAHEAD))
-        seed = self.seed << 32  # each clip has a seed of its own, whoever else is being watched
-        return lambda clip: engine.open(seed=seed + clip.index), ran_here(loaded, self.context_tokens)
+            return LocalModel(
+                name_or_bundled(self.model),
+                self.device,
+                self.dtype,
+                self.max_pixels,
+                sampling=Sampling(seed=self.seed, **self._sampling()),
+                window=None if self.context_tokens is None else Window(self.context_tokens),
+                lookahead=FILE_LOOKAHEAD,
+            )
 
     def _sampling(self) -> dict[str, Any]:
         """How the model is sampled; the record says it, too. Behind a server there is no bias."""

@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from oncue.aio import completed
-from oncue.engine.engine import Engine
 from oncue.engine.sampling import Sampling
 from oncue.env.streaming import FILE_LOOKAHEAD
 from oncue.errors import ConfigError, DataError, RunStoppedError
 from oncue.eval.benchmarks.world import ClipFile, ClipSet, prepare, score_world, watch_world
 from oncue.files import write_json
 from oncue.hub import resolve_model
-from oncue.model.loading import load_model
+from oncue.policy.open_policy import LocalModel, open_policy
 from oncue.rewards.proactive import MAX_SCORE, ProactiveReward
 from oncue.scoring.judge_specs import make_judge
 from oncue.study.arms import Job, View
@@ -145,8 +144,13 @@ def measure(model: Path, view: View, cache: Path, device: str | None) -> dict[st
     """The scores of a model from one side, with those of silence and the oracle beside them."""
     clips, files = clips_of(view, cache)
     sampling = Sampling(temperature=view.temperature, max_new_tokens=_MAX_NEW_TOKENS)
-    with Engine(load_model(model, device), sampling, lookahead=FILE_LOOKAHEAD) as engine:
-        watched = watch_world(files, lambda clip: engine.open(seed=clip.index), frame_interval_s=view.frame_interval_s)
+    spec = LocalModel(model, device, sampling=sampling, lookahead=FILE_LOOKAHEAD)
+    with open_policy(spec) as policy:
+        watched = watch_world(
+            files,
+            lambda clip: policy.open(clip.task, seed=clip.index),
+            frame_interval_s=view.frame_interval_s,
+        )
         said = completed(watched)
     return completed(score_world(clips, files, MODEL, said)).numbers()
 
