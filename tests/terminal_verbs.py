@@ -10,7 +10,7 @@ import warnings
 from pathlib import Path
 
 from oncue import cli
-from oncue.commands.eval_world import EvalWorld
+from oncue.commands import evaluating
 from oncue.commands.train import TrainSft
 from oncue.commands.training import RunOptions
 from oncue.commands.watch import Watch
@@ -40,7 +40,7 @@ def train(command: TrainSft) -> int:
 def main(folder: Path, verbs: list[str]) -> int:
     """The sum of the exit codes."""
     Watch._session = lambda *_, **__: Speaker(SAID)  # type: ignore[assignment,method-assign,return-value]
-    EvalWorld._spec = lambda _: Script(lambda _: Speaker(SAID), "mini")  # type: ignore[method-assign]
+    evaluating.policy_spec = lambda *_: Script(lambda _: Speaker(SAID), "mini")
     TrainSft.run = train  # type: ignore[method-assign]
     TrainSft.from_flags = classmethod(  # type: ignore[method-assign,assignment]
         lambda cls, flags, prog: cls(RunOptions(folder / "run", json="--json" in flags), None)  # noqa: ARG005

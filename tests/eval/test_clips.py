@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from oncue import cli
-from oncue.commands.eval_clips import EvalClips
 from oncue.data.gold import load_gold
 from oncue.errors import ConfigError, DataError
 from oncue.eval.benchmarks.baselines import Trigger, TunedTrigger
@@ -130,7 +129,8 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         asked.extend(q.text for q in task.questions)
         return ScriptedPolicy({5.0: "Now.", 9.0: "And now."})
 
-    monkeypatch.setattr(EvalClips, "_spec", lambda *_: Script(session_for, "mini"))
+    script = Script(session_for, "mini")
+    monkeypatch.setattr("oncue.commands.evaluating.policy_spec", lambda *_: script)
     return asked
 
 

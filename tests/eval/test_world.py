@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from oncue import cli
-from oncue.commands.eval_world import EvalWorld
 from oncue.env.streaming import StreamingEnv
 from oncue.errors import ConfigError, InputError
 from oncue.eval.benchmarks.baselines import FrameDifferencePolicy, Trigger, oracle_replies, truthful_replies
@@ -20,6 +20,7 @@ from oncue.eval.benchmarks.world import (
     TALK_TEXTS,
     ClipFile,
     ClipSet,
+    World,
     baselines,
     cache_folder,
     clip_lines,
@@ -27,9 +28,9 @@ from oncue.eval.benchmarks.world import (
     prepare,
     score_world,
     shown_times,
-    watch_world,
 )
-from oncue.policy.open_policy import Script
+from oncue.eval.runner import watch_items
+from oncue.policy.open_policy import Script, open_policy
 from oncue.policy.scripted import ScriptedPolicy, SilentPolicy, TalkPolicy
 from oncue.rollout import run_episode
 from oncue.scoring.metrics import Transcript
@@ -52,8 +53,19 @@ def files(cache: Path) -> list[ClipFile]:
     return prepare(cache, CLIPS)
 
 
+def said_about(files, open_session, clips=CLIPS):
+    """What sessions say about the clips, in the benchmark's own runner."""
+
+    class Opened(World):
+        def session(self, policy, item):  # noqa: ARG002
+            return open_session(item.clip)
+
+    with open_policy(Script(lambda _: SilentPolicy())) as policy:
+        return asyncio.run(watch_items(Opened(clips, Path("unused")), files, policy))
+
+
 def scores_of(files, open_session, clips=CLIPS):
-    said = asyncio.run(watch_world(files, open_session, clips.control))
+    said = said_about(files, open_session, clips)
     return asyncio.run(score_world(clips, files, "model", said))
 
 
@@ -122,12 +134,8 @@ def test_baselines_equal_their_policies_in_the_loop(files):
 def test_a_model_may_be_shown_fewer_frames(files):
     def oracle_at(interval_s: float):
         clips = ClipSet("shapes", limit=4, seed=1, frame_interval_s=interval_s)
-        watched = watch_world(
-            files,
-            lambda clip: ScriptedPolicy(oracle_replies(clip.task, interval_s)),
-            frame_interval_s=clips.frame_interval_s,
-        )
-        return asyncio.run(score_world(clips, files, "model", asyncio.run(watched)))
+        oracle = lambda clip: ScriptedPolicy(oracle_replies(clip.task, interval_s))  # noqa: E731
+        return scores_of(files, oracle, clips)
 
     often, seldom = oracle_at(1.0), oracle_at(2.0)
     assert seldom.results["model"].dialogues == seldom.results["oracle"].dialogues
@@ -149,7 +157,7 @@ def test_every_question_is_asked_and_every_turn_shown(files):
             self.turns.append(observed)
             return await super().respond(observed)
 
-    said = asyncio.run(watch_world(files, lambda clip: Listener(clip.clip_id)))
+    said = said_about(files, lambda clip: Listener(clip.clip_id))
     for file, transcript in zip(files, said, strict=True):
         turns = heard[file.clip.clip_id]
         assert [t.text for t in turns if t.text] == [q.text for q in file.clip.task.questions]
@@ -210,7 +218,7 @@ def test_shown_times_are_those_of_the_pictures_shown(files, control):
 def test_shuffled_frames_go_through_the_loop_and_mislead_who_looks(files):
     clips = ClipSet("shapes", limit=4, seed=1, control="shuffled")
     times = {
-        control: [t.replies for t in asyncio.run(watch_world(files, lambda _: watcher(), control))]
+        control: [t.replies for t in said_about(files, lambda _: watcher(), replace(CLIPS, control=control))]
         for control in ("none", "shuffled")
     }
     assert times["none"] != times["shuffled"]
@@ -288,7 +296,8 @@ def oracle(monkeypatch: pytest.MonkeyPatch) -> None:
     def perfect(task):
         return ScriptedPolicy(oracle_replies(task, 1.0))
 
-    monkeypatch.setattr(EvalWorld, "_spec", lambda _: Script(perfect, "mini"))
+    script = Script(perfect, "mini")
+    monkeypatch.setattr("oncue.commands.evaluating.policy_spec", lambda *_: script)
 
 
 WORDS = ["eval", "world", "--world", "shapes", "--limit", "4", "--seed", "1"]

@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 import tyro
 
-from oncue.aio import completed
+from oncue.commands.evaluating import evaluate
 from oncue.commands.number_checks import check_smallest
-from oncue.commands.progress import Progress
 from oncue.errors import ConfigError
-from oncue.files import prepare_folder, write_json
-from oncue.hub import name_or_bundled
-from oncue.startup import loading
-from oncue.terminal import console_on
 from oncue.watch.questions import check_untimed
-
-if TYPE_CHECKING:
-    from oncue.eval.benchmarks.clips import ClipScores, Item, WatchedItem
-    from oncue.policy.open_policy import Policy, PolicySpec
-    from oncue.types import PolicySession
-
-FILES = ("scores.json",)  # of --out
 
 
 @dataclass(frozen=True)
@@ -91,8 +76,7 @@ class EvalClips:
     def run(self) -> int:
         """Watch, count, show where it fails. Returns the exit code."""
         from oncue.data.gold import load_gold
-        from oncue.eval.benchmarks.clips import ClipScores, check_items, find_items, read_asks, time_item, tune_on_world
-        from oncue.policy.open_policy import open_policy
+        from oncue.eval.benchmarks.clips import Clips, check_items, find_items, read_asks
 
         check_smallest(self, context_tokens=1)
         if self.ask is not None and not self.ask.strip():
@@ -102,70 +86,10 @@ class EvalClips:
             check_untimed(text)
         items = find_items(load_gold(self.gold), self.videos, self.ask, asks)
         check_items(items)
-        if self.out is not None:
-            prepare_folder(self.out, files=FILES)
-        spec = self._spec(items)
-        with loading():
-            policy = open_policy(spec)
-        with policy:
-            with Progress(f"tuning on {self.tune_world}", self.tune_clips) as progress:
-                tuned = tune_on_world(self.tune_world, self.tune_clips, progress.step)
-            with Progress("watching clips", len(items)) as progress:
-                watched = completed(_watch(items, policy, progress.step))
-        timed = tuple(time_item(item, tuned) for item in watched)
-        scores = ClipScores(policy.name, tuned, self.tune_world, self.tune_clips, timed)
-        self._report(scores, policy.provenance.as_json())
-        return 0
-
-    def _spec(self, items: Sequence[Item]) -> PolicySpec:
-        if self.server is not None:
-            from oncue.commands.server import server_model
-
-            questions = [question for item in items for question in item.task.questions]
-            return server_model(self, ("device", "dtype", "reply_bias"), questions)
-        with loading():
-            from oncue.engine.engine import Sampling, Window
-            from oncue.env.streaming import FILE_LOOKAHEAD
-            from oncue.policy.open_policy import LocalModel
-
-            return LocalModel(
-                name_or_bundled(self.model),
-                self.device,
-                self.dtype,
-                self.max_pixels,
-                sampling=Sampling(**self._sampling()),
-                window=None if self.context_tokens is None else Window(self.context_tokens),
-                lookahead=FILE_LOOKAHEAD,
-            )
-
-    def _sampling(self) -> dict[str, Any]:
-        """How the model is sampled: greedily; the record says it, too. Behind a server there is no bias."""
-        return {"temperature": 0.0, "reply_bias": self.reply_bias, "max_new_tokens": self.max_new_tokens}
-
-    def _report(self, scores: ClipScores, ran: dict[str, Any]) -> None:
-        if self.out is not None:
-            write_json(
-                self.out / "scores.json",
-                {**scores.as_json(), "sampling": self._sampling(), "ran": ran},
-            )
-        console = console_on(sys.stderr if self.json else sys.stdout)
-        for table in (scores.table(), scores.item_table()):
-            console.print(table.rich() if console.is_terminal else table.plain(), markup=False, soft_wrap=True)
-        lines = [*scores.failures(), *scores.tuning()]
-        console.print("\n".join(lines), markup=False, soft_wrap=True)
-        if self.json:
-            print(json.dumps(scores.as_json(), ensure_ascii=False), flush=True)
-
-
-async def _watch(
-    items: Sequence[Item], policy: Policy[PolicySession], on_item: Callable[[], None]
-) -> list[WatchedItem]:
-    from oncue.eval.benchmarks.clips import FRAME_INTERVAL_S, watch_item
-    from oncue.video.source import FileSource
-
-    watched = []
-    for item in items:
-        source = FileSource(item.path, FRAME_INTERVAL_S)
-        watched.append(await watch_item(item, source, policy.open(item.task)))
-        on_item()
-    return watched
+        benchmark = Clips(items, self.tune_world, self.tune_clips)
+        sampling = {
+            "temperature": 0.0,
+            "reply_bias": self.reply_bias,
+            "max_new_tokens": self.max_new_tokens,
+        }
+        return evaluate(self, benchmark, sampling, ("device", "dtype", "reply_bias"))

@@ -18,11 +18,14 @@ from oncue.env.streaming import check_questions
 from oncue.errors import ConfigError, DataError, InputError
 from oncue.eval.benchmarks.baselines import ChangeMeter, TunedTrigger, label_clip, tune
 from oncue.eval.episodes import watch
+from oncue.eval.runner import ShowProgress
 from oncue.eval.table import TextTable, percent, timing_json, timing_table
 from oncue.eval.timing import TimingCount, count_timing
+from oncue.policy.open_policy import Policy
 from oncue.scoring.spans import replies_outside
 from oncue.types import Exchange, FrameSource, PolicySession, Question, Task, TimedReply, TimeSpan
 from oncue.video.probe import probe
+from oncue.video.source import FileSource
 from oncue.world.clip import make_clip
 
 FRAME_INTERVAL_S = 1.0
@@ -140,7 +143,7 @@ class WatchedItem:
 
 
 async def watch_item(item: Item, source: FrameSource, session: PolicySession) -> WatchedItem:
-    """Holds the dialogue of one item. Closes `source` and `session`."""
+    """Holds the dialogue of one item. The caller closes `source` and `session`."""
     meter, changes = ChangeMeter(), list[tuple[float, float]]()
 
     def measure(exchange: Exchange) -> None:
@@ -213,7 +216,11 @@ class ClipScores:
     def counts(self, name: str) -> list[TimingCount]:
         return [item.counts[name] for item in self.items]
 
-    def as_json(self) -> dict[str, Any]:
+    def headline(self) -> dict[str, Any]:
+        """The same as `numbers`."""
+        return self.numbers()
+
+    def numbers(self) -> dict[str, Any]:
         """Pooled counts and F1 in percent by policy, the tuned threshold, and every item."""
         trigger = self.tuned.trigger
         return {
@@ -234,6 +241,18 @@ class ClipScores:
             },
             "items": [item.as_json() for item in self.items],
         }
+
+    def texts(self) -> dict[str, str]:
+        """None: the numbers hold every reply."""
+        return {}
+
+    def tables(self) -> tuple[TextTable, ...]:
+        """One row per policy, and one row per item."""
+        return self.table(), self.item_table()
+
+    def remarks(self) -> list[str]:
+        """Where the model fails, and how the frame difference was tuned."""
+        return [*self.failures(), *self.tuning()]
 
     def table(self) -> TextTable:
         """One row per policy."""
@@ -273,6 +292,49 @@ class ClipScores:
             f"    tuned on {self.tune_clips} training clips of {self.tune_world}, F1 {_cell(f1)} % there",
             *(f"    the best {edge} lies at the end of its grid" for edge in edges_of(self.tuned)),
         ]
+
+
+class Clips:
+    """The benchmark: `items`, one at a time, and a frame difference tuned on the first `tune_clips` training clips of
+    `tune_world`."""
+
+    num_at_once = 1
+    text_files: tuple[str, ...] = ()
+
+    def __init__(self, items: Sequence[Item], tune_world: str, tune_clips: int) -> None:
+        self._items, self._world, self._num_clips = items, tune_world, tune_clips
+        self._tuned: TunedTrigger | None = None  # by `items`
+
+    def check_name(self, name: str) -> None:
+        """Any will do: what stands beside the model has rows of its own."""
+
+    def questions(self) -> list[Question]:
+        return [question for item in self._items for question in item.task.questions]
+
+    def items(self, show: ShowProgress) -> Sequence[Item]:
+        with show(f"tuning on {self._world}", self._num_clips) as steps:
+            self._tuned = tune_on_world(self._world, self._num_clips, steps.step)
+        return self._items
+
+    def source(self, item: Item) -> FrameSource:
+        return FileSource(item.path, FRAME_INTERVAL_S)
+
+    def session(self, policy: Policy[PolicySession], item: Item) -> PolicySession:
+        return policy.open(item.task)
+
+    async def watch(self, item: Item, source: FrameSource, session: PolicySession) -> WatchedItem:
+        return await watch_item(item, source, session)
+
+    async def score(
+        self,
+        name: str,
+        items: Sequence[Item],  # noqa: ARG002
+        seen: Sequence[WatchedItem],
+    ) -> ClipScores:
+        assert self._tuned is not None
+        tuned = self._tuned
+        timed = tuple(time_item(watched, tuned) for watched in seen)
+        return ClipScores(name, tuned, self._world, self._num_clips, timed)
 
 
 def _cell(value: float | None) -> str:

@@ -8,7 +8,7 @@ stands a truthful watcher beside the model, too, who tells what differs from the
 
 from __future__ import annotations
 
-import asyncio
+import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -21,13 +21,15 @@ from oncue.errors import ConfigError
 from oncue.eval.benchmarks.baselines import oracle_replies, truthful_replies
 from oncue.eval.benchmarks.shuffled import ShuffledSource, shuffled_order
 from oncue.eval.episodes import watch
+from oncue.eval.runner import ShowProgress
 from oncue.eval.table import TextTable, percent, proactive_json, proactive_table, rounded
 from oncue.files import prepare_folder
+from oncue.policy.open_policy import Policy
 from oncue.scoring.metrics import DialogueScore, ProactiveResult, Transcript, TurnScore, score_proactive
 from oncue.scoring.score import Unscored
 from oncue.scoring.spans import replies_in
 from oncue.scoring.world_judge import world_judge
-from oncue.types import FrameSource, PolicySession, Task, TimedReply
+from oncue.types import FrameSource, PolicySession, Question, Task, TimedReply
 from oncue.video.source import FileSource
 from oncue.video.writer import write_video
 from oncue.world.clip import Clip
@@ -37,6 +39,7 @@ CONTROLS = ("none", "frozen", "shuffled")
 FRAME_INTERVAL_S = 1.0
 CLOCK = Clock(FRAME_INTERVAL_S)
 NUM_AT_ONCE = 16  # clips watched together: sessions share the forwards of one engine
+TEXT_FILES = ("table.txt", "clips.jsonl")
 OMEGAS = (0.0, 0.5, 1.0)
 HEADLINE_OMEGA = 0.5
 SILENCE, TALK, ORACLE, TRUTHFUL = "silence", "talk every turn", "oracle", "truthful watcher"
@@ -134,31 +137,6 @@ def _order_seed(clip: Clip) -> tuple[int, int]:
     return clip.seed, clip.index
 
 
-async def watch_world(
-    files: Sequence[ClipFile],
-    open_session: Callable[[Clip], PolicySession],
-    control: str = "none",
-    on_clip: Callable[[Transcript], None] = lambda _: None,
-    num_at_once: int = NUM_AT_ONCE,
-    frame_interval_s: float = FRAME_INTERVAL_S,
-) -> list[Transcript]:
-    """What was said about each clip, in the order of `files`; each in a session of its own, `num_at_once` together.
-
-    `on_clip` is called as clips are finished.
-    """
-    places = asyncio.Semaphore(num_at_once)
-
-    async def one(file: ClipFile) -> Transcript:
-        async with places:
-            transcript = await watch(
-                open_clip(file, control, frame_interval_s), open_session(file.clip), file.clip.task
-            )
-        on_clip(transcript)
-        return transcript
-
-    return list(await asyncio.gather(*(one(file) for file in files)))
-
-
 def baselines(clips: Iterable[Clip], control: str = "none", clock: Clock = CLOCK) -> dict[str, list[Transcript]]:
     """Silence, talk at every turn and the oracle on the turns of the clips, and the truthful watcher of shuffled
     frames; no frame is needed.
@@ -215,10 +193,27 @@ class WorldScores:
             shown["truthful_pauc"] = self._pauc(TRUTHFUL)
         return shown
 
+    def tables(self) -> tuple[TextTable, ...]:
+        return (self.table(),)
+
     def table(self) -> TextTable:
         """One row per policy."""
         control = "" if self.clips.control == "none" else f", control {self.clips.control}"
-        return proactive_table(self.results, f"World {self.clips.world}, split {self.clips.split}{control}")
+        title = f"World {self.clips.world}, split {self.clips.split}{control}"
+        return proactive_table(self.results, title)
+
+    def remarks(self) -> tuple[str, ...]:
+        """None: the table says it all."""
+        return ()
+
+    def texts(self) -> dict[str, str]:
+        """The table, and per clip what was due and what the model said."""
+        lines = clip_lines(self.results[self.model])
+        table, clips = TEXT_FILES
+        return {
+            table: self.table().plain() + "\n",
+            clips: "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines),
+        }
 
     def numbers(self) -> dict[str, Any]:
         """Everything measured, for a file: what was watched, the headline, and the numbers of each policy."""
@@ -234,6 +229,41 @@ def check_model_name(model: str) -> None:
     """Raises ConfigError for the name of a policy that stands beside the model."""
     if model in (SILENCE, TALK, ORACLE, TRUTHFUL):
         raise ConfigError(f"a model cannot be called {model!r} here; that is the name of a baseline")
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The benchmark: `clips`, kept as video files below the folder `cache`."""
+
+    clips: ClipSet
+    cache: Path
+    num_at_once: int = NUM_AT_ONCE
+    text_files: tuple[str, ...] = TEXT_FILES
+
+    def check_name(self, name: str) -> None:
+        check_model_name(name)
+
+    def questions(self) -> tuple[Question, ...]:
+        """None to check: a world's own are plain words."""
+        return ()
+
+    def items(self, show: ShowProgress) -> list[ClipFile]:
+        with show("making clips", self.clips.limit) as steps:
+            return prepare(self.cache, self.clips, steps.step)
+
+    def source(self, item: ClipFile) -> FrameSource:
+        return open_clip(item, self.clips.control, self.clips.frame_interval_s)
+
+    def session(self, policy: Policy[PolicySession], item: ClipFile) -> PolicySession:
+        """Each clip has a seed of its own, whoever else is being watched."""
+        seed = (self.clips.seed << 32) + item.clip.index
+        return policy.open(item.clip.task, seed=seed)
+
+    async def watch(self, item: ClipFile, source: FrameSource, session: PolicySession) -> Transcript:
+        return await watch(source, session, item.clip.task)
+
+    async def score(self, name: str, items: Sequence[ClipFile], seen: Sequence[Transcript]) -> WorldScores:
+        return await score_world(self.clips, items, name, seen)
 
 
 async def score_world(
