@@ -13,13 +13,11 @@ from oncue import cli
 from oncue.data.gold import load_gold
 from oncue.errors import ConfigError, DataError
 from oncue.eval.benchmarks.baselines import Trigger, TunedTrigger
+from oncue.eval.benchmarks.clip_items import check_items, find_items, read_asks
 from oncue.eval.benchmarks.clips import (
     COOLDOWNS_S,
     THRESHOLDS,
-    check_items,
     edges_of,
-    find_items,
-    read_asks,
     time_item,
     tune_on_world,
     watch_item,

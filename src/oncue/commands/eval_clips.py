@@ -76,7 +76,8 @@ class EvalClips:
     def run(self) -> int:
         """Watch, count, show where it fails. Returns the exit code."""
         from oncue.data.gold import load_gold
-        from oncue.eval.benchmarks.clips import Clips, check_items, find_items, read_asks
+        from oncue.eval.benchmarks.clip_items import check_items, find_items, read_asks
+        from oncue.eval.benchmarks.clips import Clips
 
         check_smallest(self, context_tokens=1)
         if self.ask is not None and not self.ask.strip():
