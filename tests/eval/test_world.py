@@ -18,15 +18,17 @@ from oncue.eval.benchmarks.baselines import FrameDifferencePolicy, Trigger, orac
 from oncue.eval.benchmarks.shuffled import ShuffledSource
 from oncue.eval.benchmarks.world import (
     TALK_TEXTS,
-    ClipFile,
-    ClipSet,
     World,
     baselines,
-    cache_folder,
     clip_lines,
+    score_world,
+)
+from oncue.eval.benchmarks.world_clips import (
+    ClipFile,
+    ClipSet,
+    cache_folder,
     open_clip,
     prepare,
-    score_world,
     shown_times,
 )
 from oncue.eval.runner import watch_items
@@ -173,7 +175,9 @@ def test_clips_are_kept_and_a_changed_world_gets_a_new_folder(cache, files, monk
     folder = cache_folder(cache, CLIPS)
     assert folder != cache_folder(cache, ClipSet("shapes", seed=2))
     monkeypatch.setattr(Path, "read_bytes", lambda _: b"changed")
-    monkeypatch.setattr("oncue.eval.benchmarks.world.drawn_by", drawn_by.__wrapped__)  # not the one it found before
+    monkeypatch.setattr(
+        "oncue.eval.benchmarks.world_clips.drawn_by", drawn_by.__wrapped__
+    )  # not the one it found before
     assert cache_folder(cache, CLIPS) != folder
 
 

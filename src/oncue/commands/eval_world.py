@@ -80,7 +80,8 @@ class EvalWorld:
 
     def run(self) -> int:
         """Make the clips, watch them, score what was said. Returns the exit code."""
-        from oncue.eval.benchmarks.world import ClipSet, World
+        from oncue.eval.benchmarks.world import World
+        from oncue.eval.benchmarks.world_clips import ClipSet
 
         check_smallest(self, context_tokens=1)
         clips = ClipSet(self.world, self.split, self.limit, self.seed, self.control, self.frame_interval_s)

@@ -19,7 +19,8 @@ from typing import Any
 from oncue.engine.sampling import Sampling
 from oncue.env.streaming import FILE_LOOKAHEAD
 from oncue.errors import ConfigError, DataError, RunStoppedError
-from oncue.eval.benchmarks.world import ClipFile, ClipSet, World, prepare
+from oncue.eval.benchmarks.world import World
+from oncue.eval.benchmarks.world_clips import ClipFile, ClipSet, prepare
 from oncue.eval.runner import run_benchmark
 from oncue.files import write_json
 from oncue.hub import resolve_model
