@@ -8,13 +8,13 @@ from __future__ import annotations
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
 
 from oncue import cli
-from oncue.commands.eval_world import EvalWorld
+from oncue.commands import evaluating
 from oncue.commands.train import TrainSft
 from oncue.commands.training import RunOptions
 from oncue.commands.watch import Watch
+from oncue.policy.open_policy import Script
 from oncue.policy.scripted import ScriptedPolicy
 from oncue.types import EnvTurn, PolicyTurn
 
@@ -39,9 +39,8 @@ def train(command: TrainSft) -> int:
 
 def main(folder: Path, verbs: list[str]) -> int:
     """The sum of the exit codes."""
-    here: Any = lambda *_, **__: (lambda _: Speaker(SAID), {})  # noqa: E731
     Watch._session = lambda *_, **__: Speaker(SAID)  # type: ignore[assignment,method-assign,return-value]
-    EvalWorld._here = here  # type: ignore[method-assign]
+    evaluating.policy_spec = lambda *_: Script(lambda _: Speaker(SAID), "mini")
     TrainSft.run = train  # type: ignore[method-assign]
     TrainSft.from_flags = classmethod(  # type: ignore[method-assign,assignment]
         lambda cls, flags, prog: cls(RunOptions(folder / "run", json="--json" in flags), None)  # noqa: ARG005

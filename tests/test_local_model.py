@@ -104,10 +104,10 @@ def test_a_context_longer_than_the_model_s_is_refused_before_anything_is_watched
 @pytest.mark.parametrize("verb", VERBS)
 def test_the_engine_is_closed_after_an_error_too(verb, clips, tmp_path, seen, monkeypatch) -> None:
     async def broken(*_: Any) -> None:
-        raise RuntimeError("a defect")
+        raise RuntimeError("the engine broke")
 
     monkeypatch.setattr("oncue.engine.session.EngineSession.respond", broken)
-    with pytest.raises(RuntimeError, match="a defect"):
+    with pytest.raises(RuntimeError, match="the engine broke"):
         cli.main([*words_of(verb, clips, tmp_path), "--json"])
     assert seen.num_closed == 1
 

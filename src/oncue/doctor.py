@@ -140,11 +140,11 @@ def _check_video() -> Finding:
 
 
 def _check_model(model: str, device: str | None, loaded: list[Any]) -> Finding:
-    from oncue.model.loading import load_model
     from oncue.model.quantized import is_quantized
+    from oncue.policy.open_policy import LocalModel
 
     started = time.perf_counter()
-    loaded.append(load_model(model, device))
+    loaded.append(LocalModel(model, device).load())
     took_s = time.perf_counter() - started
     network = loaded[0].model
     if is_quantized(network):  # several weights share a stored number
@@ -156,10 +156,12 @@ def _check_model(model: str, device: str | None, loaded: list[Any]) -> Finding:
 
 def _check_turn(loaded: Any) -> Finding:
     """Show the model one grey frame and a question."""
-    from oncue.engine.engine import Engine, Sampling
+    from oncue.engine.sampling import Sampling
+    from oncue.policy.open_policy import LocalModel, open_policy
 
     frames = FrameBatch(np.full((1, 112, 112, 3), 128, np.uint8), np.array([1.0]))
-    with Engine(loaded, Sampling(max_new_tokens=32)) as engine, engine.open() as session:
+    spec = LocalModel(loaded, sampling=Sampling(max_new_tokens=32))
+    with open_policy(spec) as policy, policy.open() as session:
         turn = asyncio.run(session.respond(EnvTurn(frames, 1.0, "Tell me whenever something appears.")))
     if isinstance(turn.action, Malformed):
         mend = "the model does not follow the grammar of silence and replies; was it trained for proactive dialogues?"

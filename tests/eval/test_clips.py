@@ -10,22 +10,20 @@ import numpy as np
 import pytest
 
 from oncue import cli
-from oncue.commands.eval_clips import EvalClips
 from oncue.data.gold import load_gold
 from oncue.errors import ConfigError, DataError
 from oncue.eval.benchmarks.baselines import Trigger, TunedTrigger
+from oncue.eval.benchmarks.clip_items import check_items, find_items, read_asks
 from oncue.eval.benchmarks.clips import (
     COOLDOWNS_S,
     THRESHOLDS,
-    check_items,
     edges_of,
-    find_items,
-    read_asks,
     time_item,
     tune_on_world,
     watch_item,
 )
 from oncue.eval.timing import TimingCount
+from oncue.policy.open_policy import Script
 from oncue.policy.scripted import ScriptedPolicy, SilentPolicy
 from oncue.types import Question, TimedReply, TimeSpan
 from oncue.video.source import FileSource
@@ -125,11 +123,12 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The command with a policy that speaks at 5 s and 9 s; the list fills with what it was asked."""
     asked: list[str] = []
 
-    def open_session(item):
-        asked.extend(q.text for q in item.task.questions)
+    def session_for(task):
+        asked.extend(q.text for q in task.questions)
         return ScriptedPolicy({5.0: "Now.", 9.0: "And now."})
 
-    monkeypatch.setattr(EvalClips, "_here", lambda *_: (open_session, {"device": "none"}))
+    script = Script(session_for, "mini")
+    monkeypatch.setattr("oncue.commands.evaluating.policy_spec", lambda *_: script)
     return asked
 
 
@@ -156,7 +155,7 @@ def test_for_people_tables_and_where_it_fails(folder, scripted, capsys, tmp_path
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert scores["n_items"] == 3
     assert scores["sampling"] == {"temperature": 0.0, "reply_bias": 0.0, "max_new_tokens": 32}
-    assert scores["ran"] == {"device": "none"}
+    assert scores["ran"] == dict.fromkeys(("server", "device", "dtype", "max_pixels", "context_tokens"))
 
 
 def test_a_context_that_the_model_cannot_have_is_told(folder, capsys):

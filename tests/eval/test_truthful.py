@@ -8,7 +8,7 @@ import pytest
 
 from oncue.clock import Clock
 from oncue.eval.benchmarks.baselines import oracle_replies, truthful_replies
-from oncue.eval.benchmarks.world import shown_times
+from oncue.eval.benchmarks.world_clips import shown_times
 from oncue.types import Question
 from oncue.world.clip import WORLDS, Clip, make_clip
 

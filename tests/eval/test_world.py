@@ -5,30 +5,34 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from oncue import cli
-from oncue.commands.eval_world import EvalWorld
 from oncue.env.streaming import StreamingEnv
 from oncue.errors import ConfigError, InputError
 from oncue.eval.benchmarks.baselines import FrameDifferencePolicy, Trigger, oracle_replies, truthful_replies
 from oncue.eval.benchmarks.shuffled import ShuffledSource
 from oncue.eval.benchmarks.world import (
     TALK_TEXTS,
+    World,
+    baselines,
+    clip_lines,
+    score_world,
+)
+from oncue.eval.benchmarks.world_clips import (
     ClipFile,
     ClipSet,
-    baselines,
     cache_folder,
-    clip_lines,
     open_clip,
     prepare,
-    score_world,
     shown_times,
-    watch_world,
 )
+from oncue.eval.runner import watch_items
+from oncue.policy.open_policy import Script, open_policy
 from oncue.policy.scripted import ScriptedPolicy, SilentPolicy, TalkPolicy
 from oncue.rollout import run_episode
 from oncue.scoring.metrics import Transcript
@@ -51,8 +55,19 @@ def files(cache: Path) -> list[ClipFile]:
     return prepare(cache, CLIPS)
 
 
+def said_about(files, open_session, clips=CLIPS):
+    """What sessions say about the clips, in the benchmark's own runner."""
+
+    class Opened(World):
+        def session(self, policy, item):  # noqa: ARG002
+            return open_session(item.clip)
+
+    with open_policy(Script(lambda _: SilentPolicy())) as policy:
+        return asyncio.run(watch_items(Opened(clips, Path("unused")), files, policy))
+
+
 def scores_of(files, open_session, clips=CLIPS):
-    said = asyncio.run(watch_world(files, open_session, clips.control))
+    said = said_about(files, open_session, clips)
     return asyncio.run(score_world(clips, files, "model", said))
 
 
@@ -121,12 +136,8 @@ def test_baselines_equal_their_policies_in_the_loop(files):
 def test_a_model_may_be_shown_fewer_frames(files):
     def oracle_at(interval_s: float):
         clips = ClipSet("shapes", limit=4, seed=1, frame_interval_s=interval_s)
-        watched = watch_world(
-            files,
-            lambda clip: ScriptedPolicy(oracle_replies(clip.task, interval_s)),
-            frame_interval_s=clips.frame_interval_s,
-        )
-        return asyncio.run(score_world(clips, files, "model", asyncio.run(watched)))
+        oracle = lambda clip: ScriptedPolicy(oracle_replies(clip.task, interval_s))  # noqa: E731
+        return scores_of(files, oracle, clips)
 
     often, seldom = oracle_at(1.0), oracle_at(2.0)
     assert seldom.results["model"].dialogues == seldom.results["oracle"].dialogues
@@ -148,7 +159,7 @@ def test_every_question_is_asked_and_every_turn_shown(files):
             self.turns.append(observed)
             return await super().respond(observed)
 
-    said = asyncio.run(watch_world(files, lambda clip: Listener(clip.clip_id)))
+    said = said_about(files, lambda clip: Listener(clip.clip_id))
     for file, transcript in zip(files, said, strict=True):
         turns = heard[file.clip.clip_id]
         assert [t.text for t in turns if t.text] == [q.text for q in file.clip.task.questions]
@@ -164,7 +175,9 @@ def test_clips_are_kept_and_a_changed_world_gets_a_new_folder(cache, files, monk
     folder = cache_folder(cache, CLIPS)
     assert folder != cache_folder(cache, ClipSet("shapes", seed=2))
     monkeypatch.setattr(Path, "read_bytes", lambda _: b"changed")
-    monkeypatch.setattr("oncue.eval.benchmarks.world.drawn_by", drawn_by.__wrapped__)  # not the one it found before
+    monkeypatch.setattr(
+        "oncue.eval.benchmarks.world_clips.drawn_by", drawn_by.__wrapped__
+    )  # not the one it found before
     assert cache_folder(cache, CLIPS) != folder
 
 
@@ -209,7 +222,7 @@ def test_shown_times_are_those_of_the_pictures_shown(files, control):
 def test_shuffled_frames_go_through_the_loop_and_mislead_who_looks(files):
     clips = ClipSet("shapes", limit=4, seed=1, control="shuffled")
     times = {
-        control: [t.replies for t in asyncio.run(watch_world(files, lambda _: watcher(), control))]
+        control: [t.replies for t in said_about(files, lambda _: watcher(), replace(CLIPS, control=control))]
         for control in ("none", "shuffled")
     }
     assert times["none"] != times["shuffled"]
@@ -284,10 +297,11 @@ def test_bad_settings_say_what_to_do(tmp_path):
 def oracle(monkeypatch: pytest.MonkeyPatch) -> None:
     """The command with a policy that knows the gold, instead of a model."""
 
-    def perfect(clip):
-        return ScriptedPolicy(oracle_replies(clip.task, 1.0))
+    def perfect(task):
+        return ScriptedPolicy(oracle_replies(task, 1.0))
 
-    monkeypatch.setattr(EvalWorld, "_here", lambda *_: (perfect, {"device": "none"}))
+    script = Script(perfect, "mini")
+    monkeypatch.setattr("oncue.commands.evaluating.policy_spec", lambda *_: script)
 
 
 WORDS = ["eval", "world", "--world", "shapes", "--limit", "4", "--seed", "1"]
@@ -315,7 +329,7 @@ def test_for_people_a_table_and_files(cache, tmp_path, capsys):
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert scores["headline"]["silence_pauc"] == 25
     assert scores["sampling"] == {"temperature": 0.0, "reply_bias": 0.5, "max_new_tokens": 32}
-    assert scores["ran"] == {"device": "none"}
+    assert scores["ran"] == dict.fromkeys(("server", "device", "dtype", "max_pixels", "context_tokens"))
     assert len((tmp_path / "clips.jsonl").read_text().splitlines()) == 4
 
 

@@ -157,6 +157,7 @@ def test_light_modules_import_nothing_heavy() -> None:
         "chat_client",
         "cli",
         "render",
+        "policy",
         "scoring",
         "rewards",
         "records",

@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 import tyro
 
-from oncue.aio import completed
+from oncue.commands.evaluating import evaluate
 from oncue.commands.number_checks import check_smallest
-from oncue.commands.progress import Progress
 from oncue.errors import ConfigError
-from oncue.files import prepare_folder, write_json
-from oncue.hub import name_or_bundled
-from oncue.startup import loading
-from oncue.terminal import console_on
 from oncue.watch.questions import check_untimed
-
-if TYPE_CHECKING:
-    from oncue.eval.benchmarks.clips import ClipScores, Item, WatchedItem
-    from oncue.policy.chat_server import ChatServer
-    from oncue.types import PolicySession
-
-FILES = ("scores.json",)  # of --out
 
 
 @dataclass(frozen=True)
@@ -92,7 +76,8 @@ class EvalClips:
     def run(self) -> int:
         """Watch, count, show where it fails. Returns the exit code."""
         from oncue.data.gold import load_gold
-        from oncue.eval.benchmarks.clips import ClipScores, check_items, find_items, read_asks, time_item, tune_on_world
+        from oncue.eval.benchmarks.clip_items import check_items, find_items, read_asks
+        from oncue.eval.benchmarks.clips import Clips
 
         check_smallest(self, context_tokens=1)
         if self.ask is not None and not self.ask.strip():
@@ -102,75 +87,10 @@ class EvalClips:
             check_untimed(text)
         items = find_items(load_gold(self.gold), self.videos, self.ask, asks)
         check_items(items)
-        if self.out is not None:
-            prepare_folder(self.out, files=FILES)
-        with ExitStack() as closing:
-            server = self._server(items)
-            model = server.model if server else name_or_bundled(self.model)
-            open_session, ran = self._here(closing) if server is None else self._there(server)
-            with Progress(f"tuning on {self.tune_world}", self.tune_clips) as progress:
-                tuned = tune_on_world(self.tune_world, self.tune_clips, progress.step)
-            with Progress("watching clips", len(items)) as progress:
-                watched = completed(_watch(items, open_session, progress.step))
-        timed = tuple(time_item(item, tuned) for item in watched)
-        self._report(ClipScores(model, tuned, self.tune_world, self.tune_clips, timed), ran)
-        return 0
-
-    def _server(self, items: Sequence[Item]) -> ChatServer | None:
-        if self.server is None:
-            return None
-        from oncue.commands.server import connect_to
-
-        questions = [question for item in items for question in item.task.questions]
-        return connect_to(self, ("device", "dtype", "reply_bias"), questions)
-
-    def _there(self, server: ChatServer) -> tuple[Callable[[Item], PolicySession], dict[str, Any]]:
-        """What opens sessions on the server, and what the record says of it."""
-        from oncue.commands.provenance import ran_on
-
-        return lambda _: server.open(), ran_on(self.server or "", server)
-
-    def _here(self, closing: ExitStack) -> tuple[Callable[[Item], PolicySession], dict[str, Any]]:
-        """What opens sessions on a model here, and what the record says of it; `closing` closes its engine."""
-        with loading():
-            from oncue.commands.provenance import ran_here
-            from oncue.engine.engine import Engine, Sampling, Window
-            from oncue.env.streaming import FILE_LOOKAHEAD
-            from oncue.model.loading import load_model
-
-            sampling = Sampling(**self._sampling())
-            window = None if self.context_tokens is None else Window(self.context_tokens)
-            loaded = load_model(name_or_bundled(self.model), self.device, self.dtype, max_pixels=self.max_pixels)
-        engine = closing.enter_context(Engine(loaded, sampling, window=window, lookahead=FILE_LOOKAHEAD))
-        return lambda _: engine.open(), ran_here(loaded, self.context_tokens)
-
-    def _sampling(self) -> dict[str, Any]:
-        """How the model is sampled: greedily; the record says it, too. Behind a server there is no bias."""
-        return {"temperature": 0.0, "reply_bias": self.reply_bias, "max_new_tokens": self.max_new_tokens}
-
-    def _report(self, scores: ClipScores, ran: dict[str, Any]) -> None:
-        if self.out is not None:
-            write_json(
-                self.out / "scores.json",
-                {**scores.as_json(), "sampling": self._sampling(), "ran": ran},
-            )
-        console = console_on(sys.stderr if self.json else sys.stdout)
-        for table in (scores.table(), scores.item_table()):
-            console.print(table.rich() if console.is_terminal else table.plain(), markup=False, soft_wrap=True)
-        lines = [*scores.failures(), *scores.tuning()]
-        console.print("\n".join(lines), markup=False, soft_wrap=True)
-        if self.json:
-            print(json.dumps(scores.as_json(), ensure_ascii=False), flush=True)
-
-
-async def _watch(
-    items: Sequence[Item], open_session: Callable[[Item], PolicySession], on_item: Callable[[], None]
-) -> list[WatchedItem]:
-    from oncue.eval.benchmarks.clips import FRAME_INTERVAL_S, watch_item
-    from oncue.video.source import FileSource
-
-    watched = []
-    for item in items:
-        watched.append(await watch_item(item, FileSource(item.path, FRAME_INTERVAL_S), open_session(item)))
-        on_item()
-    return watched
+        benchmark = Clips(items, self.tune_world, self.tune_clips)
+        sampling = {
+            "temperature": 0.0,
+            "reply_bias": self.reply_bias,
+            "max_new_tokens": self.max_new_tokens,
+        }
+        return evaluate(self, benchmark, sampling, ("device", "dtype", "reply_bias"))

@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
-from oncue.aio import completed
+from oncue.commands.evaluating import evaluate
 from oncue.commands.number_checks import check_smallest
-from oncue.commands.progress import Progress
-from oncue.files import prepare_folder, user_cache, write_json, write_text
-from oncue.hub import name_or_bundled
-from oncue.startup import loading
-from oncue.terminal import console_on
-
-if TYPE_CHECKING:
-    from oncue.eval.benchmarks.world import WorldScores
-    from oncue.policy.chat_server import ChatServer
-    from oncue.types import PolicySession
-    from oncue.world.clip import Clip
-
-FILES = ("scores.json", "table.txt", "clips.jsonl")  # of --out
+from oncue.files import user_cache
 
 
 @dataclass(frozen=True)
@@ -96,77 +80,13 @@ class EvalWorld:
 
     def run(self) -> int:
         """Make the clips, watch them, score what was said. Returns the exit code."""
-        from oncue.eval.benchmarks.world import ClipSet, check_model_name, prepare, score_world, watch_world
+        from oncue.eval.benchmarks.world import World
+        from oncue.eval.benchmarks.world_clips import ClipSet
 
         check_smallest(self, context_tokens=1)
         clips = ClipSet(self.world, self.split, self.limit, self.seed, self.control, self.frame_interval_s)
-        if self.out is not None:
-            prepare_folder(self.out, files=FILES)
-        with ExitStack() as closing:
-            server = self._server()
-            model = server.model if server else name_or_bundled(self.model)
-            check_model_name(model)
-            open_session, ran = self._here(closing) if server is None else self._there(server)
-            with Progress("making clips", clips.limit) as progress:
-                files = prepare(self.cache or user_cache() / "world", clips, progress.step)
-            with Progress("watching clips", clips.limit) as progress:
-                watched = watch_world(
-                    files,
-                    open_session,
-                    clips.control,
-                    lambda _: progress.step(),
-                    frame_interval_s=clips.frame_interval_s,
-                )
-                said = completed(watched)
-        self._report(completed(score_world(clips, files, model, said)), ran)
-        return 0
-
-    def _server(self) -> ChatServer | None:
-        if self.server is None:
-            return None
-        from oncue.commands.server import connect_to
-
-        return connect_to(self, ("device", "dtype", "temperature", "reply_bias"))
-
-    def _there(self, server: ChatServer) -> tuple[Callable[[Clip], PolicySession], dict[str, Any]]:
-        """What opens sessions on the server, and what the record says of it."""
-        from oncue.commands.provenance import ran_on
-
-        return lambda _: server.open(), ran_on(self.server or "", server)
-
-    def _here(self, closing: ExitStack) -> tuple[Callable[[Clip], PolicySession], dict[str, Any]]:
-        """What opens sessions on a model here, and what the record says of it; `closing` closes its engine."""
-        with loading():
-            from oncue.commands.provenance import ran_here
-            from oncue.engine.engine import Engine, Sampling, Window
-            from oncue.env.streaming import FILE_LOOKAHEAD
-            from oncue.model.loading import load_model
-
-            sampling = Sampling(seed=self.seed, **self._sampling())
-            window = None if self.context_tokens is None else Window(self.context_tokens)
-            loaded = load_model(name_or_bundled(self.model), self.device, self.dtype, max_pixels=self.max_pixels)
-        engine = closing.enter_context(Engine(loaded, sampling, window=window, lookahead=FILE_LOOKAHEAD))
-        seed = self.seed << 32  # each clip has a seed of its own, whoever else is being watched
-        return lambda clip: engine.open(seed=seed + clip.index), ran_here(loaded, self.context_tokens)
-
-    def _sampling(self) -> dict[str, Any]:
-        """How the model is sampled; the record says it, too. Behind a server there is no bias."""
-        names = ("temperature", "reply_bias", "max_new_tokens")
-        return {name: getattr(self, name) for name in names}
-
-    def _report(self, scores: WorldScores, ran: dict[str, Any]) -> None:
-        from oncue.eval.benchmarks.world import clip_lines
-
-        table = scores.table()
-        if self.out is not None:
-            lines = [json.dumps(line, ensure_ascii=False) + "\n" for line in clip_lines(scores.results[scores.model])]
-            write_json(
-                self.out / "scores.json",
-                {**scores.numbers(), "sampling": self._sampling(), "ran": ran},
-            )
-            write_text(self.out / "table.txt", table.plain() + "\n")
-            write_text(self.out / "clips.jsonl", "".join(lines))
-        console = console_on(sys.stderr if self.json else sys.stdout)
-        console.print(table.rich() if console.is_terminal else table.plain(), markup=False, soft_wrap=True)
-        if self.json:
-            print(json.dumps(scores.headline()), flush=True)
+        benchmark = World(clips, self.cache or user_cache() / "world")
+        sampled_as = ("temperature", "reply_bias", "max_new_tokens")
+        sampling = {name: getattr(self, name) for name in sampled_as}
+        local_only = ("device", "dtype", "temperature", "reply_bias")
+        return evaluate(self, benchmark, sampling, local_only, self.seed)

@@ -9,7 +9,7 @@ from oncue.errors import ConfigError
 from oncue.types import Question
 
 if TYPE_CHECKING:
-    from oncue.policy.chat_server import ChatServer
+    from oncue.policy.open_policy import ServerModel
 
 
 class ServerFlags(Protocol):
@@ -31,20 +31,21 @@ class ServerFlags(Protocol):
     def context_tokens(self) -> int | None: ...
 
 
-def connect_to(
+def server_model(
     flags: ServerFlags,
     local_only: Iterable[str],
     questions: Iterable[Question] = (),
     *,
     verify_silence: bool = False,
-) -> ChatServer:
-    """The server of `--server`, with the model of `--model`, or its only one where that flag was left out.
+) -> ServerModel:
+    """What `open_policy` opens for `--server`: the model of `--model`, or its only one where that flag was left out.
 
     `questions` are those that will be asked. Raises ConfigError for a flag of `local_only` that was given, for it would
-    do nothing, InputError for a question with a chat mark in it, and what `connect` raises.
+    do nothing, and InputError for a question with a chat mark in it.
     """
     from oncue.policy.chat_prompt import check_text
-    from oncue.policy.chat_server import ServerOptions, connect
+    from oncue.policy.chat_server import ServerOptions
+    from oncue.policy.open_policy import ServerModel
     from oncue.render.qwen_vl import MMDUET2_MAX_PIXELS
 
     assert flags.server is not None
@@ -58,4 +59,4 @@ def connect_to(
     options = ServerOptions(
         flags.max_new_tokens, max_pixels, verify_silence=verify_silence, context_tokens=flags.context_tokens
     )
-    return connect(flags.server, flags.model, options)
+    return ServerModel(flags.server, flags.model, options)

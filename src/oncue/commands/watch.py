@@ -204,7 +204,7 @@ class Watch:
             if self.server is None:
                 session = self._session(run=run, closing=closing)
             else:
-                session, run.model = self._server_session(run.recorder.questions)
+                session, run.model = self._server_session(run.recorder.questions, closing)
             if self.skip_unchanged is not None:
                 session = run.filter = SkipUnchanged(session, self.skip_unchanged)
         except BaseException:
@@ -228,9 +228,9 @@ class Watch:
         return FILE_LOOKAHEAD if self._is_file() and not one_by_one else 0
 
     def _session(self, *, run: _Run, closing: ExitStack) -> PolicySession:
-        """A session on a model that runs here; `closing` closes its engine."""
-        from oncue.engine.engine import Engine, Sampling, StaticShapes, Window
-        from oncue.model.loading import load_model
+        """A session on a model that runs here; `closing` closes it."""
+        from oncue.engine.engine import Sampling, Window
+        from oncue.policy.open_policy import LocalModel, open_policy
 
         sampling = Sampling(
             temperature=self.temperature,
@@ -238,17 +238,18 @@ class Watch:
             seed=self.seed,
             reply_bias=self.reply_bias,
         )
-        loaded = load_model(name_or_bundled(self.model), self.device, self.dtype, max_pixels=self.max_pixels)
+        name = name_or_bundled(self.model)
+        loaded = LocalModel(name, self.device, self.dtype, max_pixels=self.max_pixels).load()
         most = min(ENDLESS_CONTEXT_TOKENS, loaded.max_prefix_tokens)
         bound = self.context_tokens or (most if run.video_s is None or self._is_too_long(run, loaded, most) else None)
-        window = Window(most, when_full=True) if bound is None else Window(bound)
-        if self.cuda_graphs and loaded.device.type != "cuda":
-            raise ConfigError(f"--cuda-graphs needs a CUDA device, got {loaded.device.type}; leave it out")
-        shapes = StaticShapes.for_one(bound or ENDLESS_CONTEXT_TOKENS) if self.cuda_graphs else None
-        engine = closing.enter_context(
-            Engine(loaded, sampling, window=window, lookahead=self._lookahead(), shapes=shapes)
+        spec = LocalModel(
+            loaded,
+            sampling=sampling,
+            window=Window(most, when_full=True) if bound is None else Window(bound),
+            lookahead=self._lookahead(),
+            graph_tokens=(bound or ENDLESS_CONTEXT_TOKENS) if self.cuda_graphs else None,
         )
-        return engine.open(self.system)
+        return closing.enter_context(open_policy(spec)).open(system=self.system)
 
     def _is_too_long(self, run: _Run, loaded: LoadedModel, most: int) -> bool:
         """Whether the video has more turns than the model has room for, if all are shown; says so."""
@@ -273,14 +274,15 @@ class Watch:
         )
         return True
 
-    def _server_session(self, questions: Sequence[Question]) -> tuple[PolicySession, str]:
-        """A session on the chat server, and the name of its model."""
-        from oncue.commands.server import connect_to
-        from oncue.render.qwen_vl import PROACTIVE_SYSTEM
+    def _server_session(self, questions: Sequence[Question], closing: ExitStack) -> tuple[PolicySession, str]:
+        """A session on the chat server, and the name of its model; `closing` closes it."""
+        from oncue.commands.server import server_model
+        from oncue.policy.open_policy import open_policy
 
         local_only = ("device", "dtype", "temperature", "seed", "reply_bias", "cuda_graphs")
-        server = connect_to(self, local_only, questions, verify_silence=self.verify_silence)
-        return server.open(PROACTIVE_SYSTEM if self.system is None else self.system), server.model
+        spec = server_model(self, local_only, questions, verify_silence=self.verify_silence)
+        policy = closing.enter_context(open_policy(spec))
+        return policy.open(system=self.system), policy.name
 
     def _clock(self) -> Clock:
         """The grid of video time. Checks the numbers that would otherwise be found wrong only after loading."""

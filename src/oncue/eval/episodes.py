@@ -1,4 +1,4 @@
-"""Holding one dialogue to be scored: a source, a session, the one loop, and everything closed in the end."""
+"""Holding one dialogue to be scored: a source, a session, and the one loop."""
 
 from __future__ import annotations
 
@@ -18,15 +18,11 @@ async def watch(
 ) -> Transcript:
     """What `session` said about `source`, asked the questions of `task`; one frame per turn, no frame kept.
 
-    Closes both. Raises what the source, the session or a question out of range raises.
+    The caller closes both. Raises what the source, the session or a question out of range raises.
     """
+    env = StreamingEnv(source, task.questions, turns_ahead=turns_to_read_ahead(FILE_LOOKAHEAD))
     try:
-        env = StreamingEnv(source, task.questions, turns_ahead=turns_to_read_ahead(FILE_LOOKAHEAD))
-        try:
-            episode = await run_episode(env, session, task, on_exchange, keep_frames=False)
-        finally:
-            await env.close()
+        episode = await run_episode(env, session, task, on_exchange, keep_frames=False)
     finally:
-        session.close()
-        source.close()
+        await env.close()
     return Transcript.of(episode)

@@ -16,15 +16,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from oncue.aio import completed
-from oncue.engine.engine import Engine
 from oncue.engine.sampling import Sampling
 from oncue.env.streaming import FILE_LOOKAHEAD
 from oncue.errors import ConfigError, DataError, RunStoppedError
-from oncue.eval.benchmarks.world import ClipFile, ClipSet, prepare, score_world, watch_world
+from oncue.eval.benchmarks.world import World
+from oncue.eval.benchmarks.world_clips import ClipFile, ClipSet, prepare
+from oncue.eval.runner import run_benchmark
 from oncue.files import write_json
 from oncue.hub import resolve_model
-from oncue.model.loading import load_model
+from oncue.policy.open_policy import LocalModel, open_policy
 from oncue.rewards.proactive import MAX_SCORE, ProactiveReward
 from oncue.scoring.judge_specs import make_judge
 from oncue.study.arms import Job, View
@@ -143,18 +143,18 @@ def _run_job(folder: Path, job: Job, config: SftConfig | GrpoConfig, cache: Path
 
 def measure(model: Path, view: View, cache: Path, device: str | None) -> dict[str, Any]:
     """The scores of a model from one side, with those of silence and the oracle beside them."""
-    clips, files = clips_of(view, cache)
     sampling = Sampling(temperature=view.temperature, max_new_tokens=_MAX_NEW_TOKENS)
-    with Engine(load_model(model, device), sampling, lookahead=FILE_LOOKAHEAD) as engine:
-        watched = watch_world(files, lambda clip: engine.open(seed=clip.index), frame_interval_s=view.frame_interval_s)
-        said = completed(watched)
-    return completed(score_world(clips, files, MODEL, said)).numbers()
+    spec = LocalModel(model, device, sampling=sampling, lookahead=FILE_LOOKAHEAD)
+    return run_benchmark(World(_clip_set(view), cache), open_policy(spec), name=MODEL).numbers()
 
 
-def clips_of(view: View, cache: Path) -> tuple[ClipSet, list[ClipFile]]:
+def clips_of(view: View, cache: Path) -> list[ClipFile]:
     """The clips of a view as video files; those already there are kept."""
-    clips = ClipSet(view.world, "test", view.num_clips, frame_interval_s=view.frame_interval_s)
-    return clips, prepare(cache, clips)
+    return prepare(cache, _clip_set(view))
+
+
+def _clip_set(view: View) -> ClipSet:
+    return ClipSet(view.world, "test", view.num_clips, frame_interval_s=view.frame_interval_s)
 
 
 def scores_of(folder: Path, job: Job, view: View) -> dict[str, Any]:

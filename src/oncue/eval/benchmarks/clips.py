@@ -6,103 +6,28 @@ frame-difference threshold tuned on training clips of a world, which like the mo
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from oncue.clock import Clock
-from oncue.data.gold import GoldSample
-from oncue.env.streaming import check_questions
-from oncue.errors import ConfigError, DataError, InputError
+from oncue.errors import ConfigError
 from oncue.eval.benchmarks.baselines import ChangeMeter, TunedTrigger, label_clip, tune
+from oncue.eval.benchmarks.clip_items import Item
 from oncue.eval.episodes import watch
+from oncue.eval.runner import ShowProgress
 from oncue.eval.table import TextTable, percent, timing_json, timing_table
 from oncue.eval.timing import TimingCount, count_timing
+from oncue.policy.open_policy import Policy
 from oncue.scoring.spans import replies_outside
-from oncue.types import Exchange, FrameSource, PolicySession, Question, Task, TimedReply, TimeSpan
-from oncue.video.probe import probe
+from oncue.types import Exchange, FrameSource, PolicySession, Question, TimedReply, TimeSpan
+from oncue.video.source import FileSource
 from oncue.world.clip import make_clip
 
 FRAME_INTERVAL_S = 1.0
 THRESHOLDS = tuple(round(0.25 * 1.25**k, 3) for k in range(25))  # grey levels, 0.25 to 53
 COOLDOWNS_S = (0.0, 1.0, 2.0, 4.0, 6.0, 8.0, 12.0)
 MODEL, SILENCE, TALK, DIFFERENCE = "model", "silence", "talk every turn", "frame difference"
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A gold item, the video file it is about, and what the model is asked (`task.questions`) for it.
-
-    `asked_anew` where that is not the gold file's own question. `gold_question` is that one.
-    """
-
-    path: Path
-    task: Task
-    gold_question: str
-    asked_anew: bool = False
-
-    @property
-    def spans(self) -> tuple[TimeSpan, ...]:
-        return tuple(gold.span for gold in self.task.gold)
-
-
-def find_items(
-    samples: Sequence[GoldSample], videos: Path, ask: str | None = None, asks: Mapping[str, str] | None = None
-) -> list[Item]:
-    """The items to watch. `asks` (by question_id) and, for the rest, `ask` take the place of the gold questions, asked
-    at the time of the first of them.
-
-    Raises DataError for a video that is not in `videos`, or an id in `asks` that is not in the gold file.
-    """
-    asks = asks or {}
-    unknown = sorted(set(asks) - {sample.task.task_id for sample in samples})
-    if unknown:
-        raise DataError(f"the gold file has no question_id {unknown[0]!r}; it has {samples[0].task.task_id!r}, ...")
-    items = []
-    for sample in samples:
-        path = videos / sample.video
-        if not path.is_file():
-            raise DataError(f"{path} is missing; the gold file is about {sample.video}: give its folder with --videos")
-        own, text = sample.task.questions, asks.get(sample.task.task_id, ask)
-        questions = own if text is None else (Question(text, own[0].time_s),)
-        items.append(Item(path, replace(sample.task, questions=questions), own[0].text, text is not None))
-    return items
-
-
-def check_items(items: Sequence[Item]) -> None:
-    """Opens each video once, so that what cannot be watched is told of before the first is.
-
-    Raises VideoError for a video that cannot be opened, DataError for a question, or a gold span, past the end of its
-    video: that is another video, or a cut one, and nobody could be right about it.
-    """
-    durations_s = {path: probe(path).duration_s for path in dict.fromkeys(item.path for item in items)}
-    for item in items:
-        try:
-            check_questions(item.task.questions, durations_s[item.path])
-        except InputError as error:
-            raise DataError(f"{item.path.name}, {item.task.task_id!r}: {error}") from error
-        duration_s = durations_s[item.path]
-        late = [
-            gold.span.start_s for gold in item.task.gold if duration_s is not None and gold.span.start_s > duration_s
-        ]
-        if late:
-            raise DataError(
-                f"{item.path.name}, {item.task.task_id!r}: gold begins at {late[0]:g} s, but the video ends at "
-                f"{duration_s:g} s; give the whole video, or leave that row out"
-            )
-
-
-def read_asks(path: Path) -> dict[str, str]:
-    """A JSON object from question_id to the question for the model. Raises DataError for anything else."""
-    try:
-        asks = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"cannot read {path} as JSON: {error}") from error
-    if not isinstance(asks, dict) or not all(isinstance(text, str) and text.strip() for text in asks.values()):
-        raise DataError(f'{path} must hold one object of the form {{"question_id": "question for the model", ...}}')
-    return asks
 
 
 def tune_on_world(world: str, num_clips: int, on_clip: Callable[[], None] = lambda: None) -> TunedTrigger:
@@ -140,7 +65,7 @@ class WatchedItem:
 
 
 async def watch_item(item: Item, source: FrameSource, session: PolicySession) -> WatchedItem:
-    """Holds the dialogue of one item. Closes `source` and `session`."""
+    """Holds the dialogue of one item. The caller closes `source` and `session`."""
     meter, changes = ChangeMeter(), list[tuple[float, float]]()
 
     def measure(exchange: Exchange) -> None:
@@ -213,7 +138,11 @@ class ClipScores:
     def counts(self, name: str) -> list[TimingCount]:
         return [item.counts[name] for item in self.items]
 
-    def as_json(self) -> dict[str, Any]:
+    def headline(self) -> dict[str, Any]:
+        """The same as `numbers`."""
+        return self.numbers()
+
+    def numbers(self) -> dict[str, Any]:
         """Pooled counts and F1 in percent by policy, the tuned threshold, and every item."""
         trigger = self.tuned.trigger
         return {
@@ -234,6 +163,18 @@ class ClipScores:
             },
             "items": [item.as_json() for item in self.items],
         }
+
+    def texts(self) -> dict[str, str]:
+        """None: the numbers hold every reply."""
+        return {}
+
+    def tables(self) -> tuple[TextTable, ...]:
+        """One row per policy, and one row per item."""
+        return self.table(), self.item_table()
+
+    def remarks(self) -> list[str]:
+        """Where the model fails, and how the frame difference was tuned."""
+        return [*self.failures(), *self.tuning()]
 
     def table(self) -> TextTable:
         """One row per policy."""
@@ -273,6 +214,49 @@ class ClipScores:
             f"    tuned on {self.tune_clips} training clips of {self.tune_world}, F1 {_cell(f1)} % there",
             *(f"    the best {edge} lies at the end of its grid" for edge in edges_of(self.tuned)),
         ]
+
+
+class Clips:
+    """The benchmark: `items`, one at a time, and a frame difference tuned on the first `tune_clips` training clips of
+    `tune_world`."""
+
+    num_at_once = 1
+    text_files: tuple[str, ...] = ()
+
+    def __init__(self, items: Sequence[Item], tune_world: str, tune_clips: int) -> None:
+        self._items, self._world, self._num_clips = items, tune_world, tune_clips
+        self._tuned: TunedTrigger | None = None  # by `items`
+
+    def check_name(self, name: str) -> None:
+        """Any will do: what stands beside the model has rows of its own."""
+
+    def questions(self) -> list[Question]:
+        return [question for item in self._items for question in item.task.questions]
+
+    def items(self, show: ShowProgress) -> Sequence[Item]:
+        with show(f"tuning on {self._world}", self._num_clips) as steps:
+            self._tuned = tune_on_world(self._world, self._num_clips, steps.step)
+        return self._items
+
+    def source(self, item: Item) -> FrameSource:
+        return FileSource(item.path, FRAME_INTERVAL_S)
+
+    def session(self, policy: Policy[PolicySession], item: Item) -> PolicySession:
+        return policy.open(item.task)
+
+    async def watch(self, item: Item, source: FrameSource, session: PolicySession) -> WatchedItem:
+        return await watch_item(item, source, session)
+
+    async def score(
+        self,
+        name: str,
+        items: Sequence[Item],  # noqa: ARG002
+        seen: Sequence[WatchedItem],
+    ) -> ClipScores:
+        assert self._tuned is not None
+        tuned = self._tuned
+        timed = tuple(time_item(watched, tuned) for watched in seen)
+        return ClipScores(name, tuned, self._world, self._num_clips, timed)
 
 
 def _cell(value: float | None) -> str:

@@ -8,155 +8,35 @@ stands a truthful watcher beside the model, too, who tells what differs from the
 
 from __future__ import annotations
 
-import asyncio
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from oncue import __version__
 from oncue.clock import Clock
 from oncue.errors import ConfigError
 from oncue.eval.benchmarks.baselines import oracle_replies, truthful_replies
-from oncue.eval.benchmarks.shuffled import ShuffledSource, shuffled_order
+from oncue.eval.benchmarks.world_clips import CLOCK, ClipFile, ClipSet, open_clip, prepare, shown_times
 from oncue.eval.episodes import watch
+from oncue.eval.runner import ShowProgress
 from oncue.eval.table import TextTable, percent, proactive_json, proactive_table, rounded
-from oncue.files import prepare_folder
+from oncue.policy.open_policy import Policy
 from oncue.scoring.metrics import DialogueScore, ProactiveResult, Transcript, TurnScore, score_proactive
 from oncue.scoring.score import Unscored
 from oncue.scoring.spans import replies_in
 from oncue.scoring.world_judge import world_judge
-from oncue.types import FrameSource, PolicySession, Task, TimedReply
-from oncue.video.source import FileSource
-from oncue.video.writer import write_video
+from oncue.types import FrameSource, PolicySession, Question, Task, TimedReply
 from oncue.world.clip import Clip
-from oncue.world.make import drawn_by, make_world, video_path
 
-CONTROLS = ("none", "frozen", "shuffled")
-FRAME_INTERVAL_S = 1.0
-CLOCK = Clock(FRAME_INTERVAL_S)
 NUM_AT_ONCE = 16  # clips watched together: sessions share the forwards of one engine
+TEXT_FILES = ("table.txt", "clips.jsonl")
 OMEGAS = (0.0, 0.5, 1.0)
 HEADLINE_OMEGA = 0.5
 SILENCE, TALK, ORACLE, TRUTHFUL = "silence", "talk every turn", "oracle", "truthful watcher"
 
 # What talk-every-turn says: a sentence that is often due in that world.
 TALK_TEXTS = {"shapes": "Left: red square appears.", "footage": "Left: something appears."}
-
-
-@dataclass(frozen=True, slots=True)
-class ClipSet:
-    """Which clips are watched, and how: a frame every `frame_interval_s` seconds, one per turn. `seed` picks the clips
-    of the split and, as a control, the order of shuffled frames."""
-
-    world: str
-    split: str = "test"
-    limit: int = 200
-    seed: int = 0
-    control: str = "none"
-    frame_interval_s: float = FRAME_INTERVAL_S
-
-    def __post_init__(self) -> None:
-        if self.limit < 1:
-            raise ConfigError(f"the number of clips must be at least 1, got {self.limit}")
-        if self.seed < 0:
-            raise ConfigError(f"seed must not be negative, got {self.seed}")
-        if self.control not in CONTROLS:
-            raise ConfigError(f"unknown control {self.control!r}; expected one of {', '.join(CONTROLS)}")
-        if not 0 < self.frame_interval_s < math.inf:
-            raise ConfigError(f"the frame interval must be a positive number of seconds, got {self.frame_interval_s}")
-
-    @property
-    def clock(self) -> Clock:
-        return Clock(self.frame_interval_s)
-
-
-@dataclass(frozen=True, slots=True)
-class ClipFile:
-    """A clip and the video file that shows it."""
-
-    clip: Clip
-    path: Path
-
-
-def cache_folder(root: Path, clips: ClipSet) -> Path:
-    """The folder of these clips below `root`. Its name holds a digest of what draws them: a changed world never meets
-    the videos of an older one."""
-    return root / f"{__version__}-{drawn_by()}-{clips.world}-{clips.split}-{clips.seed}"
-
-
-def prepare(root: Path, clips: ClipSet, on_clip: Callable[[], None] = lambda: None) -> list[ClipFile]:
-    """The clips as video files; those already there are kept. `on_clip` is called after each.
-
-    Raises ConfigError for an unknown world or split, InputError for a folder that cannot be written.
-    """
-    folder = cache_folder(root, clips)
-    prepare_folder(folder, "give another folder (--cache)")
-    made = make_world(
-        folder,
-        world=clips.world,
-        split=clips.split,
-        count=clips.limit,
-        seed=clips.seed,
-        frame_interval_s=FRAME_INTERVAL_S,
-        on_clip=lambda _clip, _path: on_clip() if clips.control != "frozen" else None,
-    )
-    if clips.control != "frozen":
-        return [ClipFile(clip, video_path(folder, clip)) for clip in made]
-    return [_standing_still(folder, clip, on_clip) for clip in made]
-
-
-def _standing_still(folder: Path, clip: Clip, on_clip: Callable[[], None]) -> ClipFile:
-    still = clip.standing_still()
-    path = folder / "frozen" / f"{still.clip_id}.mp4"
-    if not path.exists():
-        write_video(path, still.video_frames(), still.scene.frame_rate)
-    on_clip()
-    return ClipFile(still, path)
-
-
-def open_clip(file: ClipFile, control: str = "none", frame_interval_s: float = FRAME_INTERVAL_S) -> FrameSource:
-    """The frames a watcher of this clip is shown."""
-    source = FileSource(file.path, frame_interval_s)
-    return ShuffledSource(source, _order_seed(file.clip)) if control == "shuffled" else source
-
-
-def shown_times(clip: Clip, control: str = "none", clock: Clock = CLOCK) -> list[float]:
-    """The video time in seconds of the picture in each frame of `open_clip`."""
-    times_s = clip.grid_times(clock)
-    if control != "shuffled":
-        return times_s
-    return [times_s[i] for i in shuffled_order(len(times_s), _order_seed(clip))]
-
-
-def _order_seed(clip: Clip) -> tuple[int, int]:
-    return clip.seed, clip.index
-
-
-async def watch_world(
-    files: Sequence[ClipFile],
-    open_session: Callable[[Clip], PolicySession],
-    control: str = "none",
-    on_clip: Callable[[Transcript], None] = lambda _: None,
-    num_at_once: int = NUM_AT_ONCE,
-    frame_interval_s: float = FRAME_INTERVAL_S,
-) -> list[Transcript]:
-    """What was said about each clip, in the order of `files`; each in a session of its own, `num_at_once` together.
-
-    `on_clip` is called as clips are finished.
-    """
-    places = asyncio.Semaphore(num_at_once)
-
-    async def one(file: ClipFile) -> Transcript:
-        async with places:
-            transcript = await watch(
-                open_clip(file, control, frame_interval_s), open_session(file.clip), file.clip.task
-            )
-        on_clip(transcript)
-        return transcript
-
-    return list(await asyncio.gather(*(one(file) for file in files)))
 
 
 def baselines(clips: Iterable[Clip], control: str = "none", clock: Clock = CLOCK) -> dict[str, list[Transcript]]:
@@ -215,10 +95,27 @@ class WorldScores:
             shown["truthful_pauc"] = self._pauc(TRUTHFUL)
         return shown
 
+    def tables(self) -> tuple[TextTable, ...]:
+        return (self.table(),)
+
     def table(self) -> TextTable:
         """One row per policy."""
         control = "" if self.clips.control == "none" else f", control {self.clips.control}"
-        return proactive_table(self.results, f"World {self.clips.world}, split {self.clips.split}{control}")
+        title = f"World {self.clips.world}, split {self.clips.split}{control}"
+        return proactive_table(self.results, title)
+
+    def remarks(self) -> tuple[str, ...]:
+        """None: the table says it all."""
+        return ()
+
+    def texts(self) -> dict[str, str]:
+        """The table, and per clip what was due and what the model said."""
+        lines = clip_lines(self.results[self.model])
+        table, clips = TEXT_FILES
+        return {
+            table: self.table().plain() + "\n",
+            clips: "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines),
+        }
 
     def numbers(self) -> dict[str, Any]:
         """Everything measured, for a file: what was watched, the headline, and the numbers of each policy."""
@@ -234,6 +131,41 @@ def check_model_name(model: str) -> None:
     """Raises ConfigError for the name of a policy that stands beside the model."""
     if model in (SILENCE, TALK, ORACLE, TRUTHFUL):
         raise ConfigError(f"a model cannot be called {model!r} here; that is the name of a baseline")
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The benchmark: `clips`, kept as video files below the folder `cache`."""
+
+    clips: ClipSet
+    cache: Path
+    num_at_once: int = NUM_AT_ONCE
+    text_files: tuple[str, ...] = TEXT_FILES
+
+    def check_name(self, name: str) -> None:
+        check_model_name(name)
+
+    def questions(self) -> tuple[Question, ...]:
+        """None to check: a world's own are plain words."""
+        return ()
+
+    def items(self, show: ShowProgress) -> list[ClipFile]:
+        with show("making clips", self.clips.limit) as steps:
+            return prepare(self.cache, self.clips, steps.step)
+
+    def source(self, item: ClipFile) -> FrameSource:
+        return open_clip(item, self.clips.control, self.clips.frame_interval_s)
+
+    def session(self, policy: Policy[PolicySession], item: ClipFile) -> PolicySession:
+        """Each clip has a seed of its own, whoever else is being watched."""
+        seed = (self.clips.seed << 32) + item.clip.index
+        return policy.open(item.clip.task, seed=seed)
+
+    async def watch(self, item: ClipFile, source: FrameSource, session: PolicySession) -> Transcript:
+        return await watch(source, session, item.clip.task)
+
+    async def score(self, name: str, items: Sequence[ClipFile], seen: Sequence[Transcript]) -> WorldScores:
+        return await score_world(self.clips, items, name, seen)
 
 
 async def score_world(

@@ -23,11 +23,11 @@ from oncue.clock import Clock
 from oncue.data.bad_rows import first_usable, skipped_warning
 from oncue.data.examples import RolloutExample
 from oncue.data.token_budget import check_token_budget
-from oncue.engine.engine import Engine
 from oncue.errors import ModelError, StoppedElsewhereError
 from oncue.files import write_text
 from oncue.hub import resolve_model
 from oncue.model.loading import LoadedModel, load_model
+from oncue.policy.open_policy import LocalModel, LocalPolicy, open_policy
 from oncue.render.qwen_vl import QwenVLRenderer
 from oncue.scoring.score import ObservingReward, Reward, Score
 from oncue.stopping import Stopper
@@ -112,7 +112,8 @@ def _train(
     places = ranks.deal(range(config.prompts_per_step))
     observer = reward if isinstance(reward, ObservingReward) else None
     torch.manual_seed(config.seed)
-    with _engine(config, trainer.loaded) as engine, asyncio.Runner() as runner:
+    with _sampler(config, trainer.loaded) as policy, asyncio.Runner() as runner:
+        engine = policy.engine
 
         def keep_and_end(error: BaseException) -> NoReturn:
             let_go(error)
@@ -169,9 +170,9 @@ def try_first_step(config: GrpoConfig, num_groups: int) -> Trial:
     laps = Laps(loaded.device)
     examples = _examples_of_step(config, 0, ALONE, loaded.renderer, 0)[:num_groups]
     made_s = laps.next_s()
-    with _engine(config, loaded) as engine:
-        groups = completed(roll_out(engine, examples, config.group_size, (config.seed, 0)))
-        engine.forget()
+    with _sampler(config, loaded) as policy:
+        groups = completed(roll_out(policy.engine, examples, config.group_size, (config.seed, 0)))
+        policy.engine.forget()
         better = [Score((float(member % 2),)) for member in range(config.group_size)]
         groups = [group.credited(better, GroupCredit()) for group in groups]
         made = trainer.update(groups, 0)
@@ -181,9 +182,18 @@ def try_first_step(config: GrpoConfig, num_groups: int) -> Trial:
     return Trial(seconds, int(made["num_tokens"]), stored_bytes(loaded, trainer.parameters), size)
 
 
-def _engine(config: GrpoConfig, loaded: LoadedModel) -> Engine:
-    dtype = getattr(torch, config.autocast_dtype) if config.autocast_dtype else None
-    return Engine(loaded, config.sampling, lockstep=True, lookahead=config.lookahead, autocast_dtype=dtype, record=True)
+def _sampler(config: GrpoConfig, loaded: LoadedModel) -> LocalPolicy:
+    """The policy that is trained, as it is sampled: in lockstep, and with a trace of every session."""
+    return open_policy(
+        LocalModel(
+            loaded,
+            sampling=config.sampling,
+            lookahead=config.lookahead,
+            lockstep=True,
+            record=True,
+            autocast_dtype=config.autocast_dtype,
+        )
+    )
 
 
 def _record(
