@@ -27,7 +27,7 @@ class Window:
     Before a turn is shown, a prefix that would exceed `max_tokens` with it is cut to at most `keep_tokens` (default:
     half). The system message and the newest turn that brings a question always stay, even beyond `keep_tokens`. Of the
     others as many as fit: first the newest `max_questions` turns that bring a question, then the newest `max_replies`
-    that were answered with a reply, all with their frames, then the newest turns.
+    that were answered with a reply, an answer or a request for frames, all with their frames, then the newest turns.
     `when_full`: nothing is cut before the model has no position left for a turn; from then on these bounds hold.
     Raises ConfigError for numbers out of range.
     """
