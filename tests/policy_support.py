@@ -13,6 +13,7 @@ import torch
 from oncue.engine.engine import Engine, Sampling
 from oncue.engine.request import Answer
 from oncue.engine.sampler import Chooser, banned_tokens
+from oncue.engine.sampling import token_logprobs
 from oncue.engine.session import EngineSession
 from oncue.model.loading import LoadedModel
 from oncue.render.decision import Lead
@@ -49,6 +50,33 @@ class RecordingChooser(Chooser):
             first += num_asked
 
 
+class ScriptedEngine(Engine):
+    """Chooses the k-th of `answers` (token ids, the closing one included) in the k-th turn of each session."""
+
+    def __init__(
+        self, loaded: LoadedModel, answers: Sequence[Sequence[int]], sampling: Sampling | None = None, **options: Any
+    ) -> None:
+        super().__init__(loaded, sampling, **{**options, "record": True})
+        self._chooser = _ScriptedChooser(loaded, self.sampling, answers)
+
+
+class _ScriptedChooser(Chooser):
+    def __init__(self, loaded: LoadedModel, sampling: Sampling, answers: Sequence[Sequence[int]]) -> None:
+        super().__init__(loaded, sampling)
+        self._scripts, self._settings, self._banned_V = answers, sampling, banned_tokens(loaded)
+
+    def choose(self, answers: Sequence[Answer], logits_RV: torch.Tensor) -> None:
+        first = 0
+        for answer in answers:
+            num_asked, recorder = answer.num_asked, answer.state.recorder
+            assert recorder is not None
+            script, begun = self._scripts[recorder.num_turns], len(answer.chosen)
+            tokens = [*script[begun : begun + num_asked], *[script[-1]] * num_asked][:num_asked]
+            logprobs_RV = token_logprobs(logits_RV[first : first + num_asked], self._settings, self._banned_V)
+            answer.advance(tokens, logprobs_RV[range(num_asked), tokens].tolist())
+            first += num_asked
+
+
 def shown(num_turns: int, seed: int = 0) -> list[EnvTurn]:
     """Turns of random frames: mostly one frame, sometimes two or none, a question now and then."""
     random = np.random.default_rng(seed)
@@ -75,7 +103,7 @@ def say(engine: Engine, turns: Sequence[EnvTurn], seed: int | None = None) -> tu
 @torch.inference_mode()
 def stock_logits(loaded: LoadedModel, context_ids: Sequence[int], turns: Sequence[EnvTurn]) -> torch.Tensor:
     """Logits (L, V) of one plain forward of transformers, which lays out the positions by itself."""
-    patched = [loaded.renderer.frame_processor(pixels) for turn in turns for pixels in turn.frames.pixels]
+    patched = [loaded.renderer.frame_processor(pixels) for turn in turns for pixels in turn.pictures]
     ids = torch.tensor([list(context_ids)])
     loaded.model.model.rope_deltas = None
     output = loaded.model(

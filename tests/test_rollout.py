@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from oncue.env.fixed_turns import ShownTurns
-from oncue.rollout import run_episode
+from oncue.rollout import run_episode, without_pixels
 from oncue.types import Action, EnvTurn, Exchange, FrameBatch, PolicyTurn, Reply, Silence, StopReason, Task
 
 
@@ -99,3 +99,17 @@ def test_a_session_that_foresees_is_told_what_the_environment_knows():
     session = Foresees(Silence(), Silence(), Silence())
     episode = asyncio.run(run_episode(ShownTurns(turns), session, TASK))
     assert session.foreseen == [exchange.observed for exchange in episode.exchanges] == turns
+
+
+def test_without_pixels_the_order_the_marks_and_the_text_stay() -> None:
+    frames = FrameBatch(np.ones((2, 3, 3, 3), np.uint8), np.array([1.0, 2.0]), ("a", "b"))
+    wide = FrameBatch(np.ones((1, 3, 5, 3), np.uint8), np.array([3.0]))
+    turn = EnvTurn(["See", frames, "and", wide], 3.0)
+    bare = without_pixels(Exchange(turn, PolicyTurn(Silence()))).observed
+    assert [part if isinstance(part, str) else (part.marks, part.pts_s.tolist()) for part in bare.content] == [
+        "See",
+        (("a", "b"), [1.0, 2.0]),
+        "and",
+        ((), [3.0]),
+    ]
+    assert sum(pixels.nbytes for pixels in bare.pictures) == 0

@@ -96,3 +96,11 @@ def random_turn(random: np.random.Generator, clock_s: float, num_frames: int = 1
     coarse = random.integers(0, 256, (num_frames, 4, 6, 3), dtype=np.uint8)
     pixels = coarse.repeat(14, axis=1).repeat(14, axis=2)
     return EnvTurn(FrameBatch(pixels, np.full(num_frames, clock_s)), clock_s, text)
+
+
+def mixed_turn(random: np.random.Generator, clock_s: float, text: str = "") -> EnvTurn:
+    """A turn that shows text and frames by turns: frames of two sizes, some with a mark; `text` comes last."""
+    small, large = (random_turn(random, clock_s, num_frames).frames for num_frames in (2, 1))
+    marked = FrameBatch(small.pixels, small.pts_s, ("frame 3", ""))
+    wide = FrameBatch(large.pixels.repeat(2, axis=2), large.pts_s, (f"{clock_s:05.2f}",))
+    return EnvTurn(["On the left:", marked, " moves ", wide, text], clock_s)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from oncue.errors import InputError
-from oncue.types import EnvTurn, FrameBatch, Malformed, Silence
+from oncue.types import EnvTurn, FrameBatch, Malformed, reply_text
 
 FINE, NOTED, FAILED = "ok", "warn", "FAIL"
 
@@ -166,5 +166,6 @@ def _check_turn(loaded: Any) -> Finding:
     if isinstance(turn.action, Malformed):
         mend = "the model does not follow the grammar of silence and replies; was it trained for proactive dialogues?"
         return Finding("turn", NOTED, f"it said {turn.action.text!r}, which cannot be read", mend)
-    said = "it stayed silent" if isinstance(turn.action, Silence) else f"it said {turn.action.text!r}"
+    text = reply_text(turn.action)
+    said = "it stayed silent" if text is None else f"it said {text!r}"
     return Finding("turn", FINE, f"{said}, {turn.latency_ms:.0f} ms")

@@ -55,7 +55,10 @@ async def run_episode(
 
 
 def without_pixels(exchange: Exchange) -> Exchange:
-    """The exchange with frames of no size: their number and `pts_s` stay, the picture is gone."""
-    pts_s = exchange.observed.frames.pts_s
-    frames = FrameBatch(np.zeros((len(pts_s), 0, 0, 3), np.uint8), pts_s)
-    return replace(exchange, observed=replace(exchange.observed, frames=frames))
+    """The exchange with frames of no size: number, `pts_s` and marks stay, the picture is gone."""
+
+    def emptied(part: str | FrameBatch) -> str | FrameBatch:
+        return part if isinstance(part, str) else replace(part, pixels=np.zeros((len(part), 0, 0, 3), np.uint8))
+
+    observed = exchange.observed
+    return replace(exchange, observed=EnvTurn(map(emptied, observed.content), observed.clock_s))

@@ -37,16 +37,22 @@ class TimeSpan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameBatch:
-    """Frames shown together: `pixels` (F, H, W, 3) uint8 RGB and `pts_s` (F,) float64 seconds, both possibly F = 0."""
+    """Frames shown together: `pixels` (F, H, W, 3) uint8 RGB and `pts_s` (F,) float64 seconds, both possibly F = 0.
+
+    `marks`: a name for each frame that the policy can refer to (`frame 12`, `01:30`); "" or none at all: no mark.
+    """
 
     pixels: np.ndarray
     pts_s: np.ndarray
+    marks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 4 or self.pixels.shape[-1] != 3 or self.pixels.dtype != np.uint8:
             raise ValueError(f"pixels must be (F, H, W, 3) uint8, got {self.pixels.shape} {self.pixels.dtype}")
         if self.pts_s.shape != (len(self.pixels),):
             raise ValueError(f"pts_s must be ({len(self.pixels)},), got {self.pts_s.shape}")
+        if len(self.marks) not in (0, len(self.pixels)):
+            raise ValueError(f"{len(self.pixels)} frames need as many marks, or none, got {len(self.marks)}")
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -74,6 +80,30 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class Retrieve:
+    """The policy asked to see the frames from `start` to `end`, both inside.
+
+    The grammar of the task says what is counted: frame numbers of a pool, or seconds.
+    """
+
+    start: float
+    end: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.start) and math.isfinite(self.end)):
+            raise ValueError(f"a retrieved range must be finite, got {self.start} to {self.end}")
+        if self.end < self.start:
+            raise ValueError(f"a retrieved range must not end before it starts, got {self.start} to {self.end}")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The policy answered the question of the task, which ends the episode."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Malformed:
     """Sampled text that is no action of the grammar in use."""
 
@@ -81,7 +111,20 @@ class Malformed:
     reason: str
 
 
-Action = Silence | Reply | Malformed
+Action = Silence | Reply | Retrieve | Answer | Malformed
+
+
+def in_stream(action: Action) -> Silence | Reply | Malformed:
+    """`action`, which the policy did in a stream. Raises ValueError for what a stream has not: it is no silence."""
+    if isinstance(action, Retrieve | Answer):
+        raise ValueError(f"expected silence, a reply or a malformed turn, as in a stream, got {action}")
+    return action
+
+
+def reply_text(action: Action) -> str | None:
+    """The text of a reply; None for silence and malformed turns. Raises ValueError as `in_stream` does."""
+    said = in_stream(action)
+    return said.text if isinstance(said, Reply) else None
 
 
 class StopReason(enum.StrEnum):
@@ -90,15 +133,48 @@ class StopReason(enum.StrEnum):
     SOURCE_ENDED = "source_ended"
     MAX_TURNS = "max_turns"
     CANCELLED = "cancelled"
+    ANSWERED = "answered"
+    OUT_OF_BUDGET = "out_of_budget"  # of turns or frames, before there was an answer
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class EnvTurn:
-    """What is shown in one turn; an answer to it happens at `clock_s` (video seconds). Frames come before text."""
+    """What is shown in one turn; an answer to it happens at `clock_s` (video seconds).
 
-    frames: FrameBatch
+    `content` holds text and frames in the order in which they are shown; empty parts are left out. A turn of a stream
+    is `EnvTurn(frames, clock_s, text)`: frames, then text.
+    """
+
+    content: tuple[str | FrameBatch, ...]
     clock_s: float
-    text: str = ""
+
+    def __init__(self, content: FrameBatch | Iterable[str | FrameBatch], clock_s: float, text: str = "") -> None:
+        """`content`: one batch, or text and batches in any order, of frames of any sizes. `text` comes after it."""
+        parts = (content,) if isinstance(content, FrameBatch | str) else content
+        object.__setattr__(self, "content", tuple(part for part in (*parts, text) if len(part)))
+        object.__setattr__(self, "clock_s", clock_s)
+
+    @property
+    def text(self) -> str:
+        """All text of the turn, its parts joined by line breaks."""
+        return "\n".join(part for part in self.content if isinstance(part, str))
+
+    @property
+    def batches(self) -> tuple[FrameBatch, ...]:
+        """The frames of the turn, in order."""
+        return tuple(part for part in self.content if isinstance(part, FrameBatch))
+
+    @property
+    def frames(self) -> FrameBatch:
+        """The frames of a turn that shows one batch, or none. Raises ValueError for several: see `batches`."""
+        if len(self.batches) > 1:
+            raise ValueError(f"the turn at {self.clock_s:g} s shows {len(self.batches)} batches, read them one by one")
+        return self.batches[0] if self.batches else FrameBatch.empty()
+
+    @property
+    def pictures(self) -> tuple[np.ndarray, ...]:
+        """Every frame of the turn, in order: (H, W, 3) uint8 RGB each."""
+        return tuple(pixels for batch in self.batches for pixels in batch.pixels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +229,17 @@ class GoldTurn:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One dialogue to be held about one video: its name, its questions and the replies that are due (if known)."""
+    """One dialogue to be held about one video: its name, its questions and the replies that are due (if known).
+
+    `options` to choose from and the right `answer`: of a question that has one answer (see `Answer`).
+    """
 
     task_id: str
     questions: tuple[Question, ...] = ()
     gold: tuple[GoldTurn, ...] = ()
     duration_s: float | None = None
+    options: tuple[str, ...] = ()
+    answer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +252,7 @@ class Episode:
 
     @property
     def replies(self) -> tuple[TimedReply, ...]:
-        """The sampled replies in order, with the clock of their turn. Silent and malformed turns are left out."""
+        """The sampled replies in order, with the clock of their turn. Turns that did something else are left out."""
         return tuple(
             TimedReply(e.observed.clock_s, e.acted.action.text)
             for e in self.exchanges

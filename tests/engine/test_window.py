@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from oncue.render.decision import DecisionName, Lead
 from oncue.render.qwen_vl import PROACTIVE_SYSTEM
 from oncue.types import EnvTurn, FrameBatch, Reply, Silence
 from policy_support import RecordingEngine, say
-from tiny_model import build_tiny_model, random_turn
+from tiny_model import build_tiny_model, mixed_turn, random_turn
 
 SHORT = Sampling(max_new_tokens=4)
 
@@ -33,13 +34,15 @@ def past(session: EngineSession) -> list[PastTurn]:
     return session._state.turns
 
 
-@pytest.mark.parametrize("keep", [None, 150])
+@pytest.mark.parametrize(("keep", "make"), [(None, random_turn), (150, random_turn), (150, mixed_turn)])
 def test_a_bounded_session_answers_like_a_fresh_one_shown_the_kept_turns(
-    tiny_loaded: LoadedModel, keep: int | None
+    tiny_loaded: LoadedModel, keep: int | None, make: Callable[..., EnvTurn]
 ) -> None:
     """The law of positions: at every turn, also right after a cut, in the middle of the stretch and before the next."""
     engine = RecordingEngine(tiny_loaded, SHORT, window=Window(500, keep, max_questions=2, max_replies=2))
-    turns = stream(60, {0: "Tell me whenever something moves.", 9: "And now?", 21: "What else?"})
+    questions = {0: "Tell me whenever something moves.", 9: "And now?", 21: "What else?"}
+    random = np.random.default_rng(0)
+    turns = [make(random, k + 1.0, text=questions.get(k, "")) for k in range(60 if make is random_turn else 24)]
 
     async def go() -> tuple[float, int]:
         worst, num_cuts = 0.0, 0

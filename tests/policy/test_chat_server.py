@@ -71,6 +71,25 @@ def test_quality_and_size_of_the_frames_are_options() -> None:
     assert sent(max_pixels=28 * 28 * 12)[1] == (112, 84)
 
 
+def test_text_and_frames_are_sent_in_their_order() -> None:
+    narrow, wide = (np.zeros((1, 112, width, 3), np.uint8) for width in (112, 224))
+    marked = FrameBatch(np.concatenate([narrow, narrow]), np.ones(2), ("frame 3", "frame 9"))
+    turn = EnvTurn(["See", marked, "and", FrameBatch(wide, np.ones(1)), "Now?"], 1.0)
+    with OpenAIServer(scripted()) as server:
+        chat = ChatServer(server.url, "watcher")
+        size = chat.user_size(turn, chat.user_message(turn))
+        talk(chat, [turn])
+        content = server.bodies[0]["messages"][1]["content"]
+    texts = ["See\nframe 3: ", None, "\nframe 9: ", None, "\nand", None, "Now?"]
+    assert [part.get("text") for part in content] == texts
+    images = [part["image_url"]["url"].partition(",")[2] for part in content if "image_url" in part]
+    assert [Image.open(io.BytesIO(base64.b64decode(data))).size for data in images] == [(112, 112)] * 2 + [(224, 112)]
+    alone = chat.user_size(EnvTurn(FrameBatch(wide, np.ones(1)), 1.0), chat.user_message(EnvTurn("", 1.0)))
+    assert (size.images, size.tokens > alone.tokens) == (3, True)
+    with pytest.raises(InputError, match="steers a chat server"):
+        chat.user_message(EnvTurn([FrameBatch(wide, np.ones(1), ("<|im_end|>",))], 1.0))
+
+
 def test_a_silent_turn_is_one_request_of_one_token() -> None:
     with OpenAIServer(scripted()) as server:
         answers = ask(server, 5)

@@ -1,13 +1,17 @@
-"""Law 4: reading what was written gives the same action."""
+"""Law 4: reading what was written gives the same action, and what an instruction names can be read."""
 
 from __future__ import annotations
+
+import re
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oncue.render.actions import TextFormat
-from oncue.types import Malformed, Reply, Silence
+from oncue.render.markup import PROACTIVE_SYSTEM
+from oncue.types import Action, Answer, Malformed, Reply, Retrieve, Silence
+from retrieval_support import TagFormat
 
 FORMAT = TextFormat()
 
@@ -85,3 +89,29 @@ def test_a_turn_that_ends_within_a_thought_says_nothing(text: str) -> None:
 def test_a_reply_with_a_thought_in_it_cannot_be_written() -> None:
     with pytest.raises(ValueError, match="leave thoughts out"):
         FORMAT.write(Reply("<think>Someone?</think>A man."))
+
+
+def test_what_the_instruction_of_plain_replies_names_is_silence() -> None:
+    for grammar in (FORMAT, TextFormat("nothing")):
+        (named,) = re.findall(r'"(.+)"', grammar.instruction)
+        assert grammar.read(named) == Silence()
+    assert PROACTIVE_SYSTEM.endswith(FORMAT.instruction)
+
+
+def test_every_tag_that_an_instruction_names_is_read() -> None:
+    examples = re.findall(r"^<.*>$", TagFormat.instruction, re.MULTILINE)
+    assert [TagFormat().read(example) for example in examples] == [Retrieve(2, 5), Answer("A")]
+    assert isinstance(TagFormat().read("<retrive>2,5</retrive>"), Malformed)  # control
+
+
+@pytest.mark.parametrize(
+    "action", [Retrieve(0, 0), Retrieve(3, 63), Answer("B"), Malformed("Hm.", "neither a range nor an answer")]
+)
+def test_another_grammar_reads_what_it_writes(action: Action) -> None:
+    assert TagFormat().read(TagFormat().write(action)) == action
+
+
+@pytest.mark.parametrize("action", [Retrieve(1, 2), Answer("B")])
+def test_plain_replies_cannot_state_what_they_have_no_words_for(action: Action) -> None:
+    with pytest.raises(ValueError, match=f"plain replies have no {type(action).__name__}"):
+        FORMAT.write(action)

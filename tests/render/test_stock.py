@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from oncue.render.decision import Lead
 from oncue.render.images import FrameProcessor
 from oncue.render.qwen_vl import DEFAULT_SYSTEM, MMDUET2_MAX_TOKENS, PROACTIVE_SYSTEM, QwenVLRenderer
-from oncue.types import Dialogue, DialogueTurn
+from oncue.types import Dialogue, DialogueTurn, EnvTurn, FrameBatch
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=12).filter(lambda t: "<|" not in t)
 STARTS_WITH_A_BREAK = re.compile(r"\s*[\r\n]")
@@ -121,6 +122,33 @@ def test_a_prompt_equals_the_stock_generation_prompt(stock_processor: Any, rende
     expected = stock_inputs(stock_processor, shown, frames[:3], add_generation_prompt=True)
     got = [*renderer.dialogue(shown, frames[:3]).whole.token_ids.tolist(), renderer.im_start_id]
     assert [*got, *renderer.encode("assistant\n")] == expected["input_ids"][0].tolist()
+
+
+def test_a_turn_of_text_and_marked_frames_equals_the_stock_prompt(
+    stock_processor: Any, renderer: QwenVLRenderer
+) -> None:
+    """Frames of two sizes in one turn, text around and between them; each marked frame on a line of its own."""
+    small, other, large = random_frames((224, 140), (224, 140), (640, 480))
+    pair = FrameBatch(np.stack([small, other]), np.array([3.0, 4.0]), ("frame 12", "frame 15"))
+    plain, marked = (FrameBatch(large[None], np.array([5.0]), marks) for marks in ((), ("01:30",)))
+    turn = EnvTurn(["Turn 2.", " Of 3:\n", pair, plain, "and", marked, "What is in the box?\n", ""], 5.0)
+    texts = ("Turn 2. Of 3:\nframe 12: ", "\nframe 15: ", "\n", "and\n01:30: ", "\nWhat is in the box?\n")
+    content: list[dict[str, Any]] = [{"type": "text", "text": texts[0]}]
+    for picture, text in zip((small, other, large, large), texts[1:], strict=True):
+        content += [{"type": "image", "image": Image.fromarray(picture)}, {"type": "text", "text": text}]
+    messages = [
+        {"role": "system", "content": [{"type": "text", "text": "Look."}]},
+        {"role": "user", "content": content},
+    ]
+    expected = stock_processor.apply_chat_template(
+        messages, tokenize=True, return_dict=True, return_tensors="pt", add_generation_prompt=True
+    )
+    system, part = renderer.system_block("Look."), renderer.user_turn(turn, Lead.START)
+    assert [*system.token_ids.tolist(), *part.token_ids.tolist()] == expected["input_ids"][0].tolist()
+    assert np.array_equal(part.grids, expected["image_grid_thw"].numpy())
+    assert np.array_equal(np.concatenate([f.patches for f in part.frames]), expected["pixel_values"].numpy())
+    for changed in ([*turn.content[1:], turn.content[0]], [*turn.content[:-3], plain, *turn.content[-1:]]):  # control
+        assert renderer.user_turn(EnvTurn(changed, 5.0), Lead.START).token_ids.tolist() != part.token_ids.tolist()
 
 
 def test_another_text_gives_other_ids(stock_processor: Any, renderer: QwenVLRenderer) -> None:

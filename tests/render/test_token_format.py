@@ -260,3 +260,13 @@ def test_a_folder_says_which_format_its_model_speaks(render_folder: Path, tmp_pa
         (copied / name).write_text(content)
         with pytest.raises(ModelError, match=message):
             QwenVLRenderer.from_pretrained(copied)
+
+
+def test_turns_of_another_order_and_marks_are_refused(token_renderer: QwenVLRenderer) -> None:
+    shown = batch(2)
+    marked = FrameBatch(shown.pixels, shown.pts_s, ("a", "b"))
+    for content in (["Before", shown], [shown, "Between", shown], [shown, "a", "b"], [marked]):
+        with pytest.raises(InputError, match="frames without marks, then text"):
+            token_renderer.user_turn(EnvTurn(content, 1.0), Lead.OPEN)
+    taken = token_renderer.user_turn(EnvTurn([batch(1), batch(1), "Now?"], 1.0), Lead.OPEN)
+    assert len(taken) == len(token_renderer.user_turn(EnvTurn(shown, 1.0, "Now?"), Lead.OPEN))

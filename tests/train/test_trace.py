@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -22,11 +22,14 @@ from oncue.model.loading import LoadedModel
 from oncue.render.decision import TokenDecision
 from oncue.render.positions import mrope_positions
 from oncue.render.trace import TokenTrace
+from oncue.rollout import run_episode
 from oncue.train.forward import trained_logits
 from oncue.train.rl.advantage import num_turns, of_tokens
 from oncue.train.rl.policy_samples import PolicyBatch, collate_policy, policy_samples
-from oncue.types import EnvTurn, FrameBatch, PolicyTurn, Reply, Silence
-from tiny_model import random_turn
+from oncue.types import Action, Answer, EnvTurn, FrameBatch, Malformed, PolicyTurn, Reply, Retrieve, Silence, StopReason
+from policy_support import ScriptedEngine
+from retrieval_support import RETRIEVAL_TASK, RetrievalEnv, TagFormat
+from tiny_model import mixed_turn, random_turn
 
 WARM = Sampling(temperature=1.3, top_k=12, max_new_tokens=4)
 Choices = list[tuple[int, int, float]]  # turn, token, log-probability
@@ -35,6 +38,11 @@ Choices = list[tuple[int, int, float]]  # turn, token, log-probability
 def turns(count: int, seed: int = 0, questions: Sequence[int] = (0,)) -> list[EnvTurn]:
     random = np.random.default_rng(seed)
     return [random_turn(random, k + 1.0, 1, "What is it?" if k in questions else "") for k in range(count)]
+
+
+def mixed_turns(count: int, questions: Sequence[int]) -> list[EnvTurn]:
+    random = np.random.default_rng(0)
+    return [mixed_turn(random, k + 1.0, "What is it?" if k in questions else "") for k in range(count)]
 
 
 async def answered(session: EngineSession, shown: Sequence[EnvTurn]) -> tuple[list[PolicyTurn], TokenTrace]:
@@ -69,7 +77,7 @@ def same(one: Choices, other: Choices) -> bool:
     )
 
 
-def trainer_gap(loaded: LoadedModel, traces: Sequence[TokenTrace]) -> float:
+def trainer_gap(loaded: LoadedModel, traces: Sequence[TokenTrace], sampling: Sampling = WARM) -> float:
     """How far the trainer's log-probabilities are from the sampler's at most, all segments packed into one batch."""
     batch, pad = batch_of(loaded, traces), loaded.renderer.image_pad_id
     banned_V = banned_tokens(loaded)
@@ -78,7 +86,7 @@ def trainer_gap(loaded: LoadedModel, traces: Sequence[TokenTrace]) -> float:
     banned_CV = torch.where(batch.limited_C[:, None], only_V, banned_V)
     with torch.no_grad():
         logits_CV, targets_C, _ = trained_logits(loaded.model, batch.batch, pad)
-        logprobs_CV = token_logprobs(logits_CV, WARM, banned_CV)
+        logprobs_CV = token_logprobs(logits_CV, sampling, banned_CV)
     return float((logprobs_CV.gather(1, targets_C[:, None])[:, 0] - batch.old_logprobs_C).abs().max())
 
 
@@ -95,14 +103,22 @@ WINDOWS = {
 }
 
 
-@pytest.mark.parametrize("fixture", ["tiny_loaded", "tiny_token_loaded"])
+@pytest.mark.parametrize(
+    ("fixture", "make"), [("tiny_loaded", turns), ("tiny_token_loaded", turns), ("tiny_loaded", mixed_turns)]
+)
 @pytest.mark.parametrize("window", WINDOWS.values(), ids=WINDOWS)
 @pytest.mark.parametrize("lookahead", [0, 3])
 def test_a_trainer_gives_each_choice_what_the_sampler_gave_it(
-    fixture: str, window: Window | None, lookahead: int, request: pytest.FixtureRequest
+    fixture: str,
+    make: Callable[..., list[EnvTurn]],
+    window: Window | None,
+    lookahead: int,
+    request: pytest.FixtureRequest,
 ) -> None:
     loaded = request.getfixturevalue(fixture)
-    shown = turns(24, questions=(0, 5, 11))
+    shown = make(24, questions=(0, 5, 11))
+    if make is mixed_turns and window is not None:  # its turns are longer
+        window = replace(window, max_tokens=2 * window.max_tokens)
 
     async def go(engine: Engine) -> tuple[list[PolicyTurn], TokenTrace]:
         session = engine.open(seed=3)
@@ -253,3 +269,22 @@ def test_a_silence_that_ends_a_segment_is_its_last_token() -> None:
     assert segment.positions.tolist() == [list(range(8))] * 3
     assert segment.turn_of.tolist() == [-1, -1, 0, -1, 0, 0, -1, 1]
     assert segment.logprobs.tolist() == pytest.approx([0, 0, -0.1, 0, -0.2, -0.3, 0, -0.4])
+
+
+def test_an_episode_in_another_grammar_is_trained_as_it_was_sampled(tiny_loaded: LoadedModel) -> None:
+    """Frames that were asked for, larger than those before, with marks; then an answer that ends the episode."""
+    sampling, grammar = Sampling(temperature=1.3, max_new_tokens=40), TagFormat()
+    done: list[Action] = [Retrieve(2, 4), Malformed("Hm.", "neither a range nor an answer"), Answer("B")]
+    ids = [[*tiny_loaded.renderer.encode(grammar.write(a)), tiny_loaded.renderer.im_end_id] for a in done]
+    with ScriptedEngine(tiny_loaded, ids, sampling, record=True) as engine:
+        session = engine.open(system="Look.", action_format=grammar)
+        with session:
+            episode = asyncio.run(run_episode(RetrievalEnv(), session, RETRIEVAL_TASK))
+            trace = session.trace()
+    assert [e.acted.action for e in episode.exchanges] == done
+    assert episode.stop is StopReason.ANSWERED
+    assert same(traced(trace), sampled([e.acted for e in episode.exchanges]))
+    assert trainer_gap(tiny_loaded, [trace], sampling) <= 1e-4
+    assert len({frame.grid for frame in trace.whole.frames}) == 2
+    swapped = replace(trace.whole, frames=trace.whole.frames[:3][::-1] + trace.whole.frames[3:])  # control
+    assert trainer_gap(tiny_loaded, [TokenTrace((swapped,))], sampling) > 1e-2

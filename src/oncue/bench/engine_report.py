@@ -21,6 +21,7 @@ from oncue.bench.roofline import chip_of
 from oncue.bench.speed import HD_PX, carried_turns, decisions_per_s, preprocess_ms, silent_turns
 from oncue.bench.turns import SMALL_PX
 from oncue.model.loading import LoadedModel, load_model, pick_device, pick_dtype
+from oncue.render.base import frames_then_text
 from oncue.render.qwen_vl import MMDUET2_MAX_PIXELS, QwenVLRenderer
 from oncue.types import Silence
 
@@ -121,7 +122,7 @@ def silent_turn_tokens(renderer: QwenVLRenderer) -> int:
     """How many tokens a silent turn after another silent one adds to the context: one small frame and its answer."""
     silence = renderer.policy_turn_ids(Silence())
     grid = renderer.frame_processor(np.zeros((*SMALL_PX, 3), np.uint8)).grid
-    shown = renderer.user_turn_ids("", [grid], renderer.decision.lead_after(silence))
+    shown = renderer.user_turn_ids(frames_then_text(1, ""), [grid], renderer.decision.lead_after(silence))
     return len(shown) + len(renderer.decision.kept(silence))
 
 

@@ -140,7 +140,7 @@ def _set_by_hand(model: Any, renderer: QwenVLRenderer, mixed: bool, random: torc
         head_VE[renderer.im_end_id] *= CLOSING_SCALE
         for layer in decoder.layers:
             layer.self_attn.q_proj.weight *= QUERY_GAIN
-    prompt_end = int(renderer.user_turn_ids("", (), Lead.CLOSED)[-1])
+    prompt_end = int(renderer.user_turn_ids((), (), Lead.CLOSED)[-1])
     steps = zip((prompt_end, *renderer.silence_ids), renderer.silence_ids, strict=False)
     head_length = float(head_VE[0].norm())
     mlp = decoder.layers[-1].mlp

@@ -45,7 +45,7 @@ class RolloutExample:
     def frames(self) -> list[np.ndarray]:
         """Every frame, those of the history first."""
         shown = [*(turn for turn, _ in self.history), *self.turns]
-        return [pixels for turn in shown for pixels in turn.frames.pixels]
+        return [pixels for turn in shown for pixels in turn.pictures]
 
 
 class ExampleSource(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from oncue.data.examples import RolloutExample
 from oncue.errors import DataError
+from oncue.render.base import shape_of
 from oncue.render.decision import Lead
 from oncue.render.qwen_vl import QwenVLRenderer
 from oncue.types import Action, EnvTurn, Reply
@@ -34,10 +35,10 @@ def longest_rollout(example: RolloutExample, renderer: QwenVLRenderer, max_new_t
 def _shown(turn: EnvTurn, renderer: QwenVLRenderer) -> int:
     processor = renderer.frame_processor
     grids = []
-    for pixels in turn.frames.pixels:
+    for pixels in turn.pictures:
         height_px, width_px = processor.resized_px(*pixels.shape[:2])
         grids.append((1, height_px // processor.patch_size, width_px // processor.patch_size))
-    return max(len(renderer.user_turn_ids(turn.text, grids, lead)) for lead in Lead)
+    return max(len(renderer.user_turn_ids(shape_of(turn), grids, lead)) for lead in Lead)
 
 
 def _said(action: Action, renderer: QwenVLRenderer) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from oncue.render.base import frames_then_text
 from oncue.render.positions import mrope_positions
 from oncue.render.qwen_vl import QwenVLRenderer
 
@@ -22,8 +23,11 @@ def positions_if_silent(
     """
     grids = [renderer.frame_processor.grid(*frame_px)] * frames_per_turn
     lead = renderer.decision.lead_after(renderer.silence_ids)
-    shown = renderer.user_turn_ids("", grids, lead)
+    shown = renderer.user_turn_ids(frames_then_text(frames_per_turn, ""), grids, lead)
     ids = [*shown.tolist(), *renderer.decision.kept(renderer.silence_ids)]
     _, per_turn = mrope_positions(ids, grids, renderer.image_pad_id, renderer.merge_size, 0)
-    asked = sum(len(renderer.user_turn_ids(text, grids, lead)) - len(shown) for text in questions)
+    asked = sum(
+        len(renderer.user_turn_ids(frames_then_text(frames_per_turn, text), grids, lead)) - len(shown)
+        for text in questions
+    )
     return len(renderer.system_block(system)) + num_turns * per_turn + asked

@@ -32,6 +32,7 @@ from oncue.engine.trace_recorder import TraceRecorder
 from oncue.engine.window import Window
 from oncue.errors import ConfigError, ContextFullError
 from oncue.model.loading import LoadedModel
+from oncue.render.base import ActionFormat, shape_of
 from oncue.render.qwen_vl import QwenVLRenderer
 from oncue.types import EnvTurn, PolicyTurn
 
@@ -119,14 +120,16 @@ class EngineCore:
         """How many sessions hold a place in the cache: those open, and for a moment those just cancelled."""
         return self._pool.num_taken
 
-    def new_state(self, system: str | None, seed: int | None, window: Window | None) -> SessionState:
+    def new_state(
+        self, system: str | None, seed: int | None, window: Window | None, action_format: ActionFormat | None
+    ) -> SessionState:
         """The state of a new session, see `Engine.open`."""
-        bounds = self._checked(window) or self._window
+        bounds, grammar = self._checked(window) or self._window, self._spoken(action_format)
         part = self.renderer.system_block(self.renderer.proactive_system if system is None else system)
         number, generator = self._admit(seed)
         system_ids = tuple(part.token_ids.tolist())
         recorder = TraceRecorder() if self.record else None
-        return SessionState(number, self._pool.take(), generator, bounds, system_ids, recorder)
+        return SessionState(number, self._pool.take(), generator, bounds, system_ids, grammar, recorder)
 
     def twin_of(self, state: SessionState, seed: int | None) -> SessionState:
         """The state of a new session with the prefix of `state`, see `EngineSession.fork`."""
@@ -252,6 +255,21 @@ class EngineCore:
             )
         return window
 
+    def _spoken(self, action_format: ActionFormat | None) -> ActionFormat:
+        """The grammar of a new session, if this model and these sampling settings can be used with it."""
+        grammar, usual = action_format or self.renderer.format, self.renderer.format
+        if grammar.silence_text is None and self.renderer.decision.allowed(0) is not None:
+            raise ConfigError(
+                f"{self.loaded.name} decides by a token whether it is silent, and {grammar} has no silence; use a "
+                "model with the text format"
+            )
+        if grammar.silence_text != usual.silence_text and self.sampling.reply_bias:
+            raise ConfigError(
+                f"a reply bias weighs {usual.silence_text!r}, which is not the silence of {grammar}; leave it at 0, "
+                f"got {self.sampling.reply_bias:g}"
+            )
+        return grammar
+
     def _admit(self, seed: int | None) -> tuple[int, torch.Generator]:
         """The number of a new session, and its random numbers."""
         number = self._num_opened
@@ -278,7 +296,7 @@ class EngineCore:
         return list(itertools.islice(state.coming, now))
 
     def _start(self, observed: EnvTurn | None) -> Future[tuple[CachedFrame, ...]]:
-        pixels = list(observed.frames.pixels) if observed else []
+        pixels = observed.pictures if observed else ()
         return self._preparing.submit(self._prepared, pixels, shared=self._num_open > 1)
 
     def _prepared(self, pixels: Sequence[np.ndarray], *, shared: bool) -> tuple[CachedFrame, ...]:
@@ -327,7 +345,7 @@ class EngineCore:
         frames = waiting.frames.result()
         grids = [frame.grid for frame in frames]
         state.cut(observed, grids, self.renderer)
-        ids = self.renderer.user_turn_ids(observed.text, grids, state.lead)
+        ids = self.renderer.user_turn_ids(shape_of(observed), grids, state.lead)
         answer = Answer(waiting, self.renderer, ids.tolist(), frames, self._draft)
         room = self._max_prefix_tokens - answer.prompt.answer_position + 1
         if room < 1 and state.window is not None and state.window.when_full:

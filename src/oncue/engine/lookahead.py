@@ -19,6 +19,7 @@ import torch
 
 from oncue.engine.encoder_cache import CachedFrame
 from oncue.engine.window import Window
+from oncue.render.base import shape_of
 from oncue.render.decision import DecisionFormat
 from oncue.render.positions import mrope_positions
 from oncue.render.qwen_vl import QwenVLRenderer
@@ -114,7 +115,7 @@ class Foresight:
                 break
             frames = turn.frames.result()
             grids = [frame.grid for frame in frames]
-            ids = self._renderer.user_turn_ids(turn.observed.text, grids, self._lead).tolist()
+            ids = self._renderer.user_turn_ids(shape_of(turn.observed), grids, self._lead).tolist()
             num_context += len(self._kept)
             start = prompt.answer_position + self._num_fed
             prompt = Prompt.of(self._renderer, [*self._kept[self._num_fed :], *ids], frames, start)

@@ -28,7 +28,7 @@ from oncue.engine.window import PastTurn
 from oncue.errors import ModelError
 from oncue.render.decision import DecisionFormat
 from oncue.render.qwen_vl import QwenVLRenderer
-from oncue.types import EnvTurn, PolicyTurn, Reply
+from oncue.types import EnvTurn, PolicyTurn
 
 _NOT_A_NUMBER = (
     "the model's output is not a number (NaN); load it in another number format, such as --dtype float32, and look "
@@ -193,7 +193,7 @@ class Answer:
         """Write the finished answer into the session's prefix; on an error nothing is written."""
         state, observed, prompt = self.state, self.waiting.observed, self.prompt
         kept = self.decision.kept(self.chosen) if observed else ()
-        action = self.renderer.read_action(self.chosen, truncated=self.forced) if observed else None
+        action = self.renderer.read_action(self.chosen, self.forced, state.format) if observed else None
         fed_3L = text_positions(prompt.answer_position, self.num_fed)
         entered_3L = np.concatenate([prompt.positions_3L, fed_3L], axis=1)
         num_pending = len(kept) - self.num_fed
@@ -201,7 +201,7 @@ class Answer:
         if observed is None or action is None:
             return None
         silent = tuple(self.chosen) == self.renderer.silence_ids and not self.forced
-        turn = PastTurn(observed.text, self.frames, tuple(self.chosen), isinstance(action, Reply))
+        turn = PastTurn.of(observed, self.frames, self.chosen, action)
         drawn = self.logprobs[: len(self.logprobs) - self.forced]
         state.end_turn(turn, self.renderer, silent=silent, logprobs=drawn, ahead=self.following)
         latency_ms = (time.perf_counter() - self.waiting.submitted_s + self.elsewhere_s) * 1000

@@ -21,12 +21,12 @@ from oncue.engine.lookahead import AheadTurn, Coming
 from oncue.engine.trace_recorder import TraceRecorder
 from oncue.engine.window import PastTurn, Window, kept_turns
 from oncue.errors import ContextFullError
-from oncue.render.base import Grid
+from oncue.render.base import ActionFormat, Grid, shape_of
 from oncue.render.decision import Lead
 from oncue.render.positions import mrope_positions
 from oncue.render.qwen_vl import QwenVLRenderer
 from oncue.render.trace import TokenTrace
-from oncue.types import Action, EnvTurn, PolicyTurn, Reply, Silence
+from oncue.types import Action, EnvTurn, PolicyTurn
 
 
 @dataclass(slots=True, eq=False)
@@ -37,7 +37,7 @@ class SessionState:
     `pending_frames` are the frames among them. `next_position` is the M-RoPE position of the first token that is not
     in the cache. `turns` holds what a `window` needs to cut the prefix, and is empty without one. `coming` are turns
     foreseen, `ahead` the first of them that went through the model already: beyond `slot.length` lie their keys.
-    `recorder` writes the trace, where one is wanted.
+    `recorder` writes the trace, where one is wanted. `format`: the grammar of the answers.
     """
 
     number: int
@@ -45,6 +45,7 @@ class SessionState:
     generator: torch.Generator
     window: Window | None
     system_ids: tuple[int, ...]
+    format: ActionFormat
     recorder: TraceRecorder | None = None
     context_ids: list[int] = field(default_factory=list)
     pending_ids: list[int] = field(default_factory=list)
@@ -54,7 +55,7 @@ class SessionState:
     lead: Lead = Lead.START
     coming: deque[Coming] = field(default_factory=deque)
     ahead: list[AheadTurn] = field(default_factory=list)
-    num_silent: int = 0  # turns since the last one that was not
+    num_silent: int = 0  # turns since the last one that was not answered as drafted
     busy: bool = False  # a turn is waiting or being answered: the engine has the state
     closed: bool = False
 
@@ -164,7 +165,7 @@ class SessionState:
 
     def replay(self, observed: EnvTurn, action: Action, renderer: QwenVLRenderer) -> PolicyTurn:
         """Append a turn and a given answer as history; all of it is pending."""
-        chosen = renderer.policy_turn_ids(action)
+        chosen = renderer.policy_turn_ids(action, self.format)
         part = renderer.user_turn(observed, self.lead)
         keeps_patches = self.recorder is not None
         frames = tuple(CachedFrame.of(frame, keeps_patches=keeps_patches) for frame in part.frames)
@@ -172,8 +173,8 @@ class SessionState:
         self.context_ids += ids
         self.pending_ids += ids
         self.pending_frames += frames
-        turn = PastTurn(observed.text, frames, chosen, isinstance(action, Reply))
-        self.end_turn(turn, renderer, silent=isinstance(action, Silence))
+        turn = PastTurn.of(observed, frames, chosen, action)
+        self.end_turn(turn, renderer, silent=chosen == renderer.silence_ids)
         return PolicyTurn(action, token_ids=tuple(chosen), sampled=False)
 
     def trace(self, renderer: QwenVLRenderer) -> TokenTrace:
@@ -192,7 +193,7 @@ class SessionState:
             return
 
         def num_with(num_tokens: int, lead: Lead) -> int:
-            return num_tokens + len(renderer.user_turn_ids(coming.text, grids, lead))
+            return num_tokens + len(renderer.user_turn_ids(shape_of(coming), grids, lead))
 
         if not window.is_exceeded_by(num_with(len(self.context_ids), self.lead)):
             return

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 
 from oncue.engine.encoder_cache import CachedFrame
 from oncue.errors import ConfigError
+from oncue.render.base import Shape, shape_of
 from oncue.render.decision import Lead
 from oncue.render.qwen_vl import QwenVLRenderer
+from oncue.types import Action, Answer, EnvTurn, Reply, Retrieve
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class Window:
     Before a turn is shown, a prefix that would exceed `max_tokens` with it is cut to at most `keep_tokens` (default:
     half). The system message and the newest turn that brings a question always stay, even beyond `keep_tokens`. Of the
     others as many as fit: first the newest `max_questions` turns that bring a question, then the newest `max_replies`
-    that were answered with a reply, all with their frames, then the newest turns.
+    that were answered with a reply, an answer or a request for frames, all with their frames, then the newest turns.
     `when_full`: nothing is cut before the model has no position left for a turn; from then on these bounds hold.
     Raises ConfigError for numbers out of range.
     """
@@ -61,16 +63,26 @@ class Window:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PastTurn:
-    """A turn of the prefix: the text and frames shown, the ids that answered it, and whether they are a reply."""
+    """A turn of the prefix: what was shown, the ids that answered it, and whether they say or ask for something."""
 
-    text: str
+    shape: Shape
     frames: tuple[CachedFrame, ...]
     chosen: tuple[int, ...]
     replied: bool
 
+    @classmethod
+    def of(cls, observed: EnvTurn, frames: Sequence[CachedFrame], chosen: Sequence[int], action: Action) -> PastTurn:
+        """The turn `observed`, whose frames are `frames`, answered by `action`."""
+        return cls(shape_of(observed), tuple(frames), tuple(chosen), isinstance(action, Reply | Retrieve | Answer))
+
+    @property
+    def text(self) -> str:
+        """What it said, "" for a turn of frames alone."""
+        return "\n".join(part for part in self.shape if isinstance(part, str))
+
     def ids(self, renderer: QwenVLRenderer, lead: Lead) -> list[int]:
         """The tokens of turn and answer, rendered after a prefix that ends with `lead`."""
-        shown = renderer.user_turn_ids(self.text, [frame.grid for frame in self.frames], lead)
+        shown = renderer.user_turn_ids(self.shape, [frame.grid for frame in self.frames], lead)
         return [*shown.tolist(), *renderer.decision.kept(self.chosen)]
 
 

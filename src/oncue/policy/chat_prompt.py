@@ -12,11 +12,14 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from oncue.chat_client import Message
 from oncue.chat_limits import Unit
 from oncue.errors import ConfigError, ContextFullError, InputError
+from oncue.render.base import shape_of
 from oncue.render.images import FrameProcessor
-from oncue.render.markup import STRUCTURAL_MARKS
+from oncue.render.markup import STRUCTURAL_MARKS, marked
 from oncue.types import EnvTurn
 
 _BYTES_PER_TOKEN = 4  # of text, about: English has a little more, other scripts have less
@@ -37,21 +40,26 @@ def policy_message(text: str) -> Message:
 
 
 def user_message(shown: EnvTurn, frames: FrameProcessor, jpeg_quality: int) -> Message:
-    """A turn: its frames, scaled down as `frames` does for a local model, as JPEG; then its text.
+    """A turn: its text, and its frames as JPEG, scaled down as `frames` does for a local model, in order.
 
     Raises InputError for text with a chat mark in it, which a server may take for the end of the message.
     """
-    text = shown.text
-    check_text(text)
-    if not len(shown.frames):
-        return {"role": "user", "content": text}
+    pictures = iter(shown.pictures)
     parts: list[Message] = []
-    for pixels in shown.frames.pixels:
-        held = io.BytesIO()
-        frames.resized(pixels).save(held, "JPEG", quality=jpeg_quality)
-        data = base64.b64encode(held.getvalue()).decode("ascii")
-        parts.append({"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{data}"}})
-    return {"role": "user", "content": [*parts, {"type": "text", "text": text}] if text else parts}
+    for text in marked(shape_of(shown)):
+        if text is not None:
+            check_text(text)
+            parts.append({"type": "text", "text": text})
+            continue
+        parts.append(_image(next(pictures), frames, jpeg_quality))
+    return {"role": "user", "content": parts if shown.batches else "".join(part["text"] for part in parts)}
+
+
+def _image(pixels: np.ndarray, frames: FrameProcessor, jpeg_quality: int) -> Message:
+    held = io.BytesIO()
+    frames.resized(pixels).save(held, "JPEG", quality=jpeg_quality)
+    data = base64.b64encode(held.getvalue()).decode("ascii")
+    return {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{data}"}}
 
 
 def check_text(text: str) -> None:

@@ -130,9 +130,7 @@ class ChatServer:
 
     def user_size(self, shown: EnvTurn, message: Message) -> Size:
         """The size of `message`, which is the turn `shown`."""
-        _, height_px, width_px, _ = shown.frames.pixels.shape
-        num_tokens = len(shown.frames) * self._frames.token_count(height_px, width_px) if len(shown.frames) else 0
-        return size_of(message, num_tokens)
+        return size_of(message, sum(self._frames.token_count(*pixels.shape[:2]) for pixels in shown.pictures))
 
     async def answer(self, messages: Sequence[Message]) -> _Answer:
         """The model's answer to the last of `messages`, in as few tokens as it takes."""

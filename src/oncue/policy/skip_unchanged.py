@@ -38,7 +38,7 @@ class SkipUnchanged:
     async def respond(self, observed: EnvTurn) -> PolicyTurn:
         """The answer of `session`, or silence. After an error of `session` the turn counts as not shown."""
         started = time.perf_counter()
-        greys = [small_grey(pixels) for pixels in observed.frames.pixels]
+        greys = [small_grey(pixels) for pixels in observed.pictures]
         if greys and not observed.text and all(self._is_known(grey) for grey in greys):
             self._num_skipped += 1
             return PolicyTurn(Silence(), latency_ms=(time.perf_counter() - started) * 1000)

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from oncue.render.base import frames_then_text
 from oncue.render.decision import Lead
 from oncue.render.positions import mrope_positions
 from oncue.render.qwen_vl import QwenVLRenderer
@@ -56,7 +57,7 @@ class Distances:
         grid = renderer.frame_processor(np.zeros((126, 224, 3), np.uint8)).grid
 
         def turn(lead: Lead) -> list[int]:
-            return renderer.user_turn_ids("", [grid], lead).tolist()
+            return renderer.user_turn_ids(frames_then_text(1, ""), [grid], lead).tolist()
 
         def frame_positions(ids: list[int], num_frames: int) -> tuple[np.ndarray, int]:
             """The position of each frame, and that of the last token."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from oncue.thoughts import behind_thoughts
-from oncue.types import Action, Malformed, Reply, Silence
+from oncue.types import Action, Answer, Malformed, Reply, Retrieve, Silence
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,17 @@ class TextFormat:
 
     silence_text: str = "NO REPLY"
 
+    @property
+    def instruction(self) -> str:
+        """When to be silent, and how that is written."""
+        return (
+            f'If the information in this segment of the video cannot answer the question, output "{self.silence_text}".'
+        )
+
     def write(self, action: Action) -> str:
-        """The text of `action`. Raises ValueError for a reply that would be read back as something else."""
+        """The text of `action`. Raises ValueError for one that would be read back as something else."""
+        if isinstance(action, Retrieve | Answer):
+            raise ValueError(f"plain replies have no {type(action).__name__}; use a grammar that has one, got {action}")
         if isinstance(action, Silence):
             return self.silence_text
         if isinstance(action, Reply):

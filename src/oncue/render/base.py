@@ -1,4 +1,5 @@
-"""What rendering hands on: token ids with their loss mask and the patches of their frames, and the two roles behind it.
+"""What rendering hands on: token ids with their loss mask and the patches of their frames, the shape of a turn,
+and the two roles behind it.
 
 Axis letters: L tokens, P patches of one frame, C values of one patch, N frames.
 """
@@ -57,11 +58,42 @@ def grids_of(frames: Iterable[PatchedFrame]) -> np.ndarray:
     return np.array([f.grid for f in frames], np.int64).reshape(-1, 3)
 
 
+@dataclass(frozen=True, slots=True)
+class FrameSlot:
+    """Where a turn shows a frame; `mark` names it, "" for none."""
+
+    mark: str = ""
+
+
+Shape = tuple[str | FrameSlot, ...]  # of a turn: its text and the places of its frames, in order
+
+
+def shape_of(turn: EnvTurn) -> Shape:
+    """What a turn shows, in order, without the pictures."""
+    shape: list[str | FrameSlot] = []
+    for part in turn.content:
+        shape += [part] if isinstance(part, str) else map(FrameSlot, part.marks or ("",) * len(part))
+    return tuple(shape)
+
+
+def frames_then_text(num_frames: int, text: str) -> Shape:
+    """The shape of a turn of a stream."""
+    return (*(FrameSlot(),) * num_frames, *((text,) if text else ()))
+
+
 class ActionFormat(Protocol):
-    """A grammar of actions: the one place that writes them as text and reads them back."""
+    """A grammar of actions: the one place that states it, writes actions as text and reads them back.
+
+    A session speaks `TextFormat` unless it is opened with another one. `instruction` says to the policy how it writes
+    its actions; what it shows as an example, `read` takes. `silence_text` None: silence is no action of this grammar.
+    `write` raises ValueError for an action that the grammar does not have. Law: `read(write(a)) == a`.
+    """
 
     @property
-    def silence_text(self) -> str: ...
+    def silence_text(self) -> str | None: ...
+
+    @property
+    def instruction(self) -> str: ...
 
     def write(self, action: Action) -> str: ...
 
@@ -71,13 +103,17 @@ class ActionFormat(Protocol):
 class Renderer(Protocol):
     """Turns into tokens and sampled tokens into actions. Every turn is rendered once and only ever appended."""
 
-    format: ActionFormat
     decision: DecisionFormat
+
+    @property
+    def format(self) -> ActionFormat: ...
 
     def system_block(self, text: str) -> RenderedPart: ...
 
     def user_turn(self, turn: EnvTurn, lead: Lead) -> RenderedPart: ...
 
-    def policy_turn_ids(self, action: Action) -> tuple[int, ...]: ...
+    def policy_turn_ids(self, action: Action, action_format: ActionFormat | None = None) -> tuple[int, ...]: ...
 
-    def read_action(self, token_ids: Iterable[int], truncated: bool) -> Action: ...
+    def read_action(
+        self, token_ids: Iterable[int], truncated: bool, action_format: ActionFormat | None = None
+    ) -> Action: ...

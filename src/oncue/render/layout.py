@@ -7,12 +7,17 @@
     <|im_start|>user⏎<image><|im_end|>⏎
     <|im_start|>assistant⏎It leaves.<|im_end|>⏎
 
+A turn may hold text and frames in any order; a frame with a mark has a line of its own.
+
+    <|im_start|>user⏎Turn 2.⏎frame 12: <image>⏎frame 15: <image>⏎What is in the box?<|im_end|>⏎
+
 `token` (appendix A): a user message stays open over silent turns; what is shown next is appended to it.
 
     <|im_start|>user⏎Tell me when it leaves.⏎<image><image><|im_end|>⏎
     <|im_start|>assistant⏎It leaves.<|im_end|>⏎
 
 - The text of a turn stands before its frames, closed by a line break, so that a turn ends with `<|vision_end|>`.
+  Turns with another order than frames, then text, and frames with marks are errors.
 - At the end of every turn, not of every frame, the policy chooses. `<|vision_start|>` is silence and adds nothing; it
   is the first token of the next frame, if a frame comes next. `<|im_end|>` is a reply, which follows its header.
 - A turn of text alone ends with the line break, and the same choice is made there. A turn of nothing is an error.
@@ -28,7 +33,7 @@ from typing import Protocol
 
 from oncue.errors import DialogueError, InputError
 from oncue.render.actions import TextFormat
-from oncue.render.base import ActionFormat
+from oncue.render.base import ActionFormat, Shape, frames_then_text
 from oncue.render.decision import DecisionName, Lead
 from oncue.render.markup import (
     ASSISTANT_HEADER,
@@ -54,7 +59,7 @@ class Layout(Protocol):
     @property
     def proactive_system(self) -> str: ...
 
-    def user_turn(self, text: str, num_frames: int, lead: Lead) -> Iterator[Segment]:
+    def user_turn(self, shape: Shape, lead: Lead) -> Iterator[Segment]:
         """What is shown, up to where the policy chooses; it begins with what belongs between it and the prefix."""
         ...
 
@@ -68,23 +73,23 @@ class TextLayout:
 
     proactive_system = PROACTIVE_SYSTEM
 
-    def user_turn(self, text: str, num_frames: int, lead: Lead) -> Iterator[Segment]:
+    def user_turn(self, shape: Shape, lead: Lead) -> Iterator[Segment]:
         if lead is not Lead.START:
             yield NEWLINE
-        yield from observed_message("user", text, num_frames)
+        yield from observed_message("user", shape)
         yield NEWLINE
         yield from ASSISTANT_HEADER
 
     def dialogue(self, dialogue: Dialogue) -> Iterator[Segment]:
         if not dialogue.turns or dialogue.turns[0].role != "system":
-            yield from observed_message("system", DEFAULT_SYSTEM)
+            yield from observed_message("system", (DEFAULT_SYSTEM,))
             yield NEWLINE
         for index, (turn, trained) in enumerate(zip(dialogue.turns, dialogue.trained, strict=True)):
             if turn.role == "assistant":
                 yield from ASSISTANT_HEADER
                 yield from policy_message(turn.text, index if trained else None)
             else:
-                yield from observed_message(turn.role, turn.text, turn.num_frames)
+                yield from observed_message(turn.role, frames_then_text(turn.num_frames, turn.text))
             yield NEWLINE
 
 
@@ -96,10 +101,18 @@ class TokenLayout:
     def __init__(self, action_format: ActionFormat) -> None:
         self._format = action_format
 
-    def user_turn(self, text: str, num_frames: int, lead: Lead) -> Iterator[Segment]:
-        """Raises InputError for a turn that shows nothing: nothing would be put before the model."""
-        if not text and not num_frames:
+    def user_turn(self, shape: Shape, lead: Lead) -> Iterator[Segment]:
+        """Raises InputError for a turn that shows nothing (nothing would be put before the model), and for one that is
+        not frames, then text: this format has an order of its own."""
+        if not shape:
             raise InputError("a turn must show a frame or say something, got neither")
+        text = shape[-1] if isinstance(shape[-1], str) else ""
+        num_frames = len(shape) - bool(text)
+        if shape != frames_then_text(num_frames, text):
+            raise InputError(
+                "a model with the token format takes turns of frames without marks, then text; got another order, or "
+                "marks: use a model with the text format"
+            )
         line = f"{text}\n" if text else ""
         if lead is Lead.CLOSED:
             yield NEWLINE
@@ -118,12 +131,12 @@ class TokenLayout:
         if turns and dialogue.turns[0].role == "system":
             _, (first, _) = turns.pop(0)
             system = TOKEN_SYSTEM if first.text == PROACTIVE_SYSTEM else first.text
-        yield from observed_message("system", system)
+        yield from observed_message("system", (system,))
         yield NEWLINE
         lead, answered = Lead.START, True
         for index, (turn, trained) in turns:
             if turn.role == "user":
-                yield from self.user_turn(turn.text, turn.num_frames, lead)
+                yield from self.user_turn(frames_then_text(turn.num_frames, turn.text), lead)
                 lead, answered = Lead.OPEN, False
                 continue
             if turn.role != "assistant" or answered:

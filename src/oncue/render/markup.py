@@ -6,6 +6,9 @@ import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from oncue.render.actions import TextFormat
+from oncue.render.base import Shape
+
 IM_START, IM_END, END_OF_TEXT = "<|im_start|>", "<|im_end|>", "<|endoftext|>"
 VISION_START, VISION_END = "<|vision_start|>", "<|vision_end|>"
 IMAGE_PAD, VIDEO_PAD = "<|image_pad|>", "<|video_pad|>"
@@ -15,7 +18,7 @@ DEFAULT_SYSTEM = "You are a helpful assistant."
 PROACTIVE_SYSTEM = (
     "You are a helpful assistant. Your task is to answer questions based on continuously incoming video frames. "
     "Your responses should include information from the video since your last reply (if any). "
-    'If the information in this segment of the video cannot answer the question, output "NO REPLY".'
+    + TextFormat().instruction
 )
 TOKEN_SYSTEM = (
     "You are a helpful assistant. You watch a video while it happens, and people tell you what they want to know. "
@@ -45,17 +48,32 @@ NEWLINE = Segment(SegmentKind.TEXT, "\n")
 ASSISTANT_HEADER = (Segment(SegmentKind.MARK, IM_START), Segment(SegmentKind.TEXT, "assistant\n"))
 
 
-def observed_message(role: str, text: str, num_frames: int = 0) -> Iterator[Segment]:
+def observed_message(role: str, shape: Shape) -> Iterator[Segment]:
     """A system or user message up to its closing mark. Header and text are one segment unless frames part them."""
     yield Segment(SegmentKind.MARK, IM_START)
-    if num_frames:
-        yield Segment(SegmentKind.TEXT, f"{role}\n")
-        yield from (Segment(SegmentKind.FRAME, FRAME_TEXT) for _ in range(num_frames))
-        if text:
-            yield Segment(SegmentKind.TEXT, text)
-    else:
-        yield Segment(SegmentKind.TEXT, f"{role}\n{text}")
+    for text in marked((f"{role}\n", *shape)):
+        yield Segment(SegmentKind.FRAME, FRAME_TEXT) if text is None else Segment(SegmentKind.TEXT, text)
     yield Segment(SegmentKind.MARK, IM_END)
+
+
+def marked(shape: Shape) -> Iterator[str | None]:
+    """What a turn shows, with the marks written out: text, never twice in a row, and None for each frame.
+
+    A frame with a mark has a line of its own: the mark, a colon and a blank, the frame.
+    """
+    text, begun = "", False
+    for part in shape:
+        if isinstance(part, str):
+            text, begun = text + part, True
+            continue
+        if part.mark:
+            text += ("\n" if begun and not text.endswith("\n") else "") + f"{part.mark}: "
+        if text:
+            yield text
+        yield None
+        text, begun = "\n" if part.mark else "", True
+    if text:
+        yield text
 
 
 def policy_message(text: str, turn: int | None) -> Iterator[Segment]:

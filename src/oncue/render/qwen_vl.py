@@ -27,7 +27,7 @@ from oncue.errors import DialogueError, ModelError
 from oncue.hub import resolve_model
 from oncue.render import folder as model_folder
 from oncue.render.actions import TextFormat
-from oncue.render.base import ActionFormat, PatchedFrame, RenderedPart, grids_of
+from oncue.render.base import ActionFormat, Grid, PatchedFrame, RenderedPart, Shape, grids_of, shape_of
 from oncue.render.decision import DecisionFormat, DecisionName, Lead, TextDecision, TokenDecision
 from oncue.render.images import FrameProcessor
 from oncue.render.layout import layout_of
@@ -61,7 +61,7 @@ FrameInput = np.ndarray | PatchedFrame
 
 
 class QwenVLRenderer:
-    """Renders turns for one model: its tokenizer, its frame processor, and the grammar of actions.
+    """Renders turns for one model, with its tokenizer and its frame processor.
 
     `tokenizer` is a `tokenizers.Tokenizer` that treats every text as ordinary text. `structural_ids` are the ids that
     only this class may place into a dialogue: a sampler must not draw them, apart from `im_end_id`, which ends a turn.
@@ -73,12 +73,11 @@ class QwenVLRenderer:
         tokenizer: Tokenizer,
         mark_ids: dict[str, int],
         frames: FrameProcessor,
-        action_format: ActionFormat | None = None,
         decision_name: DecisionName = "text",
     ) -> None:
         self.tokenizer = tokenizer
         self.frame_processor = frames
-        self.format: ActionFormat = action_format or TextFormat()
+        self.format = TextFormat()  # of sessions that are opened with no other one
         self.decision_name = decision_name
         self._layout = layout_of(decision_name, self.format)
         self._mark_ids = mark_ids
@@ -142,7 +141,7 @@ class QwenVLRenderer:
 
     def system_block(self, text: str) -> RenderedPart:
         """The system message with the newline that follows it: how every dialogue begins."""
-        ids = self._ids((*observed_message("system", text), NEWLINE), ())
+        ids = self._ids((*observed_message("system", (text,)), NEWLINE), ())
         return RenderedPart(np.array(ids, np.int64), np.zeros(len(ids), bool))
 
     def user_turn(self, turn: EnvTurn, lead: Lead) -> RenderedPart:
@@ -150,21 +149,23 @@ class QwenVLRenderer:
 
         After a policy turn it starts with the newline that belongs after the closing token.
         """
-        frames = tuple(self.frame_processor(frame) for frame in turn.frames.pixels)
-        ids = self.user_turn_ids(turn.text, [frame.grid for frame in frames], lead)
+        frames = tuple(self.frame_processor(pixels) for pixels in turn.pictures)
+        ids = self.user_turn_ids(shape_of(turn), [frame.grid for frame in frames], lead)
         return RenderedPart(ids, np.zeros(len(ids), bool), frames)
 
-    def user_turn_ids(self, text: str, grids: Sequence[tuple[int, int, int]], lead: Lead) -> np.ndarray:
-        """The ids (L,) int64 of a turn that shows frames of these grids and `text`."""
-        return np.array(self._ids(self._layout.user_turn(text, len(grids), lead), grids), np.int64)
+    def user_turn_ids(self, shape: Shape, grids: Sequence[Grid], lead: Lead) -> np.ndarray:
+        """The ids (L,) int64 of a turn of that shape, its frames of these grids."""
+        return np.array(self._ids(self._layout.user_turn(shape, lead), grids), np.int64)
 
-    def policy_turn_ids(self, action: Action) -> tuple[int, ...]:
+    def policy_turn_ids(self, action: Action, action_format: ActionFormat | None = None) -> tuple[int, ...]:
         """The choices of an answer that was written rather than sampled; what they leave is `decision.kept`."""
-        text_ids = self.encode(self.format.write(action))
+        text_ids = self.encode((action_format or self.format).write(action))
         return self.decision.choices(text_ids, silent=isinstance(action, Silence))
 
-    def read_action(self, token_ids: Iterable[int], truncated: bool) -> Action:
-        """The action that chosen ids state; an `<|im_end|>` at their end is dropped.
+    def read_action(
+        self, token_ids: Iterable[int], truncated: bool, action_format: ActionFormat | None = None
+    ) -> Action:
+        """The action that chosen ids state in a grammar, by default `format`; an `<|im_end|>` at their end is dropped.
 
         Ids that are no text (another structural token, or a row of the model's vocabulary that the tokenizer does not
         use) make the turn `Malformed`, and so does a first choice that is none of the format's. Our engine draws none
@@ -172,8 +173,6 @@ class QwenVLRenderer:
         on after that mark, so it must neither stay in a prefix nor be trained as the end of a turn.
         """
         chosen = tuple(token_ids)
-        if chosen == self.silence_ids:
-            return Silence()
         first = self.decision.allowed(0)
         if first is not None and first.isdisjoint(chosen[:1]):
             return Malformed(self.tokenizer.decode(chosen, skip_special_tokens=False), "the turn begins undecided")
@@ -190,7 +189,7 @@ class QwenVLRenderer:
             return Malformed(text, "a structural token was sampled inside the turn")
         if any(self.tokenizer.id_to_token(i) is None for i in ids):
             return Malformed(text, "an id without a token was sampled")
-        return self.format.read(text, truncated)
+        return (action_format or self.format).read(text, truncated)
 
     def dialogue(self, dialogue: Dialogue, frames: Sequence[FrameInput] | None = None) -> TokenTrace:
         """A written dialogue, one segment; its choices are those of its trained turns, nothing else.

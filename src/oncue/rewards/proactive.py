@@ -20,7 +20,7 @@ from oncue.scoring.judge import Judge
 from oncue.scoring.pauc import Point, pauc
 from oncue.scoring.score import Judgements, Score, Unscored
 from oncue.scoring.spans import distinct, replies_in, replies_outside
-from oncue.types import Episode, GoldTurn, Reply, TimedReply
+from oncue.types import Episode, GoldTurn, TimedReply, reply_text
 
 Profile = Literal["paper", "official"]
 RepetitionScope = Literal["dialogue", "span"]
@@ -80,8 +80,11 @@ class Rollout:
 
     @classmethod
     def of(cls, episode: Episode) -> Rollout:
-        """The sampled turns of an episode; replies of its history are `previous`. Malformed turns count as silent."""
-        said = [(e, e.acted.action.text if isinstance(e.acted.action, Reply) else None) for e in episode.exchanges]
+        """The sampled turns of an episode; replies of its history are `previous`. Malformed turns count as silent.
+
+        Raises ValueError for an episode with actions of another task.
+        """
+        said = [(e, reply_text(e.acted.action)) for e in episode.exchanges]
         return cls(
             episode.task.gold,
             tuple((e.observed.clock_s, text) for e, text in said if e.acted.sampled),

@@ -15,7 +15,7 @@ from oncue.scoring.pauc import Point, late_rule, pauc
 from oncue.scoring.redundancy import DuplicateCount, Scope, count_duplicates
 from oncue.scoring.score import Unscored
 from oncue.scoring.spans import covered_s, distinct, replies_in, replies_outside
-from oncue.types import Episode, GoldTurn, Silence, Task, TimedReply
+from oncue.types import Episode, GoldTurn, Silence, Task, TimedReply, reply_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +33,15 @@ class Transcript:
 
     @classmethod
     def of(cls, episode: Episode) -> Transcript:
-        """The sampled replies of an episode; history and malformed turns are no replies."""
+        """The sampled replies of an episode; history and malformed turns are no replies.
+
+        Raises ValueError for an episode with actions of another task.
+        """
         sampled = [e for e in episode.exchanges if e.acted.sampled]
+        said = [(e.observed.clock_s, reply_text(e.acted.action)) for e in sampled]
         return cls(
             episode.task,
-            episode.replies,
+            tuple(TimedReply(clock_s, text) for clock_s, text in said if text is not None),
             watched_s=episode.exchanges[-1].observed.clock_s if episode.exchanges else 0.0,
             num_turns=len(sampled),
             num_silent=sum(isinstance(e.acted.action, Silence) for e in sampled),

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from oncue.clock import Clock
-from oncue.types import Exchange, Malformed, Question, Reply
+from oncue.types import Exchange, Malformed, Question, Reply, in_stream
 
 _FILM_WIDTH_PX, _EVIDENCE_WIDTH_PX = 224, 560
 
@@ -180,11 +180,11 @@ class Recorder:
             self.asked.append(Question(observed.text, self.questions[self._num_asked].time_s))
             self._num_asked = num_due
         self.num_turns += 1
-        self.num_frames += len(observed.frames)
+        self.num_frames += len(observed.pictures)
         self._latencies_ms.append(acted.latency_ms)
-        if self.frames is not None and len(observed.frames):
-            self.frames.see(observed.frames.pixels[-1], observed.clock_s)
-        action = acted.action
+        if self.frames is not None and observed.pictures:
+            self.frames.see(observed.pictures[-1], observed.clock_s)
+        action = in_stream(acted.action)
         if isinstance(action, Malformed):
             self.malformed.append((observed.clock_s, f"{action.reason}: {action.text!r}"))
             return None

@@ -19,7 +19,7 @@ from oncue.render.trace import TokenTrace
 from oncue.rollout import run_episode
 from oncue.scoring.score import Score
 from oncue.train.rl.advantage import Advantages, Credit, of_turns
-from oncue.types import Episode, Exchange, FrameBatch
+from oncue.types import EnvTurn, Episode, Exchange
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +68,7 @@ def without_frames(group: Group) -> Group:
 
 
 def _unseen(exchange: Exchange) -> Exchange:
-    return replace(exchange, observed=replace(exchange.observed, frames=FrameBatch.empty()))
+    return replace(exchange, observed=EnvTurn(exchange.observed.text, exchange.observed.clock_s))
 
 
 async def _group(engine: Engine, example: RolloutExample, group_size: int, seed: Sequence[int]) -> Group:
