@@ -69,8 +69,8 @@ mini: $(INSTALLED)
 	rm -rf $(MODELS)/mini-sft
 	cp -r "$$(ls -d runs/mini-more/checkpoints/step_* | tail -n 1)" $(MODELS)/mini-sft
 	rm $(MODELS)/mini-sft/trainer.pt
-	$(BIN)/oncue train grpo --recipe mini --num-steps 200 --final-learning-rate-share 0.1 \
-	  --examples.empty-share 0.25 --reward.prefix-characters 23 --save-every-steps 25 --keep-checkpoints 5 --out runs/mini --resume auto
+	$(BIN)/oncue train grpo --recipe mini --num-steps 200 --final-learning-rate-frac 0.1 \
+	  --examples.empty-frac 0.25 --reward.prefix-characters 23 --save-every-steps 25 --keep-checkpoints 5 --out runs/mini --resume auto
 	rm -rf $(MODELS)/mini
 	$(BIN)/oncue train average runs/mini/checkpoints/step_* --out $(MODELS)/mini
 
@@ -80,7 +80,7 @@ mini-hour: $(INSTALLED)
 	$(BIN)/oncue train sft --recipe mini --stages.0.num-steps 450 --stages.1.num-steps 650 --stages.2.num-steps 350 \
 	  --stages.3.num-steps 900 --stages.4.num-steps 600 --out runs/hour/sft --resume auto
 	$(BIN)/oncue train grpo --recipe mini --model "$$(ls -d runs/hour/sft/checkpoints/step_* | tail -n 1)" --num-steps 100 \
-	  --final-learning-rate-share 0.1 --examples.empty-share 0.25 --reward.prefix-characters 23 \
+	  --final-learning-rate-frac 0.1 --examples.empty-frac 0.25 --reward.prefix-characters 23 \
 	  --save-every-steps 25 --keep-checkpoints 3 --out runs/hour/rl --resume auto
 	rm -rf runs/hour/mini
 	$(BIN)/oncue train average runs/hour/rl/checkpoints/step_* --out runs/hour/mini

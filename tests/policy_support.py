@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from oncue.engine.engine import Engine, Sampling
-from oncue.engine.request import Answer
-from oncue.engine.sampler import Chooser, banned_tokens
+from oncue.engine.engine import Engine, SamplingParams
+from oncue.engine.request import Request
+from oncue.engine.sampler import Sampler, banned_tokens
 from oncue.engine.sampling import token_logprobs
 from oncue.engine.session import EngineSession
 from oncue.model.loading import LoadedModel
@@ -25,22 +25,22 @@ from tiny_model import random_turn
 class RecordingEngine(Engine):
     """Keeps the logits (V,) behind every token it chose, in order."""
 
-    def __init__(self, loaded: LoadedModel, sampling: Sampling | None = None, **options: Any) -> None:
+    def __init__(self, loaded: LoadedModel, sampling: SamplingParams | None = None, **options: Any) -> None:
         super().__init__(loaded, sampling, **options)
-        self._chooser = RecordingChooser(loaded, self.sampling)
+        self._sampler = RecordingSampler(loaded, self.sampling)
 
     @property
     def logits(self) -> list[torch.Tensor]:
-        assert isinstance(self._chooser, RecordingChooser)
-        return self._chooser.logits
+        assert isinstance(self._sampler, RecordingSampler)
+        return self._sampler.logits
 
 
-class RecordingChooser(Chooser):
-    def __init__(self, loaded: LoadedModel, sampling: Sampling) -> None:
+class RecordingSampler(Sampler):
+    def __init__(self, loaded: LoadedModel, sampling: SamplingParams) -> None:
         super().__init__(loaded, sampling)
         self.logits: list[torch.Tensor] = []
 
-    def choose(self, answers: Sequence[Answer], logits_RV: torch.Tensor) -> None:
+    def choose(self, answers: Sequence[Request], logits_RV: torch.Tensor) -> None:
         before, asked = [len(answer.chosen) for answer in answers], [answer.num_asked for answer in answers]
         super().choose(answers, logits_RV)
         first = 0
@@ -54,18 +54,22 @@ class ScriptedEngine(Engine):
     """Chooses the k-th of `answers` (token ids, the closing one included) in the k-th turn of each session."""
 
     def __init__(
-        self, loaded: LoadedModel, answers: Sequence[Sequence[int]], sampling: Sampling | None = None, **options: Any
+        self,
+        loaded: LoadedModel,
+        answers: Sequence[Sequence[int]],
+        sampling: SamplingParams | None = None,
+        **options: Any,
     ) -> None:
         super().__init__(loaded, sampling, **{**options, "record": True})
-        self._chooser = _ScriptedChooser(loaded, self.sampling, answers)
+        self._sampler = _ScriptedChooser(loaded, self.sampling, answers)
 
 
-class _ScriptedChooser(Chooser):
-    def __init__(self, loaded: LoadedModel, sampling: Sampling, answers: Sequence[Sequence[int]]) -> None:
+class _ScriptedChooser(Sampler):
+    def __init__(self, loaded: LoadedModel, sampling: SamplingParams, answers: Sequence[Sequence[int]]) -> None:
         super().__init__(loaded, sampling)
         self._scripts, self._settings, self._banned_V = answers, sampling, banned_tokens(loaded)
 
-    def choose(self, answers: Sequence[Answer], logits_RV: torch.Tensor) -> None:
+    def choose(self, answers: Sequence[Request], logits_RV: torch.Tensor) -> None:
         first = 0
         for answer in answers:
             num_asked, recorder = answer.num_asked, answer.state.recorder
@@ -118,7 +122,7 @@ def stock_logits(loaded: LoadedModel, context_ids: Sequence[int], turns: Sequenc
 
 
 def cached_against_stock(
-    loaded: LoadedModel, turns: Sequence[EnvTurn], sampling: Sampling, stock: LoadedModel | None = None
+    loaded: LoadedModel, turns: Sequence[EnvTurn], sampling: SamplingParams, stock: LoadedModel | None = None
 ) -> tuple[float, int, list[PolicyTurn]]:
     """The largest difference of a session's logits from those of one plain forward over its whole prefix, how many of
     its (greedy) tokens that forward would have chosen otherwise, and its answers. `stock` is the model of that forward,

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from oncue.env.fixed_turns import ShownTurns
+from oncue.env.fixed_turns import FixedTurns
 from oncue.rollout import run_episode, without_pixels
 from oncue.types import Action, EnvTurn, Exchange, FrameBatch, PolicyTurn, Reply, Silence, StopReason, Task
 
@@ -97,7 +97,7 @@ class Foresees(Says):
 def test_a_session_that_foresees_is_told_what_the_environment_knows():
     turns = [EnvTurn(FrameBatch.empty(), float(k)) for k in (1, 2, 3)]
     session = Foresees(Silence(), Silence(), Silence())
-    episode = asyncio.run(run_episode(ShownTurns(turns), session, TASK))
+    episode = asyncio.run(run_episode(FixedTurns(turns), session, TASK))
     assert session.foreseen == [exchange.observed for exchange in episode.exchanges] == turns
 
 

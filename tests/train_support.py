@@ -46,7 +46,7 @@ def silent(_: dict[str, Any]) -> None:
 
 def drawn(index: int, frames_per_turn: int = 2, num_turns: tuple[int, int] = (4, 6)) -> tuple[Dialogue, list]:
     """A gold dialogue of the shapes world with at least one reply, and its frames."""
-    source = replace(SHAPES, num_turns=num_turns, empty_share=0.0)
+    source = replace(SHAPES, num_turns=num_turns, empty_frac=0.0)
     return source.item(index, 3, Clock(1.0), frames_per_turn)
 
 

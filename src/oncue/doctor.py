@@ -156,11 +156,11 @@ def _check_model(model: str, device: str | None, loaded: list[Any]) -> Finding:
 
 def _check_turn(loaded: Any) -> Finding:
     """Show the model one grey frame and a question."""
-    from oncue.engine.sampling import Sampling
+    from oncue.engine.sampling import SamplingParams
     from oncue.policy.open_policy import LocalModel, open_policy
 
     frames = FrameBatch(np.full((1, 112, 112, 3), 128, np.uint8), np.array([1.0]))
-    spec = LocalModel(loaded, sampling=Sampling(max_new_tokens=32))
+    spec = LocalModel(loaded, sampling=SamplingParams(max_new_tokens=32))
     with open_policy(spec) as policy, policy.open() as session:
         turn = asyncio.run(session.respond(EnvTurn(frames, 1.0, "Tell me whenever something appears.")))
     if isinstance(turn.action, Malformed):

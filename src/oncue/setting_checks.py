@@ -36,7 +36,7 @@ def require_not_negative(settings: Any, *names: str) -> None:
         require(0 <= getattr(settings, name) < math.inf, name, "0 or more", getattr(settings, name))
 
 
-def require_share(settings: Any, *names: str) -> None:
+def require_frac(settings: Any, *names: str) -> None:
     """Each of these settings lies between 0 and 1, or is None."""
     for name in names:
         value = getattr(settings, name)
@@ -49,7 +49,7 @@ def check_run(config: Any) -> None:
     require_at_least_one(config, "log_every_steps", "save_every_steps", "keep_checkpoints")
     require_positive(config, "frame_interval_s", "learning_rate", "max_grad_norm")
     require_not_negative(config, "weight_decay", "num_workers")
-    require_share(config, "final_learning_rate_share")
+    require_frac(config, "final_learning_rate_frac")
     require(0 <= config.seed < _SEEDS, "seed", "0 or more, and below 2 to the power of 63", config.seed)
     require(all(0 <= beta < 1 for beta in config.betas), "betas", "two numbers from 0 to below 1", config.betas)
     rule = (

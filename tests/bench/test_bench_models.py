@@ -12,13 +12,13 @@ from bench_support import TINY_SHAPE, tiny
 
 from oncue.bench.models import SHAPE_3B, SHAPE_15M, Shape, config_of, random_model
 from oncue.bench.turns import Held, hold, lively_video
-from oncue.engine.engine import Engine, Sampling
+from oncue.engine.engine import Engine, SamplingParams
 from oncue.model.loading import LoadedModel
 
 
 def held(loaded: LoadedModel, num_turns: int, seed: int = 0) -> Held:
     async def go() -> Held:
-        with Engine(loaded, Sampling(max_new_tokens=6)) as engine, engine.open() as session:
+        with Engine(loaded, SamplingParams(max_new_tokens=6)) as engine, engine.open() as session:
             return await hold(session, islice(lively_video(seed), num_turns))
 
     return asyncio.run(go())

@@ -11,7 +11,7 @@ import torch
 from oncue.bench.soak import SoakCounts, SoakSettings, soak
 from oncue.cli import main
 from oncue.engine.engine import Engine
-from oncue.engine.model_runner import PackedModel, RowInput
+from oncue.engine.model_runner import ModelRunner, RowInput
 from oncue.engine.session import SessionState
 from oncue.model.loading import LoadedModel
 
@@ -55,15 +55,15 @@ def test_an_engine_that_forgets_its_past_is_seen(tiny_loaded: LoadedModel, monke
 
 
 def test_an_engine_that_fails_now_and_then_is_seen(tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    forward = PackedModel.forward
+    forward = ModelRunner.forward
     calls = iter(range(10**9))
 
-    def failing(self: PackedModel, rows: list[RowInput]) -> torch.Tensor:
+    def failing(self: ModelRunner, rows: list[RowInput]) -> torch.Tensor:
         if self.pool.num_taken > 1 and next(calls) % 9 == 0:  # alone it is sound
             raise RuntimeError("CUDA error: as torch says it")
         return forward(self, rows)
 
-    monkeypatch.setattr(PackedModel, "forward", failing)
+    monkeypatch.setattr(ModelRunner, "forward", failing)
     counts = run(tiny_loaded)
     assert counts.num_failed > 0
     assert not counts.is_sound

@@ -15,7 +15,7 @@ import torch
 from pretend_gpu import GPU, PretendedGraph, moved, pretending
 from test_draft import clip_turns
 
-from oncue.engine.engine import Engine, Sampling, StaticShapes
+from oncue.engine.engine import Engine, SamplingParams, StaticShapes
 from oncue.engine.kv_cache import KVPool
 from oncue.engine.static_shapes import Arena
 from oncue.model.cuda_graphs import Graphs
@@ -27,8 +27,8 @@ from oncue.types import EnvTurn
 from policy_support import hold
 
 NUM_SESSIONS, NUM_TURNS = 3, 9
-GREEDY = Sampling(max_new_tokens=8, reply_bias=6.0)  # so that it speaks now and then
-WARM = Sampling(temperature=1.2, top_k=20, max_new_tokens=8, seed=3, reply_bias=6.0)
+GREEDY = SamplingParams(max_new_tokens=8, reply_bias=6.0)  # so that it speaks now and then
+WARM = SamplingParams(temperature=1.2, top_k=20, max_new_tokens=8, seed=3, reply_bias=6.0)
 SHAPES = StaticShapes(num_slots=NUM_SESSIONS, num_slot_tokens=2048, max_rows=NUM_SESSIONS)
 
 num_recorded = num_replayed = 0
@@ -76,7 +76,7 @@ def streams() -> Iterator[list[EnvTurn]]:
         yield clip_turns(k)[: NUM_TURNS + 2 * k]
 
 
-def answers(loaded: LoadedModel, sampling: Sampling, shapes: StaticShapes | None = None) -> dict[str, Any]:
+def answers(loaded: LoadedModel, sampling: SamplingParams, shapes: StaticShapes | None = None) -> dict[str, Any]:
     """What sessions say together, the steps it took, and what was waited for."""
     num_steps = 0
 
@@ -84,14 +84,14 @@ def answers(loaded: LoadedModel, sampling: Sampling, shapes: StaticShapes | None
         nonlocal num_steps
         with Engine(loaded, sampling, shapes=shapes) as engine:
             pretend_gpu.waits.clear()  # those of the engine being built
-            choose = engine._chooser.choose
+            choose = engine._sampler.choose
 
             def counted(*args: Any) -> None:
                 nonlocal num_steps
                 num_steps += 1
                 choose(*args)
 
-            engine._chooser.choose = counted  # type: ignore[method-assign]
+            engine._sampler.choose = counted  # type: ignore[method-assign]
             held = await asyncio.gather(*(hold(engine.open(seed=k), turns) for k, turns in enumerate(streams())))
             return [[answer.token_ids for answer in each] for each in held]
 

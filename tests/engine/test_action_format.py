@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from oncue.engine.engine import Engine, Sampling
+from oncue.engine.engine import Engine, SamplingParams
 from oncue.errors import ConfigError
 from oncue.model.loading import LoadedModel
 from oncue.render.actions import TextFormat
@@ -18,7 +18,7 @@ from oncue.types import Answer, EnvTurn, Malformed, Reply, Retrieve, Silence, St
 from policy_support import ScriptedEngine
 from retrieval_support import RETRIEVAL_TASK, RetrievalEnv, TagFormat
 
-LONG = Sampling(max_new_tokens=40)
+LONG = SamplingParams(max_new_tokens=40)
 GRAMMAR = TagFormat()
 ASKED = [EnvTurn("Which box?", k + 1.0) for k in range(3)]
 
@@ -72,7 +72,7 @@ def test_history_is_written_in_the_grammar_of_the_session(tiny_loaded: LoadedMod
 
 
 def test_a_model_that_finds_no_action_runs_out_of_budget(tiny_loaded: LoadedModel) -> None:
-    with Engine(tiny_loaded, Sampling(max_new_tokens=3)) as engine, engine.open(action_format=GRAMMAR) as session:
+    with Engine(tiny_loaded, SamplingParams(max_new_tokens=3)) as engine, engine.open(action_format=GRAMMAR) as session:
         episode = asyncio.run(run_episode(RetrievalEnv(max_turns=3), session, RETRIEVAL_TASK))
     assert (episode.stop, len(episode.exchanges)) == (StopReason.OUT_OF_BUDGET, 3)
     assert all(isinstance(e.acted.action, Malformed) for e in episode.exchanges)
@@ -86,7 +86,7 @@ def test_a_grammar_that_does_not_go_with_the_model_or_the_sampling_is_refused(
         with pytest.raises(ConfigError, match="has no silence"):
             engine.open(action_format=GRAMMAR)
         engine.open(action_format=TextFormat("nothing")).close()
-    with Engine(tiny_loaded, Sampling(reply_bias=1.0)) as engine:
+    with Engine(tiny_loaded, SamplingParams(reply_bias=1.0)) as engine:
         with pytest.raises(ConfigError, match="reply bias"):
             engine.open(action_format=GRAMMAR)
         engine.open().close()

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 import oncue.engine.kv_cache as cache_module
-from oncue.engine.engine import Engine, Sampling
+from oncue.engine.engine import Engine, SamplingParams
 from oncue.model.loading import LoadedModel
 from oncue.types import EnvTurn, FrameBatch, PolicyTurn, Reply, Silence
 from policy_support import hold, say, shown
 
-SHORT = Sampling(max_new_tokens=5)
-WARM = Sampling(temperature=1.2, top_k=10, max_new_tokens=6, seed=3)
+SHORT = SamplingParams(max_new_tokens=5)
+WARM = SamplingParams(temperature=1.2, top_k=10, max_new_tokens=6, seed=3)
 
 
 def streams(num: int) -> list[list[EnvTurn]]:
@@ -37,7 +37,7 @@ async def crowd(engine: Engine, all_turns: list[list[EnvTurn]]) -> list[list[Pol
     return list(await asyncio.gather(*(one(k, turns) for k, turns in enumerate(all_turns))))
 
 
-def mismatched(loaded: LoadedModel, sampling: Sampling, all_turns: list[list[EnvTurn]]) -> tuple[int, int]:
+def mismatched(loaded: LoadedModel, sampling: SamplingParams, all_turns: list[list[EnvTurn]]) -> tuple[int, int]:
     """Tokens that differ from each session alone and undrafted, and how many there are."""
     alone = [say(Engine(loaded, sampling, draft=False), turns, k)[0] for k, turns in enumerate(all_turns)]
     together = asyncio.run(crowd(Engine(loaded, sampling), all_turns))
@@ -48,7 +48,7 @@ def mismatched(loaded: LoadedModel, sampling: Sampling, all_turns: list[list[Env
 
 
 @pytest.mark.parametrize("sampling", [SHORT, WARM], ids=["greedy", "sampled"])
-def test_joins_and_leaves_change_nothing(tiny_loaded: LoadedModel, sampling: Sampling) -> None:
+def test_joins_and_leaves_change_nothing(tiny_loaded: LoadedModel, sampling: SamplingParams) -> None:
     wrong, num_turns = mismatched(tiny_loaded, sampling, streams(16))
     assert num_turns > 250
     assert wrong == 0
@@ -71,7 +71,7 @@ def test_a_row_that_saw_too_much_would_be_noticed(tiny_loaded: LoadedModel, monk
 
 def test_turns_join_while_others_speak(tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """A long answer does not hold up a session that comes later."""
-    engine = Engine(tiny_loaded, Sampling(temperature=1.5, max_new_tokens=60, seed=2))
+    engine = Engine(tiny_loaded, SamplingParams(temperature=1.5, max_new_tokens=60, seed=2))
     mixed = []
     advance = Engine._advance
 

@@ -10,7 +10,7 @@ import pytest
 
 from oncue import cli
 from oncue.engine.context_fit import positions_if_silent
-from oncue.engine.engine import Engine, Sampling, Window
+from oncue.engine.engine import Engine, SamplingParams, Window
 from oncue.engine.session import EngineSession
 from oncue.errors import ContextFullError
 from oncue.model.loading import load_model
@@ -22,7 +22,7 @@ from oncue.video.writer import write_video
 from policy_support import say
 from tiny_model import build_tiny_model, random_turn
 
-SHORT = Sampling(max_new_tokens=4)
+SHORT = SamplingParams(max_new_tokens=4)
 
 
 def texts(num_turns: int) -> list[EnvTurn]:

@@ -11,14 +11,14 @@ import pytest
 import torch
 
 from oncue.clock import Clock
-from oncue.engine.engine import Engine, Sampling
-from oncue.engine.sampler import Chooser
+from oncue.engine.engine import Engine, SamplingParams
+from oncue.engine.sampler import Sampler
 from oncue.model.loading import LoadedModel, load_model
 from oncue.types import EnvTurn, FrameBatch, Silence
 from oncue.world.clip import make_clip
 from policy_support import hold, say
 
-WARM = Sampling(temperature=1.5, max_new_tokens=6, seed=3)
+WARM = SamplingParams(temperature=1.5, max_new_tokens=6, seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +40,11 @@ def clip_turns(index: int) -> list[EnvTurn]:
 
 
 @pytest.mark.parametrize(
-    "sampling", [Sampling(max_new_tokens=6), WARM, Sampling(max_new_tokens=2)], ids=["greedy", "sampled", "cut short"]
+    "sampling",
+    [SamplingParams(max_new_tokens=6), WARM, SamplingParams(max_new_tokens=2)],
+    ids=["greedy", "sampled", "cut short"],
 )
-def test_the_draft_changes_no_token(mini: LoadedModel, sampling: Sampling) -> None:
+def test_the_draft_changes_no_token(mini: LoadedModel, sampling: SamplingParams) -> None:
     turns = [turn for index in range(3) for turn in clip_turns(index)]
     plain, context = say(Engine(mini, sampling, draft=False), turns, 5)
     drafted, same_context = say(Engine(mini, sampling), turns, 5)
@@ -72,7 +74,7 @@ def test_one_random_number_is_spent_per_token_chosen(mini: LoadedModel, draft: b
 
 
 def test_a_silent_turn_is_one_forward_and_plain_decoding_needs_three(mini: LoadedModel) -> None:
-    turns, sampling = clip_turns(0), Sampling(max_new_tokens=6)
+    turns, sampling = clip_turns(0), SamplingParams(max_new_tokens=6)
 
     def forwards(*, draft: bool) -> list[int]:
         engine, count, per_turn = Engine(mini, sampling, draft=draft), [0], []
@@ -124,7 +126,7 @@ def chi_square(one: Counter[tuple[int, ...]], other: Counter[tuple[int, ...]], n
     return sum((a - b) ** 2 / (a + b) for a, b in cells) / max(1, len(cells) - 1)
 
 
-class CarelessChooser(Chooser):
+class CarelessChooser(Sampler):
     """The mistake the test is for: a draft that is accepted whenever its token is the likeliest."""
 
     def choose(self, answers: Any, logits_RV: torch.Tensor) -> None:
@@ -138,14 +140,14 @@ class CarelessChooser(Chooser):
 
 def test_sampling_with_a_draft_follows_the_distribution(mini: LoadedModel) -> None:
     num = 600
-    sampling = Sampling(temperature=2.5, max_new_tokens=3, seed=1)
-    other_numbers = Sampling(temperature=2.5, max_new_tokens=3, seed=2)
+    sampling = SamplingParams(temperature=2.5, max_new_tokens=3, seed=1)
+    other_numbers = SamplingParams(temperature=2.5, max_new_tokens=3, seed=2)
     plain = first_answers(num, Engine(mini, sampling, draft=False))
     drafted = first_answers(num, Engine(mini, other_numbers))
     assert len(plain) > 3
     assert chi_square(plain, drafted) < 2.0
     careless = Engine(mini, other_numbers)
-    careless._chooser = CarelessChooser(mini, other_numbers)
+    careless._sampler = CarelessChooser(mini, other_numbers)
     wrong = first_answers(num, careless)
     assert chi_square(plain, wrong) > 4.0  # control
 

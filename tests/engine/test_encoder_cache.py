@@ -12,7 +12,7 @@ import pytest
 
 import oncue.engine.encoder_cache as shown_module
 from oncue.engine.encoder_cache import EncoderCache
-from oncue.engine.engine import Engine, Sampling
+from oncue.engine.engine import Engine, SamplingParams
 from oncue.errors import InputError
 from oncue.model.loading import LoadedModel
 from oncue.render.base import PatchedFrame
@@ -86,7 +86,11 @@ def test_frames_are_prepared_while_a_step_is_running(tiny_loaded: LoadedModel, m
     first, second = [next(t for t in shown(9, seed=seed) if len(t.frames) == 1) for seed in (1, 2)]
 
     async def go() -> list[Any]:
-        with Engine(tiny_loaded, Sampling(max_new_tokens=5)) as engine, engine.open() as one, engine.open() as other:
+        with (
+            Engine(tiny_loaded, SamplingParams(max_new_tokens=5)) as engine,
+            engine.open() as one,
+            engine.open() as other,
+        ):
             forward, met = engine._model.forward, []
 
             def waits(rows: Any) -> Any:
@@ -102,5 +106,7 @@ def test_frames_are_prepared_while_a_step_is_running(tiny_loaded: LoadedModel, m
             assert met == [True]
             return [answer.token_ids for answer in answers]
 
-    alone = [say(Engine(tiny_loaded, Sampling(max_new_tokens=5)), [turn])[0][0].token_ids for turn in (second, first)]
+    alone = [
+        say(Engine(tiny_loaded, SamplingParams(max_new_tokens=5)), [turn])[0][0].token_ids for turn in (second, first)
+    ]
     assert asyncio.run(go()) == alone

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from oncue.engine.engine import Engine, Sampling
-from oncue.engine.request import Answer
+from oncue.engine.engine import Engine, SamplingParams
+from oncue.engine.request import Request
 from oncue.engine.sampler import banned_tokens
 from oncue.engine.sampling import token_logprobs
 from oncue.errors import ContextFullError, InputError, ModelError
@@ -23,12 +23,12 @@ from oncue.types import EnvTurn, FrameBatch, PolicyTurn, Reply, Silence
 from policy_support import RecordingEngine, drawn_indices, hold, say, shown, stock_logits
 from tiny_model import build_tiny_model, random_turn
 
-SHORT = Sampling(max_new_tokens=4)
-WARM = Sampling(temperature=1.2, top_k=10, max_new_tokens=6, seed=3)
+SHORT = SamplingParams(max_new_tokens=4)
+WARM = SamplingParams(temperature=1.2, top_k=10, max_new_tokens=6, seed=3)
 
 
 def test_prompts_are_appended_and_cut_turns_are_closed(tiny_loaded: LoadedModel) -> None:
-    engine, renderer = Engine(tiny_loaded, Sampling(max_new_tokens=2)), tiny_loaded.renderer
+    engine, renderer = Engine(tiny_loaded, SamplingParams(max_new_tokens=2)), tiny_loaded.renderer
     turns = shown(30)
     prefix = tuple(renderer.system_block(PROACTIVE_SYSTEM).token_ids.tolist())
     num_cut = 0
@@ -99,13 +99,13 @@ def test_replayed_and_sampled_turns_mix(tiny_loaded: LoadedModel) -> None:
 def test_sampling_is_repeatable_and_depends_on_the_seed(tiny_loaded: LoadedModel) -> None:
     turns = shown(8)
 
-    def ids(sampling: Sampling, seed: int | None = None) -> list[tuple[int, ...]]:
+    def ids(sampling: SamplingParams, seed: int | None = None) -> list[tuple[int, ...]]:
         return [answer.token_ids for answer in say(Engine(tiny_loaded, sampling), turns, seed)[0]]
 
     assert ids(WARM) == ids(WARM)
     assert ids(WARM, seed=5) == ids(WARM, seed=5)
     assert ids(WARM, seed=5) != ids(WARM, seed=6)
-    assert ids(WARM) != ids(Sampling(temperature=1.2, top_k=10, max_new_tokens=6, seed=4))
+    assert ids(WARM) != ids(SamplingParams(temperature=1.2, top_k=10, max_new_tokens=6, seed=4))
     engine = Engine(tiny_loaded, WARM)
     first, second = (say(engine, turns)[0] for _ in range(2))  # the sessions of one engine differ
     assert [a.token_ids for a in first] != [a.token_ids for a in second]
@@ -113,10 +113,15 @@ def test_sampling_is_repeatable_and_depends_on_the_seed(tiny_loaded: LoadedModel
 
 @pytest.mark.parametrize(
     "sampling",
-    [SHORT, Sampling(temperature=0.8, max_new_tokens=5), WARM, Sampling(temperature=1.0, top_p=0.7, max_new_tokens=5)],
+    [
+        SHORT,
+        SamplingParams(temperature=0.8, max_new_tokens=5),
+        WARM,
+        SamplingParams(temperature=1.0, top_p=0.7, max_new_tokens=5),
+    ],
     ids=["greedy", "temperature", "top_k", "top_p"],
 )
-def test_logprobs_are_those_of_the_distribution_drawn_from(tiny_loaded: LoadedModel, sampling: Sampling) -> None:
+def test_logprobs_are_those_of_the_distribution_drawn_from(tiny_loaded: LoadedModel, sampling: SamplingParams) -> None:
     engine, turns = Engine(tiny_loaded, sampling), shown(20)
     answers, context_ids = say(engine, turns)
     indices = drawn_indices(context_ids, engine, turns, answers)
@@ -164,7 +169,7 @@ def _hidden(loaded: LoadedModel, turns: list[EnvTurn]) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("sampling", [SHORT, WARM], ids=["greedy", "sampled"])
-def test_sessions_do_not_disturb_each_other(tiny_loaded: LoadedModel, sampling: Sampling) -> None:
+def test_sessions_do_not_disturb_each_other(tiny_loaded: LoadedModel, sampling: SamplingParams) -> None:
     first, second = shown(10, seed=1), shown(10, seed=2)
     alone = [say(Engine(tiny_loaded, sampling), turns, seed)[0] for turns, seed in ((first, 11), (second, 12))]
 
@@ -183,7 +188,7 @@ def test_waiting_sessions_are_taken_in_one_step(tiny_loaded: LoadedModel, monkey
     sizes: list[int] = []
     advance = Engine._advance
     monkeypatch.setattr(Engine, "_advance", lambda self, answers: sizes.append(len(answers)) or advance(self, answers))
-    engine, turns = Engine(tiny_loaded, Sampling(max_new_tokens=1)), shown(3)
+    engine, turns = Engine(tiny_loaded, SamplingParams(max_new_tokens=1)), shown(3)
 
     async def go() -> None:
         sessions = [engine.open() for _ in range(4)]
@@ -271,23 +276,23 @@ def fails_late(part: str, error: type[Exception]) -> tuple[type, str, object]:
             raise error("late")
 
         return QwenVLRenderer, "read_action", unread
-    whole, calls = Answer.advance, itertools.count()
+    whole, calls = Request.advance, itertools.count()
 
     def stops(*args: Any) -> None:
         whole(*args)  # it has chosen, and used its random numbers
         if next(calls) >= 2:
             raise error("late")
 
-    return Answer, "advance", stops
+    return Request, "advance", stops
 
 
 def test_answers_under_way_when_the_engine_closes_leave_nothing_behind(
     tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = Engine(tiny_loaded, WARM)
-    choose, num_done = engine._chooser.choose, []
+    choose, num_done = engine._sampler.choose, []
 
-    def closes(answers: list[Answer], logits_RV: torch.Tensor) -> None:
+    def closes(answers: list[Request], logits_RV: torch.Tensor) -> None:
         choose(answers, logits_RV)
         num_done.append(sum(answer.done for answer in answers))
         engine._thread.shutdown(wait=False)
@@ -296,7 +301,7 @@ def test_answers_under_way_when_the_engine_closes_leave_nothing_behind(
         session = engine.open(seed=7)
         await session.respond(shown(1)[0])
         held = session.context_ids, session._state.slot.length, session._state.generator.get_state().tolist()
-        monkeypatch.setattr(engine._chooser, "choose", closes)
+        monkeypatch.setattr(engine._sampler, "choose", closes)
         with pytest.raises(RuntimeError, match="shutdown"):
             await asyncio.wait_for(session.respond(shown(2)[1]), 5)
         assert num_done == [0]  # so it was speaking
@@ -307,9 +312,9 @@ def test_answers_under_way_when_the_engine_closes_leave_nothing_behind(
     asyncio.run(go())
 
 
-@pytest.mark.parametrize("sampling", [Sampling(max_new_tokens=4), WARM], ids=["greedy", "sampled"])
+@pytest.mark.parametrize("sampling", [SamplingParams(max_new_tokens=4), WARM], ids=["greedy", "sampled"])
 def test_output_that_is_no_number_fails_its_own_turn_only(
-    tiny_loaded: LoadedModel, sampling: Sampling, monkeypatch: pytest.MonkeyPatch
+    tiny_loaded: LoadedModel, sampling: SamplingParams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As half precision gives where a model's values are too large for it."""
     turn = shown(1)[0]
@@ -341,7 +346,7 @@ def test_output_that_is_no_number_fails_its_own_turn_only(
 def test_the_context_limit_is_an_error_that_changes_nothing(tmp_path: Path) -> None:
     limit = 600
     loaded = load_model(build_tiny_model(tmp_path, max_position_embeddings=limit), device="cpu")
-    engine, turns = Engine(loaded, Sampling(max_new_tokens=4)), shown(60)
+    engine, turns = Engine(loaded, SamplingParams(max_new_tokens=4)), shown(60)
 
     async def go() -> int:
         with engine.open() as session:
@@ -440,7 +445,7 @@ def test_the_system_message(tiny_loaded: LoadedModel) -> None:
 def test_a_frame_makes_a_difference(tiny_loaded: LoadedModel) -> None:
     """Control for the laws above: what is shown reaches the logits."""
     turns, random = shown(1), np.random.default_rng(9)
-    engine = RecordingEngine(tiny_loaded, Sampling(max_new_tokens=1))
+    engine = RecordingEngine(tiny_loaded, SamplingParams(max_new_tokens=1))
     say(engine, turns)
     say(engine, [random_turn(random, 1.0, num_frames=2, text=turns[0].text)])
     assert float((engine.logits[0] - engine.logits[-1]).abs().max()) > 1e-2

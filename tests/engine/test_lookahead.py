@@ -13,11 +13,11 @@ import pytest
 import torch
 from test_draft import clip_turns
 
-from oncue.engine.engine import Engine, Sampling, Window
-from oncue.engine.lookahead import Foresight
-from oncue.engine.model_runner import PackedModel, RowInput
-from oncue.engine.request import Answer
-from oncue.env.fixed_turns import ShownTurns
+from oncue.engine.engine import Engine, SamplingParams, Window
+from oncue.engine.lookahead import Lookahead
+from oncue.engine.model_runner import ModelRunner, RowInput
+from oncue.engine.request import Request
+from oncue.env.fixed_turns import FixedTurns
 from oncue.errors import ConfigError
 from oncue.model.loading import LoadedModel, load_model
 from oncue.render.decision import Lead
@@ -26,8 +26,8 @@ from oncue.types import EnvTurn, FrameBatch, PolicyTurn, Silence, Task
 from policy_support import RecordingEngine, cached_against_stock, hold, say
 from tiny_model import build_tiny_model
 
-GREEDY = Sampling(max_new_tokens=6)
-WARM = Sampling(temperature=1.5, max_new_tokens=6, seed=3)
+GREEDY = SamplingParams(max_new_tokens=6)
+WARM = SamplingParams(temperature=1.5, max_new_tokens=6, seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +40,13 @@ def mini() -> LoadedModel:
 def num_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Of every forward, how many logits its first row read: those of a silent answer are 3 per turn."""
     counts: list[int] = []
-    forward = PackedModel.forward
+    forward = ModelRunner.forward
 
-    def counting(self: PackedModel, rows: Sequence[RowInput]) -> torch.Tensor:
+    def counting(self: ModelRunner, rows: Sequence[RowInput]) -> torch.Tensor:
         counts.append(len(rows[0].read))
         return forward(self, rows)
 
-    monkeypatch.setattr(PackedModel, "forward", counting)
+    monkeypatch.setattr(ModelRunner, "forward", counting)
     return counts
 
 
@@ -59,7 +59,7 @@ def still(num_turns: int) -> list[EnvTurn]:
 @pytest.fixture
 def boldly(monkeypatch: pytest.MonkeyPatch) -> None:
     """All turns may go ahead, also right after a reply: more that is dropped, more that could go wrong."""
-    monkeypatch.setattr(Foresight, "reach", lambda self, _: self.most)
+    monkeypatch.setattr(Lookahead, "reach", lambda self, _: self.most)
 
 
 # Engines in lockstep wait for frames to be prepared, so what goes ahead in these tests does not depend on time.
@@ -72,7 +72,7 @@ def foretold(
 
     async def go() -> tuple[list[PolicyTurn], tuple[int, ...]]:
         with engine.open(seed=seed) as session:
-            episode = await run_episode(ShownTurns(turns), session, Task("t"))
+            episode = await run_episode(FixedTurns(turns), session, Task("t"))
             return [exchange.acted for exchange in episode.exchanges], session.context_ids
 
     return asyncio.run(go())
@@ -88,7 +88,7 @@ def assert_same(ours: Sequence[PolicyTurn], theirs: Sequence[PolicyTurn]) -> Non
 @pytest.mark.parametrize("sampling", [GREEDY, WARM], ids=["greedy", "sampled"])
 @pytest.mark.parametrize("bold", [True, False])
 def test_knowing_what_comes_changes_no_answer(
-    mini: LoadedModel, request: pytest.FixtureRequest, sampling: Sampling, lookahead: int, bold: bool
+    mini: LoadedModel, request: pytest.FixtureRequest, sampling: SamplingParams, lookahead: int, bold: bool
 ) -> None:
     if bold:
         request.getfixturevalue("boldly")
@@ -104,7 +104,7 @@ def test_knowing_what_comes_changes_no_answer(
 @pytest.mark.parametrize("max_new_tokens", [1, 2, 3, 4])
 def test_answers_that_are_cut_short(mini: LoadedModel, max_new_tokens: int) -> None:
     """A silence that was closed by force is not the drafted one: what went ahead stood behind another."""
-    turns, sampling = clip_turns(0), Sampling(temperature=1.5, max_new_tokens=max_new_tokens, seed=3)
+    turns, sampling = clip_turns(0), SamplingParams(temperature=1.5, max_new_tokens=max_new_tokens, seed=3)
 
     async def go(lookahead: int) -> tuple[list[PolicyTurn], list[int]]:
         with Engine(mini, sampling, lookahead=lookahead, lockstep=True) as engine, engine.open(seed=5) as session:
@@ -122,12 +122,12 @@ def test_answers_that_are_cut_short(mini: LoadedModel, max_new_tokens: int) -> N
 
 def test_a_shared_forward_counts_in_equal_parts(mini: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """A forward of four turns is told to have taken 4,000 seconds; the turn that waited for it bears 1,000 of them."""
-    take = Answer.take
+    take = Request.take
 
-    def slow(self: Answer, logits_RV: torch.Tensor, forward_s: float) -> None:
+    def slow(self: Request, logits_RV: torch.Tensor, forward_s: float) -> None:
         take(self, logits_RV, 4000.0 if len(self.following) == 3 else forward_s)
 
-    monkeypatch.setattr(Answer, "take", slow)
+    monkeypatch.setattr(Request, "take", slow)
     answers = foretold(Engine(mini, GREEDY, lookahead=3, lockstep=True), still(7))[0]
     assert [round(answer.latency_ms / 1e6) for answer in answers] == [0, 0, 0, 1 - 4, 1, 1, 1]
 
@@ -160,19 +160,19 @@ def test_a_position_that_is_off_by_one_would_be_noticed(mini: LoadedModel, monke
     """Control: turns ahead that stand one place too far."""
     turns = clip_turns(0)
     plain = say(Engine(mini, GREEDY), turns)[0]
-    made = Foresight.__init__
+    made = Lookahead.__init__
 
-    def off(self: Foresight, *args: Any, **options: Any) -> None:
+    def off(self: Lookahead, *args: Any, **options: Any) -> None:
         made(self, *args, **options)
         self._num_fed -= 1
 
-    monkeypatch.setattr(Foresight, "__init__", off)
+    monkeypatch.setattr(Lookahead, "__init__", off)
     with pytest.raises(AssertionError):
         assert_same(foretold(Engine(mini, GREEDY, lookahead=3, lockstep=True), turns)[0], plain)
 
 
 def test_who_has_just_spoken_is_asked_about_one_turn(mini: LoadedModel, num_read: list[int]) -> None:
-    talks = Sampling(max_new_tokens=6, reply_bias=50.0)
+    talks = SamplingParams(max_new_tokens=6, reply_bias=50.0)
     answers = foretold(Engine(mini, talks, lookahead=3, lockstep=True), clip_turns(0)[:8])[0]
     assert not any(isinstance(a.action, Silence) for a in answers)
     assert max(num_read) == 3
@@ -195,7 +195,7 @@ def test_the_token_format_goes_ahead_too(tmp_path: Path) -> None:
     loaded = load_model(str(tmp_path), device="cpu")
     random = np.random.default_rng(2)
     turns = [EnvTurn(_noise(random), k + 1.0, "What now?" if k == 3 else "") for k in range(30)]
-    sampling = Sampling(temperature=1.0, max_new_tokens=5, seed=1, reply_bias=-6)
+    sampling = SamplingParams(temperature=1.0, max_new_tokens=5, seed=1, reply_bias=-6)
     plain, context = say(Engine(loaded, sampling), turns, 4)
     ahead, same_context = foretold(Engine(loaded, sampling, lookahead=3, lockstep=True), turns, 4)
     assert_same(ahead, plain)
@@ -263,7 +263,7 @@ def test_members_of_a_group_that_look_ahead_say_what_they_say_without(mini: Load
     async def go(lookahead: int) -> list[list[PolicyTurn]]:
         async def one(session: Any) -> list[PolicyTurn]:
             with session:
-                episode = await run_episode(ShownTurns(turns), session, Task("t"))
+                episode = await run_episode(FixedTurns(turns), session, Task("t"))
                 return [exchange.acted for exchange in episode.exchanges]
 
         with Engine(mini, WARM, lockstep=True, lookahead=lookahead) as engine:
@@ -310,9 +310,9 @@ def test_a_forward_that_fails_with_turns_ahead_is_tried_without_them(
 ) -> None:
     """It may be the size of it: one turn still fits. It is not tried again."""
     num_failed = 0
-    forward = PackedModel.forward
+    forward = ModelRunner.forward
 
-    def limited(self: PackedModel, rows: Sequence[RowInput]) -> torch.Tensor:
+    def limited(self: ModelRunner, rows: Sequence[RowInput]) -> torch.Tensor:
         nonlocal num_failed
         if sum(len(row.read) for row in rows) > 3:
             num_failed += 1
@@ -321,7 +321,7 @@ def test_a_forward_that_fails_with_turns_ahead_is_tried_without_them(
 
     turns = clip_turns(0)[:8]
     plain = say(Engine(mini, GREEDY), turns)[0]
-    monkeypatch.setattr(PackedModel, "forward", limited)
+    monkeypatch.setattr(ModelRunner, "forward", limited)
     assert_same(foretold(Engine(mini, GREEDY, lookahead=3, lockstep=True), turns)[0], plain)
     assert num_failed == 1
 

@@ -15,8 +15,8 @@ import torch
 
 from oncue import cli
 from oncue.clock import Clock
-from oncue.engine.engine import Engine, Sampling
-from oncue.engine.sampler import Chooser, banned_tokens
+from oncue.engine.engine import Engine, SamplingParams
+from oncue.engine.sampler import Sampler, banned_tokens
 from oncue.engine.sampling import token_logprobs
 from oncue.errors import ConfigError
 from oncue.model.loading import LoadedModel, load_model
@@ -27,7 +27,7 @@ from oncue.world.clip import make_clip
 from policy_support import RecordingEngine, say
 
 if TYPE_CHECKING:
-    from oncue.engine.request import Answer
+    from oncue.engine.request import Request
 
 LIMIT = 8
 
@@ -51,7 +51,7 @@ def turns() -> list[EnvTurn]:
 
 
 def said(loaded: LoadedModel, *, draft: bool = True, shown: int | None = None, **how: Any) -> list[PolicyTurn]:
-    return say(Engine(loaded, Sampling(max_new_tokens=LIMIT, **how), draft=draft), turns()[:shown], 5)[0]
+    return say(Engine(loaded, SamplingParams(max_new_tokens=LIMIT, **how), draft=draft), turns()[:shown], 5)[0]
 
 
 def replies(answers: list[PolicyTurn]) -> int:
@@ -76,7 +76,7 @@ def test_the_draft_changes_no_token(loaded: LoadedModel, temperature: float) -> 
 def test_it_is_taken_from_silence_where_an_answer_begins_and_nowhere_else(loaded: LoadedModel, bias: float) -> None:
     """Below 0, also where it goes on."""
     silence_ids = list(loaded.renderer.policy_turn_ids(Silence()))
-    sampling = Sampling(temperature=1.3, max_new_tokens=LIMIT, seed=5, reply_bias=bias)
+    sampling = SamplingParams(temperature=1.3, max_new_tokens=LIMIT, seed=5, reply_bias=bias)
     engine = RecordingEngine(loaded, sampling)
     answers, _ = say(engine, turns(), 5)
     logits = iter(engine.logits)
@@ -98,9 +98,9 @@ def test_it_is_taken_from_silence_where_an_answer_begins_and_nowhere_else(loaded
 
 
 def test_a_row_that_asks_nothing_leaves_those_of_others_alone(loaded: LoadedModel) -> None:
-    chooser = Chooser(loaded, Sampling(reply_bias=2.0))
+    chooser = Sampler(loaded, SamplingParams(reply_bias=2.0))
     silence_id = loaded.renderer.policy_turn_ids(Silence())[0]
-    filled, speaking, beginning = (cast("Answer", SimpleNamespace(chosen=chosen)) for chosen in ([], [7], []))
+    filled, speaking, beginning = (cast("Request", SimpleNamespace(chosen=chosen)) for chosen in ([], [7], []))
     logits_RV = torch.zeros(3, 500)
     biased_RV = chooser._biased([filled, speaking, beginning], [0, 1, 2], logits_RV)
     assert biased_RV.nonzero().tolist() == [[1, silence_id]]
@@ -133,9 +133,9 @@ def test_the_flag_reaches_the_model(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 def test_what_makes_no_sense_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ConfigError, match="reply_bias"):
-        Sampling(reply_bias=math.nan)
+        SamplingParams(reply_bias=math.nan)
     with pytest.raises(ConfigError, match="reply_bias"):
-        replace(mini_grpo(), sampling=Sampling(temperature=1.0, reply_bias=0.5))
+        replace(mini_grpo(), sampling=SamplingParams(temperature=1.0, reply_bias=0.5))
     words = ["eval", "world", "--limit", "1", "--cache", str(tmp_path), "--reply-bias", "inf"]
     assert cli.main(words) == 2
     assert "reply_bias must lie between" in capsys.readouterr().err

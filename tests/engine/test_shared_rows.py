@@ -6,30 +6,30 @@ import asyncio
 
 import pytest
 
-from oncue.engine.engine import Engine, Sampling
-from oncue.engine.model_runner import PackedModel, RowInput
+from oncue.engine.engine import Engine, SamplingParams
+from oncue.engine.model_runner import ModelRunner, RowInput
 from oncue.engine.session import EngineSession
 from oncue.engine.static_shapes import StaticShapes
 from oncue.model.loading import LoadedModel
 from oncue.types import EnvTurn, PolicyTurn
 from policy_support import hold, say, shown
 
-GREEDY = Sampling(max_new_tokens=5)
-WARM = Sampling(temperature=1.2, top_k=10, max_new_tokens=6, seed=3)
+GREEDY = SamplingParams(max_new_tokens=5)
+WARM = SamplingParams(temperature=1.2, top_k=10, max_new_tokens=6, seed=3)
 
 
 @pytest.fixture
 def row_counts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """Of every forward: rows asked for, and rows computed."""
     counts: list[tuple[int, int]] = []
-    forward, static, plain = PackedModel.forward, PackedModel._static_hidden, PackedModel._plain_hidden
+    forward, static, plain = ModelRunner.forward, ModelRunner._static_hidden, ModelRunner._plain_hidden
 
-    def counting_forward(self: PackedModel, rows: list[RowInput]) -> object:
+    def counting_forward(self: ModelRunner, rows: list[RowInput]) -> object:
         counts.append((len(rows), 0))
         return forward(self, rows)
 
     def counting(compute: object) -> object:
-        def computed(self: PackedModel, rows: list[RowInput], frames: object) -> object:
+        def computed(self: ModelRunner, rows: list[RowInput], frames: object) -> object:
             made = compute(self, rows, frames)  # type: ignore[operator]
             if made is not None:
                 counts[-1] = counts[-1][0], len(rows)
@@ -37,9 +37,9 @@ def row_counts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 
         return computed
 
-    monkeypatch.setattr(PackedModel, "forward", counting_forward)
-    monkeypatch.setattr(PackedModel, "_static_hidden", counting(static))
-    monkeypatch.setattr(PackedModel, "_plain_hidden", counting(plain))
+    monkeypatch.setattr(ModelRunner, "forward", counting_forward)
+    monkeypatch.setattr(ModelRunner, "_static_hidden", counting(static))
+    monkeypatch.setattr(ModelRunner, "_plain_hidden", counting(plain))
     return counts
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import oncue.engine.static_shapes as static_module
-from oncue.engine.engine import Engine, Sampling, StaticShapes, Window
+from oncue.engine.engine import Engine, SamplingParams, StaticShapes, Window
 from oncue.engine.static_shapes import Shape, StaticForward, StaticRows
 from oncue.errors import ConfigError
 from oncue.model.cuda_graphs import Graphs
@@ -20,8 +20,8 @@ from oncue.model.loading import LoadedModel
 from oncue.types import EnvTurn
 from policy_support import RecordingEngine, hold, say, shown
 
-SHORT = Sampling(max_new_tokens=5)
-WARM = Sampling(temperature=1.2, top_k=10, max_new_tokens=6, seed=3)
+SHORT = SamplingParams(max_new_tokens=5)
+WARM = SamplingParams(temperature=1.2, top_k=10, max_new_tokens=6, seed=3)
 SMALL = StaticShapes(num_slots=4, num_slot_tokens=1500, max_rows=4, max_new_tokens=200, new_step=32, seen_step=256)
 
 
@@ -83,7 +83,7 @@ def together(engine: Engine, streams: list[list[EnvTurn]]) -> list[list[tuple[in
 
 @pytest.mark.parametrize("sampling", [SHORT, WARM], ids=["greedy", "sampled"])
 def test_more_sessions_than_places_say_what_they_say_alone(
-    tiny_loaded: LoadedModel, seen_shapes: list[Shape], sampling: Sampling
+    tiny_loaded: LoadedModel, seen_shapes: list[Shape], sampling: SamplingParams
 ) -> None:
     streams = [shown(6 + 5 * k % 13, seed=k) for k in range(9)]
     alone = [[a.token_ids for a in say(Engine(tiny_loaded, sampling), turns, k)[0]] for k, turns in enumerate(streams)]

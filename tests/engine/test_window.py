@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from oncue.engine.engine import Engine, Sampling, Window
+from oncue.engine.engine import Engine, SamplingParams, Window
 from oncue.engine.session import EngineSession
 from oncue.engine.window import PastTurn
 from oncue.errors import ConfigError, ContextFullError
@@ -21,7 +21,7 @@ from oncue.types import EnvTurn, FrameBatch, Reply, Silence
 from policy_support import RecordingEngine, say
 from tiny_model import build_tiny_model, mixed_turn, random_turn
 
-SHORT = Sampling(max_new_tokens=4)
+SHORT = SamplingParams(max_new_tokens=4)
 
 
 def stream(num_turns: int, questions: dict[int, str], seed: int = 0) -> list[EnvTurn]:
@@ -110,7 +110,7 @@ def test_what_is_kept(tiny_loaded: LoadedModel) -> None:
 
 def survivors(loaded: LoadedModel, window: Window, turns: list[EnvTurn], replied: tuple[int, ...] = ()) -> list[int]:
     """Which of `turns` are in the prefix once the last one was answered, in its order. Those `replied` to spoke."""
-    with Engine(loaded, Sampling(max_new_tokens=1), window=window) as engine, engine.open() as session:
+    with Engine(loaded, SamplingParams(max_new_tokens=1), window=window) as engine, engine.open() as session:
         for k, turn in enumerate(turns[:-1]):
             session.replay(turn, Reply("It moves.") if k in replied else Silence())
         before = list(past(session))
@@ -191,7 +191,7 @@ def test_the_newest_question_is_never_dropped(tiny_loaded: LoadedModel, keep: in
     random, questions = np.random.default_rng(0), {0: "Tell me whenever something moves.", 7: "And now?"}
     turns = [random_turn(random, k + 1.0, num_frames if k in questions else 1, questions.get(k, "")) for k in range(30)]
     turns.append(random_turn(random, 31.0, 2))
-    engine = Engine(tiny_loaded, Sampling(max_new_tokens=1), window=Window(321, keep))
+    engine = Engine(tiny_loaded, SamplingParams(max_new_tokens=1), window=Window(321, keep))
 
     async def go() -> None:
         with engine.open() as session:

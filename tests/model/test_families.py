@@ -12,15 +12,15 @@ import pytest
 
 import oncue.engine.lookahead as ahead_module
 from oncue.engine.encoder_cache import CachedFrame
-from oncue.engine.engine import Engine, Sampling
-from oncue.engine.model_runner import PackedModel
+from oncue.engine.engine import Engine, SamplingParams
+from oncue.engine.model_runner import ModelRunner
 from oncue.model.loading import LoadedModel, model_class
 from oncue.render.positions import mrope_positions
 from oncue.types import PolicyTurn
 from policy_support import cached_against_stock, hold, say, shown
 
-SHORT = Sampling(max_new_tokens=4)
-WARM = Sampling(temperature=1.2, top_k=10, max_new_tokens=6, seed=3)
+SHORT = SamplingParams(max_new_tokens=4)
+WARM = SamplingParams(temperature=1.2, top_k=10, max_new_tokens=6, seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_wrong_positions_are_noticed(
 
 
 @pytest.mark.parametrize("sampling", [SHORT, WARM], ids=["greedy", "sampled"])
-def test_batched_and_drafted_equals_alone_and_plain(family_loaded: LoadedModel, sampling: Sampling) -> None:
+def test_batched_and_drafted_equals_alone_and_plain(family_loaded: LoadedModel, sampling: SamplingParams) -> None:
     streams = [shown(4 + 5 * k, seed=k) for k in range(4)]  # they leave one after the other
 
     async def together() -> list[list[PolicyTurn]]:
@@ -77,16 +77,16 @@ def test_a_vision_token_of_every_depth_reaches_the_logits(
     family_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """DeepStack: Qwen3-VL feeds the vision encoder into several layers; left out of one, the answers are others."""
-    encode, num_depths = PackedModel._encode, []
+    encode, num_depths = ModelRunner._encode, []
 
-    def without_the_deepest(self: PackedModel, frames: Sequence[CachedFrame]) -> None:
+    def without_the_deepest(self: ModelRunner, frames: Sequence[CachedFrame]) -> None:
         encode(self, frames)
         for frame in frames:
             assert frame.features is not None
             num_depths.append(len(frame.features))
             frame.features[-1] = 0
 
-    monkeypatch.setattr(PackedModel, "_encode", without_the_deepest)
+    monkeypatch.setattr(ModelRunner, "_encode", without_the_deepest)
     difference, _, _ = cached_against_stock(family_loaded, shown(5), SHORT)
     assert difference > 1e-2
     deep = "deepstack_visual_indexes" in family_loaded.model.config.vision_config.to_dict()

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from oncue import cli
-from oncue.engine.engine import Engine, Sampling
+from oncue.engine.engine import Engine, SamplingParams
 from oncue.engine.static_shapes import StaticShapes
 from oncue.errors import ConfigError, ModelError, ModelWarning
 from oncue.model import linear, quantized
@@ -31,7 +31,7 @@ from policy_support import cached_against_stock, say, shown
 
 _METHOD = "int8_stand_in"
 _BLOCK = 32
-_SAMPLING = Sampling(max_new_tokens=4)
+_SAMPLING = SamplingParams(max_new_tokens=4)
 
 
 class Int8Linear(torch.nn.Module):

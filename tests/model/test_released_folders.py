@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from oncue.engine.engine import Sampling
+from oncue.engine.engine import SamplingParams
 from oncue.errors import ModelError
 from oncue.model.loading import LoadedModel, check_folder, load_model
 from policy_support import cached_against_stock, shown
@@ -44,7 +44,7 @@ def copied(family_folder: Path, tmp_path: Path) -> Path:
 
 def test_a_released_config_gives_the_same_model(family_loaded: LoadedModel, copied: Path) -> None:
     rewrite(copied, as_released)
-    turns, sampling = shown(6), Sampling(max_new_tokens=3)
+    turns, sampling = shown(6), SamplingParams(max_new_tokens=3)
     loaded = load_model(copied, device="cpu")
     assert loaded.max_positions == family_loaded.max_positions
     difference, num_other_choices, answers = cached_against_stock(loaded, turns, sampling)

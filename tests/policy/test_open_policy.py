@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from oncue.clock import Clock
-from oncue.engine.engine import Sampling, Window
+from oncue.engine.engine import SamplingParams, Window
 from oncue.env.streaming import StreamingEnv
 from oncue.errors import ConfigError, ModelError
 from oncue.model.loading import LoadedModel, load_model
@@ -33,7 +33,7 @@ from oncue.world.clip import make_clip
 from openai_server import Json, OpenAIServer
 
 CLIP = make_clip("shapes", "train", 0)
-SHORT = Sampling(max_new_tokens=32)
+SHORT = SamplingParams(max_new_tokens=32)
 
 
 class ClipSource:
@@ -162,7 +162,7 @@ def test_connections_are_closed_in_the_event_loop_they_belong_to() -> None:
 
 
 def test_each_session_has_its_system_message_seed_and_window(tiny_loaded: LoadedModel) -> None:
-    warm = Sampling(temperature=1.5, max_new_tokens=6)
+    warm = SamplingParams(temperature=1.5, max_new_tokens=6)
     with open_policy(LocalModel(tiny_loaded, sampling=warm)) as policy:
         one, again, other = (said_lines(policy, seed) for seed in (1, 1, 2))
         assert one == again != other

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from oncue.engine.engine import Engine, Sampling
+from oncue.engine.engine import Engine, SamplingParams
 from oncue.errors import ConfigError
 from oncue.policy.scripted import ScriptedPolicy
 from oncue.policy.skip_unchanged import SkipUnchanged
@@ -122,7 +122,7 @@ def test_a_skipped_turn_counts_as_a_silent_turn() -> None:
 def test_skipped_turns_leave_nothing_in_the_context(tiny_loaded) -> None:
     """The session behind is as if it had only been shown what was shown."""
     turns = [turn(1, 50, text="What changes?"), turn(2, 50), turn(3, 51), turn(4, 200), turn(5, 200)]
-    with Engine(tiny_loaded, Sampling(max_new_tokens=4)) as engine:
+    with Engine(tiny_loaded, SamplingParams(max_new_tokens=4)) as engine:
         filtered, plain, control = engine.open(), engine.open(), engine.open()
         respond(SkipUnchanged(filtered, 5.0), turns)
 

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from oncue.data.dialogue_sources import WorldSource
 from oncue.data.examples import WorldExamples
-from oncue.engine.sampling import Sampling
+from oncue.engine.sampling import SamplingParams
 from oncue.errors import ConfigError, DataError, RunStoppedError
 from oncue.study.arms import Arm, Job, Study, View
 from oncue.study.jobs import is_done, run_all, run_folder, run_job, view_path
@@ -51,7 +51,7 @@ def small_rl(model: str, seed: int) -> GrpoConfig:
         num_steps=2,
         prompts_per_step=1,
         group_size=2,
-        sampling=Sampling(temperature=1.0, max_new_tokens=3),
+        sampling=SamplingParams(temperature=1.0, max_new_tokens=3),
         gradient_checkpointing=False,
         device="cpu",
         num_workers=0,

@@ -20,7 +20,7 @@ import torch
 
 from oncue import cli
 from oncue.data.examples import WorldExamples
-from oncue.engine.sampling import Sampling
+from oncue.engine.sampling import SamplingParams
 from oncue.errors import DataError
 from oncue.rewards.proactive import TERMS
 from oncue.scoring.score import Score
@@ -60,8 +60,8 @@ def config(model: Path, **changes: Any) -> GrpoConfig:
         "num_steps": 2,
         "prompts_per_step": 4,
         "group_size": 3,
-        "updates_per_step": 2,
-        "sampling": Sampling(temperature=1.3, max_new_tokens=4),
+        "num_minibatches": 2,
+        "sampling": SamplingParams(temperature=1.3, max_new_tokens=4),
         "loss": LossSettings(kl_coefficient=0.05),
         "learning_rate": 1e-3,
         "micro_batch_size": 2,
@@ -134,7 +134,7 @@ def scenarios(model: Path, folder: Path) -> dict[str, Callable[[], Any]]:
         with mock.patch.object(policy_trainer, "collate_policy", collated):
             train(model, folder / "out_of_memory", **seldom)
 
-    seldom: dict[str, Any] = {"save_every_steps": 9, "updates_per_step": 1}
+    seldom: dict[str, Any] = {"save_every_steps": 9, "num_minibatches": 1}
     return {
         "none": lambda: train(model, folder / "none"),
         "full": lambda: train(model, folder / "full", sharding="full"),

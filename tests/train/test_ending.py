@@ -22,7 +22,7 @@ from parallel_runs import config as grpo_config
 from oncue import cli
 from oncue.engine.encoder_cache import CachedFrame
 from oncue.engine.kv_cache import KVPool
-from oncue.engine.model_runner import PackedModel
+from oncue.engine.model_runner import ModelRunner
 from oncue.errors import RunStoppedError
 from oncue.scoring.score import Score
 from oncue.train import checkpoint, forward
@@ -50,7 +50,7 @@ def rl_config(model: Path, **changes: Any) -> Any:
         "num_steps": 3,
         "prompts_per_step": 2,
         "group_size": 2,
-        "updates_per_step": 1,
+        "num_minibatches": 1,
         "save_every_steps": 100,
     }
     return grpo_config(model, **(small | changes))
@@ -265,7 +265,7 @@ def test_reinforcement_learning_stops_at_once_and_resumes(
         if while_ == "updating":
             patch.setattr(policy_trainer, "collate_policy", after_two(finished, stop, policy_trainer.collate_policy))
         if while_ == "rolling out":
-            patch.setattr(PackedModel, "forward", after_two(finished, stop, PackedModel.forward))
+            patch.setattr(ModelRunner, "forward", after_two(finished, stop, ModelRunner.forward))
         with pytest.raises(KeyboardInterrupt, match=r"stopped in step 3; .*step_000002"):
             train_grpo(
                 settings, Slow(), tmp_path / "run", resume=False, report=lambda row: finished.append(row["step"])
@@ -278,7 +278,7 @@ def test_out_of_memory_in_an_update(
     tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_updates: int
 ) -> None:
     """Between two updates of a step the weights are those of no step, and must not be saved as such."""
-    settings = rl_config(tiny_model_folder, updates_per_step=num_updates, lookahead=1)
+    settings = rl_config(tiny_model_folder, num_minibatches=num_updates, lookahead=1)
     finished: list[int] = []
     # two micro-batches in each step, one after the other or each an update
     full = after_two(finished, cuda_full, policy_trainer.collate_policy, number=2)
@@ -299,7 +299,7 @@ def test_out_of_memory_in_a_rollout_is_that_of_the_run(
     def full(*_: Any) -> None:
         cuda_full()
 
-    monkeypatch.setattr(PackedModel, "forward", full)
+    monkeypatch.setattr(ModelRunner, "forward", full)
     with pytest.raises(RunStoppedError, match=r"^out of memory .* in step 1; no step was finished"):
         train_grpo(rl_config(tiny_model_folder), Wordy(), tmp_path, resume=False, report=silent)
 

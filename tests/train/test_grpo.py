@@ -15,7 +15,7 @@ import torch
 
 from oncue.clock import Clock
 from oncue.data.examples import WorldExamples
-from oncue.engine.engine import Engine, Sampling
+from oncue.engine.engine import Engine, SamplingParams
 from oncue.errors import ConfigError, DataError, JudgeDownError
 from oncue.model.loading import LoadedModel, load_model
 from oncue.records.rollouts import read_rollouts
@@ -37,7 +37,7 @@ from oncue.world.questions import exact_level
 from tiny_model import build_tiny_model
 
 CLOCK = Clock(1.0)
-WARM = Sampling(temperature=1.3, top_k=12, max_new_tokens=5)
+WARM = SamplingParams(temperature=1.3, top_k=12, max_new_tokens=5)
 EXAMPLES = WorldExamples(num_turns=(4, 4), history_turns=(1, 3), mean_gap_s=0.5)
 REWARD = ProactiveReward(ExactJudge(lambda gold, reply: 2 * exact_level(gold, reply), max_score=4))
 
@@ -145,7 +145,7 @@ def test_trainer_and_sampler_agree_at_step_0_and_not_after_it(tiny_model_folder:
     trainer = PolicyTrainer(config(tiny_model_folder, learning_rate=1e-2), loaded, tiny_model_folder)
     first = trainer.update(groups, 0)
     assert first["max_ratio_gap"] <= 1e-4
-    assert first["clip_share"] == 0
+    assert first["clip_frac"] == 0
     assert trainer.update(groups, 1)["max_ratio_gap"] > 1e-2  # control: the weights have moved
 
 
@@ -206,12 +206,12 @@ def test_the_rate_stays_after_the_warm_up_unless_told_where_it_ends(tiny_model_f
         return used
 
     assert rates() == pytest.approx([1e-4, 2e-4, 2e-4, 2e-4, 2e-4, 2e-4])
-    falling = rates(final_learning_rate_share=0.1)
+    falling = rates(final_learning_rate_frac=0.1)
     assert falling[:3] == pytest.approx([1e-4, 2e-4, 2e-4])
     assert falling[4] == pytest.approx(2e-4 * 0.55)  # half of the way from 1 to 0.1
     assert all(a > b for a, b in itertools.pairwise(falling[2:]))
-    with pytest.raises(ConfigError, match="final_learning_rate_share"):
-        config("mini", final_learning_rate_share=1.5)
+    with pytest.raises(ConfigError, match="final_learning_rate_frac"):
+        config("mini", final_learning_rate_frac=1.5)
 
 
 def test_mergers_are_frozen_apart_from_the_vision_tower(tmp_path: Path) -> None:
@@ -250,9 +250,7 @@ def test_a_step_of_two_updates_logs_all_its_choices_and_its_greatest_gap(
 ) -> None:
     loaded = load_model(tiny_model_folder, "cpu")
     groups = scored(rolled(loaded))
-    trainer = PolicyTrainer(
-        config(tiny_model_folder, updates_per_step=2, learning_rate=1e-2), loaded, tiny_model_folder
-    )
+    trainer = PolicyTrainer(config(tiny_model_folder, num_minibatches=2, learning_rate=1e-2), loaded, tiny_model_folder)
     told: list[dict[str, float]] = []
     one_update = trainer._one_update
 
@@ -404,9 +402,9 @@ def test_a_stored_rollout_is_the_one_that_was_rewarded_malformed_turns_too(tmp_p
 
 
 def test_warnings() -> None:
-    calm = {"flat_groups": 0.0, "reply_share": 0.1, "reward": 1.0, "reward_pauc": 0.5, "num_unscored": 0}
+    calm = {"frac_reward_zero_std": 0.0, "reply_share": 0.1, "reward": 1.0, "reward_pauc": 0.5, "num_unscored": 0}
     assert warnings_of([calm] * 50, REWARD) == []
-    assert "no spread" in warnings_of([{**calm, "flat_groups": 0.9}], REWARD)[0]
+    assert "no spread" in warnings_of([{**calm, "frac_reward_zero_std": 0.9}], REWARD)[0]
     assert "fallen silent" in warnings_of([{**calm, "reply_share": 0.0}], REWARD)[0]
     assert "all the time" in warnings_of([{**calm, "reply_share": 0.9}], REWARD)[0]
     assert "3 judgements could not be had" in warnings_of([{**calm, "num_unscored": 3}], REWARD)[0]
@@ -436,7 +434,7 @@ def test_a_step_with_a_warning_is_logged_though_none_is_due(tiny_model_folder: P
 
 
 def test_bad_settings_are_refused(tiny_model_folder: Path, tmp_path: Path) -> None:
-    for changes in ({"group_size": 1}, {"num_steps": 0}, {"updates_per_step": 3}, {"sampling": Sampling()}):
+    for changes in ({"group_size": 1}, {"num_steps": 0}, {"num_minibatches": 3}, {"sampling": SamplingParams()}):
         with pytest.raises(ConfigError):
             config("mini", **changes)
     with pytest.raises(ConfigError, match="frozen"):

@@ -264,7 +264,7 @@ def test_the_mini_settings() -> None:
     assert (config.group_size, config.prompts_per_step, config.micro_batch_size) == (4, 8, 16)
     assert (config.sampling.temperature, config.sampling.top_k, config.sampling.max_new_tokens) == (0.7, 0, 16)
     assert (config.learning_rate, config.warmup_steps, config.betas) == (1e-4, 10, (0.9, 0.98))
-    assert (config.final_learning_rate_share, config.scale_by_deviation) == (0.3, False)
+    assert (config.final_learning_rate_frac, config.scale_by_deviation) == (0.3, False)
     assert config.reward.profile == "paper"
     assert (config.examples.num_turns, config.examples.history_turns) == ((16, 16), (0, 4))
     assert config.frozen

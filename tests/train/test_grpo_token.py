@@ -16,7 +16,7 @@ import torch
 
 from oncue.clock import Clock
 from oncue.data.examples import WorldExamples
-from oncue.engine.engine import Engine, Sampling
+from oncue.engine.engine import Engine, SamplingParams
 from oncue.model.loading import LoadedModel, load_model
 from oncue.rewards.proactive import TERMS
 from oncue.scoring.score import Score
@@ -28,7 +28,7 @@ from oncue.train.rl.policy_trainer import PolicyTrainer
 from oncue.types import Episode, PolicyTurn, Reply, Silence
 
 CLOCK = Clock(1.0)
-WARM = Sampling(temperature=1.3, top_k=12, max_new_tokens=5)
+WARM = SamplingParams(temperature=1.3, top_k=12, max_new_tokens=5)
 EXAMPLES = WorldExamples(num_turns=(4, 5), history_turns=(2, 4), mean_gap_s=0.5)
 
 
@@ -56,7 +56,9 @@ def config(model: Path, **changes: Any) -> GrpoConfig:
     return replace(start, **changes)
 
 
-def rolled(loaded: LoadedModel, sampling: Sampling = WARM, group_size: int = 3, num_groups: int = 2) -> list[Group]:
+def rolled(
+    loaded: LoadedModel, sampling: SamplingParams = WARM, group_size: int = 3, num_groups: int = 2
+) -> list[Group]:
     examples = [EXAMPLES.item(i, 0, CLOCK, 1) for i in range(num_groups)]
     with Engine(loaded, sampling, lockstep=True, record=True) as engine:
         return asyncio.run(roll_out(engine, examples, group_size, (0,)))
@@ -89,7 +91,7 @@ def logprobs(trainer: PolicyTrainer, samples: list[PolicySample]) -> tuple[np.nd
     [WARM, replace(WARM, top_k=0, top_p=0.9, temperature=0.8), replace(WARM, max_new_tokens=1)],
     ids=["cut to k", "cut to mass", "decisions alone"],
 )
-def test_trainer_and_sampler_give_every_choice_the_same(folder: Path, sampling: Sampling) -> None:
+def test_trainer_and_sampler_give_every_choice_the_same(folder: Path, sampling: SamplingParams) -> None:
     loaded = load_model(folder, "cpu")
     groups = rolled(loaded, sampling)
     trainer = PolicyTrainer(config(folder, sampling=sampling), loaded, folder)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from oncue.errors import DataError, RunStoppedError
-from oncue.train.prefetch import lost_worker_told, made_ahead
+from oncue.train.prefetch import lost_worker_reported, prefetched
 
 
 def square(i: int) -> int:
@@ -39,13 +39,13 @@ def killed_at_2(i: int) -> int:
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_all_come_in_order(num_workers: int) -> None:
-    assert list(made_ahead(square, 5, num_workers)) == [0, 1, 4, 9, 16]
-    assert list(made_ahead(square, 0, num_workers)) == []
+    assert list(prefetched(square, 5, num_workers)) == [0, 1, 4, 9, 16]
+    assert list(prefetched(square, 0, num_workers)) == []
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_what_is_wrong_with_the_data_arrives_as_it_was_raised(num_workers: int) -> None:
-    made = made_ahead(breaks_at_2, 5, num_workers)
+    made = prefetched(breaks_at_2, 5, num_workers)
     assert [next(made), next(made)] == [0, 1]
     with pytest.raises(DataError) as error:
         next(made)
@@ -64,7 +64,7 @@ def test_a_signal_waits_until_the_processes_have_started(monkeypatch: pytest.Mon
         start(process)
 
     monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", noted)
-    made = made_ahead(square, 5, 1)
+    made = prefetched(square, 5, 1)
     with pytest.raises(KeyboardInterrupt):
         next(made)
     assert blocked == [True]
@@ -73,12 +73,12 @@ def test_a_signal_waits_until_the_processes_have_started(monkeypatch: pytest.Mon
 
 def test_a_defect_of_ours_keeps_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError, match="fails_at_2"):
-        list(made_ahead(fails_at_2, 5, 1))
+        list(prefetched(fails_at_2, 5, 1))
 
 
 def test_a_killed_process_is_told_of() -> None:
     with pytest.raises(RunStoppedError, match=r"ended from outside.*--resume auto"):
-        list(made_ahead(killed_at_2, 5, 1))
+        list(prefetched(killed_at_2, 5, 1))
 
 
 def kill_a_worker() -> None:
@@ -89,16 +89,16 @@ def kill_a_worker() -> None:
     time.sleep(30)
 
 
-@lost_worker_told()
+@lost_worker_reported()
 def a_loop() -> None:
-    made = made_ahead(square, 5, 1)
+    made = prefetched(square, 5, 1)
     assert next(made) == 0
     kill_a_worker()
 
 
-@lost_worker_told()
+@lost_worker_reported()
 def a_loop_that_blames_the_disk() -> None:
-    made = made_ahead(square, 5, 1)
+    made = prefetched(square, 5, 1)
     assert next(made) == 0
     try:
         kill_a_worker()
@@ -116,13 +116,13 @@ def test_a_process_that_is_killed_while_something_else_is_done_is_told_of(loop: 
 PARENT = """
 import os, sys, time
 import numpy as np
-from oncue.train.prefetch import made_ahead
+from oncue.train.prefetch import prefetched
 def large(i):
     if i == 0:  # once: the parent may be killed while a later item is made
         open(sys.argv[1], "w").write(str(os.getpid()))
     return np.zeros(2**22, np.float32)
 if __name__ == "__main__":
-    made = made_ahead(large, 100, 1)
+    made = prefetched(large, 100, 1)
     next(made)
     os.kill(os.getpid(), 9)
 """
@@ -143,6 +143,6 @@ def test_a_worker_does_not_outlive_a_parent_that_is_killed(tmp_path: Path) -> No
 
 
 def test_other_errors_are_left_alone() -> None:
-    with pytest.raises(RuntimeError, match="out of memory") as told, lost_worker_told():
+    with pytest.raises(RuntimeError, match="out of memory") as told, lost_worker_reported():
         raise RuntimeError("out of memory")
     assert not isinstance(told.value, RunStoppedError)

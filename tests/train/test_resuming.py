@@ -25,9 +25,9 @@ from oncue.train.sft.loop import train_sft
 from oncue.train.sft.settings import SftConfig, Stage, learning_rate_at
 from train_support import SHAPES, metrics, same_weights, silent, small_config
 
-STEADY = {"warmup_share": 0.0, "final_learning_rate_share": 1.0, "log_every_steps": 2}  # whatever the number of steps
+STEADY = {"warmup_frac": 0.0, "final_learning_rate_frac": 1.0, "log_every_steps": 2}  # whatever the number of steps
 GRPO = (
-    *("train", "grpo", "--recipe", "mini", "--final-learning-rate-share", "1", "--num-steps", "2"),
+    *("train", "grpo", "--recipe", "mini", "--final-learning-rate-frac", "1", "--num-steps", "2"),
     *("--prompts-per-step", "2", "--group-size", "2", "--examples.num-turns", "3", "3", "--num-workers", "0"),
     *("--examples.history-turns", "0", "2", "--sampling.max-new-tokens", "4", "--device", "cpu"),
 )

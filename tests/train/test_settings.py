@@ -25,8 +25,8 @@ from train_support import SHAPES, small_config
         ("learning_rate", math.nan),
         ("frame_interval_s", -1.0),
         ("frames_per_turn", 0),
-        ("warmup_share", 1.5),
-        ("final_learning_rate_share", -0.1),
+        ("warmup_frac", 1.5),
+        ("final_learning_rate_frac", -0.1),
         ("silence_weight", -1.0),
         ("micro_batch_size", 0),
         ("num_workers", -1),
@@ -103,13 +103,13 @@ def test_a_world_that_does_not_exist_is_refused(name, value):
     ("name", "values"),
     [
         ("mean_gap_s", (0.0, -1.0, math.nan, math.inf)),
-        ("empty_share", (2.0, -0.1, math.nan)),
+        ("empty_frac", (2.0, -0.1, math.nan)),
         ("pixel_noise", (-1.0, math.nan, math.inf)),
         ("worlds", ({"shapes": math.nan}, {"shapes": math.inf}, {"shapes": -1.0, "footage": 2.0})),
     ],
 )
 def test_clips_that_cannot_be_drawn_are_refused(supply, name, values):
-    supply(mean_gap_s=0.1, empty_share=1.0, pixel_noise=255.0)
+    supply(mean_gap_s=0.1, empty_frac=1.0, pixel_noise=255.0)
     for value in values:
         with pytest.raises(ConfigError, match=name):
             supply(**{name: value})
@@ -127,7 +127,7 @@ def test_steps_of_a_stage(tmp_path):
 
 
 def test_the_learning_rate_warms_up_then_follows_a_cosine():
-    config = small_config("x", learning_rate=2.0, warmup_share=0.1, final_learning_rate_share=0.25)
+    config = small_config("x", learning_rate=2.0, warmup_frac=0.1, final_learning_rate_frac=0.25)
     rates = [learning_rate_at(config, step, 100, 0.5) for step in range(101)]
     assert rates[:10] == pytest.approx([(k + 1) / 10 for k in range(10)])
     assert rates[10] == pytest.approx(1.0)
@@ -137,7 +137,7 @@ def test_the_learning_rate_warms_up_then_follows_a_cosine():
 
 
 def test_without_warm_up_the_first_step_has_the_peak():
-    assert learning_rate_at(small_config("x", learning_rate=3.0, warmup_share=0.0), 0, 10, 1.0) == 3.0
+    assert learning_rate_at(small_config("x", learning_rate=3.0, warmup_frac=0.0), 0, 10, 1.0) == 3.0
 
 
 def test_weights_that_would_barely_train_are_refused_with_what_to_use_instead():

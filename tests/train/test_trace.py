@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from oncue.engine.engine import Engine, Sampling, Window
+from oncue.engine.engine import Engine, SamplingParams, Window
 from oncue.engine.model_runner import RowInput
 from oncue.engine.sampler import banned_tokens
 from oncue.engine.sampling import token_logprobs
@@ -31,7 +31,7 @@ from policy_support import ScriptedEngine
 from retrieval_support import RETRIEVAL_TASK, RetrievalEnv, TagFormat
 from tiny_model import mixed_turn, random_turn
 
-WARM = Sampling(temperature=1.3, top_k=12, max_new_tokens=4)
+WARM = SamplingParams(temperature=1.3, top_k=12, max_new_tokens=4)
 Choices = list[tuple[int, int, float]]  # turn, token, log-probability
 
 
@@ -77,7 +77,7 @@ def same(one: Choices, other: Choices) -> bool:
     )
 
 
-def trainer_gap(loaded: LoadedModel, traces: Sequence[TokenTrace], sampling: Sampling = WARM) -> float:
+def trainer_gap(loaded: LoadedModel, traces: Sequence[TokenTrace], sampling: SamplingParams = WARM) -> float:
     """How far the trainer's log-probabilities are from the sampler's at most, all segments packed into one batch."""
     batch, pad = batch_of(loaded, traces), loaded.renderer.image_pad_id
     banned_V = banned_tokens(loaded)
@@ -273,7 +273,7 @@ def test_a_silence_that_ends_a_segment_is_its_last_token() -> None:
 
 def test_an_episode_in_another_grammar_is_trained_as_it_was_sampled(tiny_loaded: LoadedModel) -> None:
     """Frames that were asked for, larger than those before, with marks; then an answer that ends the episode."""
-    sampling, grammar = Sampling(temperature=1.3, max_new_tokens=40), TagFormat()
+    sampling, grammar = SamplingParams(temperature=1.3, max_new_tokens=40), TagFormat()
     done: list[Action] = [Retrieve(2, 4), Malformed("Hm.", "neither a range nor an answer"), Answer("B")]
     ids = [[*tiny_loaded.renderer.encode(grammar.write(a)), tiny_loaded.renderer.im_end_id] for a in done]
     with ScriptedEngine(tiny_loaded, ids, sampling, record=True) as engine:

@@ -40,7 +40,7 @@ def test_clips_without_events_have_scenes_too(tmp_path, monkeypatch):
     from oncue.world import make
 
     stock = make.make_clip
-    monkeypatch.setattr(make, "make_clip", lambda *a, **k: stock(*a, **k, empty_share=1.0, duration_s=(2.0, 3.0)))
+    monkeypatch.setattr(make, "make_clip", lambda *a, **k: stock(*a, **k, empty_frac=1.0, duration_s=(2.0, 3.0)))
     clips = make_world(tmp_path, world="shapes", count=2)
     rows = [json.loads(line) for line in (tmp_path / "scenes.jsonl").read_text().splitlines()]
     assert [row["scenes"] for row in rows] == [[], []]

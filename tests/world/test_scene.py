@@ -69,7 +69,7 @@ def hazard(gaps_s: np.ndarray, start_s: float, end_s: float) -> float:
 def test_the_time_since_the_last_event_does_not_tell_when_the_next_one_comes(world):
     """One rate per scene, exponential gaps: the hazard of scenes of one rate is flat. Bounded gaps would raise it."""
     gaps_s = []
-    for scene in scenes(world, 120, duration_s=400.0, empty_share=0.0):
+    for scene in scenes(world, 120, duration_s=400.0, empty_frac=0.0):
         times_s = [e.visible_s for e in scene.events if e.kind != "moves"]
         mean_s = np.mean(np.diff(times_s)) if len(times_s) > 30 else 0
         if 0.5 * STYLES[world].mean_gap_s < mean_s - DEAD_TIME_S < 1.8 * STYLES[world].mean_gap_s:  # the usual rate
@@ -87,7 +87,7 @@ def test_some_scenes_are_empty_and_some_are_crowded(world):
     share = np.mean([n == 0 for n in numbers])
     assert 0.03 < share < 0.35
     assert max(numbers) >= 10
-    assert all(not scene.events for scene in scenes(world, 20, empty_share=1.0))
+    assert all(not scene.events for scene in scenes(world, 20, empty_frac=1.0))
 
 
 @pytest.mark.parametrize("world", STYLES)

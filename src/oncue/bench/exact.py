@@ -16,7 +16,7 @@ import torch
 from oncue.bench.bench_settings import BenchSettings
 from oncue.bench.stock import stock_hidden
 from oncue.bench.turns import Held, hold, lively_video
-from oncue.engine.engine import Engine, Sampling
+from oncue.engine.engine import Engine, SamplingParams
 from oncue.model.loading import LoadedModel
 from oncue.render.base import Renderer
 from oncue.types import EnvTurn, PolicyTurn
@@ -35,7 +35,7 @@ async def max_logit_diff(loaded: LoadedModel, settings: BenchSettings, seed: int
     places: list[int] = []
     cached: list[torch.Tensor] = []
     try:
-        with Engine(loaded, Sampling(max_new_tokens=settings.max_new_tokens)) as engine, engine.open() as session:
+        with Engine(loaded, SamplingParams(max_new_tokens=settings.max_new_tokens)) as engine, engine.open() as session:
             for turn in shown:
                 seen.clear()
                 (answer,) = (await hold(session, [turn])).answers
@@ -88,7 +88,7 @@ async def compare_tokens(loaded: LoadedModel, settings: BenchSettings, seed: int
 
     A dialogue that once went another way counts with every later token that differs.
     """
-    sampling = Sampling(max_new_tokens=settings.max_new_tokens)
+    sampling = SamplingParams(max_new_tokens=settings.max_new_tokens)
     videos = dialogues(settings.num_compared_turns, settings.num_joined_sessions, seed)
     with Engine(loaded, sampling, draft=False) as engine:
         alone = [await _watch(engine, shown, asyncio.Semaphore()) for shown in videos]

@@ -38,7 +38,7 @@ _RECOMPUTED = 1  # once more forward, with gradient checkpointing
 @dataclass(frozen=True, slots=True)
 class GrpoStepSettings:
     """`num_turns` of every rollout, each with the frames per turn of the run, of `size_px` (height, width); `num_steps`
-    that are timed, after one that is not. `reply_bias` as in `Sampling`: random weights hardly ever stay silent
+    that are timed, after one that is not. `reply_bias` as in `SamplingParams`: random weights hardly ever stay silent
     without one. What is trained knows nothing of it, which changes numbers, and no work."""
 
     num_turns: int = 20

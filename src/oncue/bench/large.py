@@ -14,7 +14,7 @@ from oncue.bench.bench_settings import BenchSettings
 from oncue.bench.memory import resident_bytes
 from oncue.bench.roofline import Chip, Work, work_of
 from oncue.bench.turns import hold, hold_all, video
-from oncue.engine.engine import Engine, Sampling, StaticShapes, Window
+from oncue.engine.engine import Engine, SamplingParams, StaticShapes, Window
 from oncue.engine.session import EngineSession
 from oncue.model.loading import LoadedModel
 from oncue.types import EnvTurn
@@ -132,8 +132,8 @@ async def _fill(session: EngineSession, shown: Iterator[EnvTurn], num_tokens: in
             return session.num_context_tokens - num_before
 
 
-def _sampling(settings: BenchSettings) -> Sampling:
-    return Sampling(max_new_tokens=settings.max_new_tokens)
+def _sampling(settings: BenchSettings) -> SamplingParams:
+    return SamplingParams(max_new_tokens=settings.max_new_tokens)
 
 
 def reset_peak(device: torch.device) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from oncue.bench.bench_settings import BenchSettings
 from oncue.bench.turns import hold, video
-from oncue.engine.engine import Engine, Sampling, Window
+from oncue.engine.engine import Engine, SamplingParams, Window
 from oncue.model.loading import LoadedModel
 
 _STATUS = Path("/proc/self/status")
@@ -28,7 +28,7 @@ async def rss_growth_pct(
     read = read_bytes or resident_bytes
     stride = max(1, (settings.num_stream_turns - settings.num_warm_stream_turns) // _NUM_SAMPLES)
     shown = islice(video(seed), settings.num_stream_turns)
-    sampling = Sampling(max_new_tokens=settings.max_new_tokens)
+    sampling = SamplingParams(max_new_tokens=settings.max_new_tokens)
     readings: list[int] = []
     with Engine(loaded, sampling, window=Window(settings.stream_window_tokens)) as engine, engine.open() as session:
         await hold(session, islice(shown, settings.num_warm_stream_turns))

@@ -17,7 +17,7 @@ import numpy as np
 
 from oncue.bench.memory import resident_bytes
 from oncue.bench.turns import video
-from oncue.engine.engine import Engine, Sampling, Window
+from oncue.engine.engine import Engine, SamplingParams, Window
 from oncue.engine.session import EngineSession
 from oncue.model.loading import LoadedModel
 from oncue.types import EnvTurn
@@ -76,7 +76,7 @@ class _Stream:
 async def soak(loaded: LoadedModel, settings: SoakSettings, seed: int) -> SoakCounts:
     """Run the whole of it in this event loop."""
     counts, random = SoakCounts(), np.random.default_rng(seed)
-    sampling = Sampling(max_new_tokens=settings.max_new_tokens)
+    sampling = SamplingParams(max_new_tokens=settings.max_new_tokens)
     with Engine(loaded, sampling, draft=False) as alone:
         streams = [await _stream(alone, settings, seed + i, bounded=i % 2 == 1) for i in range(settings.num_videos)]
     counts.num_answers = len({answer for stream in streams for answer in stream.expected})

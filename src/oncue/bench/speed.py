@@ -13,7 +13,7 @@ import numpy as np
 from oncue.bench.bench_settings import TURNS, BenchSettings
 from oncue.bench.stock import stock_answer
 from oncue.bench.turns import Held, give, hold, hold_all, random_frame, video
-from oncue.engine.engine import Engine, Sampling
+from oncue.engine.engine import Engine, SamplingParams
 from oncue.env.streaming import FILE_LOOKAHEAD
 from oncue.model.loading import LoadedModel
 
@@ -42,7 +42,7 @@ async def carried_turns(loaded: LoadedModel, settings: BenchSettings, seed: int)
     From scratch: all frames are prepared and encoded, the whole prompt goes through the model, the answer is decoded
     token by token (transformers' own `generate`).
     """
-    sampling = Sampling(max_new_tokens=settings.max_new_tokens)
+    sampling = SamplingParams(max_new_tokens=settings.max_new_tokens)
     before = settings.num_near_turns // 2
     reprefill_ms, incremental_ms = {}, {}
     num_same = num_silent = num_timed = num_held = 0
@@ -83,7 +83,7 @@ class SilentTurns:
 
 async def silent_turns(loaded: LoadedModel, settings: BenchSettings, seed: int) -> SilentTurns:
     """The same turns to three sessions, by turns: a slow moment of the machine hits all alike."""
-    sampling = Sampling(max_new_tokens=settings.max_new_tokens)
+    sampling = SamplingParams(max_new_tokens=settings.max_new_tokens)
     shown = list(islice(video(seed), settings.num_warm_turns + settings.num_timed_turns))
     plain: list[Held] = []
     drafted: list[Held] = []
@@ -129,7 +129,9 @@ async def decisions_per_s(
     videos = [list(islice(video(seed + i), num_turns)) for i in range(max(counts))]
     elapsed_s = dict.fromkeys(counts, 0.0)
     for _, count in spread:
-        with Engine(loaded, Sampling(max_new_tokens=settings.max_new_tokens)) as engine:  # knows no frame from before
+        with Engine(
+            loaded, SamplingParams(max_new_tokens=settings.max_new_tokens)
+        ) as engine:  # knows no frame from before
             sessions = [engine.open() for _ in range(count)]
             await hold_all(sessions, [shown[: settings.num_warm_turns] for shown in videos[:count]])
             started_s = time.perf_counter()

@@ -49,7 +49,7 @@ def evaluate(
 ) -> int:
     """Run `benchmark` on the policy of `flags` and report. Returns the exit code.
 
-    `sampling` (fields of `Sampling`) is recorded, `seed` is that of the sampling; `local_only` as of `server_model`.
+    `sampling` (fields of `SamplingParams`) is recorded, `seed` is that of the sampling; `local_only` as of `server_model`.
     """
     from oncue.eval.runner import run_benchmark
     from oncue.policy.open_policy import open_policy
@@ -75,7 +75,7 @@ def policy_spec(
     """The policy that the flags name."""
     if flags.server is not None:
         return server_model(flags, local_only, questions)
-    from oncue.engine.engine import Sampling, Window
+    from oncue.engine.engine import SamplingParams, Window
     from oncue.env.streaming import FILE_LOOKAHEAD
     from oncue.policy.open_policy import LocalModel
 
@@ -84,7 +84,7 @@ def policy_spec(
         flags.device,
         flags.dtype,
         flags.max_pixels,
-        sampling=Sampling(seed=seed, **sampling),
+        sampling=SamplingParams(seed=seed, **sampling),
         window=None if flags.context_tokens is None else Window(flags.context_tokens),
         lookahead=FILE_LOOKAHEAD,
     )

@@ -229,10 +229,10 @@ class Watch:
 
     def _session(self, *, run: _Run, closing: ExitStack) -> PolicySession:
         """A session on a model that runs here; `closing` closes it."""
-        from oncue.engine.engine import Sampling, Window
+        from oncue.engine.engine import SamplingParams, Window
         from oncue.policy.open_policy import LocalModel, open_policy
 
-        sampling = Sampling(
+        sampling = SamplingParams(
             temperature=self.temperature,
             max_new_tokens=self.max_new_tokens,
             seed=self.seed,

@@ -32,7 +32,7 @@ class WorldSource:
     """An endless supply of made-up clips with their gold dialogues, painted on the fly.
 
     `worlds`: odds of each world. `num_turns`: smallest and largest number of turns of a sample. `mean_gap_s`: mean
-    time between events; None takes the world's own. `empty_share`: share of clips in which nothing happens.
+    time between events; None takes the world's own. `empty_frac`: share of clips in which nothing happens.
     `question_kinds`: odds of each kind of question (what a world cannot be asked is left out); None takes the world's
     own. `pixel_noise`: largest standard deviation of the noise put on frames (levels of 255), drawn per clip: what
     compression does to a video file. `turn_odds`: odds of the first, second, ... turn of its span for a gold reply,
@@ -42,7 +42,7 @@ class WorldSource:
     worlds: dict[str, float] = field(default_factory=lambda: {"shapes": 1.0, "footage": 1.0})
     num_turns: tuple[int, int] = (16, 32)
     mean_gap_s: float | None = None
-    empty_share: float | None = None
+    empty_frac: float | None = None
     question_kinds: dict[str, float] | None = None
     pixel_noise: float = 0.0
     placement: Placement = Placement.END
@@ -70,7 +70,7 @@ class WorldSource:
             seed=seed,
             duration_s=(length_s, length_s),
             mean_gap_s=self.mean_gap_s,
-            empty_share=self.empty_share,
+            empty_frac=self.empty_frac,
             question_kinds=self.question_kinds,
         )
         frames = with_noise(clip.grid_frames(clock), float(rng.uniform(0, self.pixel_noise)), rng)

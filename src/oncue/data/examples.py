@@ -17,7 +17,7 @@ from oncue.clock import Clock
 from oncue.data.dialogue_sources import with_noise
 from oncue.data.world_draws import check_clips, draw_world
 from oncue.dialogue.write import Placement, reply_turn, turn_reaching
-from oncue.env.fixed_turns import ShownTurns
+from oncue.env.fixed_turns import FixedTurns
 from oncue.errors import ConfigError
 from oncue.types import Action, EnvTurn, FrameBatch, GoldTurn, Question, Reply, Silence, Task, VideoEnv
 from oncue.world.clip import Clip, make_clip
@@ -39,7 +39,7 @@ class RolloutExample:
 
     def env(self) -> VideoEnv:
         """A new environment that shows the segment."""
-        return ShownTurns(self.turns)
+        return FixedTurns(self.turns)
 
     @property
     def frames(self) -> list[np.ndarray]:
@@ -80,7 +80,7 @@ class WorldExamples:
     num_turns: tuple[int, int] = (20, 20)
     history_turns: tuple[int, int] = (0, 0)
     mean_gap_s: float | None = None
-    empty_share: float | None = None
+    empty_frac: float | None = None
     question_kinds: dict[str, float] | None = None
     pixel_noise: float = 0.0
     placement: Placement = Placement.SPREAD
@@ -121,7 +121,7 @@ class WorldExamples:
             seed=_RL_SEEDS + seed,
             duration_s=(length_s, length_s),
             mean_gap_s=self.mean_gap_s,
-            empty_share=self.empty_share,
+            empty_frac=self.empty_frac,
             question_kinds=self.question_kinds,
         )
         return self._example(clip, index, num_before, clock, frames_per_turn, rng)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from oncue.errors import ConfigError
-from oncue.setting_checks import require, require_positive, require_share
+from oncue.setting_checks import require, require_frac, require_positive
 from oncue.world.clip import SPLITS, WORLDS, looks_of
 from oncue.world.questions import askable
 
@@ -18,7 +18,7 @@ def check_clips(settings: Any) -> None:
     """Raises ConfigError unless the settings of a supply of made-up clips say how these are to be drawn."""
     check_worlds(settings.worlds, settings.split, settings.question_kinds)
     require_positive(settings, "mean_gap_s")
-    require_share(settings, "empty_share")
+    require_frac(settings, "empty_frac")
     require(0 <= settings.pixel_noise <= 255, "pixel_noise", "between 0 and 255", settings.pixel_noise)
 
 

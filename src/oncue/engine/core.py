@@ -21,11 +21,11 @@ import numpy as np
 import torch
 
 from oncue.engine.encoder_cache import CachedFrame, EncoderCache
-from oncue.engine.lookahead import Coming, Foresight
-from oncue.engine.model_runner import PackedModel
-from oncue.engine.request import Answer, Outcome, Waiting, failed, settled
-from oncue.engine.sampler import Chooser
-from oncue.engine.sampling import Sampling
+from oncue.engine.lookahead import Lookahead, UpcomingTurn
+from oncue.engine.model_runner import ModelRunner
+from oncue.engine.request import Outcome, PendingRequest, Request, failed, settled
+from oncue.engine.sampler import Sampler
+from oncue.engine.sampling import SamplingParams
 from oncue.engine.session_state import SessionState
 from oncue.engine.static_shapes import StaticShapes
 from oncue.engine.trace_recorder import TraceRecorder
@@ -49,7 +49,7 @@ class EngineCore:
     `draft=False` decodes a silent answer token by token like any other: the same answers, for comparison.
     `window` bounds the prefix of every session that is not opened with another one. Raises ConfigError where it allows
     more tokens than the model has positions for, and for a `lookahead` below 0.
-    `lockstep` makes a step wait until every open session has a turn waiting or being answered, so that who shares a
+    `lockstep` makes a step wait until every open session has a turn pending or being answered, so that who shares a
     forward, and with it the last bits of every result, follows from the sessions alone; for reproducible rollouts. An
     open session that is shown nothing then stops all others: close it.
     `lookahead`: how many of the turns that a session foresees may share the forward of the one before them
@@ -62,7 +62,7 @@ class EngineCore:
     def __init__(
         self,
         loaded: LoadedModel,
-        sampling: Sampling | None = None,
+        sampling: SamplingParams | None = None,
         *,
         draft: bool = True,
         window: Window | None = None,
@@ -73,26 +73,26 @@ class EngineCore:
         record: bool = False,
     ) -> None:
         self.loaded, self.record = loaded, record
-        self.sampling = sampling or Sampling()
+        self.sampling = sampling or SamplingParams()
         self.lockstep = lockstep
         self._max_prefix_tokens = loaded.max_prefix_tokens
         self._window = self._checked(window)
         self._draft = self.renderer.decision.silence_draft if draft else ()
         if lookahead < 0:
             raise ConfigError(f"lookahead must be at least 0, got {lookahead}")
-        self._foresight = Foresight(
+        self._lookahead = Lookahead(
             self.renderer,
             lookahead if draft else 0,
             self._max_prefix_tokens,
             self.sampling.max_new_tokens,
             patient=lockstep,
         )
-        self._model = PackedModel(loaded, shapes, autocast_dtype)
+        self._model = ModelRunner(loaded, shapes, autocast_dtype)
         self._pool = self._model.pool
         self._encoder_cache = EncoderCache(keeps_patches=self.record)
-        self._chooser = Chooser(loaded, self.sampling)
-        self._queue: list[Waiting] = []
-        self._answers: list[Answer] = []  # being answered; only the worker thread touches it
+        self._sampler = Sampler(loaded, self.sampling)
+        self._queue: list[PendingRequest] = []
+        self._requests: list[Request] = []  # being answered; only the worker thread touches it
         self._worker: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="oncue-engine")
@@ -108,7 +108,7 @@ class EngineCore:
     @property
     def lookahead(self) -> int:
         """How many foreseen turns may share a forward with the one before them."""
-        return self._foresight.most
+        return self._lookahead.most
 
     @property
     def num_open(self) -> int:
@@ -168,24 +168,24 @@ class EngineCore:
         self.close()
 
     async def submit(self, state: SessionState, observed: EnvTurn | None) -> PolicyTurn | None:
-        """Queue a turn and wait for its answer (None: nothing asked, see `Waiting`)."""
+        """Queue a turn and wait for its answer (None: nothing asked, see `PendingRequest`)."""
         if self._closed:
             raise RuntimeError("this engine is closed; build another one")
         loop = asyncio.get_running_loop()
         frames, coming = self._prepare(observed, state), self._coming(observed, state)
-        waiting = Waiting(state, observed, frames, loop.create_future(), time.perf_counter(), coming)
+        pending = PendingRequest(state, observed, frames, loop.create_future(), time.perf_counter(), coming)
         state.hand_over()
-        self._queue.append(waiting)
+        self._queue.append(pending)
         self._changed.set()
         if self._worker is None or self._worker.done() or self._worker.get_loop() is not loop:
             self._changed = asyncio.Event()
             self._worker = loop.create_task(self._serve())
-        return await waiting.answered
+        return await pending.answered
 
     async def _serve(self) -> None:
         """Step until nobody waits and nobody speaks."""
         try:
-            while self._queue or self._answers:
+            while self._queue or self._requests:
                 await self._others_arrive()
                 taken, self._queue = self._queue, []
                 await self._stepped(taken, asyncio.get_running_loop())
@@ -194,7 +194,7 @@ class EngineCore:
             self._give_up(left, RuntimeError(_CLOSED))
             raise
 
-    async def _stepped(self, taken: Sequence[Waiting], loop: asyncio.AbstractEventLoop) -> None:
+    async def _stepped(self, taken: Sequence[PendingRequest], loop: asyncio.AbstractEventLoop) -> None:
         """One step in the worker thread, and its outcomes delivered, though the event loop may be ending."""
         loop_ends: asyncio.CancelledError | None = None
         try:
@@ -212,19 +212,19 @@ class EngineCore:
         if loop_ends is not None:
             raise loop_ends
 
-    def _give_up(self, taken: Sequence[Waiting], error: Exception) -> None:
+    def _give_up(self, taken: Sequence[PendingRequest], error: Exception) -> None:
         """Tell `taken`, and whoever is being answered, of `error`, each once."""
-        answers, self._answers = self._answers, []
-        begun = {id(answer.waiting) for answer in answers}
+        answers, self._requests = self._requests, []
+        begun = {id(answer.pending) for answer in answers}
         for outcome in [failed(answer, error) for answer in answers]:
             self._deliver(outcome)
-        for waiting in taken:
-            if id(waiting) not in begun:
-                self._deliver(Outcome(waiting, error))
+        for pending in taken:
+            if id(pending) not in begun:
+                self._deliver(Outcome(pending, error))
 
     def _deliver(self, outcome: Outcome) -> None:
         """Hand a turn's outcome to whoever waits; its session may be used, or let go, from here on."""
-        state, answered = outcome.waiting.state, outcome.waiting.answered
+        state, answered = outcome.pending.state, outcome.pending.answered
         state.hand_back()
         if state.closed:
             self._pool.give_back(state.slot)
@@ -237,7 +237,7 @@ class EngineCore:
 
     async def _others_arrive(self) -> None:
         """Let the sessions that were just answered submit their next turn, so that they share the next forward."""
-        while self.lockstep and len(self._queue) + len(self._answers) < self._num_open:
+        while self.lockstep and len(self._queue) + len(self._requests) < self._num_open:
             self._changed.clear()
             await self._changed.wait()
         num_seen = -1
@@ -284,13 +284,13 @@ class EngineCore:
         foreseen = state.take_foreseen(observed)
         return (foreseen.frames if foreseen else None) or self._start(observed)
 
-    def _coming(self, observed: EnvTurn | None, state: SessionState) -> list[Coming]:
+    def _coming(self, observed: EnvTurn | None, state: SessionState) -> list[UpcomingTurn]:
         """The turns that may go ahead with the one to show. Frames are prepared up to the end of the forward after it,
         and no further: others wait for theirs."""
         if observed is None:
             return []
-        now = self._foresight.reach(state.num_silent)
-        then = self._foresight.reach(state.num_silent + 1 + now)
+        now = self._lookahead.reach(state.num_silent)
+        then = self._lookahead.reach(state.num_silent + 1 + now)
         for turn in itertools.islice(state.coming, now + 1 + then if self.lookahead else 0):
             turn.frames = turn.frames or self._start(turn.observed)
         return list(itertools.islice(state.coming, now))
@@ -308,45 +308,45 @@ class EngineCore:
 
     # From here on: the worker thread.
 
-    def _step(self, taken: Sequence[Waiting], loop: asyncio.AbstractEventLoop) -> list[Outcome]:
+    def _step(self, taken: Sequence[PendingRequest], loop: asyncio.AbstractEventLoop) -> list[Outcome]:
         """One forward for all; the turns that are over with it. One turn's error is no other's."""
         outcomes: list[Outcome] = []
-        for answer in self._answers:
-            if answer.waiting.abandoned or answer.waiting.answered.get_loop() is not loop:
+        for answer in self._requests:
+            if answer.pending.abandoned or answer.pending.answered.get_loop() is not loop:
                 answer.undo()
-                outcomes.append(Outcome(answer.waiting, RuntimeError(_CLOSED)))
-        dropped = {id(outcome.waiting) for outcome in outcomes}
-        self._answers = [answer for answer in self._answers if id(answer.waiting) not in dropped]
-        for waiting in sorted(taken, key=lambda w: w.state.number):
-            if waiting.abandoned:
-                outcomes.append(Outcome(waiting, RuntimeError(_CLOSED)))
+                outcomes.append(Outcome(answer.pending, RuntimeError(_CLOSED)))
+        dropped = {id(outcome.pending) for outcome in outcomes}
+        self._requests = [answer for answer in self._requests if id(answer.pending) not in dropped]
+        for pending in sorted(taken, key=lambda w: w.state.number):
+            if pending.abandoned:
+                outcomes.append(Outcome(pending, RuntimeError(_CLOSED)))
                 continue
             try:
-                self._answers.append(self._begin(waiting))
+                self._requests.append(self._begin(pending))
             except Exception as error:  # carried to the caller of `respond`
-                outcomes.append(Outcome(waiting, error))
-        outcomes += self._advance(self._answers)
-        self._answers = [answer for answer in self._answers if not answer.done]
+                outcomes.append(Outcome(pending, error))
+        outcomes += self._advance(self._requests)
+        self._requests = [answer for answer in self._requests if not answer.done]
         return outcomes
 
-    def _begin(self, waiting: Waiting) -> Answer:
+    def _begin(self, pending: PendingRequest) -> Request:
         """Render a turn, and make room for it in the window. On an error the session is as it was before."""
-        state, observed = waiting.state, waiting.observed
+        state, observed = pending.state, pending.observed
         ahead = state.take_ahead()
         if observed is None:
-            return Answer(waiting, self.renderer, [], ())
+            return Request(pending, self.renderer, [], ())
         if ahead and ahead[0].observed is observed and ahead[0].num_context == len(state.context_ids):
             turn, *following = ahead
-            answer = Answer(
-                waiting, self.renderer, turn.turn_ids, turn.frames, self._draft, ahead=turn, following=following
+            answer = Request(
+                pending, self.renderer, turn.turn_ids, turn.frames, self._draft, ahead=turn, following=following
             )
             answer.limit(self.sampling.max_new_tokens)
             return answer
-        frames = waiting.frames.result()
+        frames = pending.frames.result()
         grids = [frame.grid for frame in frames]
         state.cut(observed, grids, self.renderer)
         ids = self.renderer.user_turn_ids(shape_of(observed), grids, state.lead)
-        answer = Answer(waiting, self.renderer, ids.tolist(), frames, self._draft)
+        answer = Request(pending, self.renderer, ids.tolist(), frames, self._draft)
         room = self._max_prefix_tokens - answer.prompt.answer_position + 1
         if room < 1 and state.window is not None and state.window.when_full:
             state.bound_from_now_on()
@@ -356,7 +356,7 @@ class EngineCore:
                 observed.clock_s,
                 state.window.max_tokens,
             )
-            return self._begin(waiting)
+            return self._begin(pending)
         if room < 1:
             raise ContextFullError(
                 f"the dialogue is too long for {self.loaded.name}: with the turn at {observed.clock_s:g} s it needs "
@@ -365,10 +365,10 @@ class EngineCore:
             )
         answer.limit(min(self.sampling.max_new_tokens, room))
         num_context = len(state.context_ids) + len(ids)
-        answer.following = self._foresight.after(answer.prompt, num_context, waiting.coming, state.window)
+        answer.following = self._lookahead.after(answer.prompt, num_context, pending.coming, state.window)
         return answer
 
-    def _advance(self, answers: Sequence[Answer]) -> list[Outcome]:
+    def _advance(self, answers: Sequence[Request]) -> list[Outcome]:
         """Choose for those whose turn went ahead; where there are none, one forward over all of these turns."""
         ready = [answer for answer in answers if answer.logits_RV is not None]
         if ready:
@@ -388,11 +388,11 @@ class EngineCore:
             answer.take(read_RV, forward_s)
         return self._chosen(answers)
 
-    def _recovered(self, answers: Sequence[Answer], failure: Exception | None) -> list[Outcome]:
+    def _recovered(self, answers: Sequence[Request], failure: Exception | None) -> list[Outcome]:
         """After a forward that failed. With turns ahead (`failure` None) it may be the size: none goes ahead from now
         on. Else each half by itself, down to the turn at fault, whose caller is told."""
         if failure is None:
-            self._foresight.most = 0
+            self._lookahead.most = 0
             for answer in answers:
                 answer.following = []
             return self._advance(answers)
@@ -401,11 +401,11 @@ class EngineCore:
             return self._advance(answers[:half]) + self._advance(answers[half:])
         return [failed(answers[0], failure)]
 
-    def _chosen(self, answers: Sequence[Answer]) -> list[Outcome]:
+    def _chosen(self, answers: Sequence[Request]) -> list[Outcome]:
         """What came of the turns that are over once each has chosen from its logits."""
         logits_RV = torch.cat([answer.give() for answer in answers])
         try:
-            self._chooser.choose(answers, logits_RV)
+            self._sampler.choose(answers, logits_RV)
         except Exception as error:
             return [failed(answer, error) for answer in answers]
         return [settled(answer) for answer in answers if answer.done]

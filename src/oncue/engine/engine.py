@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from oncue.engine.core import EngineCore
-from oncue.engine.sampling import Sampling
+from oncue.engine.sampling import SamplingParams
 from oncue.engine.session import EngineSession
 from oncue.engine.static_shapes import StaticShapes
 from oncue.engine.window import Window
 from oncue.render.base import ActionFormat
 
-__all__ = ["Engine", "Sampling", "StaticShapes", "Window"]
+__all__ = ["Engine", "SamplingParams", "StaticShapes", "Window"]
 
 
 class Engine(EngineCore):

@@ -55,7 +55,7 @@ class Prompt:
 
 
 @dataclass(slots=True, eq=False)
-class Coming:
+class UpcomingTurn:
     """A turn that will be shown, and its frames, which another thread prepares (None: not yet asked to)."""
 
     observed: EnvTurn
@@ -63,7 +63,7 @@ class Coming:
 
 
 @dataclass(slots=True, eq=False)
-class AheadTurn:
+class SpeculatedTurn:
     """A turn that went into a forward before it was shown, behind `num_context` tokens that end with silence.
 
     `share_s` is its share of the time which that forward took.
@@ -78,7 +78,7 @@ class AheadTurn:
     share_s: float = 0.0
 
 
-class Foresight:
+class Lookahead:
     """Which turns may go ahead of an answer: at most `most`, and no more than were silent since the last reply, while
     window and model have room for each. Who talks a lot would drop most of them, and large ones are no quicker
     together.
@@ -103,10 +103,10 @@ class Foresight:
         return min(self.most, num_silent)
 
     def after(
-        self, prompt: Prompt, num_context: int, coming: Iterable[Coming], window: Window | None
-    ) -> list[AheadTurn]:
+        self, prompt: Prompt, num_context: int, coming: Iterable[UpcomingTurn], window: Window | None
+    ) -> list[SpeculatedTurn]:
         """Those of `coming` that can follow `prompt`, with which the prefix holds `num_context` tokens."""
-        turns: list[AheadTurn] = []
+        turns: list[SpeculatedTurn] = []
         num_new = 0
         for turn in coming:
             if turn.frames is None or not (self._patient or turn.frames.done()):
@@ -126,7 +126,7 @@ class Foresight:
             num_new += len(prompt.ids)
             if num_new > _MOST_NEW_TOKENS:
                 break
-            turns.append(AheadTurn(turn.observed, frames, ids, prompt, num_context))
+            turns.append(SpeculatedTurn(turn.observed, frames, ids, prompt, num_context))
             num_context += len(ids)
         return turns
 

@@ -45,7 +45,7 @@ class RowInput:
         return self.slot.history, self.slot.length, tokens, frames, tuple(self.read)
 
 
-class PackedModel:
+class ModelRunner:
     """A loaded model that runs rows of many sessions at once, and the pool their slots come from.
 
     `shapes`: forwards of few rows run at fixed shapes, on a GPU as CUDA graphs (`engine.static_shapes`). What DeepStack

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from oncue.engine.encoder_cache import CachedFrame
-from oncue.engine.lookahead import AheadTurn, Coming, Prompt, text_positions
+from oncue.engine.lookahead import Prompt, SpeculatedTurn, UpcomingTurn, text_positions
 from oncue.engine.model_runner import RowInput
 from oncue.engine.session_state import SessionState
 from oncue.engine.window import PastTurn
@@ -37,7 +37,7 @@ _NOT_A_NUMBER = (
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Waiting:
+class PendingRequest:
     """A turn that a session has submitted, and where its answer goes. `submitted_s` is a `perf_counter` reading.
 
     `observed` None: nothing is asked; what is pending enters the cache. `frames` are being prepared by another thread.
@@ -49,7 +49,7 @@ class Waiting:
     frames: Future[tuple[CachedFrame, ...]]
     answered: asyncio.Future[PolicyTurn | None]
     submitted_s: float
-    coming: Sequence[Coming] = ()
+    coming: Sequence[UpcomingTurn] = ()
 
     @property
     def abandoned(self) -> bool:
@@ -58,7 +58,7 @@ class Waiting:
 
 
 @dataclass(slots=True, eq=False)
-class Answer:
+class Request:
     """The state of one turn between forwards. `turn_ids` are its tokens; those pending from before come first.
 
     `ahead`: this turn as it went into an earlier forward. `following` are the turns that went, or go, ahead with it;
@@ -66,14 +66,14 @@ class Answer:
     turn was submitted, so that a forward counts in equal parts for all turns that were in it.
     """
 
-    waiting: Waiting
+    pending: PendingRequest
     renderer: QwenVLRenderer
     turn_ids: list[int]
     frames: tuple[CachedFrame, ...]
     draft: tuple[int, ...] = ()
     max_new_tokens: int = 1
-    ahead: AheadTurn | None = None
-    following: list[AheadTurn] = field(default_factory=list)
+    ahead: SpeculatedTurn | None = None
+    following: list[SpeculatedTurn] = field(default_factory=list)
     logits_RV: torch.Tensor | None = None
     elsewhere_s: float = 0.0
     chosen: list[int] = field(default_factory=list)
@@ -100,7 +100,7 @@ class Answer:
 
     @property
     def state(self) -> SessionState:
-        return self.waiting.state
+        return self.pending.state
 
     @property
     def decision(self) -> DecisionFormat:
@@ -109,7 +109,7 @@ class Answer:
     @property
     def num_asked(self) -> int:
         """How many logits the next forward reads for this answer."""
-        if self.waiting.observed is None:
+        if self.pending.observed is None:
             return 0
         return 1 if self.chosen else 1 + len(self.draft)
 
@@ -167,7 +167,7 @@ class Answer:
 
     def advance(self, tokens: Sequence[int], logprobs: Sequence[float]) -> None:
         """Take over what was chosen after each of the logits read, as far as it follows from what was drafted."""
-        if self.waiting.observed is None:
+        if self.pending.observed is None:
             self.done = True
             return
         draft = () if self.chosen else self.draft
@@ -191,7 +191,7 @@ class Answer:
 
     def settle(self) -> PolicyTurn | None:
         """Write the finished answer into the session's prefix; on an error nothing is written."""
-        state, observed, prompt = self.state, self.waiting.observed, self.prompt
+        state, observed, prompt = self.state, self.pending.observed, self.prompt
         kept = self.decision.kept(self.chosen) if observed else ()
         action = self.renderer.read_action(self.chosen, self.forced, state.format) if observed else None
         fed_3L = text_positions(prompt.answer_position, self.num_fed)
@@ -204,7 +204,7 @@ class Answer:
         turn = PastTurn.of(observed, self.frames, self.chosen, action)
         drawn = self.logprobs[: len(self.logprobs) - self.forced]
         state.end_turn(turn, self.renderer, silent=silent, logprobs=drawn, ahead=self.following)
-        latency_ms = (time.perf_counter() - self.waiting.submitted_s + self.elsewhere_s) * 1000
+        latency_ms = (time.perf_counter() - self.pending.submitted_s + self.elsewhere_s) * 1000
         return PolicyTurn(
             action, tuple(self.chosen), tuple(self.logprobs), latency_ms=latency_ms, forced_close=self.forced
         )
@@ -234,22 +234,22 @@ class Answer:
 class Outcome:
     """What came of a turn: its answer, or the error that stopped it."""
 
-    waiting: Waiting
+    pending: PendingRequest
     result: PolicyTurn | Exception | None
 
 
-def settled(answer: Answer) -> Outcome:
+def settled(answer: Request) -> Outcome:
     """The finished answer, written into its session's prefix."""
     if answer.error is not None:
         return failed(answer, answer.error)
     try:
-        return Outcome(answer.waiting, answer.settle())
+        return Outcome(answer.pending, answer.settle())
     except Exception as error:  # carried to the caller of `respond`
         return failed(answer, error)
 
 
-def failed(answer: Answer, error: Exception) -> Outcome:
-    """The error; the session is put back, see `Answer.undo`."""
+def failed(answer: Request, error: Exception) -> Outcome:
+    """The error; the session is put back, see `Request.undo`."""
     answer.undo()
     answer.done = True
-    return Outcome(answer.waiting, error)
+    return Outcome(answer.pending, error)

@@ -11,24 +11,24 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from oncue.engine.request import Answer
-from oncue.engine.sampling import Sampling, choose_tokens, token_logprobs
+from oncue.engine.request import Request
+from oncue.engine.sampling import SamplingParams, choose_tokens, token_logprobs
 from oncue.model.loading import LoadedModel
 from oncue.model.upload import upload
 from oncue.types import Silence
 
 
-class Chooser:
+class Sampler:
     """Chooses tokens for many answers at once; what may be chosen follows the decision format of each."""
 
-    def __init__(self, loaded: LoadedModel, sampling: Sampling) -> None:
+    def __init__(self, loaded: LoadedModel, sampling: SamplingParams) -> None:
         self._sampling = sampling
         self._banned_V = banned_tokens(loaded).to(loaded.device)
         self._limited: dict[frozenset[int], torch.Tensor] = {}
         self._silence_ids = list(loaded.renderer.policy_turn_ids(Silence()))
 
     @torch.inference_mode()
-    def choose(self, answers: Sequence[Answer], logits_RV: torch.Tensor) -> None:
+    def choose(self, answers: Sequence[Request], logits_RV: torch.Tensor) -> None:
         """Advance each answer by the logits it asked for, in order."""
         asked = [answer.num_asked for answer in answers]
         tokens: list[int] = []
@@ -45,13 +45,13 @@ class Chooser:
             answer.advance(tokens[first:end], logprobs[first:end])
             first = end
 
-    def _uniforms(self, answers: Sequence[Answer], asked: Sequence[int]) -> list[float]:
+    def _uniforms(self, answers: Sequence[Request], asked: Sequence[int]) -> list[float]:
         """A random number for each choice; greedy ones need none."""
         if self._sampling.temperature == 0:
             return []
         return [number for answer, num in zip(answers, asked, strict=True) for number in answer.uniforms(num)]
 
-    def _biased(self, answers: Sequence[Answer], asked: Sequence[int], logits_RV: torch.Tensor) -> torch.Tensor:
+    def _biased(self, answers: Sequence[Request], asked: Sequence[int], logits_RV: torch.Tensor) -> torch.Tensor:
         """The logits with the log-odds of silence lower by `reply_bias` where an answer begins, whatever the
         temperature; below 0 also as long as it may still become the silent one. What is drafted is silence."""
         bias, silence_ids = self._sampling.reply_bias, self._silence_ids
@@ -68,7 +68,7 @@ class Chooser:
         biased_RV[at_row, at_id] -= bias * (self._sampling.temperature or 1.0)
         return biased_RV
 
-    def _banned(self, answers: Sequence[Answer], asked: Sequence[int]) -> torch.Tensor:
+    def _banned(self, answers: Sequence[Request], asked: Sequence[int]) -> torch.Tensor:
         """Which ids may not be chosen: (V,) for all alike, or (R, V) where a choice is limited."""
         limits = [
             answer.renderer.decision.allowed(len(answer.chosen) + i)

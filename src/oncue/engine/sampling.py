@@ -18,7 +18,7 @@ FLOAT32_SAFE = 1e6  # logits times this stay far from the largest float32 (3e38)
 
 
 @dataclass(frozen=True, slots=True)
-class Sampling:
+class SamplingParams:
     """How the tokens of a policy turn are chosen.
 
     `temperature` 0 takes the likeliest token; others (1e-6 to 1e6) draw from softmax(logits / temperature), cut to the
@@ -58,7 +58,7 @@ class Sampling:
             )
 
 
-def token_logprobs(logits: torch.Tensor, sampling: Sampling, banned_V: torch.Tensor) -> torch.Tensor:
+def token_logprobs(logits: torch.Tensor, sampling: SamplingParams, banned_V: torch.Tensor) -> torch.Tensor:
     """Natural-log probabilities (..., V) float32 of the very distribution the next token is drawn from.
 
     Banned tokens (`banned_V`, bool) are out before anything else, then come temperature, `top_k` and `top_p`, and the
@@ -77,7 +77,7 @@ def token_logprobs(logits: torch.Tensor, sampling: Sampling, banned_V: torch.Ten
     return scores.log_softmax(-1)
 
 
-def choose_tokens(logprobs_RV: torch.Tensor, sampling: Sampling, uniforms: Sequence[float]) -> torch.Tensor:
+def choose_tokens(logprobs_RV: torch.Tensor, sampling: SamplingParams, uniforms: Sequence[float]) -> torch.Tensor:
     """The next token (R,) of each row of `token_logprobs`: the likeliest when greedy, else the one in whose share of
     the mass the row's number of `uniforms` (in [0, 1)) lies.
 

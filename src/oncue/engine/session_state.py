@@ -17,7 +17,7 @@ import torch
 
 from oncue.engine.encoder_cache import CachedFrame
 from oncue.engine.kv_cache import KVSlot
-from oncue.engine.lookahead import AheadTurn, Coming
+from oncue.engine.lookahead import SpeculatedTurn, UpcomingTurn
 from oncue.engine.trace_recorder import TraceRecorder
 from oncue.engine.window import PastTurn, Window, kept_turns
 from oncue.errors import ContextFullError
@@ -53,10 +53,10 @@ class SessionState:
     turns: list[PastTurn] = field(default_factory=list)
     next_position: int = 0
     lead: Lead = Lead.START
-    coming: deque[Coming] = field(default_factory=deque)
-    ahead: list[AheadTurn] = field(default_factory=list)
+    coming: deque[UpcomingTurn] = field(default_factory=deque)
+    ahead: list[SpeculatedTurn] = field(default_factory=list)
     num_silent: int = 0  # turns since the last one that was not answered as drafted
-    busy: bool = False  # a turn is waiting or being answered: the engine has the state
+    busy: bool = False  # a turn is pending or being answered: the engine has the state
     closed: bool = False
 
     def __post_init__(self) -> None:
@@ -105,9 +105,9 @@ class SessionState:
 
     def foresee(self, turns: Iterable[EnvTurn]) -> None:
         """These turns come next, whatever is said."""
-        self.coming += map(Coming, turns)
+        self.coming += map(UpcomingTurn, turns)
 
-    def take_foreseen(self, observed: EnvTurn | None) -> Coming | None:
+    def take_foreseen(self, observed: EnvTurn | None) -> UpcomingTurn | None:
         """What was foreseen of the turn to show. If another one was foreseen, nothing is any more."""
         if observed is None or not self.coming:
             return None
@@ -117,7 +117,7 @@ class SessionState:
         self.coming.clear()
         return None
 
-    def take_ahead(self) -> list[AheadTurn]:
+    def take_ahead(self) -> list[SpeculatedTurn]:
         """The turns that went ahead, which are forgotten."""
         ahead, self.ahead = self.ahead, []
         return ahead
@@ -149,7 +149,7 @@ class SessionState:
         *,
         silent: bool,
         logprobs: Sequence[float] = (),
-        ahead: Sequence[AheadTurn] = (),
+        ahead: Sequence[SpeculatedTurn] = (),
     ) -> None:
         """The turn was answered, and its tokens are in the prefix. `logprobs`: of those that were drawn. `ahead`: the
         turns that went through the model behind it, which count if it was silent."""

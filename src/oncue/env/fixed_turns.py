@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from oncue.types import Action, EnvTurn, StopReason
 
 
-class ShownTurns:
+class FixedTurns:
     """A VideoEnv over given turns, whatever the policy says."""
 
     def __init__(self, turns: Sequence[EnvTurn]) -> None:

@@ -19,7 +19,7 @@ from oncue.types import PolicySession, Task
 
 if TYPE_CHECKING:
     from oncue.engine.engine import Engine
-    from oncue.engine.sampling import Sampling
+    from oncue.engine.sampling import SamplingParams
     from oncue.engine.session import EngineSession
     from oncue.engine.window import Window
     from oncue.model.loading import LoadedModel
@@ -45,7 +45,7 @@ class LocalModel:
     device: str | None = None
     dtype: str | None = None
     max_pixels: int | None = None
-    sampling: Sampling | None = None
+    sampling: SamplingParams | None = None
     window: Window | None = None
     lookahead: int = 0
     graph_tokens: int | None = None

@@ -10,7 +10,7 @@ from dataclasses import replace
 from oncue.data.dialogue_sources import MixedSource, WorldSource
 from oncue.data.examples import WorldExamples
 from oncue.dialogue.write import Placement
-from oncue.engine.sampling import Sampling
+from oncue.engine.sampling import SamplingParams
 from oncue.recipes.mini import COMPARING, mini_sft
 from oncue.render.qwen_vl import DEFAULT_SYSTEM
 from oncue.rewards.proactive import RewardSettings
@@ -37,7 +37,7 @@ def mini_late_sft() -> SftConfig:
         worlds={"shapes": 3.0, "footage": 1.0},
         num_turns=(4, 8),
         mean_gap_s=0.6,
-        empty_share=0.0,
+        empty_frac=0.0,
         question_kinds={"all": 4.0, "appears": 1.0, "leaves": 1.0},
         placement=Placement.START,
         pixel_noise=3.0,
@@ -72,13 +72,13 @@ def mini_grpo() -> GrpoConfig:
             num_turns=(16, 16),
             history_turns=(0, 4),
             mean_gap_s=_MEAN_GAP_S,
-            empty_share=0.08,
+            empty_frac=0.08,
             pixel_noise=3.0,
         ),
         num_steps=100,
         prompts_per_step=8,
         group_size=4,
-        sampling=Sampling(temperature=0.7, top_k=0, max_new_tokens=16),
+        sampling=SamplingParams(temperature=0.7, top_k=0, max_new_tokens=16),
         reward=RewardSettings(profile="paper", repetition=6.0, repetition_scope="span"),
         judge="exact",
         scale_by_deviation=False,
@@ -86,7 +86,7 @@ def mini_grpo() -> GrpoConfig:
         frames_per_turn=1,
         lookahead=3,
         learning_rate=1e-4,
-        final_learning_rate_share=0.3,
+        final_learning_rate_frac=0.3,
         warmup_steps=10,
         betas=(0.9, 0.98),
         max_tokens=4096,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from oncue.data.dialogue_sources import RowSource
 from oncue.data.row_examples import RowExamples
-from oncue.engine.sampling import Sampling
+from oncue.engine.sampling import SamplingParams
 from oncue.render.qwen_vl import MMDUET2_MAX_PIXELS
 from oncue.rewards.proactive import RewardSettings
 from oncue.train.rl.policy_loss import LossSettings
@@ -27,7 +27,7 @@ def mmduet2_3b_sft() -> SftConfig:
         frames_per_turn=2,  # section 4.2
         max_pixels=MMDUET2_MAX_PIXELS,  # section 4.2: at most 128 vision tokens per frame
         learning_rate=1e-5,  # script
-        warmup_share=0.05,  # script
+        warmup_frac=0.05,  # script
         weight_decay=0.1,  # not in the script: default of its framework (ms-swift)
         betas=(0.9, 0.95),  # likewise
         max_tokens=10_000,  # script: max_length
@@ -54,8 +54,8 @@ def mmduet2_3b_grpo() -> GrpoConfig:
         num_steps=489,  # section 4.3
         prompts_per_step=8,  # script: one per device on 8; 489 steps of 16 would match the data better (unclear)
         group_size=4,  # script
-        updates_per_step=1,  # script: its batch of an update is 8 prompts, all of the step
-        sampling=Sampling(temperature=1.2, top_k=10, max_new_tokens=100),  # script
+        num_minibatches=1,  # script: its batch of an update is 8 prompts, all of the step
+        sampling=SamplingParams(temperature=1.2, top_k=10, max_new_tokens=100),  # script
         reward=RewardSettings("official", pauc=3.0, repetition=2.0, in_span=0.5, prefix=2.0),  # section 4.3.2
         judge="openai:Qwen/Qwen3-32B@http://localhost:8000/v1",
         loss=LossSettings(),  # script: no KL, no entropy bonus

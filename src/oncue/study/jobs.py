@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from oncue.engine.sampling import Sampling
+from oncue.engine.sampling import SamplingParams
 from oncue.env.streaming import FILE_LOOKAHEAD
 from oncue.errors import ConfigError, DataError, RunStoppedError
 from oncue.eval.benchmarks.world import World
@@ -143,7 +143,7 @@ def _run_job(folder: Path, job: Job, config: SftConfig | GrpoConfig, cache: Path
 
 def measure(model: Path, view: View, cache: Path, device: str | None) -> dict[str, Any]:
     """The scores of a model from one side, with those of silence and the oracle beside them."""
-    sampling = Sampling(temperature=view.temperature, max_new_tokens=_MAX_NEW_TOKENS)
+    sampling = SamplingParams(temperature=view.temperature, max_new_tokens=_MAX_NEW_TOKENS)
     spec = LocalModel(model, device, sampling=sampling, lookahead=FILE_LOOKAHEAD)
     return run_benchmark(World(_clip_set(view), cache), open_policy(spec), name=MODEL).numbers()
 

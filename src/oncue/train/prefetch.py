@@ -23,7 +23,7 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _ASKING = (signal.SIGINT, signal.SIGTERM, *((signal.SIGHUP,) if sys.platform != "win32" else ()))
 
 
-def made_ahead(make: Callable[[int], Made], count: int, num_workers: int) -> Iterator[Made]:
+def prefetched(make: Callable[[int], Made], count: int, num_workers: int) -> Iterator[Made]:
     """`make(0)` to `make(count - 1)`, made by `num_workers` processes (0: here, when they are asked for).
 
     Raises an InputError or MemoryError of `make` as if it had been called here, and RunStoppedError when a process was
@@ -34,7 +34,7 @@ def made_ahead(make: Callable[[int], Made], count: int, num_workers: int) -> Ite
     with _signals_held():
         loader = iter(data)
     for _ in range(count):
-        with lost_worker_told():
+        with lost_worker_reported():
             made = next(loader)
         if isinstance(made, InputError | MemoryError):
             raise made
@@ -76,8 +76,8 @@ def _end_when_parent_asks() -> None:
 
 
 @contextmanager
-def lost_worker_told() -> Iterator[None]:
-    """Raises RunStoppedError where a process of `made_ahead` was killed during the block.
+def lost_worker_reported() -> Iterator[None]:
+    """Raises RunStoppedError where a process of `prefetched` was killed during the block.
 
     torch raises a RuntimeError as soon as it notices, which may be anywhere in the block: in the middle of writing a
     checkpoint, say, where others take it for an error of theirs.

@@ -100,14 +100,14 @@ def make_clip(
     seed: int = 0,
     duration_s: tuple[float, float] = (16.0, 32.0),
     mean_gap_s: float | None = None,
-    empty_share: float | None = None,
+    empty_frac: float | None = None,
     question_kinds: dict[str, float] | None = None,
 ) -> Clip:
     """The clip number `index` of a split; the same arguments always give the same clip.
 
     `duration_s`: smallest and largest length; a drawn one is a whole number of seconds, a fixed one (both the same) is
     kept as it is.
-    `mean_gap_s`, `empty_share` and `question_kinds` replace the world's own mean time between events, share of clips
+    `mean_gap_s`, `empty_frac` and `question_kinds` replace the world's own mean time between events, share of clips
     without any, and odds of each kind of question; kinds that the world cannot be asked are left out.
     Raises ConfigError for an unknown world or split, and for odds of which none can be drawn.
     """
@@ -120,7 +120,7 @@ def make_clip(
     style = replace(
         module.STYLE,
         mean_gap_s=module.STYLE.mean_gap_s if mean_gap_s is None else mean_gap_s,
-        empty_share=module.STYLE.empty_share if empty_share is None else empty_share,
+        empty_frac=module.STYLE.empty_frac if empty_frac is None else empty_frac,
     )
     drawn_s = rng.uniform(*duration_s)
     length_s = drawn_s if duration_s[0] == duration_s[1] else float(np.round(drawn_s))

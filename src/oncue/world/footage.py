@@ -22,7 +22,7 @@ STYLE = SceneStyle(
     heights=(0.3, 1.0),
     entries=("pop", "pop", "fade", "slide"),
     ramps_s=(0.25, 0.6),
-    empty_share=0.12,
+    empty_frac=0.12,
 )
 QUESTION_KINDS = {"appears": 4.0, "leaves": 3.0, "all": 3.0, "count": 0.0, "side": 2.0, "moves": 0.7}
 MARGIN_PX = 6

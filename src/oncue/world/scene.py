@@ -128,7 +128,7 @@ class SceneStyle:
     heights: tuple[float, float]
     entries: tuple[str, ...] = ("pop",)
     ramps_s: tuple[float, float] = (0.0, 0.0)
-    empty_share: float = 0.08
+    empty_frac: float = 0.08
     names: tuple[tuple[str, ...], tuple[str, ...]] | None = None  # look names, form names; None: all NAMELESS
 
     def look_name(self, look: int) -> str:
@@ -147,7 +147,7 @@ def side_of(x: float) -> str:
 def compose(style: SceneStyle, rng: np.random.Generator, duration_s: float, frame_rate: float) -> Scene:
     """Draws a scene of `duration_s` seconds whose events fall on frames of `frame_rate` frames per second."""
     story = _Story(style, rng, frame_rate)
-    if rng.random() < style.empty_share:
+    if rng.random() < style.empty_frac:
         for _ in range(int(rng.integers(0, style.max_objects + 1))):
             story.place(0.0)
         return story.finish(duration_s)

@@ -34,7 +34,7 @@ from oncue.stopping import Stopper
 from oncue.train.checkpoint import Progress, latest_checkpoint, ruined, side_files
 from oncue.train.ending import end, let_go
 from oncue.train.parallel import ALONE, Ranks, joined
-from oncue.train.prefetch import lost_worker_told, made_ahead
+from oncue.train.prefetch import lost_worker_reported, prefetched
 from oncue.train.rl.advantage import GroupCredit, make_credit
 from oncue.train.rl.groups import Group, roll_out, without_frames
 from oncue.train.rl.policy_trainer import PolicyTrainer
@@ -46,7 +46,7 @@ from oncue.train.trial import Laps, Trial, at_once_s, stored_bytes
 __all__ = ["GrpoConfig", "train_grpo"]
 
 
-@lost_worker_told()
+@lost_worker_reported()
 def train_grpo(
     config: GrpoConfig,
     reward: Reward,
@@ -238,7 +238,7 @@ async def _judged(group: Group, reward: Reward, config: GrpoConfig) -> Group:
 def _examples(config: GrpoConfig, first: int, ranks: Ranks, renderer: QwenVLRenderer) -> Iterator[list[RolloutExample]]:
     """This process's examples of every step from number `first` on, made in worker processes."""
     make = partial(_examples_of_step, config, first, ranks, renderer)
-    return made_ahead(make, config.num_steps - first, config.num_workers)
+    return prefetched(make, config.num_steps - first, config.num_workers)
 
 
 def _examples_of_step(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from oncue.setting_checks import require_not_negative, require_share
+from oncue.setting_checks import require_frac, require_not_negative
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class LossSettings:
     entropy_coefficient: float = 0.0
 
     def __post_init__(self) -> None:
-        require_share(self, "clip_low")
+        require_frac(self, "clip_low")
         require_not_negative(self, "clip_high", "kl_coefficient", "entropy_coefficient")
 
 

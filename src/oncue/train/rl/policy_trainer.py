@@ -72,14 +72,14 @@ class PolicyTrainer:
         self.may_save = not self.is_sharded
         self._root.train()
         config = self.config
-        warmup, share = config.warmup_steps, config.final_learning_rate_share
-        rate = scheduled_rate(config.learning_rate, step, config.num_steps, warmup=warmup, final_share=share)
+        warmup, share = config.warmup_steps, config.final_learning_rate_frac
+        rate = scheduled_rate(config.learning_rate, step, config.num_steps, warmup=warmup, final_frac=share)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         decision = self.loaded.renderer.decision
         with self._own_work():
             samples = [policy_samples(group.traces, group.advantages, decision) for group in groups]
-        size = len(groups) // config.updates_per_step
+        size = len(groups) // config.num_minibatches
         made: list[dict[str, float]] = []  # of each update
         num_tokens = 0  # that were trained
         for first in range(0, len(groups), size):
@@ -148,7 +148,7 @@ class PolicyTrainer:
         return {
             "loss": loss,
             "grad_norm": grad_norm,
-            "clip_share": num_clipped / num_choices,
+            "clip_frac": num_clipped / num_choices,
             "entropy": entropy / num_seen,
             "kl": kl / num_seen,
             "max_ratio_gap": max(gaps),

@@ -10,7 +10,7 @@ from oncue.clock import Clock
 from oncue.data.examples import WorldExamples
 from oncue.data.row_checks import Check, example_checks
 from oncue.data.row_examples import RowExamples
-from oncue.engine.sampling import Sampling
+from oncue.engine.sampling import SamplingParams
 from oncue.errors import ConfigError
 from oncue.rewards.proactive import RewardSettings
 from oncue.setting_checks import check_run, require, require_at_least_one, require_not_negative
@@ -24,13 +24,13 @@ class GrpoConfig:
     """Everything a run depends on. Recipes return complete ones; every field can be set on the command line.
 
     A step rolls out `group_size` episodes for each of `prompts_per_step` examples, and updates the weights
-    `updates_per_step` times, each on its share of the examples. `judge`: see `make_judge`.
+    `num_minibatches` times, each on its share of the examples. `judge`: see `make_judge`.
     `lookahead`: how many turns of a rollout may share the forward of the one before them, as long as it is silent
     (`engine.lookahead`): quicker where forwards are small, waste where they are large and much is said.
     `frozen`: patterns of the names of parameters that stay as they are. `credit`: how scores become advantages, `group`
     (one per episode, as published) or `return_to_go` (per turn, with `credit_discount` per turn; `train.rl.advantage`).
     `scale_by_deviation`: divide advantages by the
-    deviation of the group. `final_learning_rate_share`: where the cosine after the warm-up ends, relative to its peak
+    deviation of the group. `final_learning_rate_frac`: where the cosine after the warm-up ends, relative to its peak
     (1: the rate stays, as published). `sharding`: what several processes do with the model, `none`: each has it whole,
     `full`: weights, gradients and optimiser are spread over all of them. `skip_bad_rows`: an example of a
     file that cannot be used is left out and counted, and the next one takes its place; else it stops the run. Raises
@@ -42,8 +42,10 @@ class GrpoConfig:
     num_steps: int = 100
     prompts_per_step: int = 8
     group_size: int = 4
-    updates_per_step: int = 1
-    sampling: Sampling = field(default_factory=lambda: Sampling(temperature=1.2, top_k=10, max_new_tokens=100))
+    num_minibatches: int = 1
+    sampling: SamplingParams = field(
+        default_factory=lambda: SamplingParams(temperature=1.2, top_k=10, max_new_tokens=100)
+    )
     reward: RewardSettings = field(default_factory=RewardSettings)
     judge: str = "exact"
     loss: LossSettings = field(default_factory=LossSettings)
@@ -56,7 +58,7 @@ class GrpoConfig:
     lookahead: int = 0
     learning_rate: float = 1e-6
     warmup_steps: int = 0
-    final_learning_rate_share: float = 1.0
+    final_learning_rate_frac: float = 1.0
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
     max_grad_norm: float = 1.0
@@ -80,7 +82,7 @@ class GrpoConfig:
 
     def __post_init__(self) -> None:
         check_run(self)
-        require_at_least_one(self, "num_steps", "prompts_per_step", "updates_per_step", "store_every_steps")
+        require_at_least_one(self, "num_steps", "prompts_per_step", "num_minibatches", "store_every_steps")
         require_not_negative(self, "warmup_steps", "lookahead")
         require(self.group_size >= 2, "group_size", "at least 2: members are compared", self.group_size)
         require(self.sampling.temperature > 0, "sampling.temperature", "above 0", self.sampling.temperature)
@@ -92,9 +94,9 @@ class GrpoConfig:
         require(0 <= discount <= 1, "credit_discount", "between 0 and 1", discount)
         rule = "1 where credit is group: it gives an episode one advantage (credit return_to_go has a discount)"
         require(self.credit != "group" or discount == 1, "credit_discount", rule, discount)
-        fits = self.prompts_per_step % self.updates_per_step == 0
+        fits = self.prompts_per_step % self.num_minibatches == 0
         require(
-            fits, "updates_per_step", f"a divisor of prompts_per_step ({self.prompts_per_step})", self.updates_per_step
+            fits, "num_minibatches", f"a divisor of prompts_per_step ({self.prompts_per_step})", self.num_minibatches
         )
         if not self.examples.has_exact_judge:
             rule = "lexical or openai:MODEL@URL where examples come from files (exact knows generated clips only)"
@@ -126,10 +128,10 @@ class GrpoConfig:
 
 def groups_per_process(config: GrpoConfig, num_processes: int) -> int:
     """How many groups of a step each process takes. Raises ConfigError where updates cannot be dealt out evenly."""
-    shares = num_processes * config.updates_per_step
+    shares = num_processes * config.num_minibatches
     if config.prompts_per_step % shares:
         raise ConfigError(
-            f"prompts_per_step must be divisible by the number of processes times updates_per_step "
-            f"({num_processes} x {config.updates_per_step} = {shares}), got {config.prompts_per_step}"
+            f"prompts_per_step must be divisible by the number of processes times num_minibatches "
+            f"({num_processes} x {config.num_minibatches} = {shares}), got {config.prompts_per_step}"
         )
     return config.prompts_per_step // num_processes

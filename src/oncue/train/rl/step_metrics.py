@@ -15,7 +15,7 @@ from oncue.scoring.score import ObservingReward, Score
 from oncue.train.rl.groups import Group
 from oncue.types import Malformed, Reply, Silence
 
-FLAT_SHARE = 0.8  # of groups without spread
+FLAT_FRAC = 0.8  # of groups without spread
 
 
 def step_metrics(groups: Sequence[Group], observer: ObservingReward | None = None) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def step_metrics(groups: Sequence[Group], observer: ObservingReward | None = Non
         "reward": float(np.mean([score.total for score in scores])),
         **{f"reward_{name}": float(np.mean([score.terms[name] for score in scores])) for name in _terms(scores)},
         "group_spread": float(np.mean(spreads)),
-        "flat_groups": float(np.mean([spread < 1e-6 for spread in spreads])),
+        "frac_reward_zero_std": float(np.mean([spread < 1e-6 for spread in spreads])),
         "reply_share": len(replies) / max(1, len(turns)),
         "silence_share": sum(isinstance(action, Silence) for action in turns) / max(1, len(turns)),
         "malformed_share": sum(isinstance(action, Malformed) for action in turns) / max(1, len(turns)),
@@ -89,9 +89,9 @@ def warnings_of(rows: Sequence[Mapping[str, Any]], observer: ObservingReward | N
     """What the last steps (oldest first, the newest last) say that someone should look at."""
     newest = rows[-1]
     found = []
-    if newest["flat_groups"] >= FLAT_SHARE:
+    if newest["frac_reward_zero_std"] >= FLAT_FRAC:
         found.append(
-            f"{newest['flat_groups']:.0%} of the groups have no spread: nothing can be learned from them; start from a "
+            f"{newest['frac_reward_zero_std']:.0%} of the groups have no spread: nothing can be learned from them; start from a "
             "model that is unsure when to speak (placement spread), or raise the temperature"
         )
     if newest["num_unscored"]:

@@ -13,7 +13,7 @@ from oncue.errors import DataError
 from oncue.render.base import PatchedFrame
 from oncue.render.qwen_vl import QwenVLRenderer
 from oncue.train.packing import TrainingBatch, collate
-from oncue.train.prefetch import made_ahead
+from oncue.train.prefetch import prefetched
 from oncue.train.samples import TrainingSample, fit, to_sample
 from oncue.train.sft.settings import SftConfig, stage_steps
 from oncue.types import Dialogue
@@ -45,7 +45,7 @@ def step_batches(config: SftConfig, renderer: QwenVLRenderer, step: int) -> Iter
             step -= count
             continue
         batches = _StageBatches(config, index, renderer, step)
-        for made in made_ahead(batches.batch, count - step, config.num_workers):
+        for made in prefetched(batches.batch, count - step, config.num_workers):
             yield made, index
         step = 0
 

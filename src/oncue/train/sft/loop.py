@@ -31,7 +31,7 @@ from oncue.train.checkpoint import (
 from oncue.train.ending import end, let_go
 from oncue.train.forward import trained_logits, weighted_loss_sum
 from oncue.train.parallel import Ranks
-from oncue.train.prefetch import lost_worker_told
+from oncue.train.prefetch import lost_worker_reported
 from oncue.train.run_dir import RunDirectory
 from oncue.train.sft.batches import StepBatch, step_batches
 from oncue.train.sft.meter import Meter
@@ -46,7 +46,7 @@ NEW_MODEL = "new"  # the `model` of a config whose run builds an untrained one f
 BuildModel = Callable[[Path, int, DecisionName], Path]
 
 
-@lost_worker_told()
+@lost_worker_reported()
 def train_sft(
     config: SftConfig,
     out: Path,

@@ -10,7 +10,7 @@ from oncue.data.dialogue_sources import RowSource, Source
 from oncue.data.row_checks import Check, dialogue_checks
 from oncue.errors import ConfigError
 from oncue.render.decision import DecisionName
-from oncue.setting_checks import check_run, require, require_not_negative, require_share
+from oncue.setting_checks import check_run, require, require_frac, require_not_negative
 from oncue.train.run_config import lighter_steps
 from oncue.train.schedule import scheduled_rate
 
@@ -45,7 +45,7 @@ class SftConfig:
     `silence_weight` weighs the tokens of silent turns in the loss (1: as the paper; 0: silence is not trained).
     `decision_format`: how silence is said (`render.layout`); None takes that of the model, and text for a new one.
     `micro_batch_size` splits a batch for memory without changing the gradient. `max_tokens` cuts a longer dialogue at
-    the last whole exchange. `final_learning_rate_share`: where the cosine schedule ends, relative to its peak.
+    the last whole exchange. `final_learning_rate_frac`: where the cosine schedule ends, relative to its peak.
     `skip_bad_rows`: a row of a file that cannot be used is left out and counted, and the next one takes its place; else
     it stops the run. Raises ConfigError for a value out of range.
     """
@@ -57,8 +57,8 @@ class SftConfig:
     frames_per_turn: int = 2
     max_pixels: int | None = None
     learning_rate: float = 1e-5
-    warmup_share: float = 0.05
-    final_learning_rate_share: float = 0.0
+    warmup_frac: float = 0.05
+    final_learning_rate_frac: float = 0.0
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
     max_grad_norm: float = 1.0
@@ -82,7 +82,7 @@ class SftConfig:
         require(len(self.stages) > 0, "stages", "at least one stage", self.stages)
         check_run(self)
         require_not_negative(self, "silence_weight")
-        require_share(self, "warmup_share")
+        require_frac(self, "warmup_frac")
 
     @property
     def steps_of_stages(self) -> tuple[int, ...]:
@@ -119,7 +119,7 @@ def stage_steps(stage: Stage) -> int:
 
 
 def learning_rate_at(config: SftConfig, step: int, total: int, scale: float) -> float:
-    """Linear warm-up, then cosine to `final_learning_rate_share`; `step` counts from 0, of `total`."""
-    warmup = max(1, round(config.warmup_share * total))
-    share = config.final_learning_rate_share
-    return scheduled_rate(config.learning_rate * scale, step, total, warmup=warmup, final_share=share)
+    """Linear warm-up, then cosine to `final_learning_rate_frac`; `step` counts from 0, of `total`."""
+    warmup = max(1, round(config.warmup_frac * total))
+    share = config.final_learning_rate_frac
+    return scheduled_rate(config.learning_rate * scale, step, total, warmup=warmup, final_frac=share)
