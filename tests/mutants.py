@@ -1,10 +1,12 @@
-"""Which changes of a module its tests notice: one operator, comparison, constant or condition is changed at a time.
+"""Which changes of a module its tests notice: one operator, comparison, constant or condition is
+changed at a time.
 
     python tests/mutants.py src/oncue/train/rl/advantage.py tests/train/test_advantage.py
 
-The package is copied to a temporary folder, and the tests import the copy. Each change is printed as killed (a test
-failed, or took far longer than before) or as survived. A survivor is a hole in the tests, or a change that makes no
-difference: that is for a person to judge. `--most` changes are drawn by `--seed` where there are more.
+The package is copied to a temporary folder, and the tests import the copy. Each change is printed
+as killed (a test failed, or took far longer than before) or as survived. A survivor is a hole in
+the tests, or a change that makes no difference: that is for a person to judge. `--most` changes are
+drawn by `--seed` where there are more.
 
 This is a tool to run by hand: pytest does not collect it, and `make test` does not run it.
 """
@@ -40,7 +42,9 @@ _OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
     ast.FloorDiv: ast.Mult,
     ast.Mod: ast.Mult,
 }
-_COMPARISONS: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {  # the bound moved, and the opposite
+_COMPARISONS: dict[
+    type[ast.cmpop], tuple[type[ast.cmpop], ...]
+] = {  # the bound moved, and the opposite
     ast.Lt: (ast.LtE, ast.GtE),
     ast.LtE: (ast.Lt, ast.Gt),
     ast.Gt: (ast.GtE, ast.LtE),
@@ -57,7 +61,12 @@ _COMPARISONS: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {  # the boun
 def mutants(source: str) -> Iterator[tuple[int, str, str]]:
     """Every change of a module: its line, what it is, and the module with it."""
     tree = ast.parse(source)
-    skipped = {id(inner) for node in ast.walk(tree) for outer in _left_alone(node) for inner in ast.walk(outer)}
+    skipped = {
+        id(inner)
+        for node in ast.walk(tree)
+        for outer in _left_alone(node)
+        for inner in ast.walk(outer)
+    }
     for number, node in enumerate(ast.walk(tree)):
         if id(node) in skipped:
             continue
@@ -66,7 +75,11 @@ def mutants(source: str) -> Iterator[tuple[int, str, str]]:
             place = next(other for i, other in enumerate(ast.walk(changed)) if i == number)
             setattr(place, field, value)
             ast.fix_missing_locations(changed)
-            yield getattr(node, "lineno", 0), f"{_short(node)}  ->  {_short(place)}", ast.unparse(changed)
+            yield (
+                getattr(node, "lineno", 0),
+                f"{_short(node)}  ->  {_short(place)}",
+                ast.unparse(changed),
+            )
 
 
 def _left_alone(node: ast.AST) -> list[ast.AST]:
@@ -101,7 +114,9 @@ def _changes(node: ast.AST) -> list[tuple[str, object]]:
         return [("op", ast.UAdd())]
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
         return [("operand", ast.UnaryOp(ast.Not(), node.operand))]
-    if isinstance(node, ast.If | ast.IfExp | ast.While) and not isinstance(node.test, ast.Compare | ast.UnaryOp):
+    if isinstance(node, ast.If | ast.IfExp | ast.While) and not isinstance(
+        node.test, ast.Compare | ast.UnaryOp
+    ):
         return [("test", ast.UnaryOp(ast.Not(), node.test))]
     if isinstance(node, ast.Constant) and isinstance(node.value, bool):
         return [("value", not node.value)]
@@ -165,7 +180,9 @@ def import_shared(package: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("module", type=Path, help="a file below src/")
     parser.add_argument("tests", nargs="+", help="what pytest runs: files, folders or single tests")
     parser.add_argument("--most", type=int, default=60, help="how many changes to try")
@@ -178,7 +195,9 @@ def main() -> None:
     chosen = random.Random(given.seed).sample(found, min(given.most, len(found)))
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder)
-        shutil.copytree(ROOT / "src", package, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+        shutil.copytree(
+            ROOT / "src", package, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True
+        )
         copied = package / given.module.resolve().relative_to(ROOT / "src")
         started_s = time.monotonic()
         if printed := failed(package, given.tests):
@@ -190,7 +209,9 @@ def main() -> None:
             copied.write_text(mutated, "utf-8")
             killed = bool(failed(package, given.tests, limit_s))
             num_killed += killed
-            print("killed  " if killed else "SURVIVED", f"{given.module}:{line}", change, flush=True)
+            print(
+                "killed  " if killed else "SURVIVED", f"{given.module}:{line}", change, flush=True
+            )
     print(f"{num_killed} of {len(chosen)} killed ({len(found)} changes in all)")
 
 

@@ -1,7 +1,8 @@
-"""A local HTTP server that speaks the OpenAI chat API as vLLM does, with a scripted model and faults to order.
+"""A local HTTP server that speaks the OpenAI chat API as vLLM does, with a scripted model and
+faults to order.
 
-Written on asyncio's sockets, so that it can do what a real one may do: hang, cut an answer, send nonsense, and see
-when a client leaves. It runs in a thread with an event loop of its own.
+Written on asyncio's sockets, so that it can do what a real one may do: hang, cut an answer, send
+nonsense, and see when a client leaves. It runs in a thread with an event loop of its own.
 """
 
 from __future__ import annotations
@@ -21,12 +22,18 @@ from typing import Any, Literal
 from server_faults import Cut, Event, Fault, Hang, Page, Slow, Status, Unfinished
 
 Json = dict[str, Any]
-Script = Callable[[Sequence[Json]], Sequence[str]]  # messages up to a user turn -> the tokens of the greedy answer
+Script = Callable[
+    [Sequence[Json]], Sequence[str]
+]  # messages up to a user turn -> the tokens of the greedy answer
 
 STANDARD_FIELDS = frozenset(
     ("model", "messages", "max_tokens", "temperature", "stream", "logprobs", "top_logprobs", "stop")
 )
-PROBABLE, POSSIBLE, UNLIKELY = 0.8, 0.15, 0.05  # of the written token, of " A", and of NO where it is not written
+PROBABLE, POSSIBLE, UNLIKELY = (
+    0.8,
+    0.15,
+    0.05,
+)  # of the written token, of " A", and of NO where it is not written
 SILENCE_ID = 7  # the token id of NO
 
 
@@ -40,10 +47,12 @@ class Received:
 
 
 class OpenAIServer:
-    """The server; use it in a `with` statement. `faults` are spent one per chat request, None for none.
+    """The server; use it in a `with` statement. `faults` are spent one per chat request, None for
+    none.
 
-    `fields`: the fields a chat request may have, others are refused with 400; None: any, unknown ones are ignored.
-    `continuation`: what becomes of `continue_final_message`. `refuse`: how a chat request is refused, None: it is not.
+    `fields`: the fields a chat request may have, others are refused with 400; None: any, unknown
+    ones are ignored. `continuation`: what becomes of `continue_final_message`. `refuse`: how a chat
+    request is refused, None: it is not.
     """
 
     def __init__(
@@ -55,11 +64,18 @@ class OpenAIServer:
         models: Sequence[str] | None = ("watcher",),
         refuse: Callable[[Json], Status | None] = lambda _: None,
     ) -> None:
-        self.script, self.continuation, self.fields, self.models = script, continuation, fields, models
+        self.script, self.continuation, self.fields, self.models = (
+            script,
+            continuation,
+            fields,
+            models,
+        )
         self.refuse = refuse
         self.faults: deque[Fault | None] = deque()
         self.received: list[Received] = []
-        self.num_open = self.most_open = 0  # chat requests that wait for their answer: now, and at most so far
+        self.num_open = self.most_open = (
+            0  # chat requests that wait for their answer: now, and at most so far
+        )
         self.num_left = 0  # clients that left before their answer was whole
         self.url = ""
         self._someone_left = threading.Event()
@@ -73,7 +89,10 @@ class OpenAIServer:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._stop()
         self._thread.join(10)
@@ -108,10 +127,18 @@ class OpenAIServer:
             writer.close()
 
     async def _answer(
-        self, path: str, headers: Json, body: Json, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        path: str,
+        headers: Json,
+        body: Json,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
     ) -> None:
         if path == "/v1/models" and self.models is not None:
-            listed = [{"id": name, "object": "model", "created": 0, "owned_by": "test"} for name in self.models]
+            listed = [
+                {"id": name, "object": "model", "created": 0, "owned_by": "test"}
+                for name in self.models
+            ]
             _write_json(writer, 200, {"object": "list", "data": listed})
         elif path == "/v1/chat/completions":
             self.received.append(Received(body, headers, time.monotonic()))
@@ -127,18 +154,31 @@ class OpenAIServer:
         await writer.drain()
 
     async def _answer_chat(
-        self, body: Json, headers: Json, fault: Fault | None, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        body: Json,
+        headers: Json,
+        fault: Fault | None,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
     ) -> None:
         if isinstance(fault, Slow):
             await asyncio.sleep(fault.by_s)
         wrong = self._what_is_wrong(body)
         if isinstance(fault, Status):
             message = fault.message.replace("{key}", headers.get("authorization", ""))
-            _write_json(writer, fault.code, _error(fault.error_code or fault.code, message), fault.headers, fault.raw)
+            _write_json(
+                writer,
+                fault.code,
+                _error(fault.error_code or fault.code, message),
+                fault.headers,
+                fault.raw,
+            )
         elif wrong:
             _write_json(writer, 400, _error(400, wrong))
         elif isinstance(fault, Page):
-            _write_head(writer, 200, {"content-type": "text/html", "content-length": str(len(fault.text))})
+            _write_head(
+                writer, 200, {"content-type": "text/html", "content-length": str(len(fault.text))}
+            )
             writer.write(fault.text.encode())
         else:
             await self._stream(body, fault, reader, writer)
@@ -150,8 +190,13 @@ class OpenAIServer:
         continued = body.get("continue_final_message", False)
         if continued and self.continuation == "refused":
             return "continue_final_message is not supported"
-        if continued and (body.get("add_generation_prompt", True) or body["messages"][-1]["role"] != "assistant"):
-            return "continue_final_message needs add_generation_prompt false and a final assistant message"
+        if continued and (
+            body.get("add_generation_prompt", True) or body["messages"][-1]["role"] != "assistant"
+        ):
+            return (
+                "continue_final_message needs add_generation_prompt false and a final "
+                "assistant message"
+            )
         if self.models is not None and body["model"] not in self.models:
             return f"there is no model {body['model']!r}"
         return ""
@@ -173,12 +218,19 @@ class OpenAIServer:
         return tokens
 
     async def _stream(
-        self, body: Json, fault: Fault | None, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        body: Json,
+        fault: Fault | None,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
     ) -> None:
         assert body["stream"] is True
         tokens, limit = self._tokens(body), body.get("max_tokens") or body["max_completion_tokens"]
         said = [_chunk({"role": "assistant", "content": ""})]
-        said += [_chunk({"content": token}, logprobs=self._logprobs(body, token)) for token in tokens[:limit]]
+        said += [
+            _chunk({"content": token}, logprobs=self._logprobs(body, token))
+            for token in tokens[:limit]
+        ]
         events = [*said, _chunk({}, finish="stop" if len(tokens) < limit else "length")]
         if (body.get("stream_options") or {}).get("include_usage"):
             num_read = sum(len(str(message["content"]).split()) for message in body["messages"])
@@ -187,7 +239,9 @@ class OpenAIServer:
         if fault == Hang() or fault == Cut(None):
             events = []
         else:
-            _write_head(writer, 200, {"content-type": "text/event-stream", "transfer-encoding": "chunked"})
+            _write_head(
+                writer, 200, {"content-type": "text/event-stream", "transfer-encoding": "chunked"}
+            )
         if isinstance(fault, Cut):
             events = events[: 1 + (fault.num_tokens or 0)] if events else []
         elif isinstance(fault, Unfinished):
@@ -199,7 +253,9 @@ class OpenAIServer:
         for event in events:
             _write_chunk(writer, f"data: {event}\n\n")
         if isinstance(fault, Hang):
-            with contextlib.suppress(ConnectionError):  # a client that leaves something unread resets the connection
+            with contextlib.suppress(
+                ConnectionError
+            ):  # a client that leaves something unread resets the connection
                 await writer.drain()
                 await reader.read()  # ends when the client leaves
             self.num_left += 1
@@ -219,7 +275,11 @@ class OpenAIServer:
         else:
             listed = [*listed, (" A", POSSIBLE)][: body.get("top_logprobs", 0)]
         top = [{"token": text, "logprob": math.log(p), "bytes": None} for text, p in listed]
-        return {"content": [{"token": token, "logprob": math.log(PROBABLE), "bytes": None, "top_logprobs": top}]}
+        return {
+            "content": [
+                {"token": token, "logprob": math.log(PROBABLE), "bytes": None, "top_logprobs": top}
+            ]
+        }
 
 
 async def _read_request(reader: asyncio.StreamReader) -> tuple[str, Json, Json] | None:
@@ -228,7 +288,9 @@ async def _read_request(reader: asyncio.StreamReader) -> tuple[str, Json, Json] 
     if not head:
         return None
     first, *lines = head.decode("latin-1").strip().split("\r\n")
-    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    headers = {
+        name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
+    }
     content = await reader.readexactly(int(headers.get("content-length", 0)))
     return first.split()[1], headers, json.loads(content) if content else {}
 
@@ -236,12 +298,22 @@ async def _read_request(reader: asyncio.StreamReader) -> tuple[str, Json, Json] 
 def _chunk(delta: Json, finish: str | None = None, logprobs: Json | None = None) -> str:
     choice = {"index": 0, "delta": delta, "finish_reason": finish, "logprobs": logprobs}
     return json.dumps(
-        {"id": "x", "object": "chat.completion.chunk", "created": 0, "model": "watcher", "choices": [choice]}
+        {
+            "id": "x",
+            "object": "chat.completion.chunk",
+            "created": 0,
+            "model": "watcher",
+            "choices": [choice],
+        }
     )
 
 
 def _usage(num_read: int, num_written: int) -> str:
-    counts = {"prompt_tokens": num_read, "completion_tokens": num_written, "total_tokens": num_read + num_written}
+    counts = {
+        "prompt_tokens": num_read,
+        "completion_tokens": num_written,
+        "total_tokens": num_read + num_written,
+    }
     return json.dumps({**json.loads(_chunk({})), "choices": [], "usage": counts})
 
 
@@ -258,13 +330,24 @@ def _write_json(
 ) -> None:
     content = (json.dumps(value) if raw is None else raw).encode()
     _write_head(
-        writer, code, {"content-type": "application/json", "content-length": str(len(content)), **(headers or {})}
+        writer,
+        code,
+        {
+            "content-type": "application/json",
+            "content-length": str(len(content)),
+            **(headers or {}),
+        },
     )
     writer.write(content)
 
 
 def _write_head(writer: asyncio.StreamWriter, code: int, headers: Mapping[str, str]) -> None:
-    lines = [f"HTTP/1.1 {code} {code}", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+    lines = [
+        f"HTTP/1.1 {code} {code}",
+        *(f"{name}: {value}" for name, value in headers.items()),
+        "",
+        "",
+    ]
     writer.write("\r\n".join(lines).encode("latin-1"))
 
 

@@ -1,4 +1,5 @@
-"""Helpers of the policy tests: an engine that remembers its logits, and the stock model run over a whole prefix."""
+"""Helpers of the policy tests: an engine that remembers its logits, and the stock model run over a
+whole prefix."""
 
 from __future__ import annotations
 
@@ -25,7 +26,9 @@ from tiny_model import random_turn
 class RecordingEngine(Engine):
     """Keeps the logits (V,) behind every token it chose, in order."""
 
-    def __init__(self, loaded: LoadedModel, sampling: SamplingParams | None = None, **options: Any) -> None:
+    def __init__(
+        self, loaded: LoadedModel, sampling: SamplingParams | None = None, **options: Any
+    ) -> None:
         super().__init__(loaded, sampling, **options)
         self._sampler = RecordingSampler(loaded, self.sampling)
 
@@ -41,7 +44,10 @@ class RecordingSampler(Sampler):
         self.logits: list[torch.Tensor] = []
 
     def choose(self, answers: Sequence[Request], logits_RV: torch.Tensor) -> None:
-        before, asked = [len(answer.chosen) for answer in answers], [answer.num_asked for answer in answers]
+        before, asked = (
+            [len(answer.chosen) for answer in answers],
+            [answer.num_asked for answer in answers],
+        )
         super().choose(answers, logits_RV)
         first = 0
         for answer, num_before, num_asked in zip(answers, before, asked, strict=True):
@@ -51,7 +57,8 @@ class RecordingSampler(Sampler):
 
 
 class ScriptedEngine(Engine):
-    """Chooses the k-th of `answers` (token ids, the closing one included) in the k-th turn of each session."""
+    """Chooses the k-th of `answers` (token ids, the closing one included) in the k-th turn of each
+    session."""
 
     def __init__(
         self,
@@ -65,7 +72,9 @@ class ScriptedEngine(Engine):
 
 
 class _ScriptedChooser(Sampler):
-    def __init__(self, loaded: LoadedModel, sampling: SamplingParams, answers: Sequence[Sequence[int]]) -> None:
+    def __init__(
+        self, loaded: LoadedModel, sampling: SamplingParams, answers: Sequence[Sequence[int]]
+    ) -> None:
         super().__init__(loaded, sampling)
         self._scripts, self._settings, self._banned_V = answers, sampling, banned_tokens(loaded)
 
@@ -76,7 +85,9 @@ class _ScriptedChooser(Sampler):
             assert recorder is not None
             script, begun = self._scripts[recorder.num_turns], len(answer.chosen)
             tokens = [*script[begun : begun + num_asked], *[script[-1]] * num_asked][:num_asked]
-            logprobs_RV = token_logprobs(logits_RV[first : first + num_asked], self._settings, self._banned_V)
+            logprobs_RV = token_logprobs(
+                logits_RV[first : first + num_asked], self._settings, self._banned_V
+            )
             answer.advance(tokens, logprobs_RV[range(num_asked), tokens].tolist())
             first += num_asked
 
@@ -88,7 +99,11 @@ def shown(num_turns: int, seed: int = 0) -> list[EnvTurn]:
     for k in range(num_turns):
         num_frames = 1 if k % 7 else 2
         text = "Tell me whenever something moves." if k % 10 == 0 else ""
-        turns.append(random_turn(random, float(k + 1), 0 if k % 10 == 5 else num_frames, text or "?" * (k % 10 == 5)))
+        turns.append(
+            random_turn(
+                random, float(k + 1), 0 if k % 10 == 5 else num_frames, text or "?" * (k % 10 == 5)
+            )
+        )
     return turns
 
 
@@ -97,7 +112,9 @@ async def hold(session: EngineSession, turns: Sequence[EnvTurn]) -> list[PolicyT
     return [await session.respond(turn) for turn in turns]
 
 
-def say(engine: Engine, turns: Sequence[EnvTurn], seed: int | None = None) -> tuple[list[PolicyTurn], tuple[int, ...]]:
+def say(
+    engine: Engine, turns: Sequence[EnvTurn], seed: int | None = None
+) -> tuple[list[PolicyTurn], tuple[int, ...]]:
     """A fresh session's answers to `turns`, and its prefix afterwards."""
     with engine.open(seed=seed) as session:
         answers = asyncio.run(hold(session, turns))
@@ -105,9 +122,14 @@ def say(engine: Engine, turns: Sequence[EnvTurn], seed: int | None = None) -> tu
 
 
 @torch.inference_mode()
-def stock_logits(loaded: LoadedModel, context_ids: Sequence[int], turns: Sequence[EnvTurn]) -> torch.Tensor:
-    """Logits (L, V) of one plain forward of transformers, which lays out the positions by itself."""
-    patched = [loaded.renderer.frame_processor(pixels) for turn in turns for pixels in turn.pictures]
+def stock_logits(
+    loaded: LoadedModel, context_ids: Sequence[int], turns: Sequence[EnvTurn]
+) -> torch.Tensor:
+    """Logits (L, V) of one plain forward of transformers, which lays out the positions by
+    itself."""
+    patched = [
+        loaded.renderer.frame_processor(pixels) for turn in turns for pixels in turn.pictures
+    ]
     ids = torch.tensor([list(context_ids)])
     loaded.model.model.rope_deltas = None
     output = loaded.model(
@@ -122,11 +144,14 @@ def stock_logits(loaded: LoadedModel, context_ids: Sequence[int], turns: Sequenc
 
 
 def cached_against_stock(
-    loaded: LoadedModel, turns: Sequence[EnvTurn], sampling: SamplingParams, stock: LoadedModel | None = None
+    loaded: LoadedModel,
+    turns: Sequence[EnvTurn],
+    sampling: SamplingParams,
+    stock: LoadedModel | None = None,
 ) -> tuple[float, int, list[PolicyTurn]]:
-    """The largest difference of a session's logits from those of one plain forward over its whole prefix, how many of
-    its (greedy) tokens that forward would have chosen otherwise, and its answers. `stock` is the model of that forward,
-    by default the same one."""
+    """The largest difference of a session's logits from those of one plain forward over its whole
+    prefix, how many of its (greedy) tokens that forward would have chosen otherwise, and its
+    answers. `stock` is the model of that forward, by default the same one."""
     engine = RecordingEngine(loaded, sampling)
     answers, context_ids = say(engine, turns)
     indices = drawn_indices(context_ids, engine, turns, answers)
@@ -138,9 +163,13 @@ def cached_against_stock(
 
 
 def drawn_indices(
-    context_ids: Sequence[int], engine: Engine, turns: Sequence[EnvTurn], answers: Sequence[PolicyTurn]
+    context_ids: Sequence[int],
+    engine: Engine,
+    turns: Sequence[EnvTurn],
+    answers: Sequence[PolicyTurn],
 ) -> list[int]:
-    """Where in the prefix each token stands that the engine chose itself (forced closing tokens left out)."""
+    """Where in the prefix each token stands that the engine chose itself (forced closing tokens
+    left out)."""
     renderer = engine.renderer
     cursor = len(renderer.system_block(PROACTIVE_SYSTEM))
     indices: list[int] = []

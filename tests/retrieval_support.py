@@ -1,4 +1,5 @@
-"""A task with another grammar than that of streams: the policy asks for frames of a pool, then answers a question."""
+"""A task with another grammar than that of streams: the policy asks for frames of a pool, then
+answers a question."""
 
 from __future__ import annotations
 
@@ -39,7 +40,8 @@ class TagFormat:
 
 
 class RetrievalEnv:
-    """A VideoEnv over a pool of `num_frames` frames: an overview, then in each turn what was asked for, larger."""
+    """A VideoEnv over a pool of `num_frames` frames: an overview, then in each turn what was asked
+    for, larger."""
 
     def __init__(self, num_frames: int = 8, max_turns: int = 4) -> None:
         self._pool = random_turn(np.random.default_rng(0), 8.0, num_frames).frames
@@ -54,7 +56,9 @@ class RetrievalEnv:
         if self._left == 0:
             return StopReason.OUT_OF_BUDGET
         if isinstance(action, Retrieve):
-            return self._show("What you asked for:\n", range(int(action.start), int(action.end) + 1), 2)
+            return self._show(
+                "What you asked for:\n", range(int(action.start), int(action.end) + 1), 2
+            )
         self._left -= 1
         return EnvTurn(f"That is no action. {TagFormat.instruction}", 8.0)
 
@@ -63,5 +67,7 @@ class RetrievalEnv:
         chosen = list(indices)
         pixels = self._pool.pixels[chosen].repeat(scale, axis=2)
         frames = FrameBatch(pixels, self._pool.pts_s[chosen], tuple(f"frame {i}" for i in chosen))
-        question = f"What colour is the box? {' '.join(RETRIEVAL_TASK.options)} {TagFormat.instruction}"
+        question = (
+            f"What colour is the box? {' '.join(RETRIEVAL_TASK.options)} {TagFormat.instruction}"
+        )
         return EnvTurn([before, frames, question], 8.0)

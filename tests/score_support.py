@@ -1,4 +1,5 @@
-"""The worked example of the reward as files: two gold spans, turns every 4 s, five replies, and what was judged."""
+"""The worked example of the reward as files: two gold spans, turns every 4 s, five replies, and
+what was judged."""
 
 from __future__ import annotations
 
@@ -31,7 +32,13 @@ def episode(name: str = "e1", said: Mapping[int, str] = SAID) -> dict[str, Any]:
 def judgements(name: str = "e1") -> list[dict[str, Any]]:
     """What the judge of the example decided, as recorded."""
     marks = [
-        {"episode_id": name, "kind": "coverage", "gold_index": index, "time": time, "level": mark + 1}
+        {
+            "episode_id": name,
+            "kind": "coverage",
+            "gold_index": index,
+            "time": time,
+            "level": mark + 1,
+        }
         for (index, time), mark in MARKS.items()
     ]
     return marks + [

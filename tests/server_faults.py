@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Status:
-    """Answers with an HTTP error. `{key}` in the message becomes the Authorization header: some servers echo it.
-    `error_code`: the code in the body, where it is not that of HTTP."""
+    """Answers with an HTTP error. `{key}` in the message becomes the Authorization header: some
+    servers echo it. `error_code`: the code in the body, where it is not that of HTTP."""
 
     code: int
     headers: Mapping[str, str] = field(default_factory=dict)

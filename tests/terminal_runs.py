@@ -1,4 +1,5 @@
-"""Commands run with a real pseudo-terminal as their stderr, or as stdout and stderr, and what is then to be seen."""
+"""Commands run with a real pseudo-terminal as their stderr, or as stdout and stderr, and what is
+then to be seen."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ _CODE = re.compile(r"\x1b\[([?0-9;]*)([A-Za-z])")
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What a command left: its exit code, stdout and stderr where these were pipes, and all bytes of the terminal."""
+    """What a command left: its exit code, stdout and stderr where these were pipes, and all bytes
+    of the terminal."""
 
     code: int
     out: str
@@ -34,7 +36,8 @@ class Ran:
 def run_on_terminal(
     words: Sequence[str], *, terminal: Sequence[str], environment: Mapping[str, str] | None = None
 ) -> Ran:
-    """Runs `python WORDS...`. `terminal`: which of stdout and stderr are the same terminal; the others are pipes."""
+    """Runs `python WORDS...`. `terminal`: which of stdout and stderr are the same terminal; the
+    others are pipes."""
     pty = pytest.importorskip("pty", reason="needs a pseudo-terminal")
     import fcntl
     import struct
@@ -45,8 +48,14 @@ def run_on_terminal(
     typed = bytearray()
     reader = threading.Thread(target=_read, args=(master, typed))
     reader.start()
-    clean = {k: v for k, v in os.environ.items() if k not in ("FORCE_COLOR", "NO_COLOR", "COLUMNS", "LINES")}
-    streams = {name: slave if name in terminal else subprocess.PIPE for name in ("stdout", "stderr")}
+    clean = {
+        k: v
+        for k, v in os.environ.items()
+        if k not in ("FORCE_COLOR", "NO_COLOR", "COLUMNS", "LINES")
+    }
+    streams = {
+        name: slave if name in terminal else subprocess.PIPE for name in ("stdout", "stderr")
+    }
     try:
         ended = subprocess.run(
             [sys.executable, *words],
@@ -60,7 +69,12 @@ def run_on_terminal(
         os.close(slave)
         reader.join()
         os.close(master)
-    return Ran(ended.returncode, (ended.stdout or b"").decode(), (ended.stderr or b"").decode(), typed.decode())
+    return Ran(
+        ended.returncode,
+        (ended.stdout or b"").decode(),
+        (ended.stderr or b"").decode(),
+        typed.decode(),
+    )
 
 
 def _read(master: int, typed: bytearray) -> None:

@@ -1,6 +1,8 @@
-"""Every kind of verb with `--json`, one after the other, as `python terminal_verbs.py FOLDER WORD...`.
+"""Every kind of verb with `--json`, one after the other, as `python terminal_verbs.py FOLDER
+WORD...`.
 
-They are the real ones, but for the model, which says what is written here, and the training, which logs two steps.
+They are the real ones, but for the model, which says what is written here, and the training, which
+logs two steps.
 """
 
 from __future__ import annotations
@@ -32,7 +34,14 @@ class Speaker(ScriptedPolicy):
 
 def train(command: TrainSft) -> int:
     for step in (1, 2):
-        metrics = {"step": step, "total_steps": 2, "stage": "one", "loss": 1.0, "grad_norm": 1.0, "tokens_per_s": 1.0}
+        metrics = {
+            "step": step,
+            "total_steps": 2,
+            "stage": "one",
+            "loss": 1.0,
+            "grad_norm": 1.0,
+            "tokens_per_s": 1.0,
+        }
         command.report({**metrics, "warnings": ["fallen silent"]})
     return 0
 

@@ -41,7 +41,9 @@ def test_a_result_is_not_written_out(of_several: bool) -> None:
 def test_asyncio_itself_writes_it_out() -> None:
     """The control: were it otherwise, `completed` would have no reason to be."""
     result = Written()
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background a shell has it ignored
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # in the background a shell has it ignored
     try:
         assert asyncio.run(give(result)) is result
     finally:

@@ -1,4 +1,5 @@
-"""JSON that no reader can hold (too deep, numbers too long) or that has another form: one line and exit code 2."""
+"""JSON that no reader can hold (too deep, numbers too long) or that has another form: one line and
+exit code 2."""
 
 from __future__ import annotations
 
@@ -27,7 +28,9 @@ def told(capsys: pytest.CaptureFixture[str], *words: object) -> str:
 
 
 @pytest.mark.parametrize("text", [DEEP, LONG], ids=["deep", "long"])
-def test_a_file_that_cannot_be_held(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_cannot_be_held(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "rows.json"
     path.write_text(text)
     assert "is not valid JSON" in told(capsys, "render", path)
@@ -61,8 +64,12 @@ def test_a_config_of_another_form(change: dict[str, Any], tmp_path: Path) -> Non
         load_model(tmp_path / "model", "cpu")
 
 
-def test_an_empty_name_is_no_wish_for_the_bundled_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "the name of the model is empty" in told(capsys, "render", _row(tmp_path, "?"), "--ids", "--model", "")
+def test_an_empty_name_is_no_wish_for_the_bundled_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "the name of the model is empty" in told(
+        capsys, "render", _row(tmp_path, "?"), "--ids", "--model", ""
+    )
 
 
 def _row(folder: Path, question: str) -> Path:

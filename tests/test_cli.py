@@ -37,7 +37,9 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
     """`oncue watch` with a policy that speaks at 2 s and 5 s and needs no weights."""
     monkeypatch.setattr(
-        Watch, "_session", lambda _, **__: ScriptedPolicy({2.0: "It got lighter.", 5.0: "Again [bold]."})
+        Watch,
+        "_session",
+        lambda _, **__: ScriptedPolicy({2.0: "It got lighter.", 5.0: "Again [bold]."}),
     )
 
 
@@ -99,19 +101,33 @@ def test_bad_input_is_told_before_a_model_is_loaded(clip, tmp_path, capsys) -> N
     ],
 )
 @pytest.mark.parametrize("below", ["", "sub"])
-def test_an_out_folder_that_cannot_be_is_told_of_before_the_work(words, below, clip, capsys) -> None:
+def test_an_out_folder_that_cannot_be_is_told_of_before_the_work(
+    words, below, clip, capsys
+) -> None:
     assert cli.main([*words, str(clip / below)]) == 2
     assert f"cannot write to the folder {clip}" in complaint(capsys)
 
 
 @pytest.mark.usefixtures("scripted")
-def test_a_question_after_an_unforeseen_end_is_told_of_once_all_is_written(clip, tmp_path, capsys, monkeypatch) -> None:
+def test_a_question_after_an_unforeseen_end_is_told_of_once_all_is_written(
+    clip, tmp_path, capsys, monkeypatch
+) -> None:
     source = PushSource(1.0)  # its length is not known
     for second in range(3):
         source.push(np.zeros((64, 96, 3), np.uint8), float(second))
     source.end(3.0)
     monkeypatch.setattr("oncue.video.source.open_source", lambda *_: source)
-    words = ["watch", str(clip), "--ask", "A?", "--ask", "5: late", "--json", "--out", str(tmp_path)]
+    words = [
+        "watch",
+        str(clip),
+        "--ask",
+        "A?",
+        "--ask",
+        "5: late",
+        "--json",
+        "--out",
+        str(tmp_path),
+    ]
     assert cli.main(words) == 2
     captured = capsys.readouterr()
     assert json.loads(captured.out.splitlines()[-1])["stop"] == "source_ended"
@@ -130,7 +146,17 @@ def test_a_defect_of_ours_keeps_its_traceback(clip, monkeypatch) -> None:
 
 @pytest.mark.usefixtures("scripted")
 def test_json_lines_on_stdout_and_all_else_on_stderr(clip, tmp_path, capsys) -> None:
-    words = ["watch", str(clip), "--ask", "A?", "--ask", "4: B?", "--json", "--out", str(tmp_path / "seen")]
+    words = [
+        "watch",
+        str(clip),
+        "--ask",
+        "A?",
+        "--ask",
+        "4: B?",
+        "--json",
+        "--out",
+        str(tmp_path / "seen"),
+    ]
     assert cli.main(words) == 0
     captured = capsys.readouterr()
     lines = [json.loads(line) for line in captured.out.splitlines()]
@@ -144,7 +170,12 @@ def test_json_lines_on_stdout_and_all_else_on_stderr(clip, tmp_path, capsys) -> 
     assert summary["duration_s"] == pytest.approx(6.0, abs=0.1)
     assert "watched 6 turns" in captured.err
     assert (tmp_path / "seen" / "replies.jsonl").read_text() == captured.out
-    assert sorted(os.listdir(tmp_path / "seen")) == ["index.html", "replies.jsonl", "replies.srt", "replies.vtt"]
+    assert sorted(os.listdir(tmp_path / "seen")) == [
+        "index.html",
+        "replies.jsonl",
+        "replies.srt",
+        "replies.vtt",
+    ]
 
 
 @pytest.mark.usefixtures("scripted")
@@ -187,7 +218,9 @@ class LiveShades(PushSource):
 
 
 @pytest.mark.parametrize("flags", [[], ["--every-frame"], ["--realtime"]])
-def test_the_summary_of_a_live_source_says_what_was_dropped_and_how_late_it_was(flags, capsys, monkeypatch) -> None:
+def test_the_summary_of_a_live_source_says_what_was_dropped_and_how_late_it_was(
+    flags, capsys, monkeypatch
+) -> None:
     source, opened, read_ahead = LiveShades(), [], []
     monkeypatch.setattr("oncue.video.source.open_source", lambda *how: opened.append(how) or source)
 
@@ -202,7 +235,9 @@ def test_the_summary_of_a_live_source_says_what_was_dropped_and_how_late_it_was(
     captured = capsys.readouterr()
     *replies, summary = [json.loads(line) for line in captured.out.splitlines()]
     assert opened == [("rtsp://camera/1", 1.0, "--every-frame" in flags)]
-    assert [(reply["time_s"], reply["turn"]) for reply in replies] == [(7.0, 3)], "the clock counts what was dropped"
+    assert [(reply["time_s"], reply["turn"]) for reply in replies] == [(7.0, 3)], (
+        "the clock counts what was dropped"
+    )
     assert (summary["num_turns"], summary["num_dropped"], summary["max_lag_s"]) == (6, 3, 1.25)
     assert summary["duration_s"] == 9.0
     assert "at most 1.25 s behind it, 3 frames dropped to stay current" in captured.err
@@ -213,8 +248,15 @@ def test_the_summary_of_a_live_source_says_what_was_dropped_and_how_late_it_was(
 def test_the_last_caption_begins_before_the_video_ends(tmp_path, capsys) -> None:
     path = tmp_path / "clip.mp4"
     write_video(path, (np.full((64, 96, 3), 10 * k, np.uint8) for k in range(23)), 5.0)
-    assert cli.main(["watch", str(path), "--ask", "A?", "--out", str(tmp_path / "seen"), "--json"]) == 0
-    assert [json.loads(line).get("time_s") for line in capsys.readouterr().out.splitlines()] == [2.0, 5.0, None]
+    assert (
+        cli.main(["watch", str(path), "--ask", "A?", "--out", str(tmp_path / "seen"), "--json"])
+        == 0
+    )
+    assert [json.loads(line).get("time_s") for line in capsys.readouterr().out.splitlines()] == [
+        2.0,
+        5.0,
+        None,
+    ]
     for name, point in (("replies.srt", ","), ("replies.vtt", ".")):
         cues = re.findall("(.+) --> (.+)", (tmp_path / "seen" / name).read_text(encoding="utf-8"))
         assert cues[-1] == (f"00:00:03{point}600", f"00:00:04{point}600")
@@ -271,7 +313,12 @@ def test_help_is_light() -> None:
 
 
 def test_output_is_utf8_whatever_the_environment_says(tmp_path) -> None:
-    row = {"messages": [{"role": "user", "content": "Größe →?"}, {"role": "assistant", "content": "NO REPLY"}]}
+    row = {
+        "messages": [
+            {"role": "user", "content": "Größe →?"},
+            {"role": "assistant", "content": "NO REPLY"},
+        ]
+    }
     (tmp_path / "row.json").write_text(json.dumps(row))
     words = [sys.executable, "-m", "oncue.cli", "render", str(tmp_path / "row.json"), "--mask"]
     environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
@@ -325,7 +372,10 @@ def test_a_reader_that_leaves_early_is_no_error(clip) -> None:
 
 def test_passwords_and_keys_in_an_address_are_not_shown(tmp_path, capsys) -> None:
     assert source_name("rtsp://me:secret@cam.local/live?a=b@c") == "rtsp://cam.local/live?..."
-    assert source_name("https://host.example/clip.mp4?key=secret\nmore") == "https://host.example/clip.mp4?..."
+    assert (
+        source_name("https://host.example/clip.mp4?key=secret\nmore")
+        == "https://host.example/clip.mp4?..."
+    )
     assert source_name("rtsp://me:s@cret@cam.local/live#t=secret") == "rtsp://cam.local/live#..."
     assert source_name("some/file@home.mp4") == "some/file@home.mp4"
     assert source_name("what?.mp4") == "what?.mp4"
@@ -337,7 +387,10 @@ def test_passwords_and_keys_in_an_address_are_not_shown(tmp_path, capsys) -> Non
     asked = {"role": "user", "content": "Lighter?", "time": 0}
     notes = tmp_path / "notes.json"
     notes.write_text(json.dumps([{**row, "conversation": [asked]}]))
-    addresses = {"rtsp://me:secret@127.0.0.1:1": "127.0.0.1:1", "https://h/b.mp4?key=secret#t=secret": "b.mp4"}
+    addresses = {
+        "rtsp://me:secret@127.0.0.1:1": "127.0.0.1:1",
+        "https://h/b.mp4?key=secret#t=secret": "b.mp4",
+    }
     for address, name in addresses.items():
         assert cli.main(["watch", address, "--gold", str(notes)]) == 2
         said = capsys.readouterr().err
@@ -356,7 +409,9 @@ def test_an_annotation_file_gives_the_questions_and_what_is_due(clip, tmp_path, 
     }
     notes = tmp_path / "notes.json"
     notes.write_text(json.dumps([row]))
-    assert cli.main(["watch", str(clip), "--gold", str(notes), "--out", str(tmp_path / "seen")]) == 0
+    assert (
+        cli.main(["watch", str(clip), "--gold", str(notes), "--out", str(tmp_path / "seen")]) == 0
+    )
     assert "Lighter?" in capsys.readouterr().out
     assert '"text":"Now."' in (tmp_path / "seen" / "index.html").read_text()
     notes.write_text(json.dumps([{**row, "video": "another.mp4"}]))
@@ -367,7 +422,13 @@ def test_an_annotation_file_gives_the_questions_and_what_is_due(clip, tmp_path, 
 def test_rows_about_another_video_of_the_same_name_are_left_out(tmp_path, monkeypatch) -> None:
     def row(number: int, video: str) -> dict[str, object]:
         asked = {"role": "user", "content": f"about {video}", "time": 0}
-        return {"video": video, "question_id": f"{number}", "duration": 6.0, "conversation": [asked], "answer": []}
+        return {
+            "video": video,
+            "question_id": f"{number}",
+            "duration": 6.0,
+            "conversation": [asked],
+            "answer": [],
+        }
 
     notes = tmp_path / "notes.json"
 
@@ -381,26 +442,54 @@ def test_rows_about_another_video_of_the_same_name_are_left_out(tmp_path, monkey
     assert asked("https://host/b/clip.mp4?key=1", "a/clip.mp4", "b/clip.mp4") == "about b/clip.mp4"
     assert asked("elsewhere/clip.mp4", "b/clip.mp4") == "about b/clip.mp4"  # moved
     assert asked("clip.mp4", "1.mp4", "clip.mp4") == "about clip.mp4"
-    assert asked("1.mp4", "0.mp4", "another.mp4") == "about another.mp4"  # only its question_id is 1
+    assert (
+        asked("1.mp4", "0.mp4", "another.mp4") == "about another.mp4"
+    )  # only its question_id is 1
     assert asked("1.mp4", "1.mp4", "another.mp4") == "about 1.mp4"
     for source in ("clip.mp4", "c/clip.mp4"):
-        with pytest.raises(DataError, match=r"a/clip\.mp4 and b/clip\.mp4 are both called clip\.mp4"):
+        with pytest.raises(
+            DataError, match=r"a/clip\.mp4 and b/clip\.mp4 are both called clip\.mp4"
+        ):
             asked(source, "a/clip.mp4", "b/clip.mp4")
 
 
 @pytest.mark.usefixtures("scripted")
 def test_all_rows_about_a_video_are_one_task(clip, tmp_path, capsys) -> None:
-    def row(question_id: str, question: str, time_s: float, due_s: float, video: str = clip.name) -> dict:
-        due = {"role": "assistant", "content": f"Due at {due_s:g}.", "reply_timespan": [due_s, due_s + 1]}
+    def row(
+        question_id: str, question: str, time_s: float, due_s: float, video: str = clip.name
+    ) -> dict:
+        due = {
+            "role": "assistant",
+            "content": f"Due at {due_s:g}.",
+            "reply_timespan": [due_s, due_s + 1],
+        }
         asked = {"role": "user", "content": question, "time": time_s}
-        return {"video": video, "question_id": question_id, "duration": 6.0, "conversation": [asked], "answer": [due]}
+        return {
+            "video": video,
+            "question_id": question_id,
+            "duration": 6.0,
+            "conversation": [asked],
+            "answer": [due],
+        }
 
-    rows = [row("1", "Late?", 3, 4), row("2", "Early?", 0, 1), row("3", "Late?", 3, 5), row("4", "Not?", 0, 1, "b.mp4")]
+    rows = [
+        row("1", "Late?", 3, 4),
+        row("2", "Early?", 0, 1),
+        row("3", "Late?", 3, 5),
+        row("4", "Not?", 0, 1, "b.mp4"),
+    ]
     notes = tmp_path / "notes.json"
     notes.write_text(json.dumps(rows))
     page = tmp_path / "seen" / "index.html"
     for ask, asked in (([], ["Early?", "Late?"]), (["--ask", "Mine?"], ["Mine?"])):
-        assert cli.main(["watch", str(clip), "--gold", str(notes), "--out", str(page.parent), *ask]) == 0
+        assert (
+            cli.main(["watch", str(clip), "--gold", str(notes), "--out", str(page.parent), *ask])
+            == 0
+        )
         lines = [line.split() for line in capsys.readouterr().out.splitlines()]
         assert [words[2] for words in lines if words[1] == "ask"] == asked
-        assert re.findall(r"Due at \d\.", page.read_text()) == ["Due at 1.", "Due at 4.", "Due at 5."]
+        assert re.findall(r"Due at \d\.", page.read_text()) == [
+            "Due at 1.",
+            "Due at 4.",
+            "Due at 5.",
+        ]

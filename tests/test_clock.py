@@ -1,4 +1,5 @@
-"""Laws of the clock: frames and seconds name the same moments, and grid times are those that people write."""
+"""Laws of the clock: frames and seconds name the same moments, and grid times are those that people
+write."""
 
 from __future__ import annotations
 
@@ -28,7 +29,11 @@ def test_a_bare_product_would_miss_it() -> None:
 
 def test_intervals_that_no_decimal_writes_stay_on_their_grid() -> None:
     clock = Clock(1 / 3)
-    assert [clock.time_of(n) for n in (1, 2, 3)] == [0.333333333, 0.666666667, 1.0]  # to the nanosecond
+    assert [clock.time_of(n) for n in (1, 2, 3)] == [
+        0.333333333,
+        0.666666667,
+        1.0,
+    ]  # to the nanosecond
     assert [clock.frames_until(clock.time_of(n)) for n in range(500)] == list(range(500))
 
 

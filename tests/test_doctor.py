@@ -1,4 +1,5 @@
-"""The doctor: what works is told, what does not comes with a remedy, and the exit code says which."""
+"""The doctor: what works is told, what does not comes with a remedy, and the exit code says
+which."""
 
 from __future__ import annotations
 
@@ -19,5 +20,7 @@ def test_a_model_that_is_not_there(tmp_path, capsys) -> None:
     assert cli.main(["doctor", "--model", str(tmp_path / "none")]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith(FAILED) and "model" in line for line in lines)
-    assert not any(line.split()[1] == "turn" for line in lines if line.startswith((FINE, NOTED, FAILED)))
+    assert not any(
+        line.split()[1] == "turn" for line in lines if line.startswith((FINE, NOTED, FAILED))
+    )
     assert lines[-1] == "1 of 12 checks failed"

@@ -1,4 +1,5 @@
-"""The command line takes a model folder of every family, and says what it takes where it is given another."""
+"""The command line takes a model folder of every family, and says what it takes where it is given
+another."""
 
 from __future__ import annotations
 
@@ -14,17 +15,30 @@ from oncue.doctor import FINE, NOTED
 from oncue.video.writer import write_video
 
 
-def test_doctor_shows_the_model_a_turn(family_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_shows_the_model_a_turn(
+    family_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(["doctor", "--model", str(family_folder), "--device", "cpu", "--json"]) == 0
     findings = {f["name"]: f for f in map(json.loads, capsys.readouterr().out.splitlines())}
     assert findings["model"]["status"] == FINE
     assert findings["turn"]["status"] in (FINE, NOTED)  # what it says is noise
 
 
-def test_watch_watches_to_the_end(family_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_watch_watches_to_the_end(
+    family_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     clip = tmp_path / "clip.mp4"
     write_video(clip, (np.full((64, 96, 3), 40 * (k // 5), np.uint8) for k in range(20)), 5.0)
-    flags = ["--ask", "What moves?", "--model", str(family_folder), "--device", "cpu", "--max-new-tokens", "3"]
+    flags = [
+        "--ask",
+        "What moves?",
+        "--model",
+        str(family_folder),
+        "--device",
+        "cpu",
+        "--max-new-tokens",
+        "3",
+    ]
     assert cli.main(["watch", str(clip), *flags, "--json"]) == 0
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (summary["num_turns"], summary["stop"]) == (4, "source_ended")

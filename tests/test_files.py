@@ -126,10 +126,16 @@ def test_the_reason_of_a_write_that_failed_is_that_of_the_system(tmp_path):
     hidden.__context__ = OSError(errno.ENOSPC, "No space left on device")
     for error in (hidden, ValueError("I/O error: No space left on device (os error 28)")):
         found = system_error(error, path)
-        assert (found.errno, found.strerror, found.filename) == (28, "No space left on device", str(path))
+        assert (found.errno, found.strerror, found.filename) == (
+            28,
+            "No space left on device",
+            str(path),
+        )
     assert system_error(RuntimeError("odd"), path) is None
 
 
 def test_a_disk_is_named_with_its_room(tmp_path):
-    assert re.fullmatch(r"the disk at /.* has [\d.]+ [KMGTP]?i?B free", disk_of(tmp_path / "not" / "there"))
+    assert re.fullmatch(
+        r"the disk at /.* has [\d.]+ [KMGTP]?i?B free", disk_of(tmp_path / "not" / "there")
+    )
     assert free_bytes(tmp_path / "not" / "there") > 0

@@ -1,4 +1,5 @@
-"""From a model's name to its folder: one owner, without torch, and without weights where none are needed."""
+"""From a model's name to its folder: one owner, without torch, and without weights where none are
+needed."""
 
 from __future__ import annotations
 
@@ -16,7 +17,9 @@ from oncue.hub import resolve_model
 from oncue.render.qwen_vl import QwenVLRenderer
 
 
-@pytest.mark.parametrize("name", ["no_such_model", "./no/such", "a/b/c", "/nowhere/model", "../mini/x"])
+@pytest.mark.parametrize(
+    "name", ["no_such_model", "./no/such", "a/b/c", "/nowhere/model", "../mini/x"]
+)
 def test_an_unknown_name_is_one_clear_line(name: str) -> None:
     with pytest.raises(ModelError, match="there is no model folder"):
         resolve_model(name)
@@ -45,7 +48,9 @@ def test_bundled_models_have_names(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         resolve_model("mini-sft")
 
 
-def test_a_hub_id_is_looked_up_in_the_cache_first(tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_id_is_looked_up_in_the_cache_first(
+    tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import huggingface_hub
 
     asked: list[bool] = []
@@ -96,8 +101,11 @@ def test_an_offline_hub_is_told_at_once() -> None:
 
 
 @pytest.fixture
-def cached(tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, list[str]]:
-    """A snapshot in the cache without weights, and a hub that completes it; the list fills with what is asked of it."""
+def cached(
+    tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Path, list[str]]:
+    """A snapshot in the cache without weights, and a hub that completes it; the list fills with
+    what is asked of it."""
     import huggingface_hub
 
     snapshot = Path(shutil.copytree(tiny_model_folder, tmp_path / "snapshot"))
@@ -145,5 +153,8 @@ def test_a_renderer_takes_every_name_and_no_weights(cached) -> None:
 
 
 def test_finding_a_model_does_not_import_torch() -> None:
-    code = "import sys; from oncue.hub import resolve_model; resolve_model('mini'); assert 'torch' not in sys.modules"
+    code = (
+        "import sys; from oncue.hub import resolve_model; "
+        "resolve_model('mini'); assert 'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,4 +1,5 @@
-"""A model that runs here, from the command line: the flags reach it, and its engine is closed in the end."""
+"""A model that runs here, from the command line: the flags reach it, and its engine is closed in
+the end."""
 
 from __future__ import annotations
 
@@ -23,10 +24,20 @@ from oncue.video.writer import write_video
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clip of three seconds, and its gold."""
     folder = tmp_path_factory.mktemp("clips")
-    write_video(folder / "three.mp4", (np.full((64, 96, 3), 60 * (k // 5), np.uint8) for k in range(15)), 5.0)
+    write_video(
+        folder / "three.mp4",
+        (np.full((64, 96, 3), 60 * (k // 5), np.uint8) for k in range(15)),
+        5.0,
+    )
     due = {"role": "assistant", "content": "Now.", "reply_timespan": [1.0, 3.0]}
     asked = {"role": "user", "content": "Lighter?", "time": 0}
-    row = {"video": "three.mp4", "question_id": "q", "duration": 3.0, "conversation": [asked], "answer": [due]}
+    row = {
+        "video": "three.mp4",
+        "question_id": "q",
+        "duration": 3.0,
+        "conversation": [asked],
+        "answer": [due],
+    }
     (folder / "gold.json").write_text(json.dumps([row]))
     return folder
 
@@ -66,7 +77,15 @@ def seen(tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> Seen:
 def words_of(verb: str, clips: Path, tmp_path: Path) -> list[str]:
     return {
         "watch": ["watch", str(clips / "three.mp4"), "--ask", "Lighter?"],
-        "eval clips": ["eval", "clips", str(clips / "gold.json"), "--videos", str(clips), "--tune-clips", "6"],
+        "eval clips": [
+            "eval",
+            "clips",
+            str(clips / "gold.json"),
+            "--videos",
+            str(clips),
+            "--tune-clips",
+            "6",
+        ],
         "eval world": ["eval", "world", "--limit", "1", "--cache", str(tmp_path)],
     }[verb]
 
@@ -76,7 +95,18 @@ VERBS = ("watch", "eval clips", "eval world")
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_the_flags_reach_the_model_and_its_engine_is_closed(verb, clips, tmp_path, seen) -> None:
-    flags = ["--model", "m", "--device", "cpu", "--dtype", "float16", "--max-pixels", "9000", "--max-new-tokens", "3"]
+    flags = [
+        "--model",
+        "m",
+        "--device",
+        "cpu",
+        "--dtype",
+        "float16",
+        "--max-pixels",
+        "9000",
+        "--max-new-tokens",
+        "3",
+    ]
     assert cli.main([*words_of(verb, clips, tmp_path), *flags, "--json"]) == 0
     assert seen.loaded_with == [("m", "cpu", "float16", 9000)]
     (engine,) = seen.engines
@@ -84,7 +114,9 @@ def test_the_flags_reach_the_model_and_its_engine_is_closed(verb, clips, tmp_pat
     assert (seen.num_closed, engine.num_open) == (1, 0)
 
 
-@pytest.mark.parametrize(("verb", "longest"), [("watch", 512), ("eval clips", 32), ("eval world", 32)])
+@pytest.mark.parametrize(
+    ("verb", "longest"), [("watch", 512), ("eval clips", 32), ("eval world", 32)]
+)
 def test_without_flags_the_model_s_own_settings_hold(verb, longest, clips, tmp_path, seen) -> None:
     assert cli.main([*words_of(verb, clips, tmp_path), "--json"]) == 0
     assert seen.loaded_with == [("mini", None, None, None)]
@@ -92,7 +124,9 @@ def test_without_flags_the_model_s_own_settings_hold(verb, longest, clips, tmp_p
 
 
 @pytest.mark.usefixtures("seen")
-def test_a_context_longer_than_the_model_s_is_refused_before_anything_is_watched(clips, tmp_path, capsys) -> None:
+def test_a_context_longer_than_the_model_s_is_refused_before_anything_is_watched(
+    clips, tmp_path, capsys
+) -> None:
     words = words_of("watch", clips, tmp_path)
     assert cli.main([*words, "--context-tokens", "9000"]) == 2
     captured = capsys.readouterr()
@@ -113,8 +147,12 @@ def test_the_engine_is_closed_after_an_error_too(verb, clips, tmp_path, seen, mo
 
 
 @pytest.mark.parametrize("verb", VERBS)
-@pytest.mark.parametrize("flags", [["--dtype", "float64"], ["--max-pixels", "0"], ["--max-new-tokens", "0"]])
-def test_settings_that_cannot_be_are_one_line_and_exit_2(verb, flags, clips, tmp_path, capsys) -> None:
+@pytest.mark.parametrize(
+    "flags", [["--dtype", "float64"], ["--max-pixels", "0"], ["--max-new-tokens", "0"]]
+)
+def test_settings_that_cannot_be_are_one_line_and_exit_2(
+    verb, flags, clips, tmp_path, capsys
+) -> None:
     assert cli.main([*words_of(verb, clips, tmp_path), *flags]) == 2
     told = capsys.readouterr().err.splitlines()
     assert len(told) == 1

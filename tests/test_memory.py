@@ -1,4 +1,5 @@
-"""A lack of memory is known by what is said of it, and ends a command with one line and exit code 1."""
+"""A lack of memory is known by what is said of it, and ends a command with one line and exit code
+1."""
 
 from __future__ import annotations
 
@@ -27,7 +28,9 @@ def test_what_torch_numpy_and_the_system_say_is_known() -> None:
     more = "out of memory ({} more could not be had)"
     assert lack_of_memory(raised(lambda: torch.empty(10**15))) == more.format("3.6 PiB")
     assert lack_of_memory(raised(lambda: np.zeros(10**15))) == more.format("7.11 PiB")
-    cuda = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has 139 GiB")
+    cuda = torch.OutOfMemoryError(
+        "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has 139 GiB"
+    )
     assert lack_of_memory(cuda) == more.format("20.00 MiB")
     assert lack_of_memory(raised(lambda: bytearray(10**14))) == "out of memory"
     assert lack_of_memory(OSError(errno.ENOMEM, "Cannot allocate memory")) == "out of memory"
@@ -40,7 +43,12 @@ def test_what_it_was_made_into_counts_and_what_only_sounds_like_it_does_not() ->
     assert lack_of_memory(model) == "out of memory"
     ended = RunStoppedError("out of memory in step 3; lower --max-pixels")
     ended.__cause__ = MemoryError()
-    for other in (ended, ConfigError("out of memory"), OSError(errno.ENOSPC, "No space left"), RuntimeError("odd")):
+    for other in (
+        ended,
+        ConfigError("out of memory"),
+        OSError(errno.ENOSPC, "No space left"),
+        RuntimeError("odd"),
+    ):
         assert lack_of_memory(other) is None
 
 
@@ -54,7 +62,12 @@ def test_what_it_was_made_into_counts_and_what_only_sounds_like_it_does_not() ->
 )
 @pytest.mark.parametrize("wrapped", [True, False])
 def test_a_command_names_its_own_flags(
-    capsys: Any, monkeypatch: pytest.MonkeyPatch, words: list[str], command: type, flags: str, wrapped: bool
+    capsys: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    command: type,
+    flags: str,
+    wrapped: bool,
 ) -> None:
     def run(_: object) -> int:
         try:

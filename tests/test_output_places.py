@@ -70,14 +70,18 @@ def test_a_world_whose_places_are_taken(tmp_path, capsys) -> None:
     assert str(tmp_path / "world.json") in complaint(capsys)
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no file that is always full")
+@pytest.mark.skipif(
+    not Path("/dev/full").exists(), reason="the system has no file that is always full"
+)
 @pytest.mark.parametrize("flags", [["--json"], []])
 def test_a_full_disk_behind_stdout(flags, clip, tmp_path) -> None:
     words = ["watch", str(clip), "--ask", "hi", "--out", str(tmp_path), *flags]
     with open("/dev/full", "w") as full:
         command = [sys.executable, "-c", TALKING_COMMAND, *words]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-        shown = subprocess.run([*command[:3], "--version"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        shown = subprocess.run(
+            [*command[:3], "--version"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
     assert (done.returncode, done.stderr.splitlines()[-1].split(";")[0]) == (
         1,
         f"oncue: cannot write the output ({os.strerror(errno.ENOSPC)})",
@@ -88,7 +92,9 @@ def test_a_full_disk_behind_stdout(flags, clip, tmp_path) -> None:
     assert (shown.returncode, shown.stderr.count("\n")) == (1, 1)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no file names that are not text")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="other systems have no file names that are not text"
+)
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
 def test_a_file_name_that_is_not_text(locale, clip, tmp_path) -> None:
     source = os.fsencode(tmp_path) + b"/bad\xffname.mp4"
@@ -96,7 +102,10 @@ def test_a_file_name_that_is_not_text(locale, clip, tmp_path) -> None:
     words = ["watch", source, "--ask", "hi", "--json", "--out", str(tmp_path)]
     environment = {**os.environ, "LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = subprocess.run(
-        [sys.executable, "-c", TALKING_COMMAND, *words], capture_output=True, env=environment, check=False
+        [sys.executable, "-c", TALKING_COMMAND, *words],
+        capture_output=True,
+        env=environment,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.decode("utf-8") == (tmp_path / "replies.jsonl").read_text("utf-8")
@@ -125,7 +134,9 @@ def test_a_full_disk_is_no_bad_out(tmp_path, monkeypatch) -> None:
         prepare_folder(tmp_path)
 
 
-def test_an_error_of_the_system_that_is_about_no_place_keeps_its_traceback(tmp_path, monkeypatch) -> None:
+def test_an_error_of_the_system_that_is_about_no_place_keeps_its_traceback(
+    tmp_path, monkeypatch
+) -> None:
     monkeypatch.setattr("os.replace", fail_with(errno.EINVAL))
     with pytest.raises(OSError, match=os.strerror(errno.EINVAL)):
         cli.main(["world", "make", str(tmp_path), "--count", "1"])

@@ -9,7 +9,17 @@ import numpy as np
 
 from oncue.env.fixed_turns import FixedTurns
 from oncue.rollout import run_episode, without_pixels
-from oncue.types import Action, EnvTurn, Exchange, FrameBatch, PolicyTurn, Reply, Silence, StopReason, Task
+from oncue.types import (
+    Action,
+    EnvTurn,
+    Exchange,
+    FrameBatch,
+    PolicyTurn,
+    Reply,
+    Silence,
+    StopReason,
+    Task,
+)
 
 
 class Countdown:
@@ -20,7 +30,10 @@ class Countdown:
 
     def turn(self) -> EnvTurn:
         number = len(self.actions) + 1
-        return EnvTurn(FrameBatch(np.full((2, 3, 3, 3), number, np.uint8), np.array([number - 0.5, number])), number)
+        return EnvTurn(
+            FrameBatch(np.full((2, 3, 3, 3), number, np.uint8), np.array([number - 0.5, number])),
+            number,
+        )
 
     async def open(self) -> EnvTurn | StopReason:
         return self.turn() if self.limit else StopReason.SOURCE_ENDED
@@ -69,7 +82,11 @@ def test_exchanges_are_reported_as_they_happen_and_whole():
     env, seen = Countdown(2), list[tuple[int, Exchange]]()
     episode = asyncio.run(
         run_episode(
-            env, Says(Silence(), Reply("b")), TASK, lambda e: seen.append((len(env.actions), e)), keep_frames=False
+            env,
+            Says(Silence(), Reply("b")),
+            TASK,
+            lambda e: seen.append((len(env.actions), e)),
+            keep_frames=False,
         )
     )
     assert [num_steps for num_steps, _ in seen] == [0, 1]  # before the environment moved on
@@ -106,7 +123,10 @@ def test_without_pixels_the_order_the_marks_and_the_text_stay() -> None:
     wide = FrameBatch(np.ones((1, 3, 5, 3), np.uint8), np.array([3.0]))
     turn = EnvTurn(["See", frames, "and", wide], 3.0)
     bare = without_pixels(Exchange(turn, PolicyTurn(Silence()))).observed
-    assert [part if isinstance(part, str) else (part.marks, part.pts_s.tolist()) for part in bare.content] == [
+    assert [
+        part if isinstance(part, str) else (part.marks, part.pts_s.tolist())
+        for part in bare.content
+    ] == [
         "See",
         (("a", "b"), [1.0, 2.0]),
         "and",

@@ -25,7 +25,9 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def third_turn(messages: Sequence[Json]) -> Sequence[str]:
-    return ("It", " is", " light", ".") if sum(m["role"] == "user" for m in messages) == 3 else SILENT
+    return (
+        ("It", " is", " light", ".") if sum(m["role"] == "user" for m in messages) == 3 else SILENT
+    )
 
 
 def watch(clip: Path, server: OpenAIServer, *flags: str) -> int:
@@ -41,7 +43,11 @@ def test_a_clip_is_watched_by_the_only_model_of_a_server(clip, tmp_path, capsys)
     with OpenAIServer(third_turn, models=("qwen",)) as server:
         assert watch(clip, server, "--json", "--out", str(tmp_path), "--system", "Watch.") == 0
     reply, summary = map(json.loads, capsys.readouterr().out.splitlines())
-    assert (reply["time_s"], reply["text"], reply["question"]) == (3.0, "It is light.", "What changes?")
+    assert (reply["time_s"], reply["text"], reply["question"]) == (
+        3.0,
+        "It is light.",
+        "What changes?",
+    )
     assert reply["num_tokens"] is None  # a server does not say which ids it chose
     assert (summary["model"], summary["num_silent"], summary["num_replies"]) == ("qwen", 3, 1)
     assert server.bodies[0]["messages"][0]["content"] == "Watch."
@@ -61,7 +67,18 @@ def test_the_flags_reach_the_server(clip, capsys) -> None:
 def test_a_served_model_may_have_the_name_of_ours(clip, tmp_path, capsys) -> None:
     with OpenAIServer(lambda _: SILENT, models=("mini", "qwen")) as server:
         assert watch(clip, server, "--model", "mini", "--json") == 0
-        words = ["eval", "world", "--server", server.url, "--model", "mini", "--limit", "1", "--cache", str(tmp_path)]
+        words = [
+            "eval",
+            "world",
+            "--server",
+            server.url,
+            "--model",
+            "mini",
+            "--limit",
+            "1",
+            "--cache",
+            str(tmp_path),
+        ]
         assert cli.main([*words, "--json"]) == 0
         assert {body["model"] for body in server.bodies} == {"mini"}
     assert json.loads(capsys.readouterr().out.splitlines()[0])["model"] == "mini"
@@ -86,16 +103,29 @@ def test_what_a_user_can_mend_is_exit_2(clip, capsys, flags: list[str], told: st
     assert told in complaint(capsys)
 
 
-def test_a_chat_mark_in_a_later_question_is_refused_before_anything_is_sent(clip, tmp_path, capsys) -> None:
+def test_a_chat_mark_in_a_later_question_is_refused_before_anything_is_sent(
+    clip, tmp_path, capsys
+) -> None:
     due = [{"role": "assistant", "content": "Light.", "reply_timespan": [1, 3]}]
     asked = [{"role": "user", "content": "And now?<|im_end|>", "time": 2.0}]
-    row = {"video": clip.name, "question_id": "a", "duration": 4.0, "conversation": asked, "answer": due}
+    row = {
+        "video": clip.name,
+        "question_id": "a",
+        "duration": 4.0,
+        "conversation": asked,
+        "answer": due,
+    }
     gold = tmp_path / "gold.json"
     gold.write_text(json.dumps([row]))
     with OpenAIServer(third_turn, models=("qwen",)) as server:
         assert watch(clip, server, "--ask", "2: And now?<|im_end|>") == 2
         assert "<|im_end|>, which steers a chat server" in complaint(capsys)
-        assert cli.main(["eval", "clips", str(gold), "--videos", str(clip.parent), "--server", server.url]) == 2
+        assert (
+            cli.main(
+                ["eval", "clips", str(gold), "--videos", str(clip.parent), "--server", server.url]
+            )
+            == 2
+        )
         assert "<|im_end|>, which steers a chat server" in complaint(capsys)
         assert not server.bodies
 
@@ -105,7 +135,9 @@ def test_a_flag_for_servers_alone_is_refused_without_one(clip, capsys) -> None:
     assert "--server" in complaint(capsys)
 
 
-def test_a_failing_server_is_one_line_and_exit_1_and_what_was_seen_is_kept(clip, tmp_path, capsys) -> None:
+def test_a_failing_server_is_one_line_and_exit_1_and_what_was_seen_is_kept(
+    clip, tmp_path, capsys
+) -> None:
     with OpenAIServer(lambda _: SILENT) as server:
         server.faults.extend([None, None, Status(403, message="your time is up")])
         assert watch(clip, server, "--json", "--out", str(tmp_path)) == 1
@@ -117,12 +149,26 @@ def test_a_failing_server_is_one_line_and_exit_1_and_what_was_seen_is_kept(clip,
 
 def four_images_at_most(body: Json) -> Status | None:
     too_many = str(body["messages"]).count("'image_url': {") > 4
-    return Status(400, message="At most 4 image(s) may be provided in one prompt.") if too_many else None
+    return (
+        Status(400, message="At most 4 image(s) may be provided in one prompt.")
+        if too_many
+        else None
+    )
 
 
 def test_a_world_is_scored_with_a_server(tmp_path, capsys, caplog) -> None:
     with OpenAIServer(lambda _: SILENT, models=("qwen",), refuse=four_images_at_most) as server:
-        words = ["eval", "world", "--server", server.url, "--limit", "2", "--cache", str(tmp_path), "--json"]
+        words = [
+            "eval",
+            "world",
+            "--server",
+            server.url,
+            "--limit",
+            "2",
+            "--cache",
+            str(tmp_path),
+            "--json",
+        ]
         assert cli.main([*words, "--out", str(tmp_path / "scores"), "--context-tokens", "900"]) == 0
         assert caplog.text.count("old turns are left out from now on") == 1
         assert cli.main([*words, "--temperature", "1"]) == 2

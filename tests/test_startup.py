@@ -79,7 +79,9 @@ def test_a_command_sets_it_before_torch_is_imported() -> None:
         "sys.exit(cli.main(['doctor']))"
     )
     environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
     assert done.stdout.split() == ["PASSIVE", "False"]
 
 

@@ -1,4 +1,5 @@
-"""On a real terminal: `--json` on stdout whatever stderr is, and a moving line that garbles nothing."""
+"""On a real terminal: `--json` on stdout whatever stderr is, and a moving line that garbles
+nothing."""
 
 from __future__ import annotations
 
@@ -25,12 +26,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("verbs")
     gold = [{"question": "?", "content": "one", "reply_timespan": [4, 12]}]
     turns = [{"time": 4, "text": "one"}, {"time": 8, "text": "NO REPLY"}]
-    rollouts = [{"episode_id": name, "gold": gold, "turns": turns, "previous_replies": []} for name in ("e1", "e2")]
-    (folder / "rollouts.jsonl").write_text("".join(json.dumps(rollout) + "\n" for rollout in rollouts))
+    rollouts = [
+        {"episode_id": name, "gold": gold, "turns": turns, "previous_replies": []}
+        for name in ("e1", "e2")
+    ]
+    (folder / "rollouts.jsonl").write_text(
+        "".join(json.dumps(rollout) + "\n" for rollout in rollouts)
+    )
     return folder
 
 
-def run_verbs(folder: Path, verbs: tuple[str, ...], terminal: tuple[str, ...], **environment: str) -> Ran:
+def run_verbs(
+    folder: Path, verbs: tuple[str, ...], terminal: tuple[str, ...], **environment: str
+) -> Ran:
     if not (folder / "clips").exists():
         verbs = ("make", *(verb for verb in verbs if verb != "make"))
     words = [str(TESTS / "terminal_verbs.py"), str(folder), *verbs]
@@ -42,11 +50,17 @@ def check_json(lines: list[str]) -> None:
     values: list[dict[str, Any]] = [json.loads(line) for line in lines]
     kinds = [value.get("type", "scores") for value in values]
     assert kinds == ["clip"] * 2 + ["reply"] * 3 + ["summary"] + ["scores"] * 3 + ["step"] * 2
-    assert [value["text"] for value in values[2:5]] == ["first", "second [bold]reply[/bold] :smile:", "x" * 300]
+    assert [value["text"] for value in values[2:5]] == [
+        "first",
+        "second [bold]reply[/bold] :smile:",
+        "x" * 300,
+    ]
 
 
 @pytest.mark.parametrize("environment", [{}, {"FORCE_COLOR": "1", "NO_COLOR": "1"}])
-def test_json_is_on_stdout_where_stderr_is_a_terminal(folder: Path, environment: dict[str, str]) -> None:
+def test_json_is_on_stdout_where_stderr_is_a_terminal(
+    folder: Path, environment: dict[str, str]
+) -> None:
     ran = run_verbs(folder, ("json", *VERBS), ("stderr",), **environment)
     check_json(ran.out.splitlines())
     assert ran.code == 0
@@ -91,7 +105,15 @@ def test_a_real_watching_on_a_terminal(tmp_path: Path) -> None:
     clip = tmp_path / "clip.mp4"
     shades = (np.full((112, 112, 3), 40 * (k // 5), np.uint8) for k in range(15))
     write_video(clip, shades, 5.0)
-    words = ["-m", "oncue.cli", "watch", str(clip), "--ask", "Tell me whenever something appears.", "--json"]
+    words = [
+        "-m",
+        "oncue.cli",
+        "watch",
+        str(clip),
+        "--ask",
+        "Tell me whenever something appears.",
+        "--json",
+    ]
     ran = run_on_terminal(words, terminal=["stderr"])
     lines = [json.loads(line) for line in ran.out.splitlines()]
     assert lines[-1]["type"] == "summary"
@@ -100,7 +122,9 @@ def test_a_real_watching_on_a_terminal(tmp_path: Path) -> None:
     assert any(line.startswith("watched 3 turns") for line in ran.screen)
 
 
-def test_text_without_an_end_of_line_is_kept_until_the_line_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_text_without_an_end_of_line_is_kept_until_the_line_has_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True

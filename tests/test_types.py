@@ -5,7 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from oncue.types import Answer, EnvTurn, FrameBatch, Malformed, Reply, Retrieve, Silence, Task, reply_text
+from oncue.types import (
+    Answer,
+    EnvTurn,
+    FrameBatch,
+    Malformed,
+    Reply,
+    Retrieve,
+    Silence,
+    Task,
+    reply_text,
+)
 
 PIXELS = np.zeros((2, 4, 6, 3), np.uint8)
 
@@ -40,7 +50,10 @@ def test_a_retrieved_range_is_finite_and_in_order(start: float, end: float) -> N
 
 
 def test_a_turn_is_frames_then_text_or_any_order() -> None:
-    frames, wide = FrameBatch(PIXELS, np.zeros(2)), FrameBatch(np.zeros((1, 4, 9, 3), np.uint8), np.zeros(1))
+    frames, wide = (
+        FrameBatch(PIXELS, np.zeros(2)),
+        FrameBatch(np.zeros((1, 4, 9, 3), np.uint8), np.zeros(1)),
+    )
     assert EnvTurn(frames, 1.0, "Now?").content == (frames, "Now?")
     assert EnvTurn(frames, 1.0).frames is frames
     assert EnvTurn(FrameBatch.empty(), 1.0).content == EnvTurn("", 1.0).content == ()
@@ -54,7 +67,11 @@ def test_a_turn_is_frames_then_text_or_any_order() -> None:
 
 
 def test_only_what_a_stream_has_is_read_as_a_reply_or_silence() -> None:
-    assert [reply_text(a) for a in (Reply("Yes."), Silence(), Malformed("", "empty"))] == ["Yes.", None, None]
+    assert [reply_text(a) for a in (Reply("Yes."), Silence(), Malformed("", "empty"))] == [
+        "Yes.",
+        None,
+        None,
+    ]
     for action in (Retrieve(1, 2), Answer("B")):
         with pytest.raises(ValueError, match="as in a stream, got"):
             reply_text(action)

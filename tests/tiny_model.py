@@ -21,11 +21,15 @@ _CLOSING_SCALE = {"qwen2_vl": 4.0, "qwen2_5_vl": 2.5, "qwen3_vl": 6.0}
 _PATCH_PX = {"qwen2_vl": 14, "qwen2_5_vl": 14, "qwen3_vl": 16}
 
 
-def build_tiny_model(folder: Path, seed: int = 0, family: str = "qwen2_5_vl", **text_changes: object) -> Path:
-    """Writes a random model of about 0.4 M parameters to `folder`; `text_changes` overrides its text config.
+def build_tiny_model(
+    folder: Path, seed: int = 0, family: str = "qwen2_5_vl", **text_changes: object
+) -> Path:
+    """Writes a random model of about 0.4 M parameters to `folder`; `text_changes` overrides its
+    text config.
 
-    Random weights of the usual size give a model that hardly sees positions and never closes a turn. So they are larger
-    here, and the row of the closing token is scaled up until it wins now and then.
+    Random weights of the usual size give a model that hardly sees positions and never closes a
+    turn. So they are larger here, and the row of the closing token is scaled up until it wins now
+    and then.
     """
     import torch
 
@@ -41,7 +45,12 @@ def build_tiny_model(folder: Path, seed: int = 0, family: str = "qwen2_5_vl", **
         "vision_end_token_id": "<|vision_end|>",
     }
     closing_id, padding_id = tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
-    text = {**_text_config(family), "eos_token_id": closing_id, "pad_token_id": padding_id, **text_changes}
+    text = {
+        **_text_config(family),
+        "eos_token_id": closing_id,
+        "pad_token_id": padding_id,
+        **text_changes,
+    }
     kind = model_class(family)
     config = kind.config_class(
         text_config=text,
@@ -72,11 +81,22 @@ def _text_config(family: str) -> dict[str, object]:
         "num_key_value_heads": 2,
         "max_position_embeddings": 8192,
         "initializer_range": 0.15,
-        "rope_parameters": {"rope_type": "default", "rope_theta": 100.0, "mrope_section": [2, 3, 3]},
+        "rope_parameters": {
+            "rope_type": "default",
+            "rope_theta": 100.0,
+            "mrope_section": [2, 3, 3],
+        },
         "bos_token_id": None,
     }
-    if family == "qwen3_vl":  # heads wider than their share of the hidden size, like the released ones
-        rope = {"rope_type": "default", "rope_theta": 100.0, "mrope_section": [4, 4, 4], "mrope_interleaved": True}
+    if (
+        family == "qwen3_vl"
+    ):  # heads wider than their share of the hidden size, like the released ones
+        rope = {
+            "rope_type": "default",
+            "rope_theta": 100.0,
+            "mrope_section": [4, 4, 4],
+            "mrope_interleaved": True,
+        }
         text |= {"head_dim": 24, "rope_parameters": rope}
     return text
 
@@ -91,15 +111,19 @@ def _vision_config(family: str, width: object) -> dict[str, object]:
     return {**vision, "depth": 3, "num_position_embeddings": 64, "deepstack_visual_indexes": [0, 1]}
 
 
-def random_turn(random: np.random.Generator, clock_s: float, num_frames: int = 1, text: str = "") -> EnvTurn:
-    """A turn of `num_frames` frames of coarse noise, 56x84 pixels: six vision tokens each, in every family."""
+def random_turn(
+    random: np.random.Generator, clock_s: float, num_frames: int = 1, text: str = ""
+) -> EnvTurn:
+    """A turn of `num_frames` frames of coarse noise, 56x84 pixels: six vision tokens each, in every
+    family."""
     coarse = random.integers(0, 256, (num_frames, 4, 6, 3), dtype=np.uint8)
     pixels = coarse.repeat(14, axis=1).repeat(14, axis=2)
     return EnvTurn(FrameBatch(pixels, np.full(num_frames, clock_s)), clock_s, text)
 
 
 def mixed_turn(random: np.random.Generator, clock_s: float, text: str = "") -> EnvTurn:
-    """A turn that shows text and frames by turns: frames of two sizes, some with a mark; `text` comes last."""
+    """A turn that shows text and frames by turns: frames of two sizes, some with a mark; `text`
+    comes last."""
     small, large = (random_turn(random, clock_s, num_frames).frames for num_frames in (2, 1))
     marked = FrameBatch(small.pixels, small.pts_s, ("frame 3", ""))
     wide = FrameBatch(large.pixels.repeat(2, axis=2), large.pts_s, (f"{clock_s:05.2f}",))

@@ -19,7 +19,9 @@ from oncue.train.samples import TrainingSample, to_sample
 from oncue.train.sft.settings import SftConfig, Stage
 from oncue.types import Dialogue
 
-SHAPES = WorldSource(worlds={"shapes": 1.0}, num_turns=(3, 4), mean_gap_s=1.0, placement=Placement.START)
+SHAPES = WorldSource(
+    worlds={"shapes": 1.0}, num_turns=(3, 4), mean_gap_s=1.0, placement=Placement.START
+)
 
 
 def small_config(model: Path | str, **changes: Any) -> SftConfig:
@@ -44,7 +46,9 @@ def silent(_: dict[str, Any]) -> None:
     """A report that goes nowhere."""
 
 
-def drawn(index: int, frames_per_turn: int = 2, num_turns: tuple[int, int] = (4, 6)) -> tuple[Dialogue, list]:
+def drawn(
+    index: int, frames_per_turn: int = 2, num_turns: tuple[int, int] = (4, 6)
+) -> tuple[Dialogue, list]:
     """A gold dialogue of the shapes world with at least one reply, and its frames."""
     source = replace(SHAPES, num_turns=num_turns, empty_frac=0.0)
     return source.item(index, 3, Clock(1.0), frames_per_turn)
@@ -77,4 +81,6 @@ def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
 def same_weights(one: Path, two: Path) -> bool:
     """Bit for bit."""
     first, second = weights(one), weights(two)
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+    return first.keys() == second.keys() and all(
+        torch.equal(first[name], second[name]) for name in first
+    )

@@ -5,9 +5,9 @@ Train one of each first, then make the figures:
     oncue train sft --recipe mini --out runs/text
     oncue train sft --recipe mini --decision-format token --out runs/token
     for f in text token; do
-      m=$(ls -d runs/$f/checkpoints/step_* | tail -n 1)
-      for w in shapes footage; do oncue eval world --world $w --model $m --out docs/results/formats/$f-$w; done
-      oncue bench engine --quick --model $m --out docs/results/formats/$f-engine.json
+      m=$(ls -d runs/$f/checkpoints/step_* | tail -n 1) for w in shapes footage; do oncue eval world
+      --world $w --model $m --out docs/results/formats/$f-$w; done oncue bench engine --quick
+      --model $m --out docs/results/formats/$f-engine.json
     done
     python docs/results/formats.py
 """
@@ -26,7 +26,10 @@ FORMATS = ("text", "token")
 
 def figures(name: str) -> dict[str, Any]:
     """What was measured of one format."""
-    worlds = {w: json.loads((HERE / f"{name}-{w}" / "scores.json").read_text("utf-8")) for w in ("shapes", "footage")}
+    worlds = {
+        w: json.loads((HERE / f"{name}-{w}" / "scores.json").read_text("utf-8"))
+        for w in ("shapes", "footage")
+    }
     return {"engine": json.loads((HERE / f"{name}-engine.json").read_text("utf-8")), **worlds}
 
 
@@ -37,7 +40,10 @@ def world(world_name: str, key: str, digits: int) -> Callable[[dict[str, Any]], 
 ROWS: tuple[tuple[str, Callable[[dict[str, Any]], str]], ...] = (
     ("context tokens of a silent turn", lambda f: f"{f['engine']['silent_turn_tokens']}"),
     ("silent turn, ms", lambda f: f"{f['engine']['silent_turn_ms']:.1f}"),
-    ("silent turn decoded token by token, ms", lambda f: f"{f['engine']['silent_turn_plain_ms']:.1f}"),
+    (
+        "silent turn decoded token by token, ms",
+        lambda f: f"{f['engine']['silent_turn_plain_ms']:.1f}",
+    ),
     ("turn 200 with carried cache, ms", lambda f: f"{f['engine']['incremental_ms']['200']:.1f}"),
     ("decisions per second, 1 session", lambda f: f"{f['engine']['decisions_per_s']['1']:.0f}"),
     ("decisions per second, 32 sessions", lambda f: f"{f['engine']['decisions_per_s']['32']:.0f}"),
@@ -56,15 +62,20 @@ def main() -> None:
     lines = [
         "# Two decision formats, measured",
         "",
-        "Made by `docs/results/formats.py`, which says with which commands. One mini model per format, the same recipe "
+        "Made by `docs/results/formats.py`, which says with which commands. One mini model per "
+        "format, the same recipe "
         "and seed, 200 held-out",
-        f"clips per world, greedy; speeds on {threads} thread(s) of a CPU with the frames of `oncue bench engine`. "
+        f"clips per world, greedy; speeds on {threads} thread(s) of a CPU with the frames of "
+        "`oncue bench engine`. "
         "One run each: differences of a few",
         "points of PAUC may be chance.",
         "",
         f"| | {' | '.join(FORMATS)} |",
         "|---|---|---|",
-        *(f"| {label} | {' | '.join(read(measured[name]) for name in FORMATS)} |" for label, read in ROWS),
+        *(
+            f"| {label} | {' | '.join(read(measured[name]) for name in FORMATS)} |"
+            for label, read in ROWS
+        ),
         "",
     ]
     PAGE.write_text("\n".join(lines), "utf-8")

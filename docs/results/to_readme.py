@@ -1,5 +1,5 @@
-"""Writes the tables of README.md: results from the scores in this folder (`make results` makes them and calls this),
-and the study from docs/studies (`oncue study mmduet2-mini`, then this)."""
+"""Writes the tables of README.md: results from the scores in this folder (`make results` makes them
+and calls this), and the study from docs/studies (`oncue study mmduet2-mini`, then this)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ HERE = Path(__file__).parent
 README = HERE.parent.parent / "README.md"
 STUDY = HERE.parent / "studies" / "mmduet2-mini" / "results.json"
 START, END = "<!-- results: made by docs/results/to_readme.py -->", "<!-- end of results -->"
-STUDY_START, STUDY_END = "<!-- study: made by docs/results/to_readme.py -->", "<!-- end of study -->"
+STUDY_START, STUDY_END = (
+    "<!-- study: made by docs/results/to_readme.py -->",
+    "<!-- end of study -->",
+)
 
 
 def world_rows() -> list[str]:
     """Both bundled models on both worlds; controls are those of `mini`."""
-    return [world_row(world, model) for world in ("shapes", "footage") for model in ("mini", "mini-sft")]
+    return [
+        world_row(world, model) for world in ("shapes", "footage") for model in ("mini", "mini-sft")
+    ]
 
 
 def world_row(world: str, model: str) -> str:
@@ -48,9 +53,14 @@ def world_row(world: str, model: str) -> str:
 
 
 def duplicates_of(scores: dict[str, Any]) -> str:
-    """The share of duplicates with how many they are of how many replies: of a few it says little."""
+    """The share of duplicates with how many they are of how many replies: of a few it says
+    little."""
     counts = scores["policies"][scores["model"]]
-    share, num, decided = scores["headline"]["duplicates"], counts["n_duplicates"], counts["n_duplicates_decided"]
+    share, num, decided = (
+        scores["headline"]["duplicates"],
+        counts["n_duplicates"],
+        counts["n_duplicates_decided"],
+    )
     return f"{share:.1f} ({num} of {decided})"
 
 
@@ -63,8 +73,8 @@ def scores_of(name: str) -> dict[str, Any]:
 
 
 def clip_rows() -> list[str]:
-    """Timing on real clips, where somebody has run `oncue eval clips --out docs/results/real_clips` (and, with
-    `--model mini-sft`, to real_clips-sft)."""
+    """Timing on real clips, where somebody has run `oncue eval clips --out docs/results/real_clips`
+    (and, with `--model mini-sft`, to real_clips-sft)."""
     path, supervised = (HERE / name / "scores.json" for name in ("real_clips", "real_clips-sft"))
     if not path.exists():
         return []
@@ -78,8 +88,10 @@ def clip_rows() -> list[str]:
     ]
     return [
         "",
-        f"Timing alone on {scores['n_items']} questions about real fixed-camera clips with hand-made gold, asked in "
-        "the model's own words (`docs/results/real_clips_asks.json`); the frame difference is tuned on `footage`:",
+        f"Timing alone on {scores['n_items']} questions about real fixed-camera clips with "
+        "hand-made gold, asked in "
+        "the model's own words (`docs/results/real_clips_asks.json`); the frame difference is "
+        "tuned on `footage`:",
         "",
         "| policy | spans hit | replies in no span | spans missed | F1 |",
         "|---|---|---|---|---|",
@@ -90,7 +102,8 @@ def clip_rows() -> list[str]:
 def main() -> None:
     table = "\n".join(
         [
-            "| world | clips | PAUC | silent | talking | perfect | duplicates % | first reply after s "
+            "| world | clips | PAUC | silent | talking | perfect | duplicates % | first reply "
+            "after s "
             "| false replies / min | replies / min on a frozen video | PAUC on shuffled frames "
             "| truthful on shuffled frames |",
             "|---|---|---|---|---|---|---|---|---|---|---|---|",
@@ -125,7 +138,13 @@ def study_table() -> str:
     """Means over seeds of the arms on `shapes`, each with its lowest and highest seed."""
     results = json.loads(STUDY.read_text("utf-8"))
     one_decimal = {"pauc", "duplicates"}
-    measures = ("pauc", "duplicates", "num_replies", "first_reply_delay_s", "false_replies_per_quiet_min")
+    measures = (
+        "pauc",
+        "duplicates",
+        "num_replies",
+        "first_reply_delay_s",
+        "false_replies_per_quiet_min",
+    )
     rows = []
     for name, arm in results.items():
         if name == "study" or len(arm["seeds"]) < 2:
@@ -138,10 +157,13 @@ def study_table() -> str:
             cells.append(spread(values, decimals) + counts if values else "none")
         footage = arm.get("footage", {}).get("pauc", [])
         other = spread(footage, 1) if footage else ""
-        rows.append(f"| `{name}`: {arm['about']} | {len(arm['seeds'])} | {' | '.join(cells)} | {other} |")
+        rows.append(
+            f"| `{name}`: {arm['about']} | {len(arm['seeds'])} | {' | '.join(cells)} | {other} |"
+        )
     return "\n".join(
         [
-            "| arm | seeds | PAUC | duplicates % | replies per clip | first reply after s | false replies / quiet min "
+            "| arm | seeds | PAUC | duplicates % | replies per clip | first reply after s | false "
+            "replies / quiet min "
             "| PAUC, footage |",
             "|---|---|---|---|---|---|---|---|",
             *rows,
@@ -155,8 +177,10 @@ def tally(claims: list[dict[str, Any]]) -> str:
     """How many of the paper's claims hold here."""
     nums = Counter(claim["verdict"] for claim in claims)
     return (
-        f"Of {len(claims)} claims of the paper {nums['seen']} are seen here, {nums['not seen']} are not (the 95 % "
-        f"interval of the differences between seeds holds zero), and {nums['reversed']} are reversed."
+        f"Of {len(claims)} claims of the paper {nums['seen']} are seen here, {nums['not seen']} "
+        "are not (the 95 % "
+        f"interval of the differences between seeds holds zero), and {nums['reversed']} are "
+        "reversed."
     )
 
 

@@ -10,11 +10,15 @@ from typing import Any, TypeVar
 Result = TypeVar("Result")
 
 
-def completed(coroutine: Coroutine[Any, Any, Result], runner: asyncio.Runner | None = None) -> Result:
-    """`asyncio.run(coroutine)`, or in the event loop of `runner`; use it wherever a result may be large.
+def completed(
+    coroutine: Coroutine[Any, Any, Result], runner: asyncio.Runner | None = None
+) -> Result:
+    """`asyncio.run(coroutine)`, or in the event loop of `runner`; use it wherever a result may be
+    large.
 
-    Before and after each run asyncio looks up the handler of Ctrl-C, and Python then writes out what that handler
-    holds: the finished task with all of its result. For the rollouts of a step of training that took a second.
+    Before and after each run asyncio looks up the handler of Ctrl-C, and Python then writes out
+    what that handler holds: the finished task with all of its result. For the rollouts of a step of
+    training that took a second.
     """
     results: list[Result] = []
 
@@ -33,7 +37,8 @@ def completed(coroutine: Coroutine[Any, Any, Result], runner: asyncio.Runner | N
 
 
 def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
-    """Ends what an interrupt has left undone. A task that it met raises it again, and so does each that awaits it."""
+    """Ends what an interrupt has left undone. A task that it met raises it again, and so does each
+    that awaits it."""
     while tasks := asyncio.all_tasks(loop):
         for task in tasks:
             task.cancel()

@@ -1,7 +1,9 @@
-"""One request to an OpenAI-compatible chat server, sent until it is answered: retries, time limits, errors of ours.
+"""One request to an OpenAI-compatible chat server, sent until it is answered: retries, time limits,
+errors of ours.
 
-The client library's own retries are off: they cannot repeat an answer that breaks off in the middle, and one rule for
-all failures is easier to know. Every request is a stream, so that there is one way to read an answer and a cut is seen.
+The client library's own retries are off: they cannot repeat an answer that breaks off in the
+middle, and one rule for all failures is easier to know. Every request is a stream, so that there is
+one way to read an answer and a cut is seen.
 """
 
 from __future__ import annotations
@@ -31,7 +33,11 @@ _log = logging.getLogger(__name__)
 _MAY_PASS = frozenset((0, 408, 409, 429))  # and everything from 500
 _REFUSED = frozenset((400, 422))  # how servers answer a request with a field they do not take
 _KEY_ADVICE = "give its key in OPENAI_API_KEY"
-_ADVICE = {401: _KEY_ADVICE, 403: _KEY_ADVICE, 404: "check its address, which mostly ends in /v1, and the model's name"}
+_ADVICE = {
+    401: _KEY_ADVICE,
+    403: _KEY_ADVICE,
+    404: "check its address, which mostly ends in /v1, and the model's name",
+}
 _SHOWN_CHARACTERS = 300  # of what a server says: some send the request back
 
 
@@ -39,9 +45,10 @@ _SHOWN_CHARACTERS = 300  # of what a server says: some send the request back
 class Retries:
     """How often, and after which wait, a request is sent again that failed in a way that may pass.
 
-    The wait doubles from `first_wait_s` up to `longest_wait_s`, and a random half of it is left out, so that many
-    sessions do not come back at once. Where the server says when to come back, that is the wait; a server that wants
-    more than `longest_asked_s` is not waited for. Raises ConfigError for numbers out of range.
+    The wait doubles from `first_wait_s` up to `longest_wait_s`, and a random half of it is left
+    out, so that many sessions do not come back at once. Where the server says when to come back,
+    that is the wait; a server that wants more than `longest_asked_s` is not waited for. Raises
+    ConfigError for numbers out of range.
     """
 
     max_retries: int = 4
@@ -57,19 +64,25 @@ class Retries:
             )
 
     def wait_s(self, num_failed: int, asked_s: float | None, share: float) -> float | None:
-        """Seconds to wait after `num_failed` (>= 1) failures, the last of which asked for `asked_s`; None: give up.
+        """Seconds to wait after `num_failed` (>= 1) failures, the last of which asked for
+        `asked_s`; None: give up.
 
         `share` in [0, 1] is the random part of the half that may be left out.
         """
-        if num_failed > self.max_retries or (asked_s is not None and asked_s > self.longest_asked_s):
+        if num_failed > self.max_retries or (
+            asked_s is not None and asked_s > self.longest_asked_s
+        ):
             return None
         if asked_s is not None:
             return max(asked_s, 0.0)
-        return min(self.first_wait_s * 2.0 ** min(num_failed - 1, 64), self.longest_wait_s) * (1 - share / 2)
+        return min(self.first_wait_s * 2.0 ** min(num_failed - 1, 64), self.longest_wait_s) * (
+            1 - share / 2
+        )
 
 
 class RefusedError(BackendError):
-    """The server took the request for a wrong one; it may have held a field that the server does not know."""
+    """The server took the request for a wrong one; it may have held a field that the server does
+    not know."""
 
 
 class TooLargeError(BackendError):
@@ -82,8 +95,8 @@ class TooLargeError(BackendError):
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """Why a request failed, in words; its HTTP status, 0 where it got none; when to come back, if the server said; what
-    the request had too much of, if that was the reason."""
+    """Why a request failed, in words; its HTTP status, 0 where it got none; when to come back, if
+    the server said; what the request had too much of, if that was the reason."""
 
     reason: str
     status: int = 0
@@ -97,10 +110,12 @@ class _Failure:
 
 @dataclass(slots=True, eq=False)
 class ChatClient:
-    """Talks to the server at `url` (with its /v1). Usable from one event loop after the other, never from two at once.
+    """Talks to the server at `url` (with its /v1). Usable from one event loop after the other,
+    never from two at once.
 
-    `timeout_s` bounds one request, from sending it to the end of the answer. Without an `api_key` none is needed there.
-    `retry_level`: the logging level of the notice that a request is sent again.
+    `timeout_s` bounds one request, from sending it to the end of the answer. Without an `api_key`
+    none is needed there. `retry_level`: the logging level of the notice that a request is sent
+    again.
     """
 
     url: str
@@ -117,10 +132,10 @@ class ChatClient:
     ) -> Completion:
         """The likeliest next message after `messages`, at most `max_tokens` tokens of it.
 
-        `extra`: more fields of the request, which may replace `max_tokens` and `temperature`; None leaves a field out.
-        Raises TooLargeError where the server takes less at once, RefusedError where it refuses the request for another
-        reason, BackendError for every other failure that is final or outlasts the retries. Cancelling closes the
-        connection.
+        `extra`: more fields of the request, which may replace `max_tokens` and `temperature`; None
+        leaves a field out. Raises TooLargeError where the server takes less at once, RefusedError
+        where it refuses the request for another reason, BackendError for every other failure that
+        is final or outlasts the retries. Cancelling closes the connection.
         """
 
         fields = {"max_tokens": max_tokens, "temperature": 0.0, **extra}
@@ -131,7 +146,8 @@ class ChatClient:
             from openai import AsyncStream
             from openai.types.chat import ChatCompletionChunk
 
-            # not chat.completions.create: it walks through every message, which costs more than all the rest
+            # not chat.completions.create: it walks through every message, which costs more than all
+            # the rest
             stream = await self._opened().post(
                 "/chat/completions",
                 body=body,
@@ -169,7 +185,9 @@ class ChatClient:
         loop = asyncio.get_running_loop()
         if self._client is None or self._loop is not loop:
             key = self.api_key or "none"  # the library insists on one
-            self._client = AsyncOpenAI(base_url=self.url, api_key=key, timeout=self.timeout_s, max_retries=0)
+            self._client = AsyncOpenAI(
+                base_url=self.url, api_key=key, timeout=self.timeout_s, max_retries=0
+            )
             self._loop = loop
         return self._client
 
@@ -183,7 +201,9 @@ class ChatClient:
             wait_s = self.retries.wait_s(num_failed, outcome.asked_s, self._random.random())
             if not outcome.may_pass or wait_s is None:
                 raise self._error(outcome, num_failed)
-            _log.log(self.retry_level, "%s: %s; trying again in %.1f s", self.url, outcome.reason, wait_s)
+            _log.log(
+                self.retry_level, "%s: %s; trying again in %.1f s", self.url, outcome.reason, wait_s
+            )
             await asyncio.sleep(wait_s)
 
     async def _try(self, send: Callable[[], Awaitable[T]]) -> T | _Failure:
@@ -197,7 +217,10 @@ class ChatClient:
             failure = _Failure(f"no whole answer within {self.timeout_s:g} s")
         except openai.APIError as error:
             failure = _failure(error)
-        except (BrokenAnswerError, ValueError) as error:  # ValueError: JSON or text that cannot be decoded
+        except (
+            BrokenAnswerError,
+            ValueError,
+        ) as error:  # ValueError: JSON or text that cannot be decoded
             failure = _Failure(f"an answer that cannot be read ({error})")
         reason = failure.reason.replace(self.api_key, "***") if self.api_key else failure.reason
         return replace(failure, reason=_shortened(reason))
@@ -205,23 +228,33 @@ class ChatClient:
     def _error(self, failure: _Failure, num_tries: int) -> BackendError:
         if failure.too_much is not None:
             return TooLargeError(
-                f"the request is too large for the server at {self.url}: {failure.reason}", failure.too_much
+                f"the request is too large for the server at {self.url}: {failure.reason}",
+                failure.too_much,
             )
         if failure.status in _REFUSED:
             return RefusedError(f"the server at {self.url} refused the request: {failure.reason}")
         tries = f" after {num_tries} tries, the last time" if num_tries > 1 else ""
-        asked = "" if failure.asked_s is None else f"; it asks to come back in {failure.asked_s:g} s"
+        asked = (
+            "" if failure.asked_s is None else f"; it asks to come back in {failure.asked_s:g} s"
+        )
         advice = _ADVICE.get(failure.status, "check that it runs, and its address")
-        return BackendError(f"the server at {self.url} gave no answer{tries}: {failure.reason}{asked}; {advice}")
+        return BackendError(
+            f"the server at {self.url} gave no answer{tries}: {failure.reason}{asked}; {advice}"
+        )
 
 
 def base_url(url: str) -> str:
-    """`url` as the client library takes it: with /v1 where it has no path. Raises ConfigError for no HTTP address."""
-    found = re.fullmatch(r"(?P<host>https?://[^/\s?#]+)(?P<path>/[^\s?#]*)?", url.strip(), re.IGNORECASE)
+    """`url` as the client library takes it: with /v1 where it has no path. Raises ConfigError for
+    no HTTP address."""
+    found = re.fullmatch(
+        r"(?P<host>https?://[^/\s?#]+)(?P<path>/[^\s?#]*)?", url.strip(), re.IGNORECASE
+    )
     if found is None or "@" in found["host"]:
         raise ConfigError(
-            f"{shown_address(url)!r} is no address of a server; expected http://HOST:PORT or https://HOST/PATH with "
-            "nothing before @ or behind ? or # (a key goes into OPENAI_API_KEY, not into the address)"
+            f"{shown_address(url)!r} is no address of a server; expected http://HOST:PORT or "
+            "https://HOST/PATH with "
+            "nothing before @ or behind ? or # (a key goes into OPENAI_API_KEY, not into the "
+            "address)"
         )
     path = (found["path"] or "").rstrip("/")
     return found["host"] + (path or "/v1")
@@ -236,7 +269,9 @@ def _failure(error: APIError) -> _Failure:
     code = str(error.code)
     if isinstance(error, openai.APIStatusError):
         headers = error.response.headers
-        said = (error.body.get("message") if isinstance(error.body, dict) else None) or error.message
+        said = (
+            error.body.get("message") if isinstance(error.body, dict) else None
+        ) or error.message
         status, asked_s = error.status_code, _asked_wait_s(headers)
         reason = f"HTTP {status}: {said}"
     else:  # in the middle of a stream
@@ -247,7 +282,8 @@ def _failure(error: APIError) -> _Failure:
 
 
 def _asked_wait_s(headers: Mapping[str, str]) -> float | None:
-    """The wait that a Retry-After header asks for, in seconds: it holds a number of them, or a date."""
+    """The wait that a Retry-After header asks for, in seconds: it holds a number of them, or a
+    date."""
     written = headers.get("retry-after", "")
     try:
         asked_s = float(written)

@@ -1,7 +1,7 @@
 """Which refusals of a chat server say that a request is too large, and what there is too much of.
 
-Every server has words of its own. What is known here are those of vLLM, SGLang, llama.cpp, TGI, OpenAI and others with
-its API, as their sources and documentation have them.
+Every server has words of its own. What is known here are those of vLLM, SGLang, llama.cpp, TGI,
+OpenAI and others with its API, as their sources and documentation have them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ _TOKENS = re.compile(
 
 
 def exceeded(status: int, said: str) -> Unit | None:
-    """What an error of HTTP status `status` and the text `said`, its code included, has too much of; None: nothing.
+    """What an error of HTTP status `status` and the text `said`, its code included, has too much
+    of; None: nothing.
 
     A content filter's refusal is none of them, whatever it says.
     """

@@ -11,16 +11,20 @@ if TYPE_CHECKING:
     from openai import AsyncStream
     from openai.types.chat import ChatCompletionChunk
 
-_THOUGHT_FIELDS = ("reasoning_content", "reasoning")  # of a piece of an answer; vLLM, SGLang and others have either
+_THOUGHT_FIELDS = (
+    "reasoning_content",
+    "reasoning",
+)  # of a piece of an answer; vLLM, SGLang and others have either
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
     """What a server wrote. `at_limit`: the token limit ended it.
 
-    `first_probs`: the probabilities of the candidates for the first token that the server listed, by their text, the
-    one written among them; None where it listed none. `tokens`: how many it read and wrote, None where it did not say.
-    `thought`: it wrote what the model thinks apart from `text`, and left that out here.
+    `first_probs`: the probabilities of the candidates for the first token that the server listed,
+    by their text, the one written among them; None where it listed none. `tokens`: how many it read
+    and wrote, None where it did not say. `thought`: it wrote what the model thinks apart from
+    `text`, and left that out here.
     """
 
     text: str
@@ -35,7 +39,8 @@ class BrokenAnswerError(Exception):
 
 
 async def read_completion(stream: AsyncStream[ChatCompletionChunk]) -> Completion:
-    """A whole streamed answer. Raises BrokenAnswerError where it has another form, or ends before it is finished."""
+    """A whole streamed answer. Raises BrokenAnswerError where it has another form, or ends before
+    it is finished."""
     pieces: list[str] = []
     finish_reason: str | None = None
     first_probs: dict[str, float] | None = None
@@ -49,7 +54,9 @@ async def read_completion(stream: AsyncStream[ChatCompletionChunk]) -> Completio
             choice = chunk.choices[0]
             if first_probs is None and choice.logprobs is not None and choice.logprobs.content:
                 first = choice.logprobs.content[0]
-                first_probs = {c.token: math.exp(c.logprob) for c in (*(first.top_logprobs or ()), first)}
+                first_probs = {
+                    c.token: math.exp(c.logprob) for c in (*(first.top_logprobs or ()), first)
+                }
             pieces.append(choice.delta.content or "")
             thought = thought or any(getattr(choice.delta, name, None) for name in _THOUGHT_FIELDS)
             finish_reason = choice.finish_reason or finish_reason
@@ -65,5 +72,8 @@ async def read_completion(stream: AsyncStream[ChatCompletionChunk]) -> Completio
 
 def _counted(usage: object) -> tuple[int, int] | None:
     """Tokens read and written, from what a server says of its usage, if it does."""
-    num_in, num_out = getattr(usage, "prompt_tokens", None), getattr(usage, "completion_tokens", None)
+    num_in, num_out = (
+        getattr(usage, "prompt_tokens", None),
+        getattr(usage, "completion_tokens", None),
+    )
     return (num_in, num_out) if isinstance(num_in, int) and isinstance(num_out, int) else None

@@ -1,7 +1,8 @@
 """The `oncue` command: finds the verb, reads its flags, turns errors a user can mend into one line.
 
-Exit codes: 0 done, 1 failure, 2 bad usage or input, 130 stopped by Ctrl-C or SIGTERM, 141 the reader of stdout is gone.
-Output is UTF-8 everywhere. Nothing heavy is imported before a verb is known, so that help comes at once.
+Exit codes: 0 done, 1 failure, 2 bad usage or input, 130 stopped by Ctrl-C or SIGTERM, 141 the
+reader of stdout is gone. Output is UTF-8 everywhere. Nothing heavy is imported before a verb is
+known, so that help comes at once.
 """
 
 from __future__ import annotations
@@ -19,14 +20,21 @@ from pathlib import Path
 from typing import Any
 
 from oncue import __version__
-from oncue.errors import BackendError, InputError, OutOfMemoryError, RunStoppedError, SourceLostError
+from oncue.errors import (
+    BackendError,
+    InputError,
+    OutOfMemoryError,
+    RunStoppedError,
+    SourceLostError,
+)
 from oncue.memory import lack_of_memory
 from oncue.startup import threads_wait_asleep
 
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """A command: the words that name it, where its flags and its `run() -> int` are, and one line of help."""
+    """A command: the words that name it, where its flags and its `run() -> int` are, and one line
+    of help."""
 
     words: str
     module: str
@@ -36,26 +44,89 @@ class Verb:
 
 VERBS = (
     Verb("watch", "oncue.commands.watch", "Watch", "watch a video and speak on cue"),
-    Verb("render", "oncue.commands.render", "Render", "show the exact text and tokens of a dialogue"),
-    Verb("eval world", "oncue.commands.eval_world", "EvalWorld", "score a model on held-out clips with exact gold"),
     Verb(
-        "eval clips", "oncue.commands.eval_clips", "EvalClips", "score when a model speaks on clips with hand-made gold"
+        "render", "oncue.commands.render", "Render", "show the exact text and tokens of a dialogue"
+    ),
+    Verb(
+        "eval world",
+        "oncue.commands.eval_world",
+        "EvalWorld",
+        "score a model on held-out clips with exact gold",
+    ),
+    Verb(
+        "eval clips",
+        "oncue.commands.eval_clips",
+        "EvalClips",
+        "score when a model speaks on clips with hand-made gold",
     ),
     Verb("world make", "oncue.commands.world", "WorldMake", "make videos with exact gold"),
-    Verb("score rewards", "oncue.commands.score", "ScoreRewards", "score stored rollouts with the training reward"),
+    Verb(
+        "score rewards",
+        "oncue.commands.score",
+        "ScoreRewards",
+        "score stored rollouts with the training reward",
+    ),
     Verb("train sft", "oncue.commands.train", "TrainSft", "teach a model from written dialogues"),
-    Verb("train grpo", "oncue.commands.train_grpo", "TrainGrpo", "teach a model by reward when to speak"),
-    Verb("train average", "oncue.commands.train_average", "TrainAverage", "average checkpoints into one model"),
-    Verb("view", "oncue.commands.view", "View", "show the rollouts of a run of reinforcement learning"),
-    Verb("study", "oncue.commands.study", "Study", "compare ways of training over seeds, down to a page"),
-    Verb("bench engine", "oncue.commands.bench", "BenchEngine", "measure how fast and how exact the engine is here"),
-    Verb("bench grpo", "oncue.commands.bench", "BenchGrpo", "measure what a step of reinforcement learning costs here"),
-    Verb("bench soak", "oncue.commands.bench", "BenchSoak", "open, feed and kill many sessions at random for a while"),
-    Verb("doctor", "oncue.commands.doctor", "Doctor", "check that everything works here, and how to mend it"),
+    Verb(
+        "train grpo",
+        "oncue.commands.train_grpo",
+        "TrainGrpo",
+        "teach a model by reward when to speak",
+    ),
+    Verb(
+        "train average",
+        "oncue.commands.train_average",
+        "TrainAverage",
+        "average checkpoints into one model",
+    ),
+    Verb(
+        "view",
+        "oncue.commands.view",
+        "View",
+        "show the rollouts of a run of reinforcement learning",
+    ),
+    Verb(
+        "study",
+        "oncue.commands.study",
+        "Study",
+        "compare ways of training over seeds, down to a page",
+    ),
+    Verb(
+        "bench engine",
+        "oncue.commands.bench",
+        "BenchEngine",
+        "measure how fast and how exact the engine is here",
+    ),
+    Verb(
+        "bench grpo",
+        "oncue.commands.bench",
+        "BenchGrpo",
+        "measure what a step of reinforcement learning costs here",
+    ),
+    Verb(
+        "bench soak",
+        "oncue.commands.bench",
+        "BenchSoak",
+        "open, feed and kill many sessions at random for a while",
+    ),
+    Verb(
+        "doctor",
+        "oncue.commands.doctor",
+        "Doctor",
+        "check that everything works here, and how to mend it",
+    ),
 )
 
 _NEED_MEMORY = (  # flags that need the more memory the higher they are
-    *("max_pixels", "context_tokens", "frames_per_turn", "micro_batch_size", "max_tokens", "group_size", "prompts"),
+    *(
+        "max_pixels",
+        "context_tokens",
+        "frames_per_turn",
+        "micro_batch_size",
+        "max_tokens",
+        "group_size",
+        "prompts",
+    ),
     *("turns", "sessions"),
 )
 _EXIT_FAILURE, _EXIT_INPUT, _EXIT_STOPPED, _EXIT_NO_READER = 1, 2, 130, 141
@@ -126,8 +197,16 @@ def help_text(group: str = "") -> str:
     width = max(len(verb.words) for verb in shown) + 3
     lines = [f"  {verb.words:<{width}}{verb.summary}" for verb in shown]
     usage = f"usage: oncue {group + ' ' if group else ''}VERB ... (oncue VERB --help says more)"
-    about = [] if group else ["", "Proactive video models: watch a stream, decide when to speak, say it once."]
-    example = [] if group else ["", 'example: oncue watch clip.mp4 --ask "Tell me whenever something appears."']
+    about = (
+        []
+        if group
+        else ["", "Proactive video models: watch a stream, decide when to speak, say it once."]
+    )
+    example = (
+        []
+        if group
+        else ["", 'example: oncue watch clip.mp4 --ask "Tell me whenever something appears."']
+    )
     return "\n".join([usage, *about, "", *lines, *example])
 
 
@@ -135,13 +214,16 @@ def _memory_advice(command: Any) -> str:
     """The flags of the verb that make it need less memory."""
     settings = getattr(command, "config", command)  # of training commands
     flags = [f"--{name.replace('_', '-')}" for name in _NEED_MEMORY if hasattr(settings, name)]
-    lower = [f"lower {' or '.join(filter(None, [', '.join(flags[:-1]), flags[-1]]))}"] if flags else []
+    lower = (
+        [f"lower {' or '.join(filter(None, [', '.join(flags[:-1]), flags[-1]]))}"] if flags else []
+    )
     smaller = ["load the model with --dtype bfloat16"] if hasattr(settings, "dtype") else []
     return ", or ".join([*lower, *smaller, "use a machine with more memory"])
 
 
 def _find_verb(words: list[str]) -> tuple[Verb | None, list[str]]:
-    """The verb named by the first word or two, and the rest; None where help for a group is wanted."""
+    """The verb named by the first word or two, and the rest; None where help for a group is
+    wanted."""
     for verb in VERBS:
         names = verb.words.split()
         if words[: len(names)] == names:
@@ -149,7 +231,9 @@ def _find_verb(words: list[str]) -> tuple[Verb | None, list[str]]:
     members = [verb.words.split()[1] for verb in VERBS if verb.words.startswith(words[0] + " ")]
     if not members:
         known = ", ".join(dict.fromkeys(verb.words.split()[0] for verb in VERBS))
-        raise UsageError(f"unknown command {words[0]!r}; expected one of: {known} (see oncue --help)")
+        raise UsageError(
+            f"unknown command {words[0]!r}; expected one of: {known} (see oncue --help)"
+        )
     if len(words) > 1 and words[1] in ("-h", "--help"):
         return None, []
     given = f"{words[1]!r}" if len(words) > 1 else "nothing"
@@ -157,7 +241,8 @@ def _find_verb(words: list[str]) -> tuple[Verb | None, list[str]]:
 
 
 def _parse(verb: Verb, flags: list[str]) -> Any:
-    """The verb's flags as an instance of its class. Raises UsageError, one line, for flags that are wrong."""
+    """The verb's flags as an instance of its class. Raises UsageError, one line, for flags that are
+    wrong."""
     import tyro
 
     command_class = getattr(importlib.import_module(verb.module), verb.class_name)
@@ -175,7 +260,8 @@ def _parse(verb: Verb, flags: list[str]) -> Any:
 
 
 def _one_line(boxed: str) -> str:
-    """What is wrong, from the parser's framed message: the words above its first rule, without the frame."""
+    """What is wrong, from the parser's framed message: the words above its first rule, without the
+    frame."""
     told: list[str] = []
     for line in boxed.splitlines():
         words = line.strip().strip("│").strip()
@@ -196,25 +282,37 @@ def _exit_code(error: Exception) -> int | None:
 
 
 def _trouble_with_place(error: OSError) -> tuple[str, int] | None:
-    """What to say of a file or disk that cannot be used, and the exit code; None for what no user can mend."""
+    """What to say of a file or disk that cannot be used, and the exit code; None for what no user
+    can mend."""
     from oncue.files import disk_of, is_full
 
-    place = error.filename2 or error.filename  # of two that were to be exchanged, the one that was there
+    place = (
+        error.filename2 or error.filename
+    )  # of two that were to be exchanged, the one that was there
     if is_full(error):
         room = f"; {disk_of(Path(place))}" if place else ""
         return (
-            f"cannot write {place or 'the output'} ({error.strerror}{room}); make room, or give another place",
+            f"cannot write {place or 'the output'} ({error.strerror}{room}); make room, or give "
+            "another place",
             _EXIT_FAILURE,
         )
     if place is None:
         return None
-    return f"cannot use {place} ({error.strerror}); give another place, or mend this one", _EXIT_INPUT
+    return (
+        f"cannot use {place} ({error.strerror}); give another place, or mend this one",
+        _EXIT_INPUT,
+    )
 
 
 def _one_line_warning(
-    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
 ) -> str:
-    """Warnings for users, such as a corrupt stretch of video, look like our errors; others name their kind."""
+    """Warnings for users, such as a corrupt stretch of video, look like our errors; others name
+    their kind."""
     del filename, lineno, line
     kind = "" if category.__module__.startswith("oncue") else f"{category.__name__}: "
     return f"oncue: warning: {kind}{message}\n"
@@ -233,7 +331,8 @@ def _open_closed_streams() -> None:
 
 
 def _speak_utf8() -> None:
-    """UTF-8 whatever the environment says, since replies and marks may hold any character; a broken one is escaped."""
+    """UTF-8 whatever the environment says, since replies and marks may hold any character; a broken
+    one is escaped."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")

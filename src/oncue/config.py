@@ -43,12 +43,14 @@ def to_plain(value: Any) -> Any:
 
 
 def from_plain(kind: type[T], plain: Any) -> T:
-    """The dataclass `kind` from plain values. Raises ConfigError for unknown fields and values of the wrong type."""
+    """The dataclass `kind` from plain values. Raises ConfigError for unknown fields and values of
+    the wrong type."""
     return _read(kind, plain, "")
 
 
 def load_config(kind: type[T], path: Path, defaults: T | None = None) -> T:
-    """Reads a YAML file of settings; what it leaves out comes from `defaults`. Errors name the file."""
+    """Reads a YAML file of settings; what it leaves out comes from `defaults`. Errors name the
+    file."""
     try:
         plain = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -81,15 +83,21 @@ def _read(kind: Any, plain: Any, where: str) -> Any:
     if get_origin(kind) is tuple and dataclasses.is_dataclass(get_args(kind)[0]):
         if not isinstance(plain, list | tuple):
             raise _refusal(where, "a list", plain)
-        return tuple(_read(get_args(kind)[0], item, f"{where}.{index}") for index, item in enumerate(plain))
+        return tuple(
+            _read(get_args(kind)[0], item, f"{where}.{index}") for index, item in enumerate(plain)
+        )
     return _value(kind, plain, where)
 
 
 def _settings(options: Sequence[Any], plain: Any, where: str) -> Any:
-    """One of the dataclasses `options`, field by field: the one that knows most of the names, and lacks least."""
+    """One of the dataclasses `options`, field by field: the one that knows most of the names, and
+    lacks least."""
     if not isinstance(plain, dict):
         raise _refusal(where, "settings as `name: value`", plain)
-    kind = min(options, key=lambda option: (len(set(plain) - _names(option)), len(_required(option) - set(plain))))
+    kind = min(
+        options,
+        key=lambda option: (len(set(plain) - _names(option)), len(_required(option) - set(plain))),
+    )
     before = f"{where}." if where else ""
     for name in plain:
         if name not in _names(kind):
@@ -111,7 +119,11 @@ def _names(kind: Any) -> set[str]:
 
 def _required(kind: Any) -> set[str]:
     absent = dataclasses.MISSING
-    return {f.name for f in dataclasses.fields(kind) if f.default is absent and f.default_factory is absent}
+    return {
+        f.name
+        for f in dataclasses.fields(kind)
+        if f.default is absent and f.default_factory is absent
+    }
 
 
 def _value(kind: Any, plain: Any, where: str) -> Any:
@@ -126,7 +138,9 @@ def _value(kind: Any, plain: Any, where: str) -> Any:
             raise _refusal(where, _worded(kind), plain) from None
         stated = first["msg"].removeprefix("Input should be ").split(", ")[0]
         place = ".".join([where, *(str(part) for part in first["loc"])])
-        raise _refusal(place, _WORDS.get(first["type"].split("_")[0], stated), first["input"]) from None
+        raise _refusal(
+            place, _WORDS.get(first["type"].split("_")[0], stated), first["input"]
+        ) from None
 
 
 def _refusal(where: str, expected: str, given: Any) -> ConfigError:
@@ -139,5 +153,9 @@ def _hint(name: str, known: set[str]) -> str:
 
 
 def _worded(kind: Any) -> str:
-    name = kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind).replace("typing.", "")
+    name = (
+        kind.__name__
+        if isinstance(kind, type) and not get_args(kind)
+        else str(kind).replace("typing.", "")
+    )
     return _WORDS.get(name, name)

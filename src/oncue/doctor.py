@@ -1,4 +1,5 @@
-"""Checks of an installation, each a fact about this machine: fine, worth knowing, or broken and how to mend it."""
+"""Checks of an installation, each a fact about this machine: fine, worth knowing, or broken and how
+to mend it."""
 
 from __future__ import annotations
 
@@ -22,7 +23,14 @@ from oncue.types import EnvTurn, FrameBatch, Malformed, reply_text
 FINE, NOTED, FAILED = "ok", "warn", "FAIL"
 
 _DISTRIBUTIONS = ("torch", "transformers", "tokenizers", "av", "numpy", "pillow", "huggingface_hub")
-_CODECS = {"h264": "H.264", "hevc": "HEVC", "libdav1d": "AV1", "vp8": "VP8", "vp9": "VP9", "mpeg4": "MPEG-4"}
+_CODECS = {
+    "h264": "H.264",
+    "hevc": "HEVC",
+    "libdav1d": "AV1",
+    "vp8": "VP8",
+    "vp9": "VP9",
+    "mpeg4": "MPEG-4",
+}
 _REINSTALL = "reinstall with: pip install --force-reinstall oncue"
 
 
@@ -36,7 +44,9 @@ class Finding:
     mend: str = ""
 
     def line(self) -> str:
-        return f"{self.status:<5} {self.name:<15} {self.found}" + (f"\n{'':<21} -> {self.mend}" if self.mend else "")
+        return f"{self.status:<5} {self.name:<15} {self.found}" + (
+            f"\n{'':<21} -> {self.mend}" if self.mend else ""
+        )
 
     def as_json(self) -> dict[str, str]:
         return {"type": "finding", **asdict(self)}
@@ -57,7 +67,8 @@ def examine(model: str = "mini", device: str | None = None) -> Iterator[Finding]
 
 
 def _checked(name: str, check: Callable[[], Finding]) -> Iterator[Finding]:
-    """The finding of `check`. Whatever it raises is a finding too: examining a broken machine is the point."""
+    """The finding of `check`. Whatever it raises is a finding too: examining a broken machine is
+    the point."""
     try:
         yield check()
     except InputError as error:
@@ -68,7 +79,10 @@ def _checked(name: str, check: Callable[[], Finding]) -> Iterator[Finding]:
 
 
 def _check_python() -> Finding:
-    found = f"{platform.python_version()} on {platform.system()} {platform.machine()} ({sys.executable})"
+    found = (
+        f"{platform.python_version()} on {platform.system()} "
+        f"{platform.machine()} ({sys.executable})"
+    )
     return Finding("python", FINE, found)
 
 
@@ -82,7 +96,9 @@ def _check_installed(distribution: str) -> Finding:
     try:
         version = importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
-        return Finding(distribution, FAILED, "not installed", f"pip install '{requirement or distribution}'")
+        return Finding(
+            distribution, FAILED, "not installed", f"pip install '{requirement or distribution}'"
+        )
     if requirement is not None and not requirement.specifier.contains(version, prereleases=True):
         found = f"{version}, expected {requirement.specifier}"
         return Finding(distribution, FAILED, found, f"pip install '{requirement}'")
@@ -94,7 +110,10 @@ def _check_codecs() -> Finding:
 
     missing = [title for name, title in _CODECS.items() if not _can_decode(av, name)]
     if missing:
-        mend = "pip install --force-reinstall --only-binary :all: av (its own wheels decode all of them)"
+        mend = (
+            "pip install --force-reinstall --only-binary :all: av (its own wheels "
+            "decode all of them)"
+        )
         return Finding("codecs", NOTED, f"cannot decode {', '.join(missing)}", mend)
     return Finding("codecs", FINE, "decodes " + ", ".join(_CODECS.values()))
 
@@ -118,7 +137,9 @@ def _check_device(device: str | None) -> Finding:
         return Finding("device", FINE, f"{torch.cuda.get_device_name(place)}, {memory_gib:.0f} GiB")
     found = f"{place.type}, {torch.get_num_threads()} threads"
     if place.type == "cpu" and device is None:
-        return Finding("device", NOTED, f"{found}, no GPU", "fine for the mini model; a 3B model wants a GPU")
+        return Finding(
+            "device", NOTED, f"{found}, no GPU", "fine for the mini model; a 3B model wants a GPU"
+        )
     return Finding("device", FINE, found)
 
 
@@ -130,12 +151,20 @@ def _check_video() -> Finding:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "doctor.mp4"
         shades = (40, 120, 200)
-        write_video(path, (np.full((64, 96, 3), shade, np.uint8) for shade in shades for _ in range(5)), 5.0)
+        write_video(
+            path, (np.full((64, 96, 3), shade, np.uint8) for shade in shades for _ in range(5)), 5.0
+        )
         source = open_source(str(path), 1.0)
         batch = source.read()  # what is on show at 1 s: the second shade
         source.close()
-    if batch is None or batch.pixels.shape[1:] != (64, 96, 3) or abs(float(batch.pixels.mean()) - shades[1]) > 12:
-        return Finding("video", FAILED, "a video written here does not read back as it was", _REINSTALL)
+    if (
+        batch is None
+        or batch.pixels.shape[1:] != (64, 96, 3)
+        or abs(float(batch.pixels.mean()) - shades[1]) > 12
+    ):
+        return Finding(
+            "video", FAILED, "a video written here does not read back as it was", _REINSTALL
+        )
     return Finding("video", FINE, "an H.264 video was written and decoded")
 
 
@@ -150,7 +179,9 @@ def _check_model(model: str, device: str | None, loaded: list[Any]) -> Finding:
     if is_quantized(network):  # several weights share a stored number
         size = f"quantized weights of {network.get_memory_footprint() / 2**20:.0f} MiB"
     else:
-        size = f"{sum(parameter.numel() for parameter in network.parameters()) / 1e6:.1f} M parameters"
+        size = (
+            f"{sum(parameter.numel() for parameter in network.parameters()) / 1e6:.1f} M parameters"
+        )
     return Finding("model", FINE, f"{model}, {size}, loaded in {took_s:.1f} s")
 
 
@@ -162,9 +193,14 @@ def _check_turn(loaded: Any) -> Finding:
     frames = FrameBatch(np.full((1, 112, 112, 3), 128, np.uint8), np.array([1.0]))
     spec = LocalModel(loaded, sampling=SamplingParams(max_new_tokens=32))
     with open_policy(spec) as policy, policy.open() as session:
-        turn = asyncio.run(session.respond(EnvTurn(frames, 1.0, "Tell me whenever something appears.")))
+        turn = asyncio.run(
+            session.respond(EnvTurn(frames, 1.0, "Tell me whenever something appears."))
+        )
     if isinstance(turn.action, Malformed):
-        mend = "the model does not follow the grammar of silence and replies; was it trained for proactive dialogues?"
+        mend = (
+            "the model does not follow the grammar of silence and replies; was it "
+            "trained for proactive dialogues?"
+        )
         return Finding("turn", NOTED, f"it said {turn.action.text!r}, which cannot be read", mend)
     text = reply_text(turn.action)
     said = "it stayed silent" if text is None else f"it said {text!r}"

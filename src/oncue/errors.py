@@ -1,8 +1,10 @@
-"""Errors a user can mend. Each is a standard-library error that says what was given, what was expected, what to do.
+"""Errors a user can mend. Each is a standard-library error that says what was given, what was
+expected, what to do.
 
-The command line prints their text alone and exits with 2, or with 1 for a `BackendError`, `SourceLostError`,
-`OutOfMemoryError` or `RunStoppedError`, where the input was right. An OSError about a place is one line, too: 2 for one
-that cannot be used, 1 for a full disk. Any other exception is a defect of ours and keeps its traceback.
+The command line prints their text alone and exits with 2, or with 1 for a `BackendError`,
+`SourceLostError`, `OutOfMemoryError` or `RunStoppedError`, where the input was right. An OSError
+about a place is one line, too: 2 for one that cannot be used, 1 for a full disk. Any other
+exception is a defect of ours and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -47,7 +49,8 @@ class SourceLostError(RuntimeError):
 
 
 class JudgeDownError(BackendError):
-    """Too many of a judge's answers failed: whoever needs marks must stop, since none may become a zero."""
+    """Too many of a judge's answers failed: whoever needs marks must stop, since none may become a
+    zero."""
 
 
 class OutOfMemoryError(RuntimeError):
@@ -83,6 +86,7 @@ class ChangedDataWarning(UserWarning):
 
 
 def shown_address(address: str) -> str:
-    """`address` as it may be shown: without user and password, and without what stands behind ? or #."""
+    """`address` as it may be shown: without user and password, and without what stands behind ? or
+    #."""
     open_part = re.sub(r"(?<=://)[^/?#\s]*@", "", address)
     return re.sub(r"[?#].*", lambda found: found[0][0] + "...", open_part, flags=re.DOTALL)

@@ -1,4 +1,5 @@
-"""Reading the named fields of JSON objects: what breaks a format is a DataError that says where it stands.
+"""Reading the named fields of JSON objects: what breaks a format is a DataError that says where it
+stands.
 
 `where` names the place for the user ("gold.json, row 3"); it begins every message.
 """
@@ -17,7 +18,8 @@ _LONGEST_S = 1e12  # more seconds than any clock shows
 
 
 def json_lines(path: Path, expected: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Each object of a JSON-lines file with its place, as `filled_lines`. Raises DataError for a line that is none."""
+    """Each object of a JSON-lines file with its place, as `filled_lines`. Raises DataError for a
+    line that is none."""
     for where, line in filled_lines(path, expected):
         yield where, json_object(line, where, expected)
 
@@ -33,7 +35,9 @@ def filled_lines(path: Path, expected: str) -> Iterator[tuple[str, bytes]]:
                 if line.strip():
                     yield f"{path}, line {number}", line
     except OSError as error:
-        raise DataError(f"cannot read {path} ({error.strerror}); expected a file of JSON lines: {expected}") from error
+        raise DataError(
+            f"cannot read {path} ({error.strerror}); expected a file of JSON lines: {expected}"
+        ) from error
 
 
 def json_object(line: bytes, where: str, expected: str) -> Mapping[str, Any]:
@@ -54,7 +58,9 @@ def field_of(row: Any, name: str, where: str) -> Any:
     if not isinstance(row, Mapping):
         raise DataError(f"{where}: expected an object with named fields, got {type(row).__name__}")
     if name not in row:
-        raise DataError(f"{where}: field {name!r} is missing; it has {', '.join(map(str, row)) or 'none'}")
+        raise DataError(
+            f"{where}: field {name!r} is missing; it has {', '.join(map(str, row)) or 'none'}"
+        )
     return row[name]
 
 
@@ -67,11 +73,14 @@ def text_of(row: Any, name: str, where: str) -> str:
 
 
 def whole_text(text: str, what: str) -> str:
-    """`text`, if every character of it has a form in UTF-8: JSON can name halves of characters, which have none."""
+    """`text`, if every character of it has a form in UTF-8: JSON can name halves of characters,
+    which have none."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise DataError(f"{what} holds half of a character ({text[error.start]!r}), which is no text") from error
+        raise DataError(
+            f"{what} holds half of a character ({text[error.start]!r}), which is no text"
+        ) from error
     return text
 
 
@@ -87,7 +96,9 @@ def seconds_of(row: Any, name: str, where: str) -> float:
     """A time, 0 or later."""
     value = field_of(row, name, where)
     if not _is_seconds(value) or value < 0:
-        raise DataError(f"{where}: {name!r} must be a number of seconds, 0 or more, got {value!r:.80}")
+        raise DataError(
+            f"{where}: {name!r} must be a number of seconds, 0 or more, got {value!r:.80}"
+        )
     return float(value)
 
 
@@ -102,4 +113,6 @@ def span_of(row: Any, name: str, where: str) -> TimeSpan:
 
 
 def _is_seconds(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LONGEST_S
+    return (
+        isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LONGEST_S
+    )

@@ -22,21 +22,26 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends well, and is removed when it does not.
+    """A temporary path beside `path` that takes its place when the block ends well, and is removed
+    when it does not.
 
-    A link stays, and what it points to is replaced. A file that was there keeps its mode, and a new one has that of any
-    new file. Raises InputError where there is something that is no file.
+    A link stays, and what it points to is replaced. A file that was there keeps its mode, and a new
+    one has that of any new file. Raises InputError where there is something that is no file.
     """
     path = Path(os.path.realpath(path))
     if path.exists() and not path.is_file():
-        raise InputError(f"{path} is there and is no file, so it cannot be written anew; give the path of a file")
+        raise InputError(
+            f"{path} is there and is no file, so it cannot be written anew; give the path of a file"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
-        os.chmod(temporary, stat.S_IMODE(path.stat().st_mode) if path.exists() else _new_file_mode())
+        os.chmod(
+            temporary, stat.S_IMODE(path.stat().st_mode) if path.exists() else _new_file_mode()
+        )
         os.replace(temporary, path)
     except OSError as error:
         if is_full(error) and error.filename is None:  # a write does not know what it writes to
@@ -46,11 +51,14 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def prepare_folder(folder: Path, remedy: str = "give another --out", files: Sequence[str] = ()) -> None:
-    """Create `folder`, and find out now rather than after an hour of work whether it can be written to, and `files`
-    in it.
+def prepare_folder(
+    folder: Path, remedy: str = "give another --out", files: Sequence[str] = ()
+) -> None:
+    """Create `folder`, and find out now rather than after an hour of work whether it can be written
+    to, and `files` in it.
 
-    Raises InputError where it cannot; `remedy` says what to do instead. A full disk stays an OSError.
+    Raises InputError where it cannot; `remedy` says what to do instead. A full disk stays an
+    OSError.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -59,19 +67,23 @@ def prepare_folder(folder: Path, remedy: str = "give another --out", files: Sequ
     except OSError as error:
         if is_full(error):
             raise
-        raise InputError(f"cannot write to the folder {folder} ({error.strerror}); {remedy}") from error
+        raise InputError(
+            f"cannot write to the folder {folder} ({error.strerror}); {remedy}"
+        ) from error
     for name in files:
         if (folder / name).is_dir():
             raise InputError(f"{folder / name} is there and is no file; {remedy}")
 
 
 def is_full(error: OSError) -> bool:
-    """Whether the place was right, but has no room: a full disk, a quota, the largest file there may be."""
+    """Whether the place was right, but has no room: a full disk, a quota, the largest file there
+    may be."""
     return error.errno in _FULL
 
 
 def system_error(error: BaseException, path: Path) -> OSError | None:
-    """What the system said when `path` could not be written, with its name; None where it said nothing.
+    """What the system said when `path` could not be written, with its name; None where it said
+    nothing.
 
     Some writers say it in a text of their own, or raise another error while the first is handled.
     """
@@ -91,7 +103,8 @@ def free_bytes(path: Path) -> int:
 
 
 def disk_of(path: Path) -> str:
-    """The disk that `path` is on, or would be, and its room, such as "the disk at /data has 1.5 GiB free"."""
+    """The disk that `path` is on, or would be, and its room, such as "the disk at /data has 1.5 GiB
+    free"."""
     place = _existing(path)
     while not os.path.ismount(place):
         place = place.parent
@@ -120,14 +133,16 @@ def append_text(path: Path, text: str) -> None:
 
 
 def as_new_files(folder: Path) -> None:
-    """Gives every file in `folder` the mode of any new file; some writers make theirs for the owner alone."""
+    """Gives every file in `folder` the mode of any new file; some writers make theirs for the owner
+    alone."""
     for path in folder.iterdir():
         if path.is_file():
             path.chmod(_new_file_mode())
 
 
 def user_cache() -> Path:
-    """Where things are kept that can be made again, unless told otherwise: `oncue` in the user's cache folder."""
+    """Where things are kept that can be made again, unless told otherwise: `oncue` in the user's
+    cache folder."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "oncue"
 
@@ -144,11 +159,13 @@ def printable(name: str) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes UTF-8 text in one step. What has no form in it (half of a surrogate pair) is escaped."""
+    """Writes UTF-8 text in one step. What has no form in it (half of a surrogate pair) is
+    escaped."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes indented JSON in one step. Values that JSON has no form for, NaN included, raise ValueError."""
+    """Writes indented JSON in one step. Values that JSON has no form for, NaN included, raise
+    ValueError."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")

@@ -1,4 +1,5 @@
-"""Finds out whether memory has run out, from what torch, numpy and the system say. Nothing heavy is imported."""
+"""Finds out whether memory has run out, from what torch, numpy and the system say. Nothing heavy is
+imported."""
 
 from __future__ import annotations
 
@@ -18,8 +19,9 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def lack_of_memory(error: BaseException) -> str | None:
-    """What to say first of an error that came of too little memory, such as "out of memory (20.00 MiB more could not be
-    had)"; None for any other error, and for one whose own text says what to do.
+    """What to say first of an error that came of too little memory, such as "out of memory (20.00
+    MiB more could not be had)"; None for any other error, and for one whose own text says what to
+    do.
 
     What the error was raised from counts, too: a loader may call it a broken model.
     """
@@ -31,14 +33,18 @@ def lack_of_memory(error: BaseException) -> str | None:
     if found is None:
         return None
     size = _SIZE.search(str(found))
-    return "out of memory" + (f" ({_readable(size[1], size[2])} more could not be had)" if size else "")
+    return "out of memory" + (
+        f" ({_readable(size[1], size[2])} more could not be had)" if size else ""
+    )
 
 
 def _is_lack(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
     said = str(error)
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(w in said for w in _SAYS_SO))
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(w in said for w in _SAYS_SO)
+    )
 
 
 def _readable(number: str, unit: str) -> str:

@@ -34,10 +34,11 @@ async def run_episode(
 ) -> Episode:
     """The finished dialogue of `session` in `env`.
 
-    `on_exchange` is called with each exchange as it happens, always whole. With `keep_frames=False` the exchanges of
-    the returned episode hold the number and times of their frames but no pixels, about a kilobyte each; with
-    `keep_exchanges=False` it has none, so that memory does not grow with the video. What `env` knows of the turns to
-    come, a session that foresees is told. The caller owns `env` and `session` and closes them.
+    `on_exchange` is called with each exchange as it happens, always whole. With `keep_frames=False`
+    the exchanges of the returned episode hold the number and times of their frames but no pixels,
+    about a kilobyte each; with `keep_exchanges=False` it has none, so that memory does not grow
+    with the video. What `env` knows of the turns to come, a session that foresees is told. The
+    caller owns `env` and `session` and closes them.
     """
     if isinstance(env, ForeseeableEnv) and isinstance(session, ForeseeingSession):
         env.announce_to(session.foresee)
@@ -58,7 +59,11 @@ def without_pixels(exchange: Exchange) -> Exchange:
     """The exchange with frames of no size: number, `pts_s` and marks stay, the picture is gone."""
 
     def emptied(part: str | FrameBatch) -> str | FrameBatch:
-        return part if isinstance(part, str) else replace(part, pixels=np.zeros((len(part), 0, 0, 3), np.uint8))
+        return (
+            part
+            if isinstance(part, str)
+            else replace(part, pixels=np.zeros((len(part), 0, 0, 3), np.uint8))
+        )
 
     observed = exchange.observed
     return replace(exchange, observed=EnvTurn(map(emptied, observed.content), observed.clock_s))

@@ -1,4 +1,5 @@
-"""What the settings of training must satisfy, each kind of number told in the same words. All raise ConfigError."""
+"""What the settings of training must satisfy, each kind of number told in the same words. All raise
+ConfigError."""
 
 from __future__ import annotations
 
@@ -50,13 +51,23 @@ def check_run(config: Any) -> None:
     require_positive(config, "frame_interval_s", "learning_rate", "max_grad_norm")
     require_not_negative(config, "weight_decay", "num_workers")
     require_frac(config, "final_learning_rate_frac")
-    require(0 <= config.seed < _SEEDS, "seed", "0 or more, and below 2 to the power of 63", config.seed)
-    require(all(0 <= beta < 1 for beta in config.betas), "betas", "two numbers from 0 to below 1", config.betas)
+    require(
+        0 <= config.seed < _SEEDS, "seed", "0 or more, and below 2 to the power of 63", config.seed
+    )
+    require(
+        all(0 <= beta < 1 for beta in config.betas),
+        "betas",
+        "two numbers from 0 to below 1",
+        config.betas,
+    )
     rule = (
-        "float32 (shorter numbers round most steps of AdamW away at such rates, so the model would barely train; to "
+        "float32 (shorter numbers round most steps of AdamW away at such rates, so the model would "
+        "barely train; to "
         "compute in bfloat16, keep float32 weights and set --autocast-dtype bfloat16)"
     )
     require(config.param_dtype == "float32", "param_dtype", rule, config.param_dtype)
     if config.autocast_dtype is not None:
         known = " or ".join(AUTOCAST_DTYPES)
-        require(config.autocast_dtype in AUTOCAST_DTYPES, "autocast_dtype", known, config.autocast_dtype)
+        require(
+            config.autocast_dtype in AUTOCAST_DTYPES, "autocast_dtype", known, config.autocast_dtype
+        )

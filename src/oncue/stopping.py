@@ -10,12 +10,13 @@ from types import FrameType
 
 
 class Stopper:
-    """Turns Ctrl-C, SIGTERM and a closed terminal (SIGHUP) into a KeyboardInterrupt that never lands in the middle of a
-    line or a record.
+    """Turns Ctrl-C, SIGTERM and a closed terminal (SIGHUP) into a KeyboardInterrupt that never
+    lands in the middle of a line or a record.
 
-    Inside `undisturbed` a signal waits for the end of the block; elsewhere, a blocking read included, it acts at once.
-    `patient` turns this round: a signal waits everywhere but inside `interruptible`. `second_leaves`: whoever asks a
-    second time is not kept waiting, wherever the work may be.
+    Inside `undisturbed` a signal waits for the end of the block; elsewhere, a blocking read
+    included, it acts at once. `patient` turns this round: a signal waits everywhere but inside
+    `interruptible`. `second_leaves`: whoever asks a second time is not kept waiting, wherever the
+    work may be.
     """
 
     def __init__(self, *, patient: bool = False, second_leaves: bool = False) -> None:
@@ -26,13 +27,16 @@ class Stopper:
 
     @contextmanager
     def listening(self) -> Iterator[Stopper]:
-        """Take these signals over for the length of the block. Outside the main thread, signals are left alone."""
+        """Take these signals over for the length of the block. Outside the main thread, signals are
+        left alone."""
         if threading.current_thread() is not threading.main_thread():
             yield self
             return
         ending = {signal.SIGINT, signal.SIGTERM}
         hang_up: signal.Signals | None = getattr(signal, "SIGHUP", None)  # Windows has none
-        if hang_up is not None and signal.getsignal(hang_up) != signal.SIG_IGN:  # ignored: as nohup leaves it
+        if (
+            hang_up is not None and signal.getsignal(hang_up) != signal.SIG_IGN
+        ):  # ignored: as nohup leaves it
             ending.add(hang_up)
         previous = {number: signal.signal(number, self._receive) for number in ending}
         try:
@@ -55,8 +59,9 @@ class Stopper:
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """A block in which a signal acts at once. One that came before acts at its beginning: it has waited, or Python
-        has ignored what it raised, as it does in finalizers and in callbacks of a fork."""
+        """A block in which a signal acts at once. One that came before acts at its beginning: it
+        has waited, or Python has ignored what it raised, as it does in finalizers and in callbacks
+        of a fork."""
         held, self._held = self._held, 0
         try:
             if self.stopped:

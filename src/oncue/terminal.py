@@ -1,7 +1,7 @@
 """What people see on a terminal: colours, and a line that moves below everything that is printed.
 
-Each stream keeps what is written to it, whatever the other one is: only where a stream is a terminal itself is its
-text printed above the moving line.
+Each stream keeps what is written to it, whatever the other one is: only where a stream is a
+terminal itself is its text printed above the moving line.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
 
 def console_on(stream: TextIO) -> Console:
-    """A console that prints to `stream`: colours on a terminal, plain text elsewhere, FORCE_COLOR or not.
+    """A console that prints to `stream`: colours on a terminal, plain text elsewhere, FORCE_COLOR
+    or not.
 
-    JSON, pipes and files so never hold codes of a terminal. NO_COLOR and TERM=dumb take the colours from a terminal.
+    JSON, pipes and files so never hold codes of a terminal. NO_COLOR and TERM=dumb take the colours
+    from a terminal.
     """
     from rich.console import Console
 
@@ -28,10 +30,11 @@ def console_on(stream: TextIO) -> Console:
 
 
 class MovingLine:
-    """Shows `shown` as the last line of a console, again and again as it changes, from `start` to `stop`.
+    """Shows `shown` as the last line of a console, again and again as it changes, from `start` to
+    `stop`.
 
-    Lines that are printed meanwhile to a stream that is a terminal appear above it. Nothing is shown where the console
-    cannot move its cursor: on files, pipes, and dumb terminals.
+    Lines that are printed meanwhile to a stream that is a terminal appear above it. Nothing is
+    shown where the console cannot move its cursor: on files, pipes, and dumb terminals.
     """
 
     def __init__(self, console: Console, shown: RenderableType) -> None:
@@ -78,7 +81,8 @@ class MovingLine:
                     self._live = self._new_live()
 
     def _new_live(self) -> Live:
-        """A display of its own each time: one that is started again would erase the lines it had before."""
+        """A display of its own each time: one that is started again would erase the lines it had
+        before."""
         from rich.live import Live
 
         live = Live(

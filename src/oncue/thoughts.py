@@ -1,7 +1,7 @@
 """What a model thinks before it answers, where a server or a tokenizer leaves that in the text.
 
-The marks are those of Qwen3, DeepSeek-R1 and others. A chat template may write the opening mark itself, in the prompt;
-then only the closing one is in the text.
+The marks are those of Qwen3, DeepSeek-R1 and others. A chat template may write the opening mark
+itself, in the prompt; then only the closing one is in the text.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ OPENING, CLOSING = "<think>", "</think>"
 
 
 def behind_thoughts(text: str) -> str | None:
-    """The answer in `text`, without the space between it and a thought; all of `text` where it holds no mark.
+    """The answer in `text`, without the space between it and a thought; all of `text` where it
+    holds no mark.
 
     None where a thought is left open: there is no answer then.
     """

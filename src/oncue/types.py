@@ -25,7 +25,9 @@ class TimeSpan:
         if not (math.isfinite(self.start_s) and math.isfinite(self.end_s)):
             raise ValueError(f"span times must be finite, got {self.start_s} to {self.end_s}")
         if self.end_s < self.start_s:
-            raise ValueError(f"span must not end before it starts, got {self.start_s} s to {self.end_s} s")
+            raise ValueError(
+                f"span must not end before it starts, got {self.start_s} s to {self.end_s} s"
+            )
 
     @property
     def duration_s(self) -> float:
@@ -37,9 +39,11 @@ class TimeSpan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameBatch:
-    """Frames shown together: `pixels` (F, H, W, 3) uint8 RGB and `pts_s` (F,) float64 seconds, both possibly F = 0.
+    """Frames shown together: `pixels` (F, H, W, 3) uint8 RGB and `pts_s` (F,) float64 seconds, both
+    possibly F = 0.
 
-    `marks`: a name for each frame that the policy can refer to (`frame 12`, `01:30`); "" or none at all: no mark.
+    `marks`: a name for each frame that the policy can refer to (`frame 12`, `01:30`); "" or none at
+    all: no mark.
     """
 
     pixels: np.ndarray
@@ -48,11 +52,15 @@ class FrameBatch:
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 4 or self.pixels.shape[-1] != 3 or self.pixels.dtype != np.uint8:
-            raise ValueError(f"pixels must be (F, H, W, 3) uint8, got {self.pixels.shape} {self.pixels.dtype}")
+            raise ValueError(
+                f"pixels must be (F, H, W, 3) uint8, got {self.pixels.shape} {self.pixels.dtype}"
+            )
         if self.pts_s.shape != (len(self.pixels),):
             raise ValueError(f"pts_s must be ({len(self.pixels)},), got {self.pts_s.shape}")
         if len(self.marks) not in (0, len(self.pixels)):
-            raise ValueError(f"{len(self.pixels)} frames need as many marks, or none, got {len(self.marks)}")
+            raise ValueError(
+                f"{len(self.pixels)} frames need as many marks, or none, got {len(self.marks)}"
+            )
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -93,7 +101,9 @@ class Retrieve:
         if not (math.isfinite(self.start) and math.isfinite(self.end)):
             raise ValueError(f"a retrieved range must be finite, got {self.start} to {self.end}")
         if self.end < self.start:
-            raise ValueError(f"a retrieved range must not end before it starts, got {self.start} to {self.end}")
+            raise ValueError(
+                f"a retrieved range must not end before it starts, got {self.start} to {self.end}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +125,18 @@ Action = Silence | Reply | Retrieve | Answer | Malformed
 
 
 def in_stream(action: Action) -> Silence | Reply | Malformed:
-    """`action`, which the policy did in a stream. Raises ValueError for what a stream has not: it is no silence."""
+    """`action`, which the policy did in a stream. Raises ValueError for what a stream has not: it
+    is no silence."""
     if isinstance(action, Retrieve | Answer):
-        raise ValueError(f"expected silence, a reply or a malformed turn, as in a stream, got {action}")
+        raise ValueError(
+            f"expected silence, a reply or a malformed turn, as in a stream, got {action}"
+        )
     return action
 
 
 def reply_text(action: Action) -> str | None:
-    """The text of a reply; None for silence and malformed turns. Raises ValueError as `in_stream` does."""
+    """The text of a reply; None for silence and malformed turns. Raises ValueError as `in_stream`
+    does."""
     said = in_stream(action)
     return said.text if isinstance(said, Reply) else None
 
@@ -141,15 +155,18 @@ class StopReason(enum.StrEnum):
 class EnvTurn:
     """What is shown in one turn; an answer to it happens at `clock_s` (video seconds).
 
-    `content` holds text and frames in the order in which they are shown; empty parts are left out. A turn of a stream
-    is `EnvTurn(frames, clock_s, text)`: frames, then text.
+    `content` holds text and frames in the order in which they are shown; empty parts are left out.
+    A turn of a stream is `EnvTurn(frames, clock_s, text)`: frames, then text.
     """
 
     content: tuple[str | FrameBatch, ...]
     clock_s: float
 
-    def __init__(self, content: FrameBatch | Iterable[str | FrameBatch], clock_s: float, text: str = "") -> None:
-        """`content`: one batch, or text and batches in any order, of frames of any sizes. `text` comes after it."""
+    def __init__(
+        self, content: FrameBatch | Iterable[str | FrameBatch], clock_s: float, text: str = ""
+    ) -> None:
+        """`content`: one batch, or text and batches in any order, of frames of any sizes. `text`
+        comes after it."""
         parts = (content,) if isinstance(content, FrameBatch | str) else content
         object.__setattr__(self, "content", tuple(part for part in (*parts, text) if len(part)))
         object.__setattr__(self, "clock_s", clock_s)
@@ -166,9 +183,13 @@ class EnvTurn:
 
     @property
     def frames(self) -> FrameBatch:
-        """The frames of a turn that shows one batch, or none. Raises ValueError for several: see `batches`."""
+        """The frames of a turn that shows one batch, or none. Raises ValueError for several: see
+        `batches`."""
         if len(self.batches) > 1:
-            raise ValueError(f"the turn at {self.clock_s:g} s shows {len(self.batches)} batches, read them one by one")
+            raise ValueError(
+                f"the turn at {self.clock_s:g} s shows {len(self.batches)} batches, read them one "
+                "by one"
+            )
         return self.batches[0] if self.batches else FrameBatch.empty()
 
     @property
@@ -181,11 +202,12 @@ class EnvTurn:
 class PolicyTurn:
     """What the policy answered. `token_ids` end with the turn's closing token.
 
-    `logprobs` has one natural-log probability per id, of the distribution it was drawn from, or is empty where
-    the backend gives none. `sampled=False` marks history: context, never trained. `latency_ms` is the wall time
-    from the turn being submitted to its closing token; 0 for history. Of a forward that several turns shared
-    (`ForeseeingSession`) each has an equal part. `forced_close`: the token limit closed the turn,
-    so the last id was appended, not drawn (log-probability 0.0), and must not be trained.
+    `logprobs` has one natural-log probability per id, of the distribution it was drawn from, or is
+    empty where the backend gives none. `sampled=False` marks history: context, never trained.
+    `latency_ms` is the wall time from the turn being submitted to its closing token; 0 for history.
+    Of a forward that several turns shared (`ForeseeingSession`) each has an equal part.
+    `forced_close`: the token limit closed the turn, so the last id was appended, not drawn
+    (log-probability 0.0), and must not be trained.
     """
 
     action: Action
@@ -206,7 +228,8 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Something a person wants to be told. It is delivered with the first turn whose clock reaches `time_s`."""
+    """Something a person wants to be told. It is delivered with the first turn whose clock reaches
+    `time_s`."""
 
     text: str
     time_s: float = 0.0
@@ -216,8 +239,9 @@ class Question:
 class GoldTurn:
     """A reply that is due: what to say, to which question, inside which closed span of video time.
 
-    `visible_s` is the moment from which the event can be seen (the start of the span where it is not known better);
-    `related_span` is the span of the event itself, of which `span` is the extended version used for scoring.
+    `visible_s` is the moment from which the event can be seen (the start of the span where it is
+    not known better); `related_span` is the span of the event itself, of which `span` is the
+    extended version used for scoring.
     """
 
     content: str
@@ -229,9 +253,11 @@ class GoldTurn:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One dialogue to be held about one video: its name, its questions and the replies that are due (if known).
+    """One dialogue to be held about one video: its name, its questions and the replies that are due
+    (if known).
 
-    `options` to choose from and the right `answer`: of a question that has one answer (see `Answer`).
+    `options` to choose from and the right `answer`: of a question that has one answer (see
+    `Answer`).
     """
 
     task_id: str
@@ -252,7 +278,8 @@ class Episode:
 
     @property
     def replies(self) -> tuple[TimedReply, ...]:
-        """The sampled replies in order, with the clock of their turn. Turns that did something else are left out."""
+        """The sampled replies in order, with the clock of their turn. Turns that did something else
+        are left out."""
         return tuple(
             TimedReply(e.observed.clock_s, e.acted.action.text)
             for e in self.exchanges
@@ -280,14 +307,18 @@ class DialogueTurn:
         if self.role not in ("system", "user", "assistant"):
             raise ValueError(f"role must be system, user or assistant, got {self.role!r}")
         if self.num_frames and self.role != "user":
-            raise ValueError(f"only user turns hold frames, got {self.num_frames} in a turn of {self.role!r}")
+            raise ValueError(
+                f"only user turns hold frames, got {self.num_frames} in a turn of {self.role!r}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class Dialogue:
-    """A written dialogue. Without a leading system turn the renderer's default system message stands first.
+    """A written dialogue. Without a leading system turn the renderer's default system message
+    stands first.
 
-    `trained` has one flag per turn: whether the loss covers it. Only assistant turns may be trained.
+    `trained` has one flag per turn: whether the loss covers it. Only assistant turns may be
+    trained.
     """
 
     dialogue_id: str
@@ -298,8 +329,13 @@ class Dialogue:
         if not self.trained:
             object.__setattr__(self, "trained", tuple(t.role == "assistant" for t in self.turns))
         if len(self.trained) != len(self.turns):
-            raise ValueError(f"{len(self.turns)} turns need as many trained flags, got {len(self.trained)}")
-        if any(flag and turn.role != "assistant" for flag, turn in zip(self.trained, self.turns, strict=True)):
+            raise ValueError(
+                f"{len(self.turns)} turns need as many trained flags, got {len(self.trained)}"
+            )
+        if any(
+            flag and turn.role != "assistant"
+            for flag, turn in zip(self.trained, self.turns, strict=True)
+        ):
             raise ValueError("only assistant turns can be trained")
 
     @property
@@ -310,10 +346,10 @@ class Dialogue:
 class FrameSource(Protocol):
     """Frames on an exact grid of video time, in order, one at a time; it may never end.
 
-    `frame_interval_s` is the step of the grid. `read` returns the next grid frame as a batch of one, or None when the
-    source has ended. The frame of grid index k (k = 0, 1, ...) is the newest one visible at `Clock.time_of(k + 1)`.
-    A live source may drop grid frames to stay current. It then has `num_dropped`: how many lie before the frame that
-    `read` gave last.
+    `frame_interval_s` is the step of the grid. `read` returns the next grid frame as a batch of
+    one, or None when the source has ended. The frame of grid index k (k = 0, 1, ...) is the newest
+    one visible at `Clock.time_of(k + 1)`. A live source may drop grid frames to stay current. It
+    then has `num_dropped`: how many lie before the frame that `read` gave last.
     """
 
     frame_interval_s: float
@@ -324,7 +360,8 @@ class FrameSource(Protocol):
 
 
 class VideoEnv(Protocol):
-    """The world: it shows something, takes the policy's action and shows the next thing, until it stops."""
+    """The world: it shows something, takes the policy's action and shows the next thing, until it
+    stops."""
 
     async def open(self) -> EnvTurn | StopReason: ...
 
@@ -332,7 +369,8 @@ class VideoEnv(Protocol):
 
 
 class PolicySession(Protocol):
-    """One dialogue of a policy. It holds the growing prefix and its KV cache; `close` frees them."""
+    """One dialogue of a policy. It holds the growing prefix and its KV cache; `close` frees
+    them."""
 
     async def respond(self, observed: EnvTurn) -> PolicyTurn: ...
 
@@ -344,12 +382,14 @@ class ForeseeableEnv(Protocol):
     """A VideoEnv that at times knows what it will show next, whatever is said."""
 
     def announce_to(self, listener: Callable[[Sequence[EnvTurn]], None]) -> None:
-        """Call `listener`, in the event loop, with turns to come: in order, each once, before it is shown."""
+        """Call `listener`, in the event loop, with turns to come: in order, each once, before it is
+        shown."""
         ...
 
 
 @runtime_checkable
 class ForeseeingSession(Protocol):
-    """A PolicySession that can make use of knowing what comes next. Its answers do not depend on it."""
+    """A PolicySession that can make use of knowing what comes next. Its answers do not depend on
+    it."""
 
     def foresee(self, turns: Iterable[EnvTurn]) -> None: ...

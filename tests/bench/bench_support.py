@@ -10,7 +10,9 @@ from oncue.bench.bench_settings import QUICK, BenchSettings
 from oncue.bench.models import SHAPE_1M, Behaviour, random_model
 from oncue.model.loading import LoadedModel
 
-TINY_SHAPE = replace(SHAPE_1M, name="tiny", hidden_size=64, mlp_size=128, num_layers=2, num_heads=2, num_kv_heads=1)
+TINY_SHAPE = replace(
+    SHAPE_1M, name="tiny", hidden_size=64, mlp_size=128, num_layers=2, num_heads=2, num_kv_heads=1
+)
 
 TINY_SETTINGS: BenchSettings = replace(
     QUICK,

@@ -29,7 +29,8 @@ def test_the_engine_is_exact() -> None:
 
 
 def test_all_kinds_of_drafts_are_compared() -> None:
-    """Drafts that hold and drafts that do not: the model on which the figure is measured sees both."""
+    """Drafts that hold and drafts that do not: the model on which the figure is measured sees
+    both."""
     loaded = random_model(SHAPE_15M, "mixed", torch.device("cpu"))
     compared = asyncio.run(compare_tokens(loaded, replace(TINY_SETTINGS, num_compared_turns=24), 0))
     assert compared.num_mismatched == 0
@@ -71,9 +72,15 @@ def test_a_draft_that_stays_in_the_cache_is_seen(monkeypatch: pytest.MonkeyPatch
     assert asyncio.run(compare_tokens(loaded, TINY_SETTINGS, 0)).num_mismatched > 0
 
 
-def test_what_is_timed_against_the_stock_loop_is_the_same_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    shape = replace(TINY_SHAPE, vocab_size=768)  # no ids without a text, which only our engine never chooses
-    loaded = random_model(shape, "mixed", torch.device("cpu"), seed=1)  # which speaks in what is timed
+def test_what_is_timed_against_the_stock_loop_is_the_same_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shape = replace(
+        TINY_SHAPE, vocab_size=768
+    )  # no ids without a text, which only our engine never chooses
+    loaded = random_model(
+        shape, "mixed", torch.device("cpu"), seed=1
+    )  # which speaks in what is timed
     carried = asyncio.run(carried_turns(loaded, TINY_SETTINGS, 0))
     assert carried.num_same_answers == 3
     assert carried.num_silent < carried.num_timed

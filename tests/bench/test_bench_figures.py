@@ -73,8 +73,12 @@ def test_the_command_prints_one_object_with_exactly_these_figures(tmp_path: Path
     assert figures["num_compared_turns"] == TINY_SETTINGS.num_compared_turns
     ratio = figures["reprefill_ms"]["200"] / figures["incremental_ms"]["200"]
     assert figures["reprefill_ratio_200"] == pytest.approx(ratio)
-    assert figures["ahead_ratio"] == pytest.approx(figures["silent_turn_ms"] / figures["silent_turn_ahead_ms"])
-    assert figures["silent_ratio"] == pytest.approx(figures["silent_turn_plain_ms"] / figures["silent_turn_ms"])
+    assert figures["ahead_ratio"] == pytest.approx(
+        figures["silent_turn_ms"] / figures["silent_turn_ahead_ms"]
+    )
+    assert figures["silent_ratio"] == pytest.approx(
+        figures["silent_turn_plain_ms"] / figures["silent_turn_ms"]
+    )
     rates = figures["decisions_per_s"]
     assert figures["batch_ratio_32"] == pytest.approx(rates["32"] / rates["1"])
     shown = " ".join(row.name for row in rows_of(figures))
@@ -114,14 +118,17 @@ def test_bad_values_are_one_line_and_exit_2(words: list[str], told: str, capsys)
 
 def test_memory_that_grows_is_seen() -> None:
     readings = count(1000, 10)
-    growth_pct = asyncio.run(rss_growth_pct(tiny("silent"), TINY_SETTINGS, 0, lambda: next(readings)))
+    growth_pct = asyncio.run(
+        rss_growth_pct(tiny("silent"), TINY_SETTINGS, 0, lambda: next(readings))
+    )
     assert growth_pct > 10
     assert asyncio.run(rss_growth_pct(tiny("silent"), TINY_SETTINGS, 0, lambda: 1000)) == 0
     assert resident_bytes() > 10_000_000
 
 
 def test_the_large_part_runs_on_any_device() -> None:
-    """Its figures mean something only on an accelerator; that they come out right is seen on a small model."""
+    """Its figures mean something only on an accelerator; that they come out right is seen on a
+    small model."""
     large = asyncio.run(measure_large(tiny("silent"), CHIP, TINY_SETTINGS, 0))
     one, many = large["one_stream"], large["many_streams"]
     assert (one["num_turns"], one["num_silent"]) == (20, 20)
@@ -146,13 +153,21 @@ FIGURES = {
     **dict.fromkeys(KEYS, 1.0),
     **{key: dict.fromkeys(keys, 1.0) for key, keys in KEYS.items() if keys},
     **dict.fromkeys(
-        ("silent_share", "silent_turn_tokens", "num_logit_turns", "num_compared_tokens", "stream_model"), 1
+        (
+            "silent_share",
+            "silent_turn_tokens",
+            "num_logit_turns",
+            "num_compared_tokens",
+            "stream_model",
+        ),
+        1,
     ),
 }
 
 
 def test_rates_count_every_turn_that_was_timed_and_no_other(monkeypatch) -> None:
-    """A clock on which each stretch of turns lasts as many seconds as it has turns, whoever is in it."""
+    """A clock on which each stretch of turns lasts as many seconds as it has turns, whoever is in
+    it."""
     now_s, held = [0.0], []
 
     async def hold_all(sessions, videos):
@@ -166,6 +181,14 @@ def test_rates_count_every_turn_that_was_timed_and_no_other(monkeypatch) -> None
     rates = asyncio.run(speed_module.decisions_per_s(tiny("silent"), (1, 2, 8), settings, 0))
     assert rates == {1: 1, 2: 2, 8: 8}
     warm, timed = held[::2], held[1::2]
-    assert [count for count, _ in timed] == [1, 2, 1, 8, 1, 2, 1]  # the small ones before and behind the large
+    assert [count for count, _ in timed] == [
+        1,
+        2,
+        1,
+        8,
+        1,
+        2,
+        1,
+    ]  # the small ones before and behind the large
     assert {num_turns for _, num_turns in warm} == {2}
     assert {num_turns for _, num_turns in timed} == {3}

@@ -1,4 +1,5 @@
-"""Laws of the random models: the silent one is silent whatever it is shown, the mixed one does both."""
+"""Laws of the random models: the silent one is silent whatever it is shown, the mixed one does
+both."""
 
 from __future__ import annotations
 
@@ -25,7 +26,9 @@ def held(loaded: LoadedModel, num_turns: int, seed: int = 0) -> Held:
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize("shape", [TINY_SHAPE, replace(TINY_SHAPE, tied=True), SHAPE_15M], ids=["tiny", "tied", "15M"])
+@pytest.mark.parametrize(
+    "shape", [TINY_SHAPE, replace(TINY_SHAPE, tied=True), SHAPE_15M], ids=["tiny", "tied", "15M"]
+)
 def test_a_silent_model_never_speaks(shape: Shape, seed: int) -> None:
     loaded = random_model(shape, "silent", torch.device("cpu"), seed=seed)
     assert held(loaded, 15, seed).num_silent == 15
@@ -39,7 +42,9 @@ def test_silence_comes_from_what_was_set_by_hand() -> None:
 
 
 def test_a_mixed_model_is_silent_now_and_then_and_says_different_things() -> None:
-    answers = [held(random_model(SHAPE_15M, "mixed", torch.device("cpu"), seed=s), 30, s) for s in (0, 1)]
+    answers = [
+        held(random_model(SHAPE_15M, "mixed", torch.device("cpu"), seed=s), 30, s) for s in (0, 1)
+    ]
     assert 0 < sum(each.num_silent for each in answers) < 60
     for each in answers:
         said = {answer.token_ids for answer in each.answers}
@@ -57,10 +62,14 @@ def test_weights_follow_the_seed_and_leave_the_callers_random_numbers_alone() ->
     assert not torch.equal(first, other)
 
 
-@pytest.mark.parametrize(("shape", "num_params"), [(SHAPE_15M, 15_482_560), (SHAPE_3B, 3_754_622_976)])
+@pytest.mark.parametrize(
+    ("shape", "num_params"), [(SHAPE_15M, 15_482_560), (SHAPE_3B, 3_754_622_976)]
+)
 def test_sizes(shape: Shape, num_params: int) -> None:
     """The large shape has exactly as many parameters as the published Qwen2.5-VL-3B."""
-    from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLForConditionalGeneration
+    from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
+        Qwen2_5_VLForConditionalGeneration,
+    )
 
     with torch.device("meta"):
         model = Qwen2_5_VLForConditionalGeneration(config_of(shape, tiny("silent").renderer))

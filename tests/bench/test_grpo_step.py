@@ -40,13 +40,21 @@ def test_the_figures_fit_each_other() -> None:
     figures = figures_of()
     json.dumps(figures, allow_nan=False)
     assert (figures["num_rollouts"], figures["num_turns"], figures["frames_per_turn"]) == (4, 3, 2)
-    rollout_s, train_s, step_s = (float(str(figures[name])) for name in ("rollout_s", "train_s", "step_s"))
+    rollout_s, train_s, step_s = (
+        float(str(figures[name])) for name in ("rollout_s", "train_s", "step_s")
+    )
     assert 0 < max(rollout_s, train_s) < step_s
     assert figures["decisions_per_s"] == pytest.approx(12 / rollout_s)
-    assert figures["trained_tokens_per_s"] == pytest.approx(float(str(figures["num_trained_tokens"])) / train_s)
-    at_least = 4 * 3 * 2 * int(str(figures["num_vision_tokens"]))  # of every rollout all frames are trained behind
+    assert figures["trained_tokens_per_s"] == pytest.approx(
+        float(str(figures["num_trained_tokens"])) / train_s
+    )
+    at_least = (
+        4 * 3 * 2 * int(str(figures["num_vision_tokens"]))
+    )  # of every rollout all frames are trained behind
     assert float(str(figures["num_trained_tokens"])) > at_least
-    assert figures["roofline_train_share"] == pytest.approx(float(str(figures["roofline_train_s"])) / train_s)
+    assert figures["roofline_train_share"] == pytest.approx(
+        float(str(figures["roofline_train_s"])) / train_s
+    )
     assert float(str(figures["train_peak_bytes"])) > 1e7
 
 
@@ -56,8 +64,12 @@ def test_recomputed_activations_are_a_fourth_pass() -> None:
     assert again["roofline_train_s"] == pytest.approx(4 / 3 * float(str(kept["roofline_train_s"])))
 
 
-@pytest.mark.parametrize(("words", "told"), [(["--group-size", "1"], "--group-size must be at least 2, got 1")])
-def test_bad_values_are_one_line_and_exit_2(words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("words", "told"), [(["--group-size", "1"], "--group-size must be at least 2, got 1")]
+)
+def test_bad_values_are_one_line_and_exit_2(
+    words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(["bench", "grpo", *words]) == 2
     assert told in capsys.readouterr().err
 

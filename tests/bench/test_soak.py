@@ -27,10 +27,17 @@ def test_a_sound_engine(tiny_loaded: LoadedModel) -> None:
     assert min(counts.fates.values()) > 0
     assert len(counts.fates) == 4
     assert counts.num_turns > 40
-    assert (counts.num_wrong, counts.num_stuck, counts.num_slots_left, counts.num_sessions_left) == (0, 0, 0, 0)
+    assert (
+        counts.num_wrong,
+        counts.num_stuck,
+        counts.num_slots_left,
+        counts.num_sessions_left,
+    ) == (0, 0, 0, 0)
 
 
-def test_a_slot_that_is_never_given_back_is_seen(tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slot_that_is_never_given_back_is_seen(
+    tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     release = Engine.release
 
     def forgets(self: Engine, state: SessionState) -> None:
@@ -42,7 +49,9 @@ def test_a_slot_that_is_never_given_back_is_seen(tiny_loaded: LoadedModel, monke
     assert run(tiny_loaded).num_slots_left > 0
 
 
-def test_an_engine_that_forgets_its_past_is_seen(tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_forgets_its_past_is_seen(
+    tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     submit = Engine.submit
 
     async def forgetful(self: Engine, state: SessionState, observed: object) -> object:
@@ -54,7 +63,9 @@ def test_an_engine_that_forgets_its_past_is_seen(tiny_loaded: LoadedModel, monke
     assert run(tiny_loaded).num_wrong > 0
 
 
-def test_an_engine_that_fails_now_and_then_is_seen(tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_fails_now_and_then_is_seen(
+    tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     forward = ModelRunner.forward
     calls = iter(range(10**9))
 
@@ -72,7 +83,8 @@ def test_an_engine_that_fails_now_and_then_is_seen(tiny_loaded: LoadedModel, mon
 def test_the_default_model_says_enough_to_show_what_goes_wrong(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Control of the command as it is: everybody's past is wiped out before every turn but the first."""
+    """Control of the command as it is: everybody's past is wiped out before every turn but the
+    first."""
     submit = Engine.submit
 
     async def forgetful(self: Engine, state: SessionState, observed: object) -> object:

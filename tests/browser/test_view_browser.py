@@ -1,7 +1,8 @@
-"""The page of stored rollouts in a real browser: the address, the slider, the filters and the keys change what shows.
+"""The page of stored rollouts in a real browser: the address, the slider, the filters and the keys
+change what shows.
 
-The browser is driven by its command line alone: a script added to a copy of the page does what a person would, and
-the browser prints the page as it then stands.
+The browser is driven by its command line alone: a script added to a copy of the page does what a
+person would, and the browser prints the page as it then stands.
 """
 
 from __future__ import annotations
@@ -23,14 +24,17 @@ from view_run import read_lines, write_lines, write_run
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 BROWSER = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-pytestmark = pytest.mark.skipif(BROWSER is None, reason=f"no browser: none of {', '.join(BROWSERS)} is installed")
+pytestmark = pytest.mark.skipif(
+    BROWSER is None, reason=f"no browser: none of {', '.join(BROWSERS)} is installed"
+)
 
 NASTY = "<img src=x onerror=\"document.title='taken'\"></script><b>bold</b>"
 
 
 @dataclass
 class Shown(HTMLParser):
-    """A page as it stands: text by id of the element around it, and how many elements have each class."""
+    """A page as it stands: text by id of the element around it, and how many elements have each
+    class."""
 
     page: str
     texts: dict[str, str] = field(default_factory=dict)
@@ -68,7 +72,8 @@ class Shown(HTMLParser):
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page of two steps; the second group of the first one holds hostile texts and a reply of its own."""
+    """A page of two steps; the second group of the first one holds hostile texts and a reply of its
+    own."""
     folder = write_run(tmp_path_factory.mktemp("browser") / "run")
     lines = read_lines(folder, 5)
     for line in lines[3:6]:
@@ -86,13 +91,27 @@ def shown(page: Path, fragment: str = "", does: str = "") -> Shown:
     """The page at `fragment`, after the script `does`."""
     if does:
         driven = page.with_name("driven.html")
-        driven.write_text(page.read_text("utf-8").replace("</body>", f"<script>{does}</script></body>"), "utf-8")
+        driven.write_text(
+            page.read_text("utf-8").replace("</body>", f"<script>{does}</script></body>"), "utf-8"
+        )
         page = driven
     assert BROWSER is not None
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=1200,900", "--virtual-time-budget=2000"]
+    flags = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--window-size=1200,900",
+        "--virtual-time-budget=2000",
+    ]
     profile = page.parent / "profile"
     done = subprocess.run(
-        [BROWSER, *flags, f"--user-data-dir={profile}", "--dump-dom", f"{page.as_uri()}#{fragment}"],
+        [
+            BROWSER,
+            *flags,
+            f"--user-data-dir={profile}",
+            "--dump-dom",
+            f"{page.as_uri()}#{fragment}",
+        ],
         capture_output=True,
         text=True,
         timeout=120,
@@ -125,9 +144,14 @@ def test_the_address_chooses_step_group_and_reply(page: Path) -> None:
 
 
 def test_the_slider_changes_the_step(page: Path) -> None:
-    move = 'const s = document.getElementById("step"); s.value = 0; s.dispatchEvent(new Event("input"));'
+    move = (
+        'const s = document.getElementById("step"); s.value = 0; '
+        's.dispatchEvent(new Event("input"));'
+    )
     assert shown(page, does=move).texts["step-name"] == "Step 5"
-    assert shown(page, does=move.replace("s.value = 0", "s.value = 1")).texts["step-name"] == "Step 10"
+    assert (
+        shown(page, does=move.replace("s.value = 0", "s.value = 1")).texts["step-name"] == "Step 10"
+    )
 
 
 def test_filters_change_the_list_and_what_is_shown(page: Path) -> None:
@@ -137,7 +161,8 @@ def test_filters_change_the_list_and_what_is_shown(page: Path) -> None:
     typed = shown(
         page,
         "step=5",
-        'const t = document.getElementById("text"); t.value = "ZEBRA"; t.dispatchEvent(new Event("input"));',
+        'const t = document.getElementById("text"); t.value = "ZEBRA"; '
+        't.dispatchEvent(new Event("input"));',
     )
     assert typed.num["item"] == 1
     nothing = shown(page, "step=5&spread=1000")
@@ -149,13 +174,19 @@ def test_filters_change_the_list_and_what_is_shown(page: Path) -> None:
 
 def test_keys_move_through_groups_replies_and_steps(page: Path) -> None:
     def press(*keys: str) -> str:
-        return "".join(f'document.dispatchEvent(new KeyboardEvent("keydown", {{key: "{key}"}}));' for key in keys)
+        return "".join(
+            f'document.dispatchEvent(new KeyboardEvent("keydown", {{key: "{key}"}}));'
+            for key in keys
+        )
 
     seen = shown(page, "step=10", press("n", "n", "ArrowRight"))
     assert seen.texts["name"].startswith("Group 3")
     assert any(label.startswith("Member ") for label in seen.current)
     assert shown(page, "step=10", press("[")).texts["step-name"] == "Step 5"
-    kept = 'document.querySelectorAll(".item")[1].click(); document.title = document.activeElement.textContent;'
+    kept = (
+        'document.querySelectorAll(".item")[1].click(); document.title = '
+        "document.activeElement.textContent;"
+    )
     clicked = shown(page, "step=10", kept)
     assert clicked.texts["name"].startswith("Group 2")
     assert "<title>Rollouts" not in clicked.page  # the focus is still in the list
@@ -169,5 +200,7 @@ def test_hostile_texts_are_read_as_text(page: Path) -> None:
     assert '<img src="x"' not in seen.page
     assert "<title>Rollouts of run</title>" in seen.page
     assert "No film" in seen.texts["lanes"]
-    careless = 'document.getElementById("questions").innerHTML = V.steps[0].groups[1].questions[0].text;'
+    careless = (
+        'document.getElementById("questions").innerHTML = V.steps[0].groups[1].questions[0].text;'
+    )
     assert "<b>bold" in shown(page, "step=5&group=2", careless).page  # control

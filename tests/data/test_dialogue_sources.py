@@ -22,7 +22,9 @@ CLOCK = Clock(1.0)
 def row(*messages: tuple[str, str], images: tuple[str, ...] = (), name: str = "q") -> str:
     listed = [{"path": path} for path in images]
     turns = [{"role": role, "content": content} for role, content in messages]
-    return json.dumps({"messages": turns, "images": listed, "metadata": {"question_id": name}}, ensure_ascii=False)
+    return json.dumps(
+        {"messages": turns, "images": listed, "metadata": {"question_id": name}}, ensure_ascii=False
+    )
 
 
 def test_a_world_gives_the_same_dialogue_for_the_same_number():
@@ -34,7 +36,9 @@ def test_a_world_gives_the_same_dialogue_for_the_same_number():
     assert SHAPES.item(5, 2, CLOCK, 1)[0] != one
 
 
-@pytest.mark.parametrize(("interval_s", "frames_per_turn"), [(1.0, 2), (0.1, 1), (0.5, 1), (1.5, 1), (2.0, 2)])
+@pytest.mark.parametrize(
+    ("interval_s", "frames_per_turn"), [(1.0, 2), (0.1, 1), (0.5, 1), (1.5, 1), (2.0, 2)]
+)
 def test_a_world_keeps_to_the_turns_asked_for(interval_s, frames_per_turn):
     source = replace(SHAPES, num_turns=(3, 5))
     drawn = set()
@@ -51,23 +55,33 @@ def test_rows_of_a_made_world_are_its_gold_dialogues(tmp_path):
     source = RowSource((tmp_path / "dialogues.jsonl",))
     assert len(source) == 2
     items = {
-        dialogue.dialogue_id: (dialogue, frames) for dialogue, frames in (source.item(i, 0, CLOCK, 1) for i in (0, 1))
+        dialogue.dialogue_id: (dialogue, frames)
+        for dialogue, frames in (source.item(i, 0, CLOCK, 1) for i in (0, 1))
     }
     for clip in clips:
         dialogue, frames = items[clip.clip_id]
         assert dialogue.turns == gold_dialogue(clip, CLOCK, 1, Placement.END).turns
         painted = clip.grid_frames(CLOCK)
         assert len(frames) == len(painted)
-        close = [np.abs(a.astype(int) - b.astype(int)).mean() for a, b in zip(frames, painted, strict=True)]
+        close = [
+            np.abs(a.astype(int) - b.astype(int)).mean()
+            for a, b in zip(frames, painted, strict=True)
+        ]
         assert max(close) < 6  # what compression leaves
-        assert max(close) < np.abs(painted[0].astype(int) - 255).mean()  # a white frame would be seen
+        assert (
+            max(close) < np.abs(painted[0].astype(int) - 255).mean()
+        )  # a white frame would be seen
 
 
 def test_every_epoch_holds_every_row_once_in_another_order(tmp_path):
     path = tmp_path / "rows.jsonl"
-    path.write_text("\n".join(row(("user", f"{i}?"), ("assistant", "x"), name=str(i)) for i in range(9)))
+    path.write_text(
+        "\n".join(row(("user", f"{i}?"), ("assistant", "x"), name=str(i)) for i in range(9))
+    )
     source = RowSource((path,))
-    epochs = [[source.item(9 * e + i, 0, CLOCK, 1)[0].dialogue_id for i in range(9)] for e in range(3)]
+    epochs = [
+        [source.item(9 * e + i, 0, CLOCK, 1)[0].dialogue_id for i in range(9)] for e in range(3)
+    ]
     assert all(sorted(epoch) == [str(i) for i in range(9)] for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 3
 
@@ -97,10 +111,26 @@ def test_images_are_looked_for_beside_their_file_then_here(tmp_path, monkeypatch
         ("{not json", DialogueError, "row 2 of"),
         ("[" * 100_000, DialogueError, "row 2 of"),
         ("[1]", DialogueError, r"row 2 of .*: expected an object with messages, got \[1\]"),
-        ('"other.jsonl"', DialogueError, "row 2 of .*: expected an object with messages, got 'other.jsonl'"),
-        (row(("user", "<image>?"), ("assistant", "x"), images=("gone.png",)), DataError, "row 2 of .*gone.png"),
-        (row(("user", "<image>?"), ("assistant", "x"), images=("g.mp4#t=1",)), DataError, "row 2 of .*g.mp4"),
-        ('{"messages": [{"role": "user", "content": "<image>"}]}', DialogueError, "lists no images"),
+        (
+            '"other.jsonl"',
+            DialogueError,
+            "row 2 of .*: expected an object with messages, got 'other.jsonl'",
+        ),
+        (
+            row(("user", "<image>?"), ("assistant", "x"), images=("gone.png",)),
+            DataError,
+            "row 2 of .*gone.png",
+        ),
+        (
+            row(("user", "<image>?"), ("assistant", "x"), images=("g.mp4#t=1",)),
+            DataError,
+            "row 2 of .*g.mp4",
+        ),
+        (
+            '{"messages": [{"role": "user", "content": "<image>"}]}',
+            DialogueError,
+            "lists no images",
+        ),
     ],
 )
 def test_a_bad_row_is_named(tmp_path, line, error, said):

@@ -1,4 +1,5 @@
-"""Laws of made-up examples: ranges mean what they say, noise is put on, and supervised training has seen none."""
+"""Laws of made-up examples: ranges mean what they say, noise is put on, and supervised training has
+seen none."""
 
 from __future__ import annotations
 
@@ -23,9 +24,15 @@ SHORT = WorldExamples(worlds={"shapes": 1.0}, num_turns=(1, 1))
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"num_turns": (0, 3)}, r"num_turns must be a smallest \(>= 1\) and a largest number, got \(0, 3\)"),
+        (
+            {"num_turns": (0, 3)},
+            r"num_turns must be a smallest \(>= 1\) and a largest number, got \(0, 3\)",
+        ),
         ({"num_turns": (4, 3)}, r"num_turns must be .* got \(4, 3\)"),
-        ({"history_turns": (-1, 3)}, r"history_turns must be a smallest \(>= 0\) and a largest .* got \(-1, 3\)"),
+        (
+            {"history_turns": (-1, 3)},
+            r"history_turns must be a smallest \(>= 0\) and a largest .* got \(-1, 3\)",
+        ),
         ({"history_turns": (2, 1)}, r"history_turns must be .* got \(2, 1\)"),
     ],
 )
@@ -46,7 +53,9 @@ def test_noise_is_put_on_up_to_the_deviation_given() -> None:
     """Of each clip another, evenly drawn: the mean of 20 lies about half way."""
     footage, deviations = replace(SHORT, worlds={"footage": 1.0}), []
     for index in range(20):
-        (clean,), (noisy,) = (replace(footage, pixel_noise=n).item(index, 0, CLOCK, 1).frames for n in (0.0, 20.0))
+        (clean,), (noisy,) = (
+            replace(footage, pixel_noise=n).item(index, 0, CLOCK, 1).frames for n in (0.0, 20.0)
+        )
         inside = (clean > 80) & (clean < 175)  # where nothing is cut off
         deviations.append(float((noisy.astype(int) - clean)[inside].std()))
     assert max(deviations) < 21
@@ -57,7 +66,9 @@ def test_no_example_is_a_clip_of_supervised_training(tiny_loaded: LoadedModel) -
     seeds, one_turn = (0, 1, 2, 500, 999), replace(SHAPES, num_turns=(1, 1))
     stages = tuple(Stage(str(number), one_turn, 1, 1) for number in range(5))
     trained = {
-        draw_dialogue(small_config("x", stages=stages, seed=seed), stage, 0, tiny_loaded.renderer).dialogue.dialogue_id
+        draw_dialogue(
+            small_config("x", stages=stages, seed=seed), stage, 0, tiny_loaded.renderer
+        ).dialogue.dialogue_id
         for seed in seeds
         for stage in range(len(stages))
     }

@@ -23,8 +23,18 @@ ROW = {
         {"role": "user", "content": "Subtitle: No.", "time": 22.307},
     ],
     "answer": [
-        {"role": "assistant", "content": "By the door.", "related_timespan": [0.0, 6.5], "reply_timespan": [0.0, 7.5]},
-        {"role": "assistant", "content": "Outside.", "reply_timespan": [26.0, 27.5], "type": "step"},
+        {
+            "role": "assistant",
+            "content": "By the door.",
+            "related_timespan": [0.0, 6.5],
+            "reply_timespan": [0.0, 7.5],
+        },
+        {
+            "role": "assistant",
+            "content": "Outside.",
+            "reply_timespan": [26.0, 27.5],
+            "type": "step",
+        },
     ],
     "frame": "ignored",
 }
@@ -42,14 +52,20 @@ def test_a_row_becomes_a_task(tmp_path):
     assert (sample.video, task.task_id, task.duration_s) == ("a=b.mp4", "a=b.mp4%Q1", 27.5)
     assert task.questions == (Question("Where is she?", 0.0), Question("Subtitle: No.", 22.307))
     first, second = task.gold
-    assert (first.content, first.span, first.related_span) == ("By the door.", TimeSpan(0, 7.5), TimeSpan(0, 6.5))
+    assert (first.content, first.span, first.related_span) == (
+        "By the door.",
+        TimeSpan(0, 7.5),
+        TimeSpan(0, 6.5),
+    )
     assert (second.question, second.related_span, second.visible_s) == ("Where is she?", None, None)
 
 
 def test_questions_are_in_order_of_time_and_an_empty_field_is_none(tmp_path):
     late, early = ROW["conversation"][::-1]
     answer = {**ROW["answer"][0], "related_timespan": None, "question": None, "visible_s": None}
-    (sample,) = load_gold(write(tmp_path, [{**ROW, "conversation": [late, early], "answer": [answer]}]))
+    (sample,) = load_gold(
+        write(tmp_path, [{**ROW, "conversation": [late, early], "answer": [answer]}])
+    )
     assert [question.time_s for question in sample.task.questions] == [0.0, 22.307]
     (gold,) = sample.task.gold
     assert (gold.question, gold.related_span, gold.visible_s) == ("Where is she?", None, None)
@@ -77,7 +93,8 @@ def test_what_world_make_writes_reads_back_as_it_was(tmp_path):
 
 
 def changed(path: str, value: object) -> dict:
-    """ROW with the field at `path` ("answer.0.content") replaced, or removed where the value is Ellipsis."""
+    """ROW with the field at `path` ("answer.0.content") replaced, or removed where the value is
+    Ellipsis."""
     row = copy.deepcopy(ROW)
     *parents, last = [int(p) if p.isdigit() else p for p in path.split(".")]
     target = row
@@ -123,7 +140,8 @@ def test_bad_rows_are_named(tmp_path, path, value, told):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"), [("{", "not JSON"), ("{}", "list of rows, got dict"), ("[]", "non-empty list")]
+    ("content", "told"),
+    [("{", "not JSON"), ("{}", "list of rows, got dict"), ("[]", "non-empty list")],
 )
 def test_bad_files(tmp_path, content, told):
     with pytest.raises(DataError, match=told):

@@ -1,4 +1,5 @@
-"""Laws of examples from files: history is answered, nothing is shown ahead of the clock, bad lines are named."""
+"""Laws of examples from files: history is answered, nothing is shown ahead of the clock, bad lines
+are named."""
 
 from __future__ import annotations
 
@@ -27,8 +28,18 @@ LINE: dict[str, Any] = {
     "segment": [8, 14],
     "questions": [{"time_s": 0, "text": "What changes?"}, {"time_s": 9, "text": "And now?"}],
     "gold": [
-        {"question": "What changes?", "content": "It began.", "reply_timespan": [1, 3], "visible_s": None},
-        {"question": "What changes?", "content": "It went on.", "reply_timespan": [5, 6.5], "visible_s": 4.5},
+        {
+            "question": "What changes?",
+            "content": "It began.",
+            "reply_timespan": [1, 3],
+            "visible_s": None,
+        },
+        {
+            "question": "What changes?",
+            "content": "It went on.",
+            "reply_timespan": [5, 6.5],
+            "visible_s": 4.5,
+        },
         {"question": "And now?", "content": "It ended.", "reply_timespan": [10, 12]},
         {"question": "And now?", "content": "Later.", "reply_timespan": [16, 18]},
     ],
@@ -54,8 +65,15 @@ def test_history_is_answered_and_the_segment_is_due(folder: Path) -> None:
     example = examples(folder).item(0, 0, CLOCK, 2)
     assert [turn.clock_s for turn, _ in example.history] == [2, 4, 6, 8]
     assert [turn.clock_s for turn in example.turns] == [10, 12, 14]
-    assert [action for _, action in example.history] == [Reply("It began."), Silence(), Reply("It went on."), Silence()]
-    assert [gold.content for gold in example.task.gold] == ["It ended."]  # not what begins after the segment
+    assert [action for _, action in example.history] == [
+        Reply("It began."),
+        Silence(),
+        Reply("It went on."),
+        Silence(),
+    ]
+    assert [gold.content for gold in example.task.gold] == [
+        "It ended."
+    ]  # not what begins after the segment
     assert [turn.text for turn, _ in example.history] == ["What changes?", "", "", ""]
     assert [turn.text for turn in example.turns] == ["And now?", "", ""]
 
@@ -80,9 +98,12 @@ def test_the_oldest_turns_are_left_out_and_their_question_is_kept(folder: Path) 
         assert example.history[0][0].text == "What changes?"
         assert example.task == whole.task
         assert all(
-            np.array_equal(a.frames.pixels, b.frames.pixels) for a, b in zip(example.turns, whole.turns, strict=True)
+            np.array_equal(a.frames.pixels, b.frames.pixels)
+            for a, b in zip(example.turns, whole.turns, strict=True)
         )
-    with pytest.raises(DataError, match="line 1: its segment has 6 frames, more than max_frames = 5"):
+    with pytest.raises(
+        DataError, match="line 1: its segment has 6 frames, more than max_frames = 5"
+    ):
         examples(folder, max_frames=5).item(0, 0, CLOCK, 2)
 
 
@@ -101,7 +122,10 @@ def test_a_video_that_ends_early_ends_the_segment(folder: Path) -> None:
         ({"video": "none.mp4"}, "no video"),
         ({"questions": []}, "no question"),
         ({"questions": [{"time_s": -1, "text": "x"}]}, "question 1: 'time_s'"),
-        ({"gold": [{"question": "q", "content": "", "reply_timespan": [1, 2]}]}, "gold turn 1: 'content'"),
+        (
+            {"gold": [{"question": "q", "content": "", "reply_timespan": [1, 2]}]},
+            "gold turn 1: 'content'",
+        ),
         ({"gold": [3]}, "gold turn 1"),
         ({"example_id": "zero"}, "stands in"),
     ],
@@ -118,7 +142,8 @@ def test_the_token_budget_is_checked_beforehand(folder: Path, tiny_loaded: Loade
     needed = longest_rollout(example, tiny_loaded.renderer, 10)
     check_token_budget(example, tiny_loaded.renderer, 10, needed)
     with pytest.raises(
-        DataError, match=rf"'one' may need {needed:,} tokens .* max_tokens = {needed - 1:,}; show fewer"
+        DataError,
+        match=rf"'one' may need {needed:,} tokens .* max_tokens = {needed - 1:,}; show fewer",
     ):
         check_token_budget(example, tiny_loaded.renderer, 10, needed - 1)
     assert longest_rollout(example, tiny_loaded.renderer, 11) == needed + len(example.turns)
@@ -135,7 +160,10 @@ def test_videos_that_were_trained_on_are_refused(folder: Path) -> None:
         rows.write_text(json.dumps(row) + "\n")
         with pytest.raises(DataError, match=r"example 'one' shows the video 'clip'.*line 1"):
             check_held_out(given, [rows])
-    rows.write_text(json.dumps({"messages": [], "metadata": {"video_id": "clip2"}, "images": ["a/clip.jpg"]}) + "\n")
+    rows.write_text(
+        json.dumps({"messages": [], "metadata": {"video_id": "clip2"}, "images": ["a/clip.jpg"]})
+        + "\n"
+    )
     check_held_out(given, [rows])
 
 

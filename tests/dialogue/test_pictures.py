@@ -17,15 +17,20 @@ from oncue.errors import DataError
 
 
 def png(path: Path, values: np.ndarray, color_type: int) -> Path:
-    """A PNG of 16 bits per channel, which Pillow cannot write in colour. `values`: (H, W, channels)."""
+    """A PNG of 16 bits per channel, which Pillow cannot write in colour. `values`: (H, W,
+    channels)."""
     lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in values)
     return png_of(path, values.shape[1], values.shape[0], 16, color_type, lines)
 
 
-def png_of(path: Path, width_px: int, height_px: int, bits: int, color_type: int, lines: bytes) -> Path:
+def png_of(
+    path: Path, width_px: int, height_px: int, bits: int, color_type: int, lines: bytes
+) -> Path:
     header = struct.pack(">IIBBBBB", width_px, height_px, bits, color_type, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
-    written = (struct.pack(">I", len(b)) + k + b + struct.pack(">I", zlib.crc32(k + b)) for k, b in chunks)
+    written = (
+        struct.pack(">I", len(b)) + k + b + struct.pack(">I", zlib.crc32(k + b)) for k, b in chunks
+    )
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(written))
     return path
 
@@ -68,10 +73,14 @@ def test_transparent_ground_is_white(tmp_path: Path, name: str) -> None:
 
 def test_what_is_half_transparent_is_half_white(tmp_path: Path) -> None:
     drawn("RGBA", (200, 0, 0, 128), (0, 0, 0, 255)).save(tmp_path / "half.png")
-    assert np.abs(load_picture(tmp_path / "half.png")[0, 7].astype(int) - (227, 127, 127)).max() <= 1
+    assert (
+        np.abs(load_picture(tmp_path / "half.png")[0, 7].astype(int) - (227, 127, 127)).max() <= 1
+    )
 
 
-TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # EXIF orientation: from the stored picture to the upright one
+TURNS: dict[
+    int, Callable[[np.ndarray], np.ndarray]
+] = {  # EXIF orientation: from the stored picture to the upright one
     2: np.fliplr,
     3: lambda a: np.rot90(a, 2),
     4: np.flipud,
@@ -109,7 +118,9 @@ def test_sixteen_bits_of_colour_keep_their_higher_eight(tmp_path: Path) -> None:
     frame = load_picture(png(tmp_path / "rgb.png", shades, 2))
     assert frame.tolist() == (shades // 256).tolist()
     opaque = np.concatenate([shades, [[[65535], [0]]]], axis=-1)
-    assert load_picture(png(tmp_path / "rgba.png", opaque, 6)).tolist() == [[[0, 1, 255], [255, 255, 255]]]
+    assert load_picture(png(tmp_path / "rgba.png", opaque, 6)).tolist() == [
+        [[0, 1, 255], [255, 255, 255]]
+    ]
 
 
 @pytest.mark.parametrize(
@@ -121,7 +132,9 @@ def test_sixteen_bits_of_colour_keep_their_higher_eight(tmp_path: Path) -> None:
         (np.array([[0, 0.4, 254.6]], np.float32), [0, 0, 255]),
     ],
 )
-def test_32_bits_of_grey_keep_their_shades(tmp_path: Path, values: np.ndarray, shown: list[int]) -> None:
+def test_32_bits_of_grey_keep_their_shades(
+    tmp_path: Path, values: np.ndarray, shown: list[int]
+) -> None:
     Image.fromarray(values).save(tmp_path / "deep.tif")
     assert load_picture(tmp_path / "deep.tif").tolist() == [[[level] * 3 for level in shown]]
 
@@ -129,7 +142,9 @@ def test_32_bits_of_grey_keep_their_shades(tmp_path: Path, values: np.ndarray, s
 @pytest.mark.parametrize("odd", [-1.0, 70_000.0, float("nan"), float("inf")])
 def test_32_bits_beyond_every_range_are_refused(tmp_path: Path, odd: float) -> None:
     Image.fromarray(np.array([[0, odd]], np.float32)).save(tmp_path / "deep.tif")
-    with pytest.raises(DataError, match=r"deep\.tif has grey values from .*expected 0 to 1, to 255 or to 65535"):
+    with pytest.raises(
+        DataError, match=r"deep\.tif has grey values from .*expected 0 to 1, to 255 or to 65535"
+    ):
         load_picture(tmp_path / "deep.tif")
 
 

@@ -12,7 +12,10 @@ from oncue.dialogue.rows import read_row, read_rows
 from oncue.errors import DialogueError
 from oncue.types import DialogueTurn
 
-USER, SILENT = {"role": "user", "content": "<image>hi"}, {"role": "assistant", "content": "NO REPLY"}
+USER, SILENT = (
+    {"role": "user", "content": "<image>hi"},
+    {"role": "assistant", "content": "NO REPLY"},
+)
 
 
 def good() -> dict[str, Any]:
@@ -58,13 +61,28 @@ def test_images_may_be_left_out() -> None:
         ({"images": "a"}, "images must be a list"),
         ({"images": ["a", "b", {"file": "c"}]}, "image 3: expected a path"),
         ({"metadata": "v1"}, "metadata must be an object"),
-        ({"videos": ["a.mp4"]}, r"rows with videos are not supported, got \['a.mp4'\]; list frames as images"),
+        (
+            {"videos": ["a.mp4"]},
+            r"rows with videos are not supported, got \['a.mp4'\]; list frames as images",
+        ),
         ({"audios": ["a.wav"]}, "rows with audios"),
-        ({"messages": [{"role": "user", "content": "<video>hi"}]}, "message 1: <video> marks are not supported"),
-        ({"messages": [{"role": "user", "content": "<image>hi <video>"}]}, "message 1: <video> marks"),
+        (
+            {"messages": [{"role": "user", "content": "<video>hi"}]},
+            "message 1: <video> marks are not supported",
+        ),
+        (
+            {"messages": [{"role": "user", "content": "<image>hi <video>"}]},
+            "message 1: <video> marks",
+        ),
         ({"messages": [{"role": "user", "content": "<audio>hi"}]}, "message 1: <audio> marks"),
-        ({"images": ["a", "b", "data:image/png;base64,AAAA"]}, "image 3: expected the path of a file, got 'data:image"),
-        ({"images": [{"path": "https://x.org/a.jpg"}, "b", "c"]}, "image 1: expected the path .*; download it"),
+        (
+            {"images": ["a", "b", "data:image/png;base64,AAAA"]},
+            "image 3: expected the path of a file, got 'data:image",
+        ),
+        (
+            {"images": [{"path": "https://x.org/a.jpg"}, "b", "c"]},
+            "image 1: expected the path .*; download it",
+        ),
         ({"messages": []}, "at least one entry"),
         ({"messages": "hello"}, "list of messages"),
         ({"messages": ["hello"]}, "message 1: expected an object"),
@@ -72,13 +90,25 @@ def test_images_may_be_left_out() -> None:
         ({"messages": [{"content": "x"}]}, "message 1: unknown role None"),
         ({"messages": [{"role": "user", "content": None}]}, "content must be a string"),
         ({"messages": [{"role": "user", "content": ""}]}, "show a frame or say something"),
-        ({"messages": [USER, SILENT | {"content": " "}]}, "message 2: an assistant message must not be empty"),
+        (
+            {"messages": [USER, SILENT | {"content": " "}]},
+            "message 2: an assistant message must not be empty",
+        ),
         ({"messages": [SILENT]}, "message 1: an assistant message must answer"),
         ({"messages": [USER, SILENT, SILENT]}, "message 3: an assistant message must answer"),
-        ({"messages": [USER, {"role": "system", "content": "S"}]}, "system message must be the first"),
+        (
+            {"messages": [USER, {"role": "system", "content": "S"}]},
+            "system message must be the first",
+        ),
         ({"messages": [{"role": "system", "content": "S"}]}, "at least one user message"),
-        ({"messages": [{"role": "system", "content": "<image>S"}]}, "only user messages show frames"),
-        ({"messages": [{"role": "user", "content": "look: <image>"}]}, "must stand before the text"),
+        (
+            {"messages": [{"role": "system", "content": "<image>S"}]},
+            "only user messages show frames",
+        ),
+        (
+            {"messages": [{"role": "user", "content": "look: <image>"}]},
+            "must stand before the text",
+        ),
         ({"messages": [USER | {"loss": True}]}, "true only for assistant"),
     ],
 )
@@ -126,7 +156,9 @@ def test_files_that_hold_no_row_are_explained(tmp_path: Path) -> None:
         read_row(write(tmp_path / "empty.jsonl", ""))
     with pytest.raises(DialogueError, match="holds no row"):
         list(read_rows(write(tmp_path / "list.json", [])))
-    with pytest.raises(DialogueError, match=r"row 1 of .*: expected an object with messages, got 3"):
+    with pytest.raises(
+        DialogueError, match=r"row 1 of .*: expected an object with messages, got 3"
+    ):
         read_row(write(tmp_path / "number.json", "3"))
     (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DialogueError, match="cannot be read as UTF-8"):

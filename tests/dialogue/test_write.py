@@ -22,7 +22,9 @@ def placed(
     seed: int = 0,
 ) -> int | None:
     rng = np.random.default_rng(seed)
-    return reply_turn(TimeSpan(*span), Clock(interval_s), frames_per_turn, num_frames, placement, rng)
+    return reply_turn(
+        TimeSpan(*span), Clock(interval_s), frames_per_turn, num_frames, placement, rng
+    )
 
 
 # turns of two frames every 2 s have the clocks 4, 8, 12, 16, 20
@@ -60,7 +62,10 @@ def test_spread_draws_every_turn_of_the_span_evenly():
 def test_turn_odds_are_those_of_the_turns_of_the_span():
     def turns(span, odds):
         drawn = (np.random.default_rng(seed) for seed in range(400))
-        return Counter(reply_turn(TimeSpan(*span), Clock(2.0), 2, 10, Placement.START, rng, odds) for rng in drawn)
+        return Counter(
+            reply_turn(TimeSpan(*span), Clock(2.0), 2, 10, Placement.START, rng, odds)
+            for rng in drawn
+        )
 
     found = turns((5, 19), (1, 3))
     assert set(found) == {1, 2}
@@ -85,11 +90,20 @@ def test_every_reply_stands_inside_its_span_or_right_after_it():
         num_frames = int(rng.integers(1, 30))
         start_s = float(rng.uniform(0, 20))
         span = (start_s, start_s + float(rng.uniform(0, 8)))
-        clocks = [min((k + 1) * per_turn, num_frames) * interval_s for k in range(-(-num_frames // per_turn))]
+        clocks = [
+            min((k + 1) * per_turn, num_frames) * interval_s
+            for k in range(-(-num_frames // per_turn))
+        ]
         inside = [k for k, clock_s in enumerate(clocks) if span[0] <= clock_s <= span[1]]
         after = [k for k, clock_s in enumerate(clocks) if clock_s >= span[0]]
         for placement in Placement:
-            turn = placed(span, placement, interval_s=interval_s, frames_per_turn=per_turn, num_frames=num_frames)
+            turn = placed(
+                span,
+                placement,
+                interval_s=interval_s,
+                frames_per_turn=per_turn,
+                num_frames=num_frames,
+            )
             if not inside:
                 assert turn == (after[0] if after else None)
             elif placement is Placement.SPREAD:
@@ -120,7 +134,9 @@ def test_the_example_of_the_paper():
 
 def test_what_falls_into_one_turn_is_joined():
     gold = (GoldTurn("One.", TimeSpan(2, 3)), GoldTurn("Two.", TimeSpan(2, 4)))
-    task = Task("t", (Question("First?", 0.0), Question("Second?", 1.5), Question("Never?", 9.0)), gold)
+    task = Task(
+        "t", (Question("First?", 0.0), Question("Second?", 1.5), Question("Never?", 9.0)), gold
+    )
     dialogue = write_dialogue(task, 4, Clock(1.0), system="S", silence="-", frames_per_turn=4)
     assert [t.text for t in dialogue.turns] == ["S", "First?\nSecond?", "One. Two."]
 
@@ -135,7 +151,13 @@ def spread_turns(rng: np.random.Generator | None) -> list[int]:
     """The turns that ten replies are written into, each due in a span of ten turns."""
     gold = tuple(GoldTurn(f"{k}.", TimeSpan(1, 10)) for k in range(10))
     dialogue = write_dialogue(
-        Task("t", gold=gold), 10, Clock(1.0), system="S", silence="-", placement=Placement.SPREAD, rng=rng
+        Task("t", gold=gold),
+        10,
+        Clock(1.0),
+        system="S",
+        silence="-",
+        placement=Placement.SPREAD,
+        rng=rng,
     )
     answers = [turn.text.split() for turn in dialogue.turns if turn.role == "assistant"]
     return [next(turn for turn, said in enumerate(answers) if f"{k}." in said) for k in range(10)]
@@ -147,7 +169,9 @@ def test_spread_replies_follow_the_random_numbers_of_the_caller():
     assert len(set(map(tuple, drawn))) == 4
     assert drawn == [np.random.default_rng(seed).integers(0, 10, 10).tolist() for seed in range(4)]
     rng = np.random.default_rng(0)
-    assert spread_turns(rng) != spread_turns(rng)  # a second dialogue goes on where the first one ended
+    assert spread_turns(rng) != spread_turns(
+        rng
+    )  # a second dialogue goes on where the first one ended
 
 
 def test_spread_without_random_numbers_is_the_same_every_time():

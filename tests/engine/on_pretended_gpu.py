@@ -1,4 +1,5 @@
-"""The engine and a training step on the pretended GPU beside the same on the CPU; one JSON object on stdout."""
+"""The engine and a training step on the pretended GPU beside the same on the CPU; one JSON object
+on stdout."""
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ num_recorded = num_replayed = 0
 
 
 def use_pretended_graphs() -> None:
-    """Graphs, and what looks at addresses, as on a GPU; and the engine's own thread pretends, too."""
+    """Graphs, and what looks at addresses, as on a GPU; and the engine's own thread pretends,
+    too."""
     step, states, replay = Engine._step, KVPool._states, PretendedGraph.replay
 
     def pretended_step(self: Engine, *args: Any) -> Any:
@@ -76,7 +78,9 @@ def streams() -> Iterator[list[EnvTurn]]:
         yield clip_turns(k)[: NUM_TURNS + 2 * k]
 
 
-def answers(loaded: LoadedModel, sampling: SamplingParams, shapes: StaticShapes | None = None) -> dict[str, Any]:
+def answers(
+    loaded: LoadedModel, sampling: SamplingParams, shapes: StaticShapes | None = None
+) -> dict[str, Any]:
     """What sessions say together, the steps it took, and what was waited for."""
     num_steps = 0
 
@@ -92,7 +96,9 @@ def answers(loaded: LoadedModel, sampling: SamplingParams, shapes: StaticShapes 
                 choose(*args)
 
             engine._sampler.choose = counted  # type: ignore[method-assign]
-            held = await asyncio.gather(*(hold(engine.open(seed=k), turns) for k, turns in enumerate(streams())))
+            held = await asyncio.gather(
+                *(hold(engine.open(seed=k), turns) for k, turns in enumerate(streams()))
+            )
             return [[answer.token_ids for answer in each] for each in held]
 
     with pretending() if loaded.device == GPU else contextlib.nullcontext():
@@ -102,7 +108,9 @@ def answers(loaded: LoadedModel, sampling: SamplingParams, shapes: StaticShapes 
 
 def gradients(loaded: LoadedModel) -> tuple[float, list[torch.Tensor]]:
     """The loss of one step of supervised training, and the gradient of every weight, on the CPU."""
-    config = replace(mini_sft(), num_workers=0, stages=(replace(mini_sft().stages[3], batch_size=3),))
+    config = replace(
+        mini_sft(), num_workers=0, stages=(replace(mini_sft().stages[3], batch_size=3),)
+    )
     batch, _ = next(iter(step_batches(config, loaded.renderer, 0)))
     model = loaded.model.train()
     loss = accumulate_gradient(model, batch, loaded.renderer.image_pad_id, config, loaded.device)
@@ -132,7 +140,10 @@ def waits_of_the_stock_tower(loaded: LoadedModel) -> int:
     frame = loaded.renderer.frame_processor(clip_turns(0)[0].frames.pixels[0])
     pretend_gpu.waits.clear()
     with pretending(), torch.no_grad():
-        patches, grids = torch.from_numpy(frame.patches).to(GPU), torch.tensor([frame.grid], device=GPU)
+        patches, grids = (
+            torch.from_numpy(frame.patches).to(GPU),
+            torch.tensor([frame.grid], device=GPU),
+        )
         loaded.model.model.get_image_features(patches, grids)
     return len(pretend_gpu.waits)
 
@@ -168,7 +179,9 @@ def main() -> None:
     found["loss"] = [loss, loss_there]
     found["grads"] = [
         float(torch.cat([g.flatten() for g in grads]).norm()),
-        float(torch.cat([(a - b).flatten() for a, b in zip(grads, grads_there, strict=True)]).norm()),
+        float(
+            torch.cat([(a - b).flatten() for a, b in zip(grads, grads_there, strict=True)]).norm()
+        ),
     ]
     print(json.dumps(found))
 

@@ -1,15 +1,16 @@
 """A GPU that is pretended: its values lie on the CPU, its rules are those of a GPU.
 
 - Tensors of the GPU and of the CPU never meet in an operation, but for single numbers.
-- Whoever looks at a value waits for the device, and so does whoever takes one there from the CPU, unless it is from
-  memory that can be copied in the background (pinning is not pretended). Waits are kept in `waits`, with the places in
-  the code they come from.
-- While a graph is recorded nothing waits, and nothing comes from the CPU. A replay repeats the recorded operations on
-  the recorded memory; no Python of what was recorded runs again.
+- Whoever looks at a value waits for the device, and so does whoever takes one there from the CPU,
+  unless it is from memory that can be copied in the background (pinning is not pretended). Waits
+  are kept in `waits`, with the places in the code they come from.
+- While a graph is recorded nothing waits, and nothing comes from the CPU. A replay repeats the
+  recorded operations on the recorded memory; no Python of what was recorded runs again.
 
-Numbers of the pretended device are `OnGpu` tensors, made under `pretending()`. It takes torch's hooks for devices
-written in Python, which are not a promise of torch, and does without its inference mode, whose tensors cannot be
-wrapped: import it in a process of its own, before anything that decorates functions.
+Numbers of the pretended device are `OnGpu` tensors, made under `pretending()`. It takes torch's
+hooks for devices written in Python, which are not a promise of torch, and does without its
+inference mode, whose tensors cannot be wrapped: import it in a process of its own, before anything
+that decorates functions.
 """
 
 from __future__ import annotations
@@ -30,7 +31,12 @@ torch.pretended.get_amp_supported_dtype = lambda: [torch.bfloat16]
 GPU = torch.device("pretended:0")
 
 _aten = torch.ops.aten
-_INDEXING = (_aten.index.Tensor, _aten.index_put.default, _aten.index_put_.default, _aten._index_put_impl_.default)
+_INDEXING = (
+    _aten.index.Tensor,
+    _aten.index_put.default,
+    _aten.index_put_.default,
+    _aten._index_put_impl_.default,
+)
 _LOOKING = (
     _aten._local_scalar_dense.default,
     _aten.nonzero.default,
@@ -41,7 +47,9 @@ _LOOKING = (
 )
 
 waits: list[str] = []  # what was waited for, and where
-_tape: list[tuple[Callable[..., Any], Any, Any, Any]] | None = None  # of the graph that is being recorded
+_tape: list[tuple[Callable[..., Any], Any, Any, Any]] | None = (
+    None  # of the graph that is being recorded
+)
 _real_tensor = torch.tensor
 
 
@@ -98,8 +106,8 @@ def pretending() -> Iterator[None]:
 
 
 def moved(model: Any) -> Any:
-    """A copy of a model on the pretended GPU. From here on `torch.tensor` can make its tensors there, too; load all
-    models before, since transformers looks for the real one."""
+    """A copy of a model on the pretended GPU. From here on `torch.tensor` can make its tensors
+    there, too; load all models before, since transformers looks for the real one."""
     torch.tensor = _tensor  # type: ignore[assignment]
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     try:
@@ -155,7 +163,9 @@ def _run(func: Any, args: Any, kwargs: Any) -> Any:
     elif func in _INDEXING:
         _check_indices(func, args)
     elif there and any(value.dim() for value in here):
-        raise RuntimeError(f"{func}: tensors of both devices: {[tuple(v.shape) for v in there]}, {here}")
+        raise RuntimeError(
+            f"{func}: tensors of both devices: {[tuple(v.shape) for v in there]}, {here}"
+        )
     if func in _LOOKING and there:
         _wait(str(func))
     if func is _aten.repeat_interleave.Tensor and there and kwargs.get("output_size") is None:
@@ -167,7 +177,9 @@ def _run(func: Any, args: Any, kwargs: Any) -> Any:
         return output
     if _tape is not None:
         _tape.append((func, inner_args, inner_kwargs, output))
-    known = {id(value.inner): value for value in there}  # operations in place return what they were given
+    known = {
+        id(value.inner): value for value in there
+    }  # operations in place return what they were given
 
     def there_again(value: Any) -> Any:
         if not isinstance(value, torch.Tensor):
@@ -182,7 +194,9 @@ def _check_indices(func: Any, args: Any) -> None:
     on_gpu = isinstance(args[0], OnGpu) or any(isinstance(index, OnGpu) for index in indices)
     if on_gpu and any(not isinstance(index, OnGpu) and index.dim() for index in indices):
         _cross(func, waits_for_it=True)
-    if any(isinstance(index, OnGpu) and index.dtype in (torch.bool, torch.uint8) for index in indices):
+    if any(
+        isinstance(index, OnGpu) and index.dtype in (torch.bool, torch.uint8) for index in indices
+    ):
         _wait(f"{func} by truth values")
     if any(isinstance(index, OnGpu) for index in indices) and not isinstance(args[0], OnGpu):
         raise RuntimeError(f"{func}: a tensor of the CPU, indices of the GPU")
@@ -204,7 +218,11 @@ def _wait(what: str) -> None:
 
 def _place() -> str:
     """The innermost places outside torch and this file."""
-    frames = [f for f in traceback.extract_stack() if "/torch/" not in f.filename and f.filename != __file__]
+    frames = [
+        f
+        for f in traceback.extract_stack()
+        if "/torch/" not in f.filename and f.filename != __file__
+    ]
     return " < ".join(f"{f.filename.rsplit('/', 1)[-1]}:{f.name}" for f in frames[:-4:-1])
 
 
@@ -230,4 +248,6 @@ def _listed(key: Any) -> Any:
     return _real_tensor(key, dtype=torch.long).to(GPU) if isinstance(key, list) else key
 
 
-torch.inference_mode = lambda mode=True: torch.no_grad() if mode is True else contextlib.nullcontext()  # type: ignore
+torch.inference_mode = lambda mode=True: (
+    torch.no_grad() if mode is True else contextlib.nullcontext()
+)  # type: ignore

@@ -39,12 +39,18 @@ def test_each_session_reads_answers_by_its_own_grammar(tiny_loaded: LoadedModel)
 
     with ScriptedEngine(tiny_loaded, ids_of(tiny_loaded, *texts), LONG) as engine:
         tags, plain, other = asyncio.run(go(engine))
-    assert tags == [Malformed("NO REPLY", "neither a range nor an answer"), Retrieve(2, 4), Answer("B")]
+    assert tags == [
+        Malformed("NO REPLY", "neither a range nor an answer"),
+        Retrieve(2, 4),
+        Answer("B"),
+    ]
     assert plain == [Silence(), Reply(texts[1]), Reply(texts[2])]
     assert other == [Reply("NO REPLY"), Reply(texts[1]), Silence()]
 
 
-def test_turns_that_went_ahead_are_answered_in_the_grammar_of_their_session(tiny_loaded: LoadedModel) -> None:
+def test_turns_that_went_ahead_are_answered_in_the_grammar_of_their_session(
+    tiny_loaded: LoadedModel,
+) -> None:
     """What is drafted is a guess at the ids: it may be right where it is no silence."""
     texts = ["NO REPLY", "NO REPLY", "NO REPLY", "<answer>B</answer>"]
     turns = [*ASKED, EnvTurn("And?", 4.0)]
@@ -67,12 +73,19 @@ def test_history_is_written_in_the_grammar_of_the_session(tiny_loaded: LoadedMod
         assert list(replayed.token_ids) == ids_of(tiny_loaded, "<retrieve>2,4</retrieve>")[0]
         with pytest.raises(ValueError, match="has no Silence"):
             session.replay(ASKED[1], Silence())
-    with Engine(tiny_loaded) as engine, engine.open() as session, pytest.raises(ValueError, match="no Retrieve"):
+    with (
+        Engine(tiny_loaded) as engine,
+        engine.open() as session,
+        pytest.raises(ValueError, match="no Retrieve"),
+    ):
         session.replay(ASKED[0], Retrieve(2, 4))
 
 
 def test_a_model_that_finds_no_action_runs_out_of_budget(tiny_loaded: LoadedModel) -> None:
-    with Engine(tiny_loaded, SamplingParams(max_new_tokens=3)) as engine, engine.open(action_format=GRAMMAR) as session:
+    with (
+        Engine(tiny_loaded, SamplingParams(max_new_tokens=3)) as engine,
+        engine.open(action_format=GRAMMAR) as session,
+    ):
         episode = asyncio.run(run_episode(RetrievalEnv(max_turns=3), session, RETRIEVAL_TASK))
     assert (episode.stop, len(episode.exchanges)) == (StopReason.OUT_OF_BUDGET, 3)
     assert all(isinstance(e.acted.action, Malformed) for e in episode.exchanges)

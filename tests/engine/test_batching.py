@@ -1,4 +1,5 @@
-"""Laws of many sessions in one engine: each says what it would say alone, whoever joins, leaves, fails or is killed."""
+"""Laws of many sessions in one engine: each says what it would say alone, whoever joins, leaves,
+fails or is killed."""
 
 from __future__ import annotations
 
@@ -37,24 +38,34 @@ async def crowd(engine: Engine, all_turns: list[list[EnvTurn]]) -> list[list[Pol
     return list(await asyncio.gather(*(one(k, turns) for k, turns in enumerate(all_turns))))
 
 
-def mismatched(loaded: LoadedModel, sampling: SamplingParams, all_turns: list[list[EnvTurn]]) -> tuple[int, int]:
+def mismatched(
+    loaded: LoadedModel, sampling: SamplingParams, all_turns: list[list[EnvTurn]]
+) -> tuple[int, int]:
     """Tokens that differ from each session alone and undrafted, and how many there are."""
-    alone = [say(Engine(loaded, sampling, draft=False), turns, k)[0] for k, turns in enumerate(all_turns)]
+    alone = [
+        say(Engine(loaded, sampling, draft=False), turns, k)[0] for k, turns in enumerate(all_turns)
+    ]
     together = asyncio.run(crowd(Engine(loaded, sampling), all_turns))
     pairs = [
-        (a.token_ids, b.token_ids) for x, y in zip(alone, together, strict=True) for a, b in zip(x, y, strict=True)
+        (a.token_ids, b.token_ids)
+        for x, y in zip(alone, together, strict=True)
+        for a, b in zip(x, y, strict=True)
     ]
     return sum(a != b for a, b in pairs), len(pairs)
 
 
 @pytest.mark.parametrize("sampling", [SHORT, WARM], ids=["greedy", "sampled"])
-def test_joins_and_leaves_change_nothing(tiny_loaded: LoadedModel, sampling: SamplingParams) -> None:
+def test_joins_and_leaves_change_nothing(
+    tiny_loaded: LoadedModel, sampling: SamplingParams
+) -> None:
     wrong, num_turns = mismatched(tiny_loaded, sampling, streams(16))
     assert num_turns > 250
     assert wrong == 0
 
 
-def test_a_row_that_saw_too_much_would_be_noticed(tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_that_saw_too_much_would_be_noticed(
+    tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Control: a mask that lets tokens see those that follow them in the same forward."""
     mask = cache_module.Rows._mask
 
@@ -69,7 +80,9 @@ def test_a_row_that_saw_too_much_would_be_noticed(tiny_loaded: LoadedModel, monk
     assert [[a.token_ids for a in x] for x in alone] != [[a.token_ids for a in x] for x in together]
 
 
-def test_turns_join_while_others_speak(tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_turns_join_while_others_speak(
+    tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A long answer does not hold up a session that comes later."""
     engine = Engine(tiny_loaded, SamplingParams(temperature=1.5, max_new_tokens=60, seed=2))
     mixed = []
@@ -84,7 +97,9 @@ def test_turns_join_while_others_speak(tiny_loaded: LoadedModel, monkeypatch: py
     assert {True, False} in mixed
 
 
-def test_sessions_killed_at_random_leave_nothing_and_disturb_nobody(tiny_loaded: LoadedModel) -> None:
+def test_sessions_killed_at_random_leave_nothing_and_disturb_nobody(
+    tiny_loaded: LoadedModel,
+) -> None:
     random = np.random.default_rng(0)
     engine, all_turns = Engine(tiny_loaded, SHORT), streams(30)
     alone = [say(Engine(tiny_loaded, SHORT), turns, k)[0] for k, turns in enumerate(all_turns)]
@@ -110,9 +125,14 @@ def test_sessions_killed_at_random_leave_nothing_and_disturb_nobody(tiny_loaded:
         fates = [str(random.choice(list(outcomes))) for _ in all_turns]
         delays_s = random.uniform(0, 0.05, len(fates)).tolist()
         await asyncio.gather(
-            *(one(k, fate, delay) for k, (fate, delay) in enumerate(zip(fates, delays_s, strict=True)))
+            *(
+                one(k, fate, delay)
+                for k, (fate, delay) in enumerate(zip(fates, delays_s, strict=True))
+            )
         )
-        with engine.open(seed=0) as session:  # whatever was still in a step is over with the next one
+        with engine.open(
+            seed=0
+        ) as session:  # whatever was still in a step is over with the next one
             await session.respond(all_turns[0][0])
 
     asyncio.run(go())
@@ -121,7 +141,9 @@ def test_sessions_killed_at_random_leave_nothing_and_disturb_nobody(tiny_loaded:
 
 
 @pytest.mark.parametrize("way", ["cancelled", "timed out", "error elsewhere"])
-def test_an_event_loop_that_ends_in_the_middle_of_a_step_leaves_no_slot(tiny_loaded: LoadedModel, way: str) -> None:
+def test_an_event_loop_that_ends_in_the_middle_of_a_step_leaves_no_slot(
+    tiny_loaded: LoadedModel, way: str
+) -> None:
     engine = Engine(tiny_loaded, SHORT)
     turns = shown(2)
 
@@ -140,7 +162,10 @@ def test_an_event_loop_that_ends_in_the_middle_of_a_step_leaves_no_slot(tiny_loa
         with contextlib.suppress(TimeoutError, ZeroDivisionError):
             asyncio.run(ends())
     assert (engine.num_open, engine.num_slots_taken) == (0, 0)
-    again = [[answer.token_ids for answer in say(each, turns)[0]] for each in (engine, Engine(tiny_loaded, SHORT))]
+    again = [
+        [answer.token_ids for answer in say(each, turns)[0]]
+        for each in (engine, Engine(tiny_loaded, SHORT))
+    ]
     assert again[0] == again[1]  # and it goes on
 
 
@@ -152,22 +177,34 @@ def test_a_fork_goes_on_as_its_parent_would(tiny_loaded: LoadedModel) -> None:
         engine = Engine(tiny_loaded, WARM)
         with engine.open() as parent:
             for turn, answer in zip(turns[:8], expected, strict=False):
-                parent.replay(turn, answer.action if isinstance(answer.action, Reply | Silence) else Silence())
+                parent.replay(
+                    turn, answer.action if isinstance(answer.action, Reply | Silence) else Silence()
+                )
             await parent.fill()
             await parent.fill()  # nothing is pending any more: no forward
-            with parent.fork(seed=4) as one, parent.fork(seed=4) as twin, parent.fork(seed=5) as other:
-                said = await asyncio.gather(*(hold(session, turns[8:]) for session in (one, twin, other)))
+            with (
+                parent.fork(seed=4) as one,
+                parent.fork(seed=4) as twin,
+                parent.fork(seed=5) as other,
+            ):
+                said = await asyncio.gather(
+                    *(hold(session, turns[8:]) for session in (one, twin, other))
+                )
             ids = [[a.token_ids for a in answers] for answers in said]
             assert ids[0] == ids[1] != ids[2]
             alone = engine.open(seed=4)
             for turn, answer in zip(turns[:8], expected, strict=False):
-                alone.replay(turn, answer.action if isinstance(answer.action, Reply | Silence) else Silence())
+                alone.replay(
+                    turn, answer.action if isinstance(answer.action, Reply | Silence) else Silence()
+                )
             assert [a.token_ids for a in await hold(alone, turns[8:])] == ids[0]
 
     asyncio.run(go())
 
 
-def test_frames_shown_to_many_are_encoded_once(tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frames_shown_to_many_are_encoded_once(
+    tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls: list[int] = []
     encode = tiny_loaded.model.model.get_image_features
 
@@ -177,16 +214,23 @@ def test_frames_shown_to_many_are_encoded_once(tiny_loaded: LoadedModel, monkeyp
 
     monkeypatch.setattr(tiny_loaded.model.model, "get_image_features", counted)
     turns = [turn for turn in shown(9) if len(turn.frames) == 1][:6]
-    copies = [EnvTurn(FrameBatch(t.frames.pixels.copy(), t.frames.pts_s), t.clock_s, "And now?") for t in turns]
+    copies = [
+        EnvTurn(FrameBatch(t.frames.pixels.copy(), t.frames.pts_s), t.clock_s, "And now?")
+        for t in turns
+    ]
 
     async def go(engine: Engine, *all_turns: list[EnvTurn]) -> None:
         sessions = [engine.open() for _ in all_turns]
-        await asyncio.gather(*(hold(session, t) for session, t in zip(sessions, all_turns, strict=True)))
+        await asyncio.gather(
+            *(hold(session, t) for session, t in zip(sessions, all_turns, strict=True))
+        )
 
     asyncio.run(go(Engine(tiny_loaded, SHORT), turns, copies, turns))
     assert sum(calls) == len(turns)
     calls.clear()
-    asyncio.run(go(Engine(tiny_loaded, SHORT), turns, shown(9, seed=8)[:6]))  # control: other frames are other work
+    asyncio.run(
+        go(Engine(tiny_loaded, SHORT), turns, shown(9, seed=8)[:6])
+    )  # control: other frames are other work
     assert sum(calls) > len(turns) + 3
 
 

@@ -1,4 +1,5 @@
-"""Laws of the slots: capacity is reused, growing and copying keep what is held, forgetting is free."""
+"""Laws of the slots: capacity is reused, growing and copying keep what is held, forgetting is
+free."""
 
 from __future__ import annotations
 
@@ -84,16 +85,23 @@ def test_attention_is_that_of_each_row_alone(groups: int) -> None:
             assert torch.allclose(attended[first + i], expected, atol=1e-6)
             if i + 1 < num:  # control: a look at the next token would give something else
                 assert not torch.allclose(
-                    attention(queries[:, first + i], *expanded(slot, length + i + 2, groups)), expected, atol=1e-3
+                    attention(queries[:, first + i], *expanded(slot, length + i + 2, groups)),
+                    expected,
+                    atol=1e-3,
                 )
         first += num
 
 
 def expanded(slot: KVSlot, num_tokens: int, groups: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Keys and values of layer 0, once per query head."""
-    keys, values = (s.repeat_interleave(groups, 0) for s in (slot.keys(0, num_tokens), slot.values(0, num_tokens)))
+    keys, values = (
+        s.repeat_interleave(groups, 0)
+        for s in (slot.keys(0, num_tokens), slot.values(0, num_tokens))
+    )
     return keys, values
 
 
 def attention(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    return torch.einsum("hk,hkd->hd", (torch.einsum("hd,hkd->hk", query, keys) * 0.5).softmax(-1), values)
+    return torch.einsum(
+        "hk,hkd->hd", (torch.einsum("hd,hkd->hk", query, keys) * 0.5).softmax(-1), values
+    )

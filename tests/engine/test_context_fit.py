@@ -1,4 +1,5 @@
-"""A dialogue that does not fit: known before it begins, or bounded at the moment the model is full."""
+"""A dialogue that does not fit: known before it begins, or bounded at the moment the model is
+full."""
 
 from __future__ import annotations
 
@@ -48,10 +49,16 @@ def test_a_full_model_is_bounded_from_then_on(
         for turn in shown:
             alone.append(await session.respond(turn))
 
-    with Engine(loaded, SHORT) as unbounded, unbounded.open() as session, pytest.raises(ContextFullError):
+    with (
+        Engine(loaded, SHORT) as unbounded,
+        unbounded.open() as session,
+        pytest.raises(ContextFullError),
+    ):
         asyncio.run(until_full(session))
     assert 5 < len(alone) < 20
-    assert [turn.token_ids for turn in bounded[: len(alone)]] == [turn.token_ids for turn in alone]  # nothing was cut
+    assert [turn.token_ids for turn in bounded[: len(alone)]] == [
+        turn.token_ids for turn in alone
+    ]  # nothing was cut
     assert f"is full at {len(alone) + 1} s" in caplog.text
 
 
@@ -67,10 +74,18 @@ def test_the_positions_of_a_silent_dialogue_are_known_before(
     with Engine(loaded) as engine, engine.open(PROACTIVE_SYSTEM) as session:
         for turn in shown:
             session.replay(turn, Silence())
-        grids = [renderer.frame_processor.grid(*frame.shape[:2]) for turn in shown for frame in turn.frames.pixels]
-        _, end = mrope_positions(session.context_ids, grids, renderer.image_pad_id, renderer.merge_size, 0)
+        grids = [
+            renderer.frame_processor.grid(*frame.shape[:2])
+            for turn in shown
+            for frame in turn.frames.pixels
+        ]
+        _, end = mrope_positions(
+            session.context_ids, grids, renderer.image_pad_id, renderer.merge_size, 0
+        )
     height_px, width_px = shown[0].frames.pixels.shape[1:3]
-    needed = positions_if_silent(renderer, PROACTIVE_SYSTEM, [question], 9, num_frames, (height_px, width_px))
+    needed = positions_if_silent(
+        renderer, PROACTIVE_SYSTEM, [question], 9, num_frames, (height_px, width_px)
+    )
     assert abs(needed - end) <= 3  # what leads the first turn is counted as that of the others
 
 
@@ -82,9 +97,20 @@ def long_clip(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_file_that_is_too_long_is_bounded_before_the_first_turn(tmp_path: Path, long_clip: Path, capsys) -> None:
+def test_a_file_that_is_too_long_is_bounded_before_the_first_turn(
+    tmp_path: Path, long_clip: Path, capsys
+) -> None:
     folder = build_tiny_model(tmp_path / "small", max_position_embeddings=400)
-    words = ["watch", str(long_clip), "--ask", "What changes?", "--model", str(folder), "--max-new-tokens", "4"]
+    words = [
+        "watch",
+        str(long_clip),
+        "--ask",
+        "What changes?",
+        "--model",
+        str(folder),
+        "--max-new-tokens",
+        "4",
+    ]
     assert cli.main(words) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("24 turns need about")
@@ -97,11 +123,24 @@ def test_a_file_that_is_too_long_is_bounded_before_the_first_turn(tmp_path: Path
 
 
 def test_a_file_that_is_longer_than_it_says_is_bounded_when_the_model_is_full(
-    tmp_path: Path, long_clip: Path, capsys, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    long_clip: Path,
+    capsys,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder = build_tiny_model(tmp_path / "small", max_position_embeddings=400)
     monkeypatch.setattr("oncue.engine.context_fit.positions_if_silent", lambda *_: 1)
-    words = ["watch", str(long_clip), "--ask", "What changes?", "--model", str(folder), "--max-new-tokens", "4"]
+    words = [
+        "watch",
+        str(long_clip),
+        "--ask",
+        "What changes?",
+        "--model",
+        str(folder),
+        "--max-new-tokens",
+        "4",
+    ]
     assert cli.main(words) == 0
     assert "watched 24 turns" in capsys.readouterr().out
     assert caplog.text.count("from now on it is bounded at 398 tokens") == 1

@@ -1,4 +1,5 @@
-"""Laws of the draft: it changes no token, its cost is one forward, and sampling with it follows the distribution."""
+"""Laws of the draft: it changes no token, its cost is one forward, and sampling with it follows the
+distribution."""
 
 from __future__ import annotations
 
@@ -28,9 +29,12 @@ def mini() -> LoadedModel:
 
 
 def clip_turns(index: int) -> list[EnvTurn]:
-    """A held-out clip as a watcher sees it, asked about everything, with a glitch of noise now and then."""
+    """A held-out clip as a watcher sees it, asked about everything, with a glitch of noise now and
+    then."""
     random = np.random.default_rng(index)
-    frames = make_clip("shapes", "val", index, duration_s=(30.0, 30.0), mean_gap_s=1.0).grid_frames(Clock(1.0))
+    frames = make_clip("shapes", "val", index, duration_s=(30.0, 30.0), mean_gap_s=1.0).grid_frames(
+        Clock(1.0)
+    )
     turns = []
     for k, pixels in enumerate(frames):
         shown = random.integers(0, 255, pixels.shape, np.uint8) if k % 11 == 10 else pixels
@@ -49,7 +53,9 @@ def test_the_draft_changes_no_token(mini: LoadedModel, sampling: SamplingParams)
     plain, context = say(Engine(mini, sampling, draft=False), turns, 5)
     drafted, same_context = say(Engine(mini, sampling), turns, 5)
     assert [a.token_ids for a in drafted] == [a.token_ids for a in plain]
-    assert [p for a in drafted for p in a.logprobs] == pytest.approx([p for a in plain for p in a.logprobs], abs=1e-4)
+    assert [p for a in drafted for p in a.logprobs] == pytest.approx(
+        [p for a in plain for p in a.logprobs], abs=1e-4
+    )
     assert context == same_context
     silent = sum(isinstance(a.action, Silence) for a in plain)
     if sampling.max_new_tokens > 2:
@@ -58,7 +64,8 @@ def test_the_draft_changes_no_token(mini: LoadedModel, sampling: SamplingParams)
 
 @pytest.mark.parametrize("draft", [True, False])
 def test_one_random_number_is_spent_per_token_chosen(mini: LoadedModel, draft: bool) -> None:
-    """None for choices that were prepared behind a draft and never made; none for tokens the engine closed with."""
+    """None for choices that were prepared behind a draft and never made; none for tokens the engine
+    closed with."""
 
     async def run() -> None:
         with Engine(mini, WARM, draft=draft) as engine, engine.open(seed=5) as session:
@@ -104,7 +111,8 @@ def test_a_silent_turn_is_one_forward_and_plain_decoding_needs_three(mini: Loade
 
 
 def first_answers(num: int, engine: Engine) -> Counter[tuple[int, ...]]:
-    """The answers of `num` sessions with seeds of their own to the same first turn, by their first token."""
+    """The answers of `num` sessions with seeds of their own to the same first turn, by their first
+    token."""
     turn = clip_turns(0)[0]
 
     async def go() -> list[tuple[int, ...]]:
@@ -117,8 +125,11 @@ def first_answers(num: int, engine: Engine) -> Counter[tuple[int, ...]]:
     return Counter(asyncio.run(go()))
 
 
-def chi_square(one: Counter[tuple[int, ...]], other: Counter[tuple[int, ...]], num_expected: int = 10) -> float:
-    """Two-sample chi-square over the number of degrees of freedom; rare answers are counted together."""
+def chi_square(
+    one: Counter[tuple[int, ...]], other: Counter[tuple[int, ...]], num_expected: int = 10
+) -> float:
+    """Two-sample chi-square over the number of degrees of freedom; rare answers are counted
+    together."""
     common = [key for key in one | other if one[key] + other[key] >= 2 * num_expected]
     cells = [(one[key], other[key]) for key in common]
     cells.append((one.total() - sum(a for a, _ in cells), other.total() - sum(b for _, b in cells)))
@@ -132,7 +143,11 @@ class CarelessChooser(Sampler):
     def choose(self, answers: Any, logits_RV: torch.Tensor) -> None:
         logits_RV, first = logits_RV.clone(), 0
         for answer in answers:
-            if answer.draft and not answer.chosen and int(logits_RV[first].argmax()) == answer.draft[0]:
+            if (
+                answer.draft
+                and not answer.chosen
+                and int(logits_RV[first].argmax()) == answer.draft[0]
+            ):
                 logits_RV[first, answer.draft[0]] += 50
             first += answer.num_asked
         super().choose(answers, logits_RV)
@@ -153,14 +168,17 @@ def test_sampling_with_a_draft_follows_the_distribution(mini: LoadedModel) -> No
 
 
 def test_rows_whose_drafts_are_accepted_and_rejected_share_a_forward(mini: LoadedModel) -> None:
-    """Batches in which some drafts are accepted and others are not give every session its own numbers."""
+    """Batches in which some drafts are accepted and others are not give every session its own
+    numbers."""
     streams = [clip_turns(k)[:12] for k in range(5)]
     alone = [say(Engine(mini, WARM), turns, k)[0] for k, turns in enumerate(streams)]
 
     async def together() -> list[list[Any]]:
         engine = Engine(mini, WARM)
         sessions = [engine.open(seed=k) for k in range(5)]
-        return list(await asyncio.gather(*(hold(s, t) for s, t in zip(sessions, streams, strict=True))))
+        return list(
+            await asyncio.gather(*(hold(s, t) for s, t in zip(sessions, streams, strict=True)))
+        )
 
     for apart, beside in zip(alone, asyncio.run(together()), strict=True):
         assert [a.token_ids for a in apart] == [a.token_ids for a in beside]

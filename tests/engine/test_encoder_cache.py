@@ -1,4 +1,5 @@
-"""Laws of preparing frames: once per picture whoever is shown it, in threads, beside the step that is running."""
+"""Laws of preparing frames: once per picture whoever is shown it, in threads, beside the step that
+is running."""
 
 from __future__ import annotations
 
@@ -30,7 +31,9 @@ def patched(pixels: np.ndarray) -> PatchedFrame:
     return PatchedFrame(pixels.reshape(1, -1).astype(np.float32), (1, 2, 2))
 
 
-def test_threads_shown_the_same_picture_share_its_preparation(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_shown_the_same_picture_share_its_preparation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     shelf, made, num_waiting = EncoderCache(), [], threading.Semaphore(0)
 
     class Watched(Future[Any]):
@@ -42,7 +45,9 @@ def test_threads_shown_the_same_picture_share_its_preparation(monkeypatch: pytes
 
     def slowly(pixels: np.ndarray) -> PatchedFrame:
         made.append(int(pixels[0, 0, 0]))
-        assert all(num_waiting.acquire(timeout=PATIENCE_S) for _ in range(3))  # the others wait for this one
+        assert all(
+            num_waiting.acquire(timeout=PATIENCE_S) for _ in range(3)
+        )  # the others wait for this one
         return patched(pixels)
 
     with ThreadPoolExecutor(4) as threads:
@@ -73,7 +78,9 @@ def test_the_oldest_picture_leaves_a_full_shelf() -> None:
     assert shelf.frame(picture(2), patched) is not second
 
 
-def test_frames_are_prepared_while_a_step_is_running(tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frames_are_prepared_while_a_step_is_running(
+    tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A step that does not end until another session's frame has been prepared does end."""
     prepare, prepared = FrameProcessor.__call__, threading.Semaphore(0)
 
@@ -107,6 +114,7 @@ def test_frames_are_prepared_while_a_step_is_running(tiny_loaded: LoadedModel, m
             return [answer.token_ids for answer in answers]
 
     alone = [
-        say(Engine(tiny_loaded, SamplingParams(max_new_tokens=5)), [turn])[0][0].token_ids for turn in (second, first)
+        say(Engine(tiny_loaded, SamplingParams(max_new_tokens=5)), [turn])[0][0].token_ids
+        for turn in (second, first)
     ]
     assert asyncio.run(go()) == alone

@@ -1,4 +1,5 @@
-"""Laws of the engine: the cache changes nothing, turns are closed, sessions are independent, runs are repeatable."""
+"""Laws of the engine: the cache changes nothing, turns are closed, sessions are independent, runs
+are repeatable."""
 
 from __future__ import annotations
 
@@ -38,7 +39,9 @@ def test_prompts_are_appended_and_cut_turns_are_closed(tiny_loaded: LoadedModel)
         with engine.open() as session:
             for k, turn in enumerate(turns):
                 answer = await session.respond(turn)
-                prompt = prefix + tuple(renderer.user_turn(turn, Lead.CLOSED if k else Lead.START).token_ids.tolist())
+                prompt = prefix + tuple(
+                    renderer.user_turn(turn, Lead.CLOSED if k else Lead.START).token_ids.tolist()
+                )
                 assert session.context_ids == prompt + answer.token_ids
                 assert answer.token_ids.count(renderer.im_end_id) == 1
                 assert answer.token_ids[-1] == renderer.im_end_id
@@ -81,7 +84,10 @@ def test_replayed_history_equals_having_said_it(tiny_loaded: LoadedModel) -> Non
     at_once, one_by_one = go(lazily=True), go(lazily=False)
     assert [a.token_ids for a in at_once[0]] == [a.token_ids for a in one_by_one[0]]
     assert at_once[1] == one_by_one[1]
-    assert max(float((a - b).abs().max()) for a, b in zip(at_once[2], one_by_one[2], strict=True)) <= 1e-4
+    assert (
+        max(float((a - b).abs().max()) for a, b in zip(at_once[2], one_by_one[2], strict=True))
+        <= 1e-4
+    )
 
 
 def test_replayed_and_sampled_turns_mix(tiny_loaded: LoadedModel) -> None:
@@ -121,16 +127,22 @@ def test_sampling_is_repeatable_and_depends_on_the_seed(tiny_loaded: LoadedModel
     ],
     ids=["greedy", "temperature", "top_k", "top_p"],
 )
-def test_logprobs_are_those_of_the_distribution_drawn_from(tiny_loaded: LoadedModel, sampling: SamplingParams) -> None:
+def test_logprobs_are_those_of_the_distribution_drawn_from(
+    tiny_loaded: LoadedModel, sampling: SamplingParams
+) -> None:
     engine, turns = Engine(tiny_loaded, sampling), shown(20)
     answers, context_ids = say(engine, turns)
     indices = drawn_indices(context_ids, engine, turns, answers)
     stock = stock_logits(tiny_loaded, context_ids, turns)[[index - 1 for index in indices]]
     chosen = torch.tensor([context_ids[index] for index in indices])[:, None]
-    ours = torch.tensor([p for a in answers for p in a.logprobs[: len(a.logprobs) - a.forced_close]])
+    ours = torch.tensor(
+        [p for a in answers for p in a.logprobs[: len(a.logprobs) - a.forced_close]]
+    )
     recomputed = token_logprobs(stock, sampling, banned_tokens(tiny_loaded)).gather(1, chosen)[:, 0]
     assert float((ours - recomputed).abs().max()) <= 1e-4
-    if sampling.temperature not in (0.0, 1.0) or sampling.top_p < 1:  # control: the plain softmax is another one
+    if (
+        sampling.temperature not in (0.0, 1.0) or sampling.top_p < 1
+    ):  # control: the plain softmax is another one
         plain = stock.log_softmax(-1).gather(1, chosen)[:, 0]
         assert float((ours - plain).abs().max()) > 1e-2
 
@@ -160,7 +172,9 @@ def test_markup_is_never_chosen(tiny_loaded: LoadedModel) -> None:
 def _hidden(loaded: LoadedModel, turns: list[EnvTurn]) -> list[torch.Tensor]:
     """What the output layer is given for each token chosen."""
     seen: list[torch.Tensor] = []
-    hook = loaded.model.lm_head.register_forward_pre_hook(lambda _module, args: seen.append(args[0].detach().clone()))
+    hook = loaded.model.lm_head.register_forward_pre_hook(
+        lambda _module, args: seen.append(args[0].detach().clone())
+    )
     try:
         say(Engine(loaded, SHORT, draft=False), turns)
     finally:
@@ -169,9 +183,14 @@ def _hidden(loaded: LoadedModel, turns: list[EnvTurn]) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("sampling", [SHORT, WARM], ids=["greedy", "sampled"])
-def test_sessions_do_not_disturb_each_other(tiny_loaded: LoadedModel, sampling: SamplingParams) -> None:
+def test_sessions_do_not_disturb_each_other(
+    tiny_loaded: LoadedModel, sampling: SamplingParams
+) -> None:
     first, second = shown(10, seed=1), shown(10, seed=2)
-    alone = [say(Engine(tiny_loaded, sampling), turns, seed)[0] for turns, seed in ((first, 11), (second, 12))]
+    alone = [
+        say(Engine(tiny_loaded, sampling), turns, seed)[0]
+        for turns, seed in ((first, 11), (second, 12))
+    ]
 
     async def together() -> list[list[PolicyTurn]]:
         engine = Engine(tiny_loaded, sampling)
@@ -184,10 +203,16 @@ def test_sessions_do_not_disturb_each_other(tiny_loaded: LoadedModel, sampling: 
         assert ours == pytest.approx(theirs, abs=1e-5)
 
 
-def test_waiting_sessions_are_taken_in_one_step(tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_sessions_are_taken_in_one_step(
+    tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sizes: list[int] = []
     advance = Engine._advance
-    monkeypatch.setattr(Engine, "_advance", lambda self, answers: sizes.append(len(answers)) or advance(self, answers))
+    monkeypatch.setattr(
+        Engine,
+        "_advance",
+        lambda self, answers: sizes.append(len(answers)) or advance(self, answers),
+    )
     engine, turns = Engine(tiny_loaded, SamplingParams(max_new_tokens=1)), shown(3)
 
     async def go() -> None:
@@ -198,7 +223,9 @@ def test_waiting_sessions_are_taken_in_one_step(tiny_loaded: LoadedModel, monkey
     assert sizes == [4, 4, 4]
 
 
-def test_one_bad_turn_leaves_others_and_its_own_session_as_they_were(tiny_loaded: LoadedModel) -> None:
+def test_one_bad_turn_leaves_others_and_its_own_session_as_they_were(
+    tiny_loaded: LoadedModel,
+) -> None:
     engine, turns = Engine(tiny_loaded, SHORT), shown(4)
     too_thin = EnvTurn(FrameBatch(np.zeros((1, 1, 500, 3), np.uint8), np.zeros(1)), 9.0)
 
@@ -206,7 +233,9 @@ def test_one_bad_turn_leaves_others_and_its_own_session_as_they_were(tiny_loaded
         with engine.open() as good, engine.open() as bad:
             await asyncio.gather(good.respond(turns[0]), bad.respond(turns[0]))
             before = bad.context_ids
-            fine, error = await asyncio.gather(good.respond(turns[1]), bad.respond(too_thin), return_exceptions=True)
+            fine, error = await asyncio.gather(
+                good.respond(turns[1]), bad.respond(too_thin), return_exceptions=True
+            )
             assert isinstance(fine, PolicyTurn)
             assert isinstance(error, InputError)
             assert bad.context_ids == before
@@ -216,7 +245,9 @@ def test_one_bad_turn_leaves_others_and_its_own_session_as_they_were(tiny_loaded
     asyncio.run(go())
 
 
-@pytest.mark.parametrize("num_good_calls", [0, 2], ids=["while reading the turn", "while answering"])
+@pytest.mark.parametrize(
+    "num_good_calls", [0, 2], ids=["while reading the turn", "while answering"]
+)
 def test_a_failed_forward_is_rolled_back(
     tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch, num_good_calls: int
 ) -> None:
@@ -252,16 +283,28 @@ def test_an_error_after_the_forward_is_rolled_back_for_all_who_shared_it(
 
     async def go(engine: Engine, error: type[Exception] | None) -> list[list[tuple[int, ...]]]:
         with engine.open(seed=7) as one, engine.open(seed=8) as two:
-            got = [[a.token_ids for a in await asyncio.gather(*(s.respond(turns[0]) for s in (one, two)))]]
+            got = [
+                [
+                    a.token_ids
+                    for a in await asyncio.gather(*(s.respond(turns[0]) for s in (one, two)))
+                ]
+            ]
             if error is not None:
                 held = [(s.context_ids, s._state.slot.length) for s in (one, two)]
                 with monkeypatch.context() as patch:
                     patch.setattr(*fails_late(part, error))
-                    failed = await asyncio.gather(*(s.respond(turns[1]) for s in (one, two)), return_exceptions=True)
+                    failed = await asyncio.gather(
+                        *(s.respond(turns[1]) for s in (one, two)), return_exceptions=True
+                    )
                 assert [type(f) for f in failed] == [error, error]
                 assert held == [(s.context_ids, s._state.slot.length) for s in (one, two)]
             for turn in turns[1:]:
-                got.append([a.token_ids for a in await asyncio.gather(*(s.respond(turn) for s in (one, two)))])
+                got.append(
+                    [
+                        a.token_ids
+                        for a in await asyncio.gather(*(s.respond(turn) for s in (one, two)))
+                    ]
+                )
             return got
 
     calm = asyncio.run(go(Engine(tiny_loaded, WARM), None))
@@ -269,7 +312,8 @@ def test_an_error_after_the_forward_is_rolled_back_for_all_who_shared_it(
 
 
 def fails_late(part: str, error: type[Exception]) -> tuple[type, str, object]:
-    """What to patch so that choosing fails once an answer has begun, or reading one that is over."""
+    """What to patch so that choosing fails once an answer has begun, or reading one that is
+    over."""
     if part == "settle":
 
         def unread(*_: object, **__: object) -> None:
@@ -300,19 +344,29 @@ def test_answers_under_way_when_the_engine_closes_leave_nothing_behind(
     async def go() -> None:
         session = engine.open(seed=7)
         await session.respond(shown(1)[0])
-        held = session.context_ids, session._state.slot.length, session._state.generator.get_state().tolist()
+        held = (
+            session.context_ids,
+            session._state.slot.length,
+            session._state.generator.get_state().tolist(),
+        )
         monkeypatch.setattr(engine._sampler, "choose", closes)
         with pytest.raises(RuntimeError, match="shutdown"):
             await asyncio.wait_for(session.respond(shown(2)[1]), 5)
         assert num_done == [0]  # so it was speaking
-        assert held == (session.context_ids, session._state.slot.length, session._state.generator.get_state().tolist())
+        assert held == (
+            session.context_ids,
+            session._state.slot.length,
+            session._state.generator.get_state().tolist(),
+        )
         session.close()
         assert engine.num_slots_taken == 0
 
     asyncio.run(go())
 
 
-@pytest.mark.parametrize("sampling", [SamplingParams(max_new_tokens=4), WARM], ids=["greedy", "sampled"])
+@pytest.mark.parametrize(
+    "sampling", [SamplingParams(max_new_tokens=4), WARM], ids=["greedy", "sampled"]
+)
 def test_output_that_is_no_number_fails_its_own_turn_only(
     tiny_loaded: LoadedModel, sampling: SamplingParams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -320,7 +374,11 @@ def test_output_that_is_no_number_fails_its_own_turn_only(
     turn = shown(1)[0]
 
     async def go(*, broken: bool) -> list[Any]:
-        with Engine(tiny_loaded, sampling) as engine, engine.open(seed=1) as first, engine.open(seed=2) as second:
+        with (
+            Engine(tiny_loaded, sampling) as engine,
+            engine.open(seed=1) as first,
+            engine.open(seed=2) as second,
+        ):
             forward, to_break = engine._model.forward, [broken]
 
             def breaks(rows: Any) -> torch.Tensor:
@@ -340,7 +398,9 @@ def test_output_that_is_no_number_fails_its_own_turn_only(
     assert isinstance(error, ModelError)
     assert "not a number" in str(error)
     assert same.token_ids == other.token_ids
-    assert again.token_ids == whole.token_ids  # the session is as it was, its random numbers included
+    assert (
+        again.token_ids == whole.token_ids
+    )  # the session is as it was, its random numbers included
 
 
 def test_the_context_limit_is_an_error_that_changes_nothing(tmp_path: Path) -> None:
@@ -387,7 +447,9 @@ def test_one_session_answers_one_turn_at_a_time(tiny_loaded: LoadedModel) -> Non
 
     async def go() -> list[object]:
         session = engine.open()
-        return await asyncio.gather(*(session.respond(turn) for turn in turns), return_exceptions=True)
+        return await asyncio.gather(
+            *(session.respond(turn) for turn in turns), return_exceptions=True
+        )
 
     fine, error = asyncio.run(go())
     assert isinstance(fine, PolicyTurn)
@@ -418,7 +480,9 @@ def test_a_closed_engine_says_so(tiny_loaded: LoadedModel) -> None:
         asyncio.run(session.respond(shown(1)[0]))
 
 
-def test_a_turn_that_waits_when_the_engine_closes_is_not_left_waiting(tiny_loaded: LoadedModel) -> None:
+def test_a_turn_that_waits_when_the_engine_closes_is_not_left_waiting(
+    tiny_loaded: LoadedModel,
+) -> None:
     engine = Engine(tiny_loaded, SHORT)
 
     async def go() -> None:
@@ -435,10 +499,15 @@ def test_the_system_message(tiny_loaded: LoadedModel) -> None:
     engine, renderer = Engine(tiny_loaded, SHORT), tiny_loaded.renderer
 
     def text(**given: str | None) -> str:
-        return renderer.tokenizer.decode(list(engine.open(**given).context_ids), skip_special_tokens=False)
+        return renderer.tokenizer.decode(
+            list(engine.open(**given).context_ids), skip_special_tokens=False
+        )
 
     assert text() == f"<|im_start|>system\n{PROACTIVE_SYSTEM}<|im_end|>\n"
-    assert text(system=DEFAULT_SYSTEM) == "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
+    assert (
+        text(system=DEFAULT_SYSTEM)
+        == "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
+    )
     assert text(system="Count.") == "<|im_start|>system\nCount.<|im_end|>\n"
 
 

@@ -1,4 +1,5 @@
-"""Laws of turns that go ahead: no answer changes, silence in a row is one forward, what is foreseen binds nobody."""
+"""Laws of turns that go ahead: no answer changes, silence in a row is one forward, what is foreseen
+binds nobody."""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ def mini() -> LoadedModel:
 
 @pytest.fixture
 def num_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Of every forward, how many logits its first row read: those of a silent answer are 3 per turn."""
+    """Of every forward, how many logits its first row read: those of a silent answer are 3 per
+    turn."""
     counts: list[int] = []
     forward = ModelRunner.forward
 
@@ -58,17 +60,20 @@ def still(num_turns: int) -> list[EnvTurn]:
 
 @pytest.fixture
 def boldly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All turns may go ahead, also right after a reply: more that is dropped, more that could go wrong."""
+    """All turns may go ahead, also right after a reply: more that is dropped, more that could go
+    wrong."""
     monkeypatch.setattr(Lookahead, "reach", lambda self, _: self.most)
 
 
-# Engines in lockstep wait for frames to be prepared, so what goes ahead in these tests does not depend on time.
+# Engines in lockstep wait for frames to be prepared, so what goes ahead in these tests does not
+# depend on time.
 
 
 def foretold(
     engine: Engine, turns: Sequence[EnvTurn], seed: int | None = None
 ) -> tuple[list[PolicyTurn], tuple[int, ...]]:
-    """A fresh session's answers to `turns`, all of them known from the start, and its prefix afterwards."""
+    """A fresh session's answers to `turns`, all of them known from the start, and its prefix
+    afterwards."""
 
     async def go() -> tuple[list[PolicyTurn], tuple[int, ...]]:
         with engine.open(seed=seed) as session:
@@ -88,13 +93,19 @@ def assert_same(ours: Sequence[PolicyTurn], theirs: Sequence[PolicyTurn]) -> Non
 @pytest.mark.parametrize("sampling", [GREEDY, WARM], ids=["greedy", "sampled"])
 @pytest.mark.parametrize("bold", [True, False])
 def test_knowing_what_comes_changes_no_answer(
-    mini: LoadedModel, request: pytest.FixtureRequest, sampling: SamplingParams, lookahead: int, bold: bool
+    mini: LoadedModel,
+    request: pytest.FixtureRequest,
+    sampling: SamplingParams,
+    lookahead: int,
+    bold: bool,
 ) -> None:
     if bold:
         request.getfixturevalue("boldly")
     turns = [turn for index in range(3) for turn in clip_turns(index)]
     plain, context = say(Engine(mini, sampling), turns, 5)
-    ahead, same_context = foretold(Engine(mini, sampling, lookahead=lookahead, lockstep=True), turns, 5)
+    ahead, same_context = foretold(
+        Engine(mini, sampling, lookahead=lookahead, lockstep=True), turns, 5
+    )
     assert_same(ahead, plain)
     assert context == same_context
     assert 20 < sum(isinstance(a.action, Silence) for a in plain) < 85  # both were seen
@@ -103,11 +114,18 @@ def test_knowing_what_comes_changes_no_answer(
 @pytest.mark.usefixtures("boldly")
 @pytest.mark.parametrize("max_new_tokens", [1, 2, 3, 4])
 def test_answers_that_are_cut_short(mini: LoadedModel, max_new_tokens: int) -> None:
-    """A silence that was closed by force is not the drafted one: what went ahead stood behind another."""
-    turns, sampling = clip_turns(0), SamplingParams(temperature=1.5, max_new_tokens=max_new_tokens, seed=3)
+    """A silence that was closed by force is not the drafted one: what went ahead stood behind
+    another."""
+    turns, sampling = (
+        clip_turns(0),
+        SamplingParams(temperature=1.5, max_new_tokens=max_new_tokens, seed=3),
+    )
 
     async def go(lookahead: int) -> tuple[list[PolicyTurn], list[int]]:
-        with Engine(mini, sampling, lookahead=lookahead, lockstep=True) as engine, engine.open(seed=5) as session:
+        with (
+            Engine(mini, sampling, lookahead=lookahead, lockstep=True) as engine,
+            engine.open(seed=5) as session,
+        ):
             session.foresee(turns)
             answers, num_cached = [], []
             for turn in turns:
@@ -120,8 +138,11 @@ def test_answers_that_are_cut_short(mini: LoadedModel, max_new_tokens: int) -> N
     assert num_ahead == num_plain
 
 
-def test_a_shared_forward_counts_in_equal_parts(mini: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A forward of four turns is told to have taken 4,000 seconds; the turn that waited for it bears 1,000 of them."""
+def test_a_shared_forward_counts_in_equal_parts(
+    mini: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A forward of four turns is told to have taken 4,000 seconds; the turn that waited for it
+    bears 1,000 of them."""
     take = Request.take
 
     def slow(self: Request, logits_RV: torch.Tensor, forward_s: float) -> None:
@@ -132,7 +153,9 @@ def test_a_shared_forward_counts_in_equal_parts(mini: LoadedModel, monkeypatch: 
     assert [round(answer.latency_ms / 1e6) for answer in answers] == [0, 0, 0, 1 - 4, 1, 1, 1]
 
 
-def test_logits_of_turns_ahead_are_those_of_a_plain_forward(mini: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logits_of_turns_ahead_are_those_of_a_plain_forward(
+    mini: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     turns = [turn for index in range(2) for turn in clip_turns(index)]
     num_ahead = 0
     begin = Engine._begin
@@ -156,7 +179,9 @@ def test_logits_of_turns_ahead_are_those_of_a_plain_forward(mini: LoadedModel, m
 
 
 @pytest.mark.usefixtures("boldly")
-def test_a_position_that_is_off_by_one_would_be_noticed(mini: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_position_that_is_off_by_one_would_be_noticed(
+    mini: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Control: turns ahead that stand one place too far."""
     turns = clip_turns(0)
     plain = say(Engine(mini, GREEDY), turns)[0]
@@ -171,7 +196,9 @@ def test_a_position_that_is_off_by_one_would_be_noticed(mini: LoadedModel, monke
         assert_same(foretold(Engine(mini, GREEDY, lookahead=3, lockstep=True), turns)[0], plain)
 
 
-def test_who_has_just_spoken_is_asked_about_one_turn(mini: LoadedModel, num_read: list[int]) -> None:
+def test_who_has_just_spoken_is_asked_about_one_turn(
+    mini: LoadedModel, num_read: list[int]
+) -> None:
     talks = SamplingParams(max_new_tokens=6, reply_bias=50.0)
     answers = foretold(Engine(mini, talks, lookahead=3, lockstep=True), clip_turns(0)[:8])[0]
     assert not any(isinstance(a.action, Silence) for a in answers)
@@ -190,7 +217,8 @@ def test_turns_that_are_large_do_not_go_ahead(
 
 @pytest.mark.usefixtures("boldly")
 def test_the_token_format_goes_ahead_too(tmp_path: Path) -> None:
-    """Where silence leaves nothing behind, the turns ahead follow each other within one user turn."""
+    """Where silence leaves nothing behind, the turns ahead follow each other within one user
+    turn."""
     build_tiny_model(tmp_path, decision_format="token")
     loaded = load_model(str(tmp_path), device="cpu")
     random = np.random.default_rng(2)
@@ -203,14 +231,18 @@ def test_the_token_format_goes_ahead_too(tmp_path: Path) -> None:
     assert {True, False} == {isinstance(a.action, Silence) for a in plain}
 
 
-def test_the_longer_the_silence_the_more_turns_share_a_forward(mini: LoadedModel, num_read: list[int]) -> None:
+def test_the_longer_the_silence_the_more_turns_share_a_forward(
+    mini: LoadedModel, num_read: list[int]
+) -> None:
     answers = foretold(Engine(mini, GREEDY, lookahead=3, lockstep=True), still(9))[0]
     assert all(isinstance(a.action, Silence) for a in answers)
     assert num_read == [1 * 3, 2 * 3, 4 * 3, 2 * 3]
 
 
 @pytest.mark.usefixtures("boldly")
-def test_another_turn_than_the_foreseen_one_is_answered_as_if_nothing_had_been(mini: LoadedModel) -> None:
+def test_another_turn_than_the_foreseen_one_is_answered_as_if_nothing_had_been(
+    mini: LoadedModel,
+) -> None:
     """Also one that says the same; and what is foreseen after that counts again."""
     turns, others = clip_turns(0)[:12], clip_turns(1)[:12]
     shown = [*turns[:3], *others[3:6], *turns[6:9]]
@@ -251,7 +283,9 @@ def test_a_window_is_cut_where_it_would_be_without(mini: LoadedModel, max_tokens
     turns = [turn for index in range(2) for turn in clip_turns(index)]
     window = Window(max_tokens)
     plain, context = say(Engine(mini, GREEDY, window=window), turns)
-    ahead, same_context = foretold(Engine(mini, GREEDY, window=window, lookahead=6, lockstep=True), turns)
+    ahead, same_context = foretold(
+        Engine(mini, GREEDY, window=window, lookahead=6, lockstep=True), turns
+    )
     assert_same(ahead, plain)
     assert context == same_context
 
@@ -327,8 +361,11 @@ def test_a_forward_that_fails_with_turns_ahead_is_tried_without_them(
 
 
 @pytest.mark.usefixtures("boldly")
-def test_near_the_end_of_the_context_nothing_goes_ahead(mini: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last answers that fit, the one cut short, and the error are those of one turn at a time."""
+def test_near_the_end_of_the_context_nothing_goes_ahead(
+    mini: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last answers that fit, the one cut short, and the error are those of one turn at a
+    time."""
     turns = clip_turns(0)
     monkeypatch.setattr(LoadedModel, "max_prefix_tokens", property(lambda _: 200))
 
@@ -359,7 +396,9 @@ def test_a_lookahead_below_0_is_refused(mini: LoadedModel) -> None:
         Engine(mini, lookahead=-1)
 
 
-def test_what_is_foreseen_is_not_kept_by_an_engine_that_makes_no_use_of_it(mini: LoadedModel) -> None:
+def test_what_is_foreseen_is_not_kept_by_an_engine_that_makes_no_use_of_it(
+    mini: LoadedModel,
+) -> None:
     for engine in (Engine(mini, GREEDY), Engine(mini, GREEDY, lookahead=3, draft=False)):
         with engine, engine.open() as session:
             session.foresee(clip_turns(0))

@@ -1,6 +1,6 @@
-"""Laws of the engine and of training on a GPU, held to one that is pretended (`pretend_gpu`): the CPU's values under a
-GPU's rules. It shows that nothing meets across devices, what is waited for, and that recorded graphs may be recorded;
-not how fast a GPU is, nor how its kernels round.
+"""Laws of the engine and of training on a GPU, held to one that is pretended (`pretend_gpu`): the
+CPU's values under a GPU's rules. It shows that nothing meets across devices, what is waited for,
+and that recorded graphs may be recorded; not how fast a GPU is, nor how its kernels round.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def found() -> dict[str, Any]:
     """What `on_pretended_gpu` prints."""
-    paths = os.pathsep.join([str(HERE.parent), str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
+    paths = os.pathsep.join(
+        [str(HERE.parent), str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
+    )
     done = subprocess.run(
         [sys.executable, str(HERE / "on_pretended_gpu.py")],
         env={**os.environ, "PYTHONPATH": paths},
@@ -40,8 +42,12 @@ def found() -> dict[str, Any]:
     return result
 
 
-@pytest.mark.parametrize(("run", "as_on_cpu"), [("greedy", "greedy"), ("sampled", "sampled"), ("static", "greedy")])
-def test_sessions_say_what_they_say_on_the_cpu(found: dict[str, Any], run: str, as_on_cpu: str) -> None:
+@pytest.mark.parametrize(
+    ("run", "as_on_cpu"), [("greedy", "greedy"), ("sampled", "sampled"), ("static", "greedy")]
+)
+def test_sessions_say_what_they_say_on_the_cpu(
+    found: dict[str, Any], run: str, as_on_cpu: str
+) -> None:
     assert found[run]["said"] == found["cpu"][as_on_cpu]
     lengths = [len(answer) for session in found[run]["said"] for answer in session]
     assert min(lengths) == 3  # silent
@@ -50,7 +56,8 @@ def test_sessions_say_what_they_say_on_the_cpu(found: dict[str, Any], run: str, 
 
 @pytest.mark.parametrize("run", ["greedy", "sampled", "static"])
 def test_a_step_waits_for_its_tokens_and_for_nothing_else(found: dict[str, Any], run: str) -> None:
-    """Tokens and log-probabilities, once each, however many sessions and choices; new frames and prompts included."""
+    """Tokens and log-probabilities, once each, however many sessions and choices; new frames and
+    prompts included."""
     assert sum(found[run]["waits"].values()) == 2 * found[run]["num_steps"]
     assert all("choose.py:choose" in place for place in found[run]["waits"])
     assert found["stock_waits"] >= 8  # control: what the tower waits for if it is left to itself

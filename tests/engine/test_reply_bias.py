@@ -1,4 +1,5 @@
-"""Laws of `reply_bias`: it moves the one choice between silence and reply by so many log-odds, and nothing else."""
+"""Laws of `reply_bias`: it moves the one choice between silence and reply by so many log-odds, and
+nothing else."""
 
 from __future__ import annotations
 
@@ -39,19 +40,28 @@ def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         return load_model("mini", device="cpu")
     from oncue.recipes.mini_model import build_mini
 
-    return load_model(build_mini(tmp_path_factory.mktemp("token"), decision_name="token"), device="cpu")
+    return load_model(
+        build_mini(tmp_path_factory.mktemp("token"), decision_name="token"), device="cpu"
+    )
 
 
 def turns() -> list[EnvTurn]:
-    frames = make_clip("shapes", "val", 4, duration_s=(20.0, 20.0), mean_gap_s=1.5).grid_frames(Clock(1.0))
+    frames = make_clip("shapes", "val", 4, duration_s=(20.0, 20.0), mean_gap_s=1.5).grid_frames(
+        Clock(1.0)
+    )
     asked = ["Tell me everything that happens.", *[""] * 99]
     return [
-        EnvTurn(FrameBatch(pixels[None], np.array([k + 1.0])), k + 1.0, asked[k]) for k, pixels in enumerate(frames)
+        EnvTurn(FrameBatch(pixels[None], np.array([k + 1.0])), k + 1.0, asked[k])
+        for k, pixels in enumerate(frames)
     ]
 
 
-def said(loaded: LoadedModel, *, draft: bool = True, shown: int | None = None, **how: Any) -> list[PolicyTurn]:
-    return say(Engine(loaded, SamplingParams(max_new_tokens=LIMIT, **how), draft=draft), turns()[:shown], 5)[0]
+def said(
+    loaded: LoadedModel, *, draft: bool = True, shown: int | None = None, **how: Any
+) -> list[PolicyTurn]:
+    return say(
+        Engine(loaded, SamplingParams(max_new_tokens=LIMIT, **how), draft=draft), turns()[:shown], 5
+    )[0]
 
 
 def replies(answers: list[PolicyTurn]) -> int:
@@ -69,11 +79,15 @@ def test_the_draft_changes_no_token(loaded: LoadedModel, temperature: float) -> 
     how: dict[str, Any] = {"reply_bias": 1.0, "temperature": temperature, "seed": 3}
     plain, drafted = said(loaded, draft=False, **how), said(loaded, **how)
     assert [a.token_ids for a in drafted] == [a.token_ids for a in plain]
-    assert [p for a in drafted for p in a.logprobs] == pytest.approx([p for a in plain for p in a.logprobs], abs=1e-4)
+    assert [p for a in drafted for p in a.logprobs] == pytest.approx(
+        [p for a in plain for p in a.logprobs], abs=1e-4
+    )
 
 
 @pytest.mark.parametrize("bias", [-2.0, -0.5, 1.5])
-def test_it_is_taken_from_silence_where_an_answer_begins_and_nowhere_else(loaded: LoadedModel, bias: float) -> None:
+def test_it_is_taken_from_silence_where_an_answer_begins_and_nowhere_else(
+    loaded: LoadedModel, bias: float
+) -> None:
     """Below 0, also where it goes on."""
     silence_ids = list(loaded.renderer.policy_turn_ids(Silence()))
     sampling = SamplingParams(temperature=1.3, max_new_tokens=LIMIT, seed=5, reply_bias=bias)
@@ -87,8 +101,12 @@ def test_it_is_taken_from_silence_where_an_answer_begins_and_nowhere_else(loaded
             allowed = loaded.renderer.decision.allowed(i)
             banned_V = banned_tokens(loaded)
             if allowed is not None:
-                banned_V = torch.ones_like(banned_V).index_fill(0, torch.tensor(sorted(allowed)), False)
-            if i == 0 or (bias < 0 and i < len(silence_ids) and list(answer.token_ids[:i]) == silence_ids[:i]):
+                banned_V = torch.ones_like(banned_V).index_fill(
+                    0, torch.tensor(sorted(allowed)), False
+                )
+            if i == 0 or (
+                bias < 0 and i < len(silence_ids) and list(answer.token_ids[:i]) == silence_ids[:i]
+            ):
                 unmoved = token_logprobs(as_trained_V, sampling, banned_V)[token]
                 as_trained_V[silence_ids[i]] -= bias * sampling.temperature
                 others = max(others, abs(float(unmoved) - answer.logprobs[i]))
@@ -100,7 +118,9 @@ def test_it_is_taken_from_silence_where_an_answer_begins_and_nowhere_else(loaded
 def test_a_row_that_asks_nothing_leaves_those_of_others_alone(loaded: LoadedModel) -> None:
     chooser = Sampler(loaded, SamplingParams(reply_bias=2.0))
     silence_id = loaded.renderer.policy_turn_ids(Silence())[0]
-    filled, speaking, beginning = (cast("Request", SimpleNamespace(chosen=chosen)) for chosen in ([], [7], []))
+    filled, speaking, beginning = (
+        cast("Request", SimpleNamespace(chosen=chosen)) for chosen in ([], [7], [])
+    )
     logits_RV = torch.zeros(3, 500)
     biased_RV = chooser._biased([filled, speaking, beginning], [0, 1, 2], logits_RV)
     assert biased_RV.nonzero().tolist() == [[1, silence_id]]
@@ -109,7 +129,9 @@ def test_a_row_that_asks_nothing_leaves_those_of_others_alone(loaded: LoadedMode
 
 
 @pytest.mark.parametrize("bias", ["-1000", "1000"])
-def test_the_flag_reaches_the_model(tmp_path: Path, capsys: pytest.CaptureFixture[str], bias: str) -> None:
+def test_the_flag_reaches_the_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], bias: str
+) -> None:
     talks = bias == "1000"
     video = tmp_path / "grey.mp4"
     write_video(video, (np.full((64, 96, 3), 90, np.uint8) for _ in range(20)), 5.0)
@@ -124,9 +146,24 @@ def test_the_flag_reaches_the_model(tmp_path: Path, capsys: pytest.CaptureFixtur
 
     due = [{"role": "assistant", "content": "It happens.", "reply_timespan": [1, 3]}]
     asked = [{"role": "user", "content": "Tell me everything that happens.", "time": 0.0}]
-    row = {"video": video.name, "question_id": "a", "duration": 4, "conversation": asked, "answer": due}
+    row = {
+        "video": video.name,
+        "question_id": "a",
+        "duration": 4,
+        "conversation": asked,
+        "answer": due,
+    }
     (tmp_path / "gold.json").write_text(json.dumps([row]))
-    words = ["eval", "clips", str(tmp_path / "gold.json"), "--videos", str(tmp_path), "--tune-clips", "2", *flags]
+    words = [
+        "eval",
+        "clips",
+        str(tmp_path / "gold.json"),
+        "--videos",
+        str(tmp_path),
+        "--tune-clips",
+        "2",
+        *flags,
+    ]
     assert cli.main(words) == 0
     assert json.loads(capsys.readouterr().out)["policies"]["model"]["n_hit"] == int(talks)
 

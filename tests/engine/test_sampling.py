@@ -11,7 +11,9 @@ from oncue.engine.sampling import SamplingParams, choose_tokens, token_logprobs
 from oncue.errors import ConfigError
 
 
-def drawn(logprobs: torch.Tensor, sampling: SamplingParams, num: int = 1, seed: int = 0) -> torch.Tensor:
+def drawn(
+    logprobs: torch.Tensor, sampling: SamplingParams, num: int = 1, seed: int = 0
+) -> torch.Tensor:
     """Tokens (num,) drawn from one distribution (V,)."""
     uniforms = torch.rand(num, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     return choose_tokens(logprobs.expand(num, -1), sampling, uniforms.tolist())
@@ -36,7 +38,9 @@ def test_temperature_and_cuts_renormalise() -> None:
 
 
 def test_the_likeliest_token_survives_every_cut() -> None:
-    tight = token_logprobs(LOGITS, SamplingParams(temperature=1.0, top_k=1, top_p=1e-6), NONE_BANNED)
+    tight = token_logprobs(
+        LOGITS, SamplingParams(temperature=1.0, top_k=1, top_p=1e-6), NONE_BANNED
+    )
     assert tight[0] == 0.0
     assert torch.isinf(tight[1:]).all()
 
@@ -89,13 +93,20 @@ def test_a_token_without_mass_is_never_drawn() -> None:
     """Not by the smallest number, nor by the largest, wherever the tokens that are cut stand."""
     logprobs = torch.tensor([-math.inf, 0.3, -math.inf, 0.7, -math.inf]).log_softmax(0)
     numbers = [0.0, 0.3, 0.5, 1 - 2**-53]
-    assert choose_tokens(logprobs.expand(4, -1), SamplingParams(temperature=1.0), numbers).tolist() == [1, 1, 3, 3]
+    assert choose_tokens(
+        logprobs.expand(4, -1), SamplingParams(temperature=1.0), numbers
+    ).tolist() == [1, 1, 3, 3]
 
 
 @pytest.mark.parametrize("temperature", [1e-6, 1e6])
 @pytest.mark.parametrize("reply_bias", [-1e6, 0.0, 1e6])
-def test_at_the_ends_of_their_ranges_numbers_stay_numbers(temperature: float, reply_bias: float) -> None:
-    sampling, banned = SamplingParams(temperature=temperature, reply_bias=reply_bias), NONE_BANNED.clone()
+def test_at_the_ends_of_their_ranges_numbers_stay_numbers(
+    temperature: float, reply_bias: float
+) -> None:
+    sampling, banned = (
+        SamplingParams(temperature=temperature, reply_bias=reply_bias),
+        NONE_BANNED.clone(),
+    )
     banned[5] = True
     logits = LOGITS * 1000
     logits[0] -= reply_bias * temperature  # as `Sampler` does to the token of silence

@@ -1,4 +1,5 @@
-"""Laws of rows that are computed once for several sessions: only where nothing differs, and nobody can tell."""
+"""Laws of rows that are computed once for several sessions: only where nothing differs, and nobody
+can tell."""
 
 from __future__ import annotations
 
@@ -22,7 +23,11 @@ WARM = SamplingParams(temperature=1.2, top_k=10, max_new_tokens=6, seed=3)
 def row_counts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """Of every forward: rows asked for, and rows computed."""
     counts: list[tuple[int, int]] = []
-    forward, static, plain = ModelRunner.forward, ModelRunner._static_hidden, ModelRunner._plain_hidden
+    forward, static, plain = (
+        ModelRunner.forward,
+        ModelRunner._static_hidden,
+        ModelRunner._plain_hidden,
+    )
 
     def counting_forward(self: ModelRunner, rows: list[RowInput]) -> object:
         counts.append((len(rows), 0))
@@ -44,7 +49,8 @@ def row_counts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 
 
 def together(engine: Engine, turns: list[EnvTurn], seeds: list[int]) -> list[list[PolicyTurn]]:
-    """Sessions that are shown the same turns at once; each is closed at its end, or the others would wait for it."""
+    """Sessions that are shown the same turns at once; each is closed at its end, or the others
+    would wait for it."""
 
     async def one(session: EngineSession) -> list[PolicyTurn]:
         with session:
@@ -60,7 +66,9 @@ def texts(answers: list[PolicyTurn]) -> list[tuple[int, ...]]:
     return [answer.token_ids for answer in answers]
 
 
-@pytest.mark.parametrize("shapes", [None, StaticShapes(num_slots=6, num_slot_tokens=1024)], ids=["plain", "static"])
+@pytest.mark.parametrize(
+    "shapes", [None, StaticShapes(num_slots=6, num_slot_tokens=1024)], ids=["plain", "static"]
+)
 def test_spectators_of_one_source_cost_one(
     tiny_loaded: LoadedModel, row_counts: list[tuple[int, int]], shapes: StaticShapes | None
 ) -> None:
@@ -76,19 +84,25 @@ def test_spectators_of_one_source_cost_one(
 def test_members_that_draw_other_words_go_their_own_way(
     tiny_loaded: LoadedModel, row_counts: list[tuple[int, int]]
 ) -> None:
-    """Sampled: what each says is what it says alone with its random numbers, whoever shares its rows."""
+    """Sampled: what each says is what it says alone with its random numbers, whoever shares its
+    rows."""
     turns = shown(40)
     answers = together(Engine(tiny_loaded, WARM, lockstep=True), turns, [5, 6, 5])
     shared = [computed for asked, computed in row_counts if asked == 3]
     assert shared[0] == 1  # nobody has said anything yet
-    assert set(shared) == {1, 2}  # the two with the same random numbers stay alike, the third does not
+    assert set(shared) == {
+        1,
+        2,
+    }  # the two with the same random numbers stay alike, the third does not
     assert shared[-1] == 2
     alone = [texts(say(Engine(tiny_loaded, WARM), turns, seed)[0]) for seed in (5, 6)]
     assert [texts(each) for each in answers] == [alone[0], alone[1], alone[0]]
     assert alone[0] != alone[1]
 
 
-def test_other_frames_are_never_shared(tiny_loaded: LoadedModel, row_counts: list[tuple[int, int]]) -> None:
+def test_other_frames_are_never_shared(
+    tiny_loaded: LoadedModel, row_counts: list[tuple[int, int]]
+) -> None:
     engine = Engine(tiny_loaded, GREEDY, lockstep=True)
 
     async def one(session: EngineSession, turns: list[EnvTurn]) -> None:

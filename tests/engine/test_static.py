@@ -1,4 +1,5 @@
-"""Laws of forwards of fixed shape: they say what the plain ones say, in any company, and fall back where none fits.
+"""Laws of forwards of fixed shape: they say what the plain ones say, in any company, and fall back
+where none fits.
 
 They run without a graph here: what a graph replays is the same forward.
 """
@@ -22,7 +23,9 @@ from policy_support import RecordingEngine, hold, say, shown
 
 SHORT = SamplingParams(max_new_tokens=5)
 WARM = SamplingParams(temperature=1.2, top_k=10, max_new_tokens=6, seed=3)
-SMALL = StaticShapes(num_slots=4, num_slot_tokens=1500, max_rows=4, max_new_tokens=200, new_step=32, seen_step=256)
+SMALL = StaticShapes(
+    num_slots=4, num_slot_tokens=1500, max_rows=4, max_new_tokens=200, new_step=32, seen_step=256
+)
 
 
 @pytest.fixture
@@ -39,10 +42,18 @@ def seen_shapes(monkeypatch: pytest.MonkeyPatch) -> list[Shape]:
     return ran
 
 
-def largest_difference(loaded: LoadedModel, turns: list[EnvTurn], **options: Any) -> tuple[float, bool]:
-    """Of the logits of a static session from those of a plain one, and whether they said the same."""
-    plain, static = RecordingEngine(loaded, SHORT), RecordingEngine(loaded, SHORT, shapes=SMALL, **options)
-    same = [a.token_ids for a in say(plain, turns)[0]] == [a.token_ids for a in say(static, turns)[0]]
+def largest_difference(
+    loaded: LoadedModel, turns: list[EnvTurn], **options: Any
+) -> tuple[float, bool]:
+    """Of the logits of a static session from those of a plain one, and whether they said the
+    same."""
+    plain, static = (
+        RecordingEngine(loaded, SHORT),
+        RecordingEngine(loaded, SHORT, shapes=SMALL, **options),
+    )
+    same = [a.token_ids for a in say(plain, turns)[0]] == [
+        a.token_ids for a in say(static, turns)[0]
+    ]
     pairs = zip(plain.logits, static.logits, strict=False)
     return max(float((a - b).abs().max()) for a, b in pairs), same
 
@@ -51,11 +62,15 @@ def test_a_session_says_the_same(tiny_loaded: LoadedModel, seen_shapes: list[Sha
     difference, same = largest_difference(tiny_loaded, shown(40))
     assert same
     assert difference < 1e-4
-    assert len({shape.num_seen for shape in seen_shapes}) >= 3  # across several roundings of the context
+    assert (
+        len({shape.num_seen for shape in seen_shapes}) >= 3
+    )  # across several roundings of the context
     assert {8, 32} <= {shape.num_new for shape in seen_shapes}  # speaking and being shown
 
 
-def test_a_mask_that_hides_nothing_would_be_noticed(tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mask_that_hides_nothing_would_be_noticed(
+    tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Control: what fills up a shape is seen."""
     init = StaticRows.__init__
 
@@ -86,7 +101,10 @@ def test_more_sessions_than_places_say_what_they_say_alone(
     tiny_loaded: LoadedModel, seen_shapes: list[Shape], sampling: SamplingParams
 ) -> None:
     streams = [shown(6 + 5 * k % 13, seed=k) for k in range(9)]
-    alone = [[a.token_ids for a in say(Engine(tiny_loaded, sampling), turns, k)[0]] for k, turns in enumerate(streams)]
+    alone = [
+        [a.token_ids for a in say(Engine(tiny_loaded, sampling), turns, k)[0]]
+        for k, turns in enumerate(streams)
+    ]
     engine = Engine(tiny_loaded, sampling, shapes=SMALL)
     assert together(engine, streams) == alone
     assert together(engine, streams[:3]) == alone[:3]  # in places that others have left behind
@@ -94,7 +112,9 @@ def test_more_sessions_than_places_say_what_they_say_alone(
     assert engine.num_slots_taken == 0
 
 
-def test_a_session_that_outgrows_its_place_goes_on(tiny_loaded: LoadedModel, seen_shapes: list[Shape]) -> None:
+def test_a_session_that_outgrows_its_place_goes_on(
+    tiny_loaded: LoadedModel, seen_shapes: list[Shape]
+) -> None:
     turns = shown(70)
     plain, context = say(Engine(tiny_loaded, SHORT), turns)
     assert len(context) > SMALL.num_slot_tokens
@@ -104,7 +124,9 @@ def test_a_session_that_outgrows_its_place_goes_on(tiny_loaded: LoadedModel, see
     assert len(seen_shapes) < len(turns) + sum(len(a.token_ids) for a in plain)
 
 
-def test_a_window_and_a_fork_say_the_same(tiny_loaded: LoadedModel, seen_shapes: list[Shape]) -> None:
+def test_a_window_and_a_fork_say_the_same(
+    tiny_loaded: LoadedModel, seen_shapes: list[Shape]
+) -> None:
     turns = shown(40)
     window = Window(600, 300)
     plain = say(Engine(tiny_loaded, SHORT, window=window), turns)
@@ -127,7 +149,9 @@ def test_a_window_and_a_fork_say_the_same(tiny_loaded: LoadedModel, seen_shapes:
 def test_what_fits_no_shape_goes_the_plain_way() -> None:
     arena = static_module.Arena(torch.zeros(3, 1, 2, 1, 1500, 4))
     ours, elsewhere = arena.states[0], torch.zeros(1, 2, 1, 1500, 4)
-    forward = StaticForward(SMALL, arena, 8, torch.float32, lambda *_: torch.zeros(0), Graphs(torch.device("cpu")))
+    forward = StaticForward(
+        SMALL, arena, 8, torch.float32, lambda *_: torch.zeros(0), Graphs(torch.device("cpu"))
+    )
     assert forward.shape([ours], [9], [20]) == Shape(1, 32, 256)
     assert forward.shape([ours] * 3, [9, 900, 9], [1, 4, 8]) == Shape(4, 8, 1024)
     assert forward.shape([ours] * 5, [9] * 5, [20] * 5) is None  # too many rows

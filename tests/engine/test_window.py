@@ -1,4 +1,5 @@
-"""Laws of bounded context: a session answers as a fresh one shown the kept turns would, and nothing grows."""
+"""Laws of bounded context: a session answers as a fresh one shown the kept turns would, and nothing
+grows."""
 
 from __future__ import annotations
 
@@ -34,15 +35,23 @@ def past(session: EngineSession) -> list[PastTurn]:
     return session._state.turns
 
 
-@pytest.mark.parametrize(("keep", "make"), [(None, random_turn), (150, random_turn), (150, mixed_turn)])
+@pytest.mark.parametrize(
+    ("keep", "make"), [(None, random_turn), (150, random_turn), (150, mixed_turn)]
+)
 def test_a_bounded_session_answers_like_a_fresh_one_shown_the_kept_turns(
     tiny_loaded: LoadedModel, keep: int | None, make: Callable[..., EnvTurn]
 ) -> None:
-    """The law of positions: at every turn, also right after a cut, in the middle of the stretch and before the next."""
-    engine = RecordingEngine(tiny_loaded, SHORT, window=Window(500, keep, max_questions=2, max_replies=2))
+    """The law of positions: at every turn, also right after a cut, in the middle of the stretch and
+    before the next."""
+    engine = RecordingEngine(
+        tiny_loaded, SHORT, window=Window(500, keep, max_questions=2, max_replies=2)
+    )
     questions = {0: "Tell me whenever something moves.", 9: "And now?", 21: "What else?"}
     random = np.random.default_rng(0)
-    turns = [make(random, k + 1.0, text=questions.get(k, "")) for k in range(60 if make is random_turn else 24)]
+    turns = [
+        make(random, k + 1.0, text=questions.get(k, ""))
+        for k in range(60 if make is random_turn else 24)
+    ]
 
     async def go() -> tuple[float, int]:
         worst, num_cuts = 0.0, 0
@@ -56,7 +65,9 @@ def test_a_bounded_session_answers_like_a_fresh_one_shown_the_kept_turns(
                 ours = torch.stack(engine.logits)
                 num_cuts += session.num_context_tokens < before
                 survivors = {id(t) for t in past(session)}
-                kept_turns = [t for t, p in zip(kept_turns, session_before, strict=True) if id(p) in survivors]
+                kept_turns = [
+                    t for t, p in zip(kept_turns, session_before, strict=True) if id(p) in survivors
+                ]
                 fresh_engine = RecordingEngine(tiny_loaded, SHORT)
                 with fresh_engine.open() as fresh:
                     for t, p in zip(kept_turns, past(session)[:-1], strict=True):
@@ -74,7 +85,8 @@ def test_a_bounded_session_answers_like_a_fresh_one_shown_the_kept_turns(
 
 
 def replay(session: EngineSession, turn: EnvTurn, past_turn: PastTurn) -> None:
-    """Append a turn with the very ids that answered it, which need not be those of a written answer."""
+    """Append a turn with the very ids that answered it, which need not be those of a written
+    answer."""
     state, renderer = session._state, session._engine.renderer
     assert state is not None
     session.replay(turn, Silence())
@@ -99,7 +111,9 @@ def test_what_is_kept(tiny_loaded: LoadedModel) -> None:
             await session.respond(turns[-1])
             kept = past(session)
             assert [t.text for t in kept if t.text] == ["Second?", "Third?"]
-            replies = [renderer.read_action(t.chosen, truncated=False) for t in kept[:-1] if t.replied]
+            replies = [
+                renderer.read_action(t.chosen, truncated=False) for t in kept[:-1] if t.replied
+            ]
             assert replies == [Reply("reply 8"), Reply("reply 11")]
             newest = [t.frames[0].grid for t in kept[-4:-1]]
             assert len(newest) == 3
@@ -108,9 +122,15 @@ def test_what_is_kept(tiny_loaded: LoadedModel) -> None:
     asyncio.run(go())
 
 
-def survivors(loaded: LoadedModel, window: Window, turns: list[EnvTurn], replied: tuple[int, ...] = ()) -> list[int]:
-    """Which of `turns` are in the prefix once the last one was answered, in its order. Those `replied` to spoke."""
-    with Engine(loaded, SamplingParams(max_new_tokens=1), window=window) as engine, engine.open() as session:
+def survivors(
+    loaded: LoadedModel, window: Window, turns: list[EnvTurn], replied: tuple[int, ...] = ()
+) -> list[int]:
+    """Which of `turns` are in the prefix once the last one was answered, in its order. Those
+    `replied` to spoke."""
+    with (
+        Engine(loaded, SamplingParams(max_new_tokens=1), window=window) as engine,
+        engine.open() as session,
+    ):
         for k, turn in enumerate(turns[:-1]):
             session.replay(turn, Reply("It moves.") if k in replied else Silence())
         before = list(past(session))
@@ -121,7 +141,9 @@ def survivors(loaded: LoadedModel, window: Window, turns: list[EnvTurn], replied
 
 
 @pytest.mark.parametrize("asked", [0, 1])
-def test_what_stays_at_the_beginning_stays_in_the_cache(tiny_loaded: LoadedModel, asked: int) -> None:
+def test_what_stays_at_the_beginning_stays_in_the_cache(
+    tiny_loaded: LoadedModel, asked: int
+) -> None:
     """The first turn where it brings the question. What comes after a gap is pending."""
     renderer, turns = tiny_loaded.renderer, stream(31, {asked: "Tell me whenever something moves."})
     with Engine(tiny_loaded, SHORT, window=Window(400)) as engine, engine.open() as session:
@@ -136,7 +158,9 @@ def test_what_stays_at_the_beginning_stays_in_the_cache(tiny_loaded: LoadedModel
 
 
 @pytest.mark.parametrize("num_missing", [0, 1])
-def test_a_cut_keeps_half_of_the_window_unless_told_otherwise(tiny_loaded: LoadedModel, num_missing: int) -> None:
+def test_a_cut_keeps_half_of_the_window_unless_told_otherwise(
+    tiny_loaded: LoadedModel, num_missing: int
+) -> None:
     renderer, turns = tiny_loaded.renderer, stream(40, {})
     one_turn = len(renderer.user_turn(turns[1], Lead.CLOSED)) + len(renderer.silence_ids)
     keep = len(renderer.system_block(PROACTIVE_SYSTEM)) + 6 * one_turn - num_missing
@@ -150,18 +174,28 @@ def test_a_cut_keeps_half_of_the_window_unless_told_otherwise(tiny_loaded: Loade
 @pytest.mark.parametrize("num_missing", [0, 1])
 def test_room_is_left_for_the_turn_that_comes(tiny_loaded: LoadedModel, num_missing: int) -> None:
     """To the token: a turn that needs most of the window leaves room for three."""
-    renderer, turns = tiny_loaded.renderer, [*stream(9, {}), random_turn(np.random.default_rng(1), 10.0, 30)]
+    renderer, turns = (
+        tiny_loaded.renderer,
+        [*stream(9, {}), random_turn(np.random.default_rng(1), 10.0, 30)],
+    )
     one_turn = len(renderer.user_turn(turns[1], Lead.CLOSED)) + len(renderer.silence_ids)
-    system, last = renderer.system_block(PROACTIVE_SYSTEM), renderer.user_turn(turns[-1], Lead.CLOSED)
+    system, last = (
+        renderer.system_block(PROACTIVE_SYSTEM),
+        renderer.user_turn(turns[-1], Lead.CLOSED),
+    )
     max_tokens = len(system) + 3 * one_turn + len(last) - num_missing
-    assert survivors(tiny_loaded, Window(max_tokens, max_tokens - 1), turns) == [6, 7, 8][num_missing:]
+    assert (
+        survivors(tiny_loaded, Window(max_tokens, max_tokens - 1), turns) == [6, 7, 8][num_missing:]
+    )
 
 
 def test_what_is_kept_stays_in_order_and_within_its_bounds(tiny_loaded: LoadedModel) -> None:
     renderer = tiny_loaded.renderer
     turns = stream(60, dict.fromkeys((30, 3, 33, 35, 40, 1), "Now?"))
     replied = (4, *range(10, 20))
-    longest = len(renderer.user_turn(turns[40], Lead.CLOSED)) + len(renderer.policy_turn_ids(Reply("It moves.")))
+    longest = len(renderer.user_turn(turns[40], Lead.CLOSED)) + len(
+        renderer.policy_turn_ids(Reply("It moves."))
+    )
 
     def kept(num_turns: int, **bounds: int) -> list[int]:
         """With room for at least that many."""
@@ -172,7 +206,13 @@ def test_what_is_kept_stays_in_order_and_within_its_bounds(tiny_loaded: LoadedMo
         return list(range(59 - len(found), 59))
 
     found = kept(17)
-    assert found[:12] == [*range(12, 20), 30, 33, 35, 40]  # the newest eight replies and four questions
+    assert found[:12] == [
+        *range(12, 20),
+        30,
+        33,
+        35,
+        40,
+    ]  # the newest eight replies and four questions
     assert found[12:] == newest(found[12:])
     few = kept(7, max_questions=1, max_replies=2)
     assert few[:3] == [18, 19, 40]
@@ -186,10 +226,19 @@ def test_what_is_kept_stays_in_order_and_within_its_bounds(tiny_loaded: LoadedMo
 
 @pytest.mark.parametrize("keep", [None, 1, 299])
 @pytest.mark.parametrize("num_frames", [1, 4])
-def test_the_newest_question_is_never_dropped(tiny_loaded: LoadedModel, keep: int | None, num_frames: int) -> None:
-    """Also where it takes more than a cut leaves, and where the coming turn takes more than half of the window."""
-    random, questions = np.random.default_rng(0), {0: "Tell me whenever something moves.", 7: "And now?"}
-    turns = [random_turn(random, k + 1.0, num_frames if k in questions else 1, questions.get(k, "")) for k in range(30)]
+def test_the_newest_question_is_never_dropped(
+    tiny_loaded: LoadedModel, keep: int | None, num_frames: int
+) -> None:
+    """Also where it takes more than a cut leaves, and where the coming turn takes more than half of
+    the window."""
+    random, questions = (
+        np.random.default_rng(0),
+        {0: "Tell me whenever something moves.", 7: "And now?"},
+    )
+    turns = [
+        random_turn(random, k + 1.0, num_frames if k in questions else 1, questions.get(k, ""))
+        for k in range(30)
+    ]
     turns.append(random_turn(random, 31.0, 2))
     engine = Engine(tiny_loaded, SamplingParams(max_new_tokens=1), window=Window(321, keep))
 
@@ -204,15 +253,26 @@ def test_the_newest_question_is_never_dropped(tiny_loaded: LoadedModel, keep: in
 
 
 @pytest.mark.parametrize("num_missing", [0, 1])
-def test_a_question_that_cannot_stay_is_an_error(tiny_loaded: LoadedModel, num_missing: int) -> None:
+def test_a_question_that_cannot_stay_is_an_error(
+    tiny_loaded: LoadedModel, num_missing: int
+) -> None:
     renderer, turns = tiny_loaded.renderer, stream(9, {0: "Tell me whenever something moves."})
-    parts = [renderer.user_turn(turns[0], Lead.START), renderer.silence_ids, renderer.user_turn(turns[-1], Lead.CLOSED)]
+    parts = [
+        renderer.user_turn(turns[0], Lead.START),
+        renderer.silence_ids,
+        renderer.user_turn(turns[-1], Lead.CLOSED),
+    ]
     num_needed = len(renderer.system_block(PROACTIVE_SYSTEM)) + sum(map(len, parts))
-    with Engine(tiny_loaded, SHORT, window=Window(num_needed - num_missing)) as engine, engine.open() as session:
+    with (
+        Engine(tiny_loaded, SHORT, window=Window(num_needed - num_missing)) as engine,
+        engine.open() as session,
+    ):
         for turn in turns[:-1]:
             session.replay(turn, Silence())
         if num_missing:
-            with pytest.raises(ContextFullError, match=rf"needs {num_needed} tokens .* newest question"):
+            with pytest.raises(
+                ContextFullError, match=rf"needs {num_needed} tokens .* newest question"
+            ):
                 asyncio.run(session.respond(turns[-1]))
         else:
             asyncio.run(session.respond(turns[-1]))
@@ -228,7 +288,9 @@ def test_nothing_grows_on_an_endless_stream(tiny_loaded: LoadedModel) -> None:
         with engine.open() as session:
             for k in range(300):
                 pixels_k = (pixels.astype(np.int16) + k % 50).clip(0, 255).astype(np.uint8)
-                await session.respond(EnvTurn(FrameBatch(pixels_k, np.array([k + 1.0])), k + 1.0, "Go." * (k == 0)))
+                await session.respond(
+                    EnvTurn(FrameBatch(pixels_k, np.array([k + 1.0])), k + 1.0, "Go." * (k == 0))
+                )
                 assert session.num_context_tokens <= window.max_tokens + SHORT.max_new_tokens + 1
                 state = session._state
                 assert state is not None
@@ -254,11 +316,15 @@ def test_a_window_that_is_too_small_says_so(tiny_loaded: LoadedModel) -> None:
 
 
 @pytest.mark.parametrize("decision_name", ["text", "token"])
-def test_a_window_keeps_a_stream_within_the_positions_of_the_model(tmp_path: Path, decision_name: DecisionName) -> None:
+def test_a_window_keeps_a_stream_within_the_positions_of_the_model(
+    tmp_path: Path, decision_name: DecisionName
+) -> None:
     folder = build_tiny_model(tmp_path, max_position_embeddings=270)
     loaded = load_model(folder, device="cpu", decision_name=decision_name)
     largest = loaded.max_prefix_tokens
-    texts = [EnvTurn(FrameBatch.empty(), k + 1.0, "?" * (k % 3 + 1)) for k in range(40)]  # a position for every token
+    texts = [
+        EnvTurn(FrameBatch.empty(), k + 1.0, "?" * (k % 3 + 1)) for k in range(40)
+    ]  # a position for every token
     with Engine(loaded, SHORT, window=Window(largest)) as engine:
         _, context_ids = say(engine, texts)
         assert len(context_ids) <= 270
@@ -274,7 +340,10 @@ def test_a_window_keeps_a_stream_within_the_positions_of_the_model(tmp_path: Pat
 
 def test_a_turn_that_does_not_fit_drops_nothing(tiny_loaded: LoadedModel) -> None:
     engine = Engine(tiny_loaded, SHORT, window=Window(300))
-    small, large = stream(3, {0: "Tell me whenever something moves."}), random_turn(np.random.default_rng(1), 9.0, 30)
+    small, large = (
+        stream(3, {0: "Tell me whenever something moves."}),
+        random_turn(np.random.default_rng(1), 9.0, 30),
+    )
 
     async def go() -> None:
         with engine.open() as session:

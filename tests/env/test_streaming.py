@@ -1,4 +1,5 @@
-"""The environment that pushes frames: its clock, its questions, law 6, and that a slow source holds up nobody."""
+"""The environment that pushes frames: its clock, its questions, law 6, and that a slow source holds
+up nobody."""
 
 from __future__ import annotations
 
@@ -18,9 +19,16 @@ from oncue.types import EnvTurn, FrameBatch, Question, Silence, StopReason
 
 
 class GridSource:
-    """`num_frames` frames; frame k holds the value k in every pixel and has the pts of its grid time plus `shift_s`."""
+    """`num_frames` frames; frame k holds the value k in every pixel and has the pts of its grid
+    time plus `shift_s`."""
 
-    def __init__(self, num_frames: int, frame_interval_s: float = 1.0, duration_s: float | None = None, shift_s=0.0):
+    def __init__(
+        self,
+        num_frames: int,
+        frame_interval_s: float = 1.0,
+        duration_s: float | None = None,
+        shift_s=0.0,
+    ):
         self.frame_interval_s, self.duration_s = frame_interval_s, duration_s
         self.num_frames, self.num_read, self.closed, self.shift_s = num_frames, 0, False, shift_s
 
@@ -64,7 +72,8 @@ def run(env: StreamingEnv) -> tuple[list[EnvTurn], StopReason]:
 
 
 def test_the_clock_of_the_papers_example():
-    """1 s per frame, 2 frames per turn: the question is at 2 s, replies after 4 and 8 frames at 4 and 8 s (4.1)."""
+    """1 s per frame, 2 frames per turn: the question is at 2 s, replies after 4 and 8 frames at 4
+    and 8 s (4.1)."""
     turns, stop = run(StreamingEnv(GridSource(8), [Question("What happens?")], frames_per_turn=2))
     assert [t.clock_s for t in turns] == [2, 4, 6, 8]
     assert [t.text for t in turns] == ["What happens?", "", "", ""]
@@ -144,7 +153,9 @@ def test_dropped_frames_move_the_clock():
         turns, _ = run(StreamingEnv(DroppingSource(10), questions, turns_ahead=turns_ahead))
         assert [turn.clock_s for turn in turns] == [1, 4, 7, 10]
         assert [turn.frames.pts_s.tolist() for turn in turns] == [[1], [4], [7], [10]]
-        assert [turn.text for turn in turns] == ["", "a\nb", "c", ""], "with the next turn, where their own was dropped"
+        assert [turn.text for turn in turns] == ["", "a\nb", "c", ""], (
+            "with the next turn, where their own was dropped"
+        )
     turns, _ = run(StreamingEnv(DroppingSource(10), questions, frames_per_turn=2))
     assert [(turn.clock_s, turn.frames.pts_s.tolist(), turn.text) for turn in turns] == [
         (4, [1, 4], "a\nb"),
@@ -153,7 +164,8 @@ def test_dropped_frames_move_the_clock():
 
 
 def test_a_source_that_drops_shows_no_future_either():
-    """Negative control: what was dropped later does not make room for a frame that came too early."""
+    """Negative control: what was dropped later does not make room for a frame that came too
+    early."""
 
     class Early(DroppingSource):
         def read(self) -> FrameBatch | None:
@@ -339,7 +351,9 @@ def test_frames_of_two_sizes_in_one_turn_are_an_error_that_says_so():
     class Growing(GridSource):
         def read(self) -> FrameBatch | None:
             batch = super().read()
-            return batch and FrameBatch(np.zeros((1, 4 + self.num_read, 6, 3), np.uint8), batch.pts_s)
+            return batch and FrameBatch(
+                np.zeros((1, 4 + self.num_read, 6, 3), np.uint8), batch.pts_s
+            )
 
     assert len(run(StreamingEnv(Growing(4)))[0]) == 4
     with pytest.raises(VideoError, match="different sizes"):

@@ -80,7 +80,9 @@ def test_noise_averages_out_and_a_thing_does_not():
 
 def spoken(trigger: Trigger, frames_per_turn: int = 1) -> list[float]:
     env = StreamingEnv(ListSource(FRAMES), frames_per_turn=frames_per_turn)
-    episode = asyncio.run(run_episode(env, FrameDifferencePolicy(trigger), Task("t"), keep_frames=False))
+    episode = asyncio.run(
+        run_episode(env, FrameDifferencePolicy(trigger), Task("t"), keep_frames=False)
+    )
     return [reply.time_s for reply in episode.replies]
 
 
@@ -113,7 +115,9 @@ def test_tuning_finds_the_best_of_the_grid():
     clip = label_clip(FRAMES, Clock(1.0), [TimeSpan(5.5, 6.5)])
     tuned = tune([clip], thresholds=[5, 20, 50])
     assert (tuned.trigger, tuned.timing) == (Trigger(20, 4.0), TimingCount(1, 0, 0))
-    everything = tune([label_clip(FRAMES, Clock(1.0), [TimeSpan(t, t + 0.5) for t in (3, 6, 7)])], [5, 20, 50])
+    everything = tune(
+        [label_clip(FRAMES, Clock(1.0), [TimeSpan(t, t + 0.5) for t in (3, 6, 7)])], [5, 20, 50]
+    )
     assert (everything.trigger.threshold, everything.timing.f1) == (5, 1.0)
     with pytest.raises(ConfigError):
         tune([clip], [])
@@ -128,7 +132,9 @@ def due(start_s: float, end_s: float, content: str, visible_s: float | None = No
 
 
 def test_oracle_speaks_at_the_first_turn_that_can_see_the_event():
-    gold = task(due(2.2, 5, "a"), due(4, 8, "b", 5.5), due(6.2, 6.8, "no turn inside"), due(9.5, 10, "end"))
+    gold = task(
+        due(2.2, 5, "a"), due(4, 8, "b", 5.5), due(6.2, 6.8, "no turn inside"), due(9.5, 10, "end")
+    )
     assert oracle_replies(gold, 1.0) == {3.0: "a", 6.0: "b", 10.0: "end"}
     assert oracle_replies(gold, 1.0, frames_per_turn=2) == {4.0: "a", 6.0: "b", 10.0: "end"}
     assert oracle_replies(task(due(0, 4, "at once")), 1.0) == {1.0: "at once"}

@@ -41,15 +41,27 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     levels = [40] * 21 + [160] * 20 + [40] * 19
     for name in ("one.mp4", "two.mp4"):
         write_video(folder / name, (np.full((48, 64, 3), level, np.uint8) for level in levels), 5.0)
-    rows = [row("a", "one.mp4", [4.2, 6], [8.2, 11]), row("b", "two.mp4", [1, 3]), row("c", "two.mp4")]
+    rows = [
+        row("a", "one.mp4", [4.2, 6], [8.2, 11]),
+        row("b", "two.mp4", [1, 3]),
+        row("c", "two.mp4"),
+    ]
     (folder / "gold.json").write_text(json.dumps(rows))
     return folder
 
 
 def row(question_id: str, video: str, *spans: list[float]) -> dict:
     asked = {"role": "user", "content": f"Gold question {question_id}?", "time": 1.5}
-    due = [{"role": "assistant", "content": "It happens.", "reply_timespan": span} for span in spans]
-    return {"video": video, "question_id": question_id, "duration": 12, "conversation": [asked], "answer": due}
+    due = [
+        {"role": "assistant", "content": "It happens.", "reply_timespan": span} for span in spans
+    ]
+    return {
+        "video": video,
+        "question_id": question_id,
+        "duration": 12,
+        "conversation": [asked],
+        "answer": due,
+    }
 
 
 def items_of(folder: Path, **asked):
@@ -61,7 +73,8 @@ def watched(item, session):
 
 
 def test_counts_of_all_policies_on_one_clip(folder):
-    """Spans 4.2-6 and 8.2-11; the model speaks at 5, 6 (a second reply in the span), 7 (false); misses the second."""
+    """Spans 4.2-6 and 8.2-11; the model speaks at 5, 6 (a second reply in the span), 7 (false);
+    misses the second."""
     item = items_of(folder)[0]
     timed = time_item(watched(item, ScriptedPolicy({5: "x", 6: "y", 7: "z"})), TUNED)
     assert timed.counts["model"] == TimingCount(1, 1, 1)
@@ -73,7 +86,12 @@ def test_counts_of_all_policies_on_one_clip(folder):
     assert timed.false_replies == (TimedReply(7, "z"),)
     shown = timed.as_json()
     assert (shown["hit"], shown["false"], shown["missed"], shown["asked_anew"]) == (1, 1, 1, False)
-    assert shown["f1"] == {"model": 50.0, "silence": 0.0, "talk every turn": 36.36, "frame difference": 100.0}
+    assert shown["f1"] == {
+        "model": 50.0,
+        "silence": 0.0,
+        "talk every turn": 36.36,
+        "frame difference": 100.0,
+    }
 
 
 def test_the_changes_are_those_of_the_frames_shown(folder):
@@ -84,7 +102,9 @@ def test_the_changes_are_those_of_the_frames_shown(folder):
 
 def test_questions_of_the_gold_file_or_in_other_words(folder):
     own = items_of(folder)
-    assert [item.task.questions for item in own] == [(Question(f"Gold question {n}?", 1.5),) for n in "abc"]
+    assert [item.task.questions for item in own] == [
+        (Question(f"Gold question {n}?", 1.5),) for n in "abc"
+    ]
     assert not any(item.asked_anew for item in own)
     same = items_of(folder, ask="Say it.")
     assert [item.task.questions for item in same] == [(Question("Say it.", 1.5),)] * 3
@@ -120,7 +140,8 @@ def test_tuning_finds_a_trigger_inside_its_grid(world):
 
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The command with a policy that speaks at 5 s and 9 s; the list fills with what it was asked."""
+    """The command with a policy that speaks at 5 s and 9 s; the list fills with what it was
+    asked."""
     asked: list[str] = []
 
     def session_for(task):
@@ -133,11 +154,23 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def words(folder: Path, *more: str) -> list[str]:
-    return ["eval", "clips", str(folder / "gold.json"), "--videos", str(folder), "--tune-clips", "6", *more]
+    return [
+        "eval",
+        "clips",
+        str(folder / "gold.json"),
+        "--videos",
+        str(folder),
+        "--tune-clips",
+        "6",
+        *more,
+    ]
 
 
 def test_for_people_tables_and_where_it_fails(folder, scripted, capsys, tmp_path):
-    assert cli.main(words(folder, "--ask", "Tell me everything that happens.", "--out", str(tmp_path))) == 0
+    assert (
+        cli.main(words(folder, "--ask", "Tell me everything that happens.", "--out", str(tmp_path)))
+        == 0
+    )
     printed = capsys.readouterr().out
     assert scripted == ["Tell me everything that happens."] * 3
     for told in (
@@ -155,7 +188,9 @@ def test_for_people_tables_and_where_it_fails(folder, scripted, capsys, tmp_path
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert scores["n_items"] == 3
     assert scores["sampling"] == {"temperature": 0.0, "reply_bias": 0.0, "max_new_tokens": 32}
-    assert scores["ran"] == dict.fromkeys(("server", "device", "dtype", "max_pixels", "context_tokens"))
+    assert scores["ran"] == dict.fromkeys(
+        ("server", "device", "dtype", "max_pixels", "context_tokens")
+    )
 
 
 def test_a_context_that_the_model_cannot_have_is_told(folder, capsys):
@@ -184,7 +219,11 @@ def test_json_is_one_object_alone_on_stdout(folder, scripted, capsys, tmp_path):
         "mean_f1": 33.33,
     }
     assert (shown["f1"], shown["silence_f1"]) == (44.44, 0.0)
-    assert [item["asked"] for item in shown["items"]] == [["Only a."], ["Gold question b?"], ["Gold question c?"]]
+    assert [item["asked"] for item in shown["items"]] == [
+        ["Only a."],
+        ["Gold question b?"],
+        ["Gold question c?"],
+    ]
     assert shown["items"][1]["missed_spans"] == [[1, 3]]
     assert shown["frame_difference"]["tune_world"] == "footage"
 
@@ -202,7 +241,11 @@ def test_bad_input_is_one_line_and_exit_2(folder, tmp_path, capsys):
 
 def test_a_question_for_all_clips_takes_no_time(folder, scripted, capsys, tmp_path):
     (tmp_path / "asks.json").write_text(json.dumps({"a": "5: Only a."}))
-    for flags in (["--ask", "5: Now?"], ["--ask", "1,5: Now?"], ["--asks", str(tmp_path / "asks.json")]):
+    for flags in (
+        ["--ask", "5: Now?"],
+        ["--ask", "1,5: Now?"],
+        ["--asks", str(tmp_path / "asks.json")],
+    ):
         assert cli.main(words(folder, *flags)) == 2
         told = capsys.readouterr().err
         assert "leave it out here" in told
@@ -210,10 +253,22 @@ def test_a_question_for_all_clips_takes_no_time(folder, scripted, capsys, tmp_pa
     assert scripted == []
 
 
-def test_a_question_that_comes_too_late_is_told_before_the_first_clip_is_watched(folder, scripted, capsys, tmp_path):
-    late = row("late", "two.mp4") | {"conversation": [{"role": "user", "content": "Too late?", "time": 12.5}]}
+def test_a_question_that_comes_too_late_is_told_before_the_first_clip_is_watched(
+    folder, scripted, capsys, tmp_path
+):
+    late = row("late", "two.mp4") | {
+        "conversation": [{"role": "user", "content": "Too late?", "time": 12.5}]
+    }
     (tmp_path / "gold.json").write_text(json.dumps([row("a", "one.mp4"), late]))
-    line = ["eval", "clips", str(tmp_path / "gold.json"), "--videos", str(folder), "--tune-clips", "6"]
+    line = [
+        "eval",
+        "clips",
+        str(tmp_path / "gold.json"),
+        "--videos",
+        str(folder),
+        "--tune-clips",
+        "6",
+    ]
     assert cli.main(line) == 2
     told = capsys.readouterr().err
     assert told.count("\n") == 1
@@ -226,11 +281,15 @@ def test_gold_past_the_end_of_its_video_is_refused(folder, tmp_path):
     """The gold file says how long the video should be: a shorter one is another, or was cut."""
     late = row("late", "one.mp4", [4.2, 6], [900, 950]) | {"duration": 1000}
     (tmp_path / "gold.json").write_text(json.dumps([late]))
-    with pytest.raises(DataError, match=r"one\.mp4, 'late': gold begins at 900 s, but the video ends at 12 s"):
+    with pytest.raises(
+        DataError, match=r"one\.mp4, 'late': gold begins at 900 s, but the video ends at 12 s"
+    ):
         check_items(find_items(load_gold(tmp_path / "gold.json"), folder))
 
 
-def test_a_clip_that_cannot_be_opened_is_told_before_the_first_is_watched(folder, scripted, capsys, tmp_path):
+def test_a_clip_that_cannot_be_opened_is_told_before_the_first_is_watched(
+    folder, scripted, capsys, tmp_path
+):
     (tmp_path / "one.mp4").write_bytes((folder / "one.mp4").read_bytes())
     (tmp_path / "two.mp4").write_text("not a video")
     assert cli.main(["eval", "clips", str(folder / "gold.json"), "--videos", str(tmp_path)]) == 2
@@ -261,5 +320,9 @@ def test_a_model_behind_a_server_is_timed_too(folder, capsys):
     scores = json.loads(captured.out)
     spoken, silent = scores["policies"]["model"], scores["policies"]["silence"]
     assert scores["model"] == "qwen"
-    assert (spoken["n_hit"], spoken["n_false"], silent["n_hit"]) == (1, 2, 0)  # at 3 s; b is due from 1 to 3
+    assert (spoken["n_hit"], spoken["n_false"], silent["n_hit"]) == (
+        1,
+        2,
+        0,
+    )  # at 3 s; b is due from 1 to 3
     assert "--device" in captured.err.splitlines()[-1]

@@ -1,4 +1,5 @@
-"""The runner of benchmarks: bounded, in order, everything closed, and an error of one item is that of the run."""
+"""The runner of benchmarks: bounded, in order, everything closed, and an error of one item is that
+of the run."""
 
 from __future__ import annotations
 

@@ -30,8 +30,12 @@ class NoJudge:
 def result(*replies: tuple[float, str], judge=None, turns=2):
     gold = tuple(GoldTurn("g", TimeSpan(20.0 * i, 20.0 * i + 10)) for i in range(turns))
     said = tuple(TimedReply(*r) for r in replies)
-    transcript = Transcript(Task("t", (), gold, 60.0), said, 60.0, num_turns=60, num_silent=60 - len(said))
-    return asyncio.run(score_proactive([transcript], judge or ExactJudge(lambda g, r: 2 * (g == r))))
+    transcript = Transcript(
+        Task("t", (), gold, 60.0), said, 60.0, num_turns=60, num_silent=60 - len(said)
+    )
+    return asyncio.run(
+        score_proactive([transcript], judge or ExactJudge(lambda g, r: 2 * (g == r)))
+    )
 
 
 def test_json_is_in_percent_and_survives_dumps():
@@ -59,7 +63,10 @@ def test_json_is_in_percent_and_survives_dumps():
 def test_no_headline_when_too_many_marks_are_missing():
     numbers = proactive_json(result((5, "g"), judge=NoJudge()))
     assert (numbers["pauc_omega_0.5"], numbers["n_unscored"]) == (None, 1)
-    assert proactive_json(result((5, "g"), judge=NoJudge()), max_unscored_share=1.0)["pauc_omega_0.5"] == 25.0
+    assert (
+        proactive_json(result((5, "g"), judge=NoJudge()), max_unscored_share=1.0)["pauc_omega_0.5"]
+        == 25.0
+    )
 
 
 def test_tables_name_n_judge_and_omega():
@@ -76,7 +83,10 @@ def test_tables_name_n_judge_and_omega():
 
 
 def test_a_share_of_duplicates_stands_beside_what_it_is_a_share_of():
-    said = {"one of two": result((3, "g"), (5, "g"), (7, "x")), "none of none": result((3, "g"), (25, "g"))}
+    said = {
+        "one of two": result((3, "g"), (5, "g"), (7, "x")),
+        "none of none": result((3, "g"), (25, "g")),
+    }
     table = proactive_table(said)
     share = table.header.index("dup %")
     assert table.header[share + 1] == "of replies"

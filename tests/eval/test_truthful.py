@@ -1,4 +1,5 @@
-"""The truthful watcher: on ordered frames it says what the oracle says; what it says follows the pictures alone."""
+"""The truthful watcher: on ordered frames it says what the oracle says; what it says follows the
+pictures alone."""
 
 from __future__ import annotations
 
@@ -20,8 +21,11 @@ def clips(world: str, num_clips: int = 150) -> list[Clip]:
 
 
 def away_from_questions(replies: dict[float, str], clip: Clip) -> dict[float, str]:
-    """Without those in the turn of a later question, or one turn before: gold drops answers cut that short."""
-    near_s = {q.time_s - before_s for q in clip.task.questions if q.time_s > 0 for before_s in (0.0, 1.0)}
+    """Without those in the turn of a later question, or one turn before: gold drops answers cut
+    that short."""
+    near_s = {
+        q.time_s - before_s for q in clip.task.questions if q.time_s > 0 for before_s in (0.0, 1.0)
+    }
     return {time_s: text for time_s, text in replies.items() if time_s not in near_s}
 
 
@@ -40,7 +44,8 @@ def test_on_ordered_frames_it_says_what_the_oracle_says(world):
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_on_shuffled_frames_it_does_not(world):
-    """The negative control of the law above, and of the gold: what it says then is mostly not due."""
+    """The negative control of the law above, and of the gold: what it says then is mostly not
+    due."""
     eventful = [clip for clip in clips(world, 60) if clip.task.gold]
     oracle = [oracle_replies(clip.task, 1.0) for clip in eventful]
     said = [truthful_replies(clip, shown_times(clip, "shuffled"), 1.0) for clip in eventful]
@@ -80,6 +85,10 @@ def test_only_the_newest_question_is_answered_and_not_for_what_was_there_before_
     assert late == {time_s: text for time_s, text in full.items() if time_s > turn_s}
     just_before = truthful_replies(asked(clip, Question(everything, turn_s - 1)), times_s, 1.0)
     assert just_before == {turn_s: full[turn_s]} | late
-    both = truthful_replies(asked(clip, Question(everything), Question(colours, turn_s)), times_s, 1.0)
-    assert both == {t: text for t, text in full.items() if t < turn_s or (t > turn_s and "turns" in text)}
+    both = truthful_replies(
+        asked(clip, Question(everything), Question(colours, turn_s)), times_s, 1.0
+    )
+    assert both == {
+        t: text for t, text in full.items() if t < turn_s or (t > turn_s and "turns" in text)
+    }
     assert truthful_replies(asked(clip), times_s, 1.0) == {}

@@ -14,7 +14,12 @@ import pytest
 from oncue import cli
 from oncue.env.streaming import StreamingEnv
 from oncue.errors import ConfigError, InputError
-from oncue.eval.benchmarks.baselines import FrameDifferencePolicy, Trigger, oracle_replies, truthful_replies
+from oncue.eval.benchmarks.baselines import (
+    FrameDifferencePolicy,
+    Trigger,
+    oracle_replies,
+    truthful_replies,
+)
 from oncue.eval.benchmarks.shuffled import ShuffledSource
 from oncue.eval.benchmarks.world import (
     TALK_TEXTS,
@@ -76,7 +81,11 @@ def test_a_model_that_knows_the_gold_scores_as_the_oracle(files):
     shown = scores.headline()
     assert list(shown) == KEYS.split()
     assert shown["pauc"] == shown["oracle_pauc"] > 90
-    assert (shown["silence_pauc"], shown["duplicates"], shown["false_replies_per_min"]) == (25.0, 0.0, 0.0)
+    assert (shown["silence_pauc"], shown["duplicates"], shown["false_replies_per_min"]) == (
+        25.0,
+        0.0,
+        0.0,
+    )
     assert shown["talk_pauc"] < shown["silence_pauc"]  # mostly wrong, and worse than saying nothing
     assert 0 <= shown["first_reply_delay_s"] < 1
     assert scores.results["model"].pauc(1.0) == 1
@@ -85,11 +94,15 @@ def test_a_model_that_knows_the_gold_scores_as_the_oracle(files):
 
 def test_late_replies_earn_less_and_wrong_ones_less_than_silence(files):
     def late(clip):
-        return ScriptedPolicy({time_s + 1: text for time_s, text in oracle_replies(clip.task, 1.0).items()})
+        return ScriptedPolicy(
+            {time_s + 1: text for time_s, text in oracle_replies(clip.task, 1.0).items()}
+        )
 
     shown = scores_of(files, late).headline()
     assert 25 < shown["pauc"] < shown["oracle_pauc"]
-    wrong = scores_of(files, lambda clip: ScriptedPolicy(dict.fromkeys(oracle_replies(clip.task, 1.0), "Hm.")))
+    wrong = scores_of(
+        files, lambda clip: ScriptedPolicy(dict.fromkeys(oracle_replies(clip.task, 1.0), "Hm."))
+    )
     assert wrong.headline()["pauc"] < 25
 
 
@@ -110,7 +123,9 @@ class BlankSource:
         self.num_left -= 1
         if self.num_left < 0:
             return None
-        return FrameBatch(np.zeros((1, 2, 2, 3), np.uint8), np.array([float(self.num_frames - self.num_left)]))
+        return FrameBatch(
+            np.zeros((1, 2, 2, 3), np.uint8), np.array([float(self.num_frames - self.num_left)])
+        )
 
     def close(self) -> None:
         pass
@@ -122,7 +137,9 @@ def test_baselines_equal_their_policies_in_the_loop(files):
         "silence": lambda _: SilentPolicy(),
         "talk every turn": lambda clip: TalkPolicy(TALK_TEXTS[clip.world]),
         "oracle": lambda clip: ScriptedPolicy(oracle_replies(clip.task, 1.0)),
-        "truthful watcher": lambda clip: ScriptedPolicy(truthful_replies(clip, shown_times(clip, "shuffled"), 1.0)),
+        "truthful watcher": lambda clip: ScriptedPolicy(
+            truthful_replies(clip, shown_times(clip, "shuffled"), 1.0)
+        ),
     }
     assert list(baselines(clips)) == list(baselines(clips, "frozen")) == list(policies)[:3]
     said = baselines(clips, "shuffled")
@@ -130,7 +147,9 @@ def test_baselines_equal_their_policies_in_the_loop(files):
     for name, open_session in policies.items():
         for clip, transcript in zip(clips, said[name], strict=True):
             env = StreamingEnv(BlankSource(int(clip.scene.duration_s)), clip.task.questions)
-            assert transcript == Transcript.of(asyncio.run(run_episode(env, open_session(clip), clip.task)))
+            assert transcript == Transcript.of(
+                asyncio.run(run_episode(env, open_session(clip), clip.task))
+            )
 
 
 def test_a_model_may_be_shown_fewer_frames(files):
@@ -142,7 +161,9 @@ def test_a_model_may_be_shown_fewer_frames(files):
     often, seldom = oracle_at(1.0), oracle_at(2.0)
     assert seldom.results["model"].dialogues == seldom.results["oracle"].dialogues
     assert seldom.headline()["pauc"] < often.headline()["pauc"]
-    turns = [sum(d.transcript.num_turns for d in s.results["model"].dialogues) for s in (often, seldom)]
+    turns = [
+        sum(d.transcript.num_turns for d in s.results["model"].dialogues) for s in (often, seldom)
+    ]
     assert turns[1] == pytest.approx(turns[0] / 2, abs=len(files))
     with pytest.raises(ConfigError, match="frame interval"):
         ClipSet("shapes", frame_interval_s=0.0)
@@ -163,13 +184,17 @@ def test_every_question_is_asked_and_every_turn_shown(files):
     for file, transcript in zip(files, said, strict=True):
         turns = heard[file.clip.clip_id]
         assert [t.text for t in turns if t.text] == [q.text for q in file.clip.task.questions]
-        assert len(turns) == transcript.num_turns == transcript.watched_s == file.clip.scene.duration_s
+        assert (
+            len(turns) == transcript.num_turns == transcript.watched_s == file.clip.scene.duration_s
+        )
 
 
 def test_clips_are_kept_and_a_changed_world_gets_a_new_folder(cache, files, monkeypatch):
     before = [os.stat(file.path).st_mtime_ns for file in files]
     told = []
-    assert [f.path for f in prepare(cache, CLIPS, lambda: told.append(1))] == [f.path for f in files]
+    assert [f.path for f in prepare(cache, CLIPS, lambda: told.append(1))] == [
+        f.path for f in files
+    ]
     assert [os.stat(file.path).st_mtime_ns for file in files] == before
     assert len(told) == len(files)
     folder = cache_folder(cache, CLIPS)
@@ -222,7 +247,10 @@ def test_shown_times_are_those_of_the_pictures_shown(files, control):
 def test_shuffled_frames_go_through_the_loop_and_mislead_who_looks(files):
     clips = ClipSet("shapes", limit=4, seed=1, control="shuffled")
     times = {
-        control: [t.replies for t in said_about(files, lambda _: watcher(), replace(CLIPS, control=control))]
+        control: [
+            t.replies
+            for t in said_about(files, lambda _: watcher(), replace(CLIPS, control=control))
+        ]
         for control in ("none", "shuffled")
     }
     assert times["none"] != times["shuffled"]
@@ -250,7 +278,9 @@ def watcher() -> FrameDifferencePolicy:
 
 
 def test_what_is_written_per_clip(files):
-    scores = scores_of(files, lambda clip: ScriptedPolicy({1.0: "Hm.", **oracle_replies(clip.task, 1.0)}))
+    scores = scores_of(
+        files, lambda clip: ScriptedPolicy({1.0: "Hm.", **oracle_replies(clip.task, 1.0)})
+    )
     lines = clip_lines(scores.results["model"])
     assert [line["clip"] for line in lines] == [file.clip.clip_id for file in files]
     gold = [turn for line in lines for turn in line["gold"]]
@@ -321,15 +351,29 @@ def test_json_is_one_object_alone_on_stdout(cache, capsys):
 
 @pytest.mark.usefixtures("oracle", "files")
 def test_for_people_a_table_and_files(cache, tmp_path, capsys):
-    assert cli.main([*WORDS, "--cache", str(cache), "--out", str(tmp_path), "--reply-bias", "0.5"]) == 0
+    assert (
+        cli.main([*WORDS, "--cache", str(cache), "--out", str(tmp_path), "--reply-bias", "0.5"])
+        == 0
+    )
     printed = capsys.readouterr().out
-    for told in ("4 samples", "judge exact", "PAUC w=0 ", "PAUC w=1", "silence", "talk every turn", "oracle", "mini"):
+    for told in (
+        "4 samples",
+        "judge exact",
+        "PAUC w=0 ",
+        "PAUC w=1",
+        "silence",
+        "talk every turn",
+        "oracle",
+        "mini",
+    ):
         assert told in printed
     assert (tmp_path / "table.txt").read_text() == printed
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert scores["headline"]["silence_pauc"] == 25
     assert scores["sampling"] == {"temperature": 0.0, "reply_bias": 0.5, "max_new_tokens": 32}
-    assert scores["ran"] == dict.fromkeys(("server", "device", "dtype", "max_pixels", "context_tokens"))
+    assert scores["ran"] == dict.fromkeys(
+        ("server", "device", "dtype", "max_pixels", "context_tokens")
+    )
     assert len((tmp_path / "clips.jsonl").read_text().splitlines()) == 4
 
 
@@ -349,12 +393,16 @@ def test_the_context_may_be_bounded(cache, tmp_path, capsys):
         "max_pixels": 15680,
         "context_tokens": 300,
     }
-    assert cli.main([*few, "--max-pixels", "3136", "--dtype", "bfloat16", "--out", str(tmp_path)]) == 0
+    assert (
+        cli.main([*few, "--max-pixels", "3136", "--dtype", "bfloat16", "--out", str(tmp_path)]) == 0
+    )
     shown = json.loads((tmp_path / "scores.json").read_text())["ran"]
     assert (shown["max_pixels"], shown["dtype"]) == (3136, "bfloat16")
 
 
-def test_a_place_that_cannot_be_written_is_told_before_the_clips_are_watched(cache, tmp_path, capsys):
+def test_a_place_that_cannot_be_written_is_told_before_the_clips_are_watched(
+    cache, tmp_path, capsys
+):
     (tmp_path / "clips.jsonl").mkdir()
     assert cli.main([*WORDS, "--cache", str(cache), "--out", str(tmp_path)]) == 2
     assert "clips.jsonl is there and is no file" in capsys.readouterr().err
@@ -370,13 +418,26 @@ def test_clips_go_to_the_users_cache(tmp_path, monkeypatch, capsys):
 
 
 def test_a_missing_model_is_told_before_any_clip_is_made(tmp_path, capsys):
-    assert cli.main([*WORDS, "--cache", str(tmp_path / "cache"), "--model", str(tmp_path / "none")]) == 2
+    assert (
+        cli.main([*WORDS, "--cache", str(tmp_path / "cache"), "--model", str(tmp_path / "none")])
+        == 2
+    )
     assert capsys.readouterr().err.count("\n") == 1
     assert not (tmp_path / "cache").exists()
 
 
 def test_a_real_model_runs_through(tiny_model_folder, cache, files, capsys):
-    words = [*WORDS, "--limit", "1", "--cache", str(cache), "--model", str(tiny_model_folder), "--device", "cpu"]
+    words = [
+        *WORDS,
+        "--limit",
+        "1",
+        "--cache",
+        str(cache),
+        "--model",
+        str(tiny_model_folder),
+        "--device",
+        "cpu",
+    ]
     assert files[0].clip.task.duration_s is not None
     assert cli.main([*words, "--json"]) == 0
     first = capsys.readouterr().out

@@ -8,7 +8,9 @@ from oncue import cli
 
 
 @pytest.mark.parametrize("name", ["silence", "talk every turn", "oracle", "truthful watcher"])
-def test_a_model_named_like_a_baseline_is_refused_before_any_clip_is_made(name, tmp_path, capsys) -> None:
+def test_a_model_named_like_a_baseline_is_refused_before_any_clip_is_made(
+    name, tmp_path, capsys
+) -> None:
     words = ["eval", "world", "--limit", "1", "--cache", str(tmp_path / "clips"), "--model"]
     assert cli.main([*words, name]) == 2
     assert f"a model cannot be called {name!r} here" in capsys.readouterr().err

@@ -1,4 +1,5 @@
-"""What scores or records a stream refuses actions of another task: they must not pass for silence."""
+"""What scores or records a stream refuses actions of another task: they must not pass for
+silence."""
 
 from __future__ import annotations
 
@@ -31,12 +32,18 @@ def record(episode: Episode) -> None:
         recorder.add(exchange)
 
 
-@pytest.mark.parametrize("reader", [Rollout.of, Transcript.of, record], ids=["reward", "metric", "recorder"])
+@pytest.mark.parametrize(
+    "reader", [Rollout.of, Transcript.of, record], ids=["reward", "metric", "recorder"]
+)
 @pytest.mark.parametrize("action", [Retrieve(1, 2), Answer("B")])
-def test_an_action_of_another_task_is_refused(reader: Callable[[Episode], object], action: Action) -> None:
+def test_an_action_of_another_task_is_refused(
+    reader: Callable[[Episode], object], action: Action
+) -> None:
     def episode(last: Action) -> Episode:
         acted = (Silence(), last)
-        exchanges = tuple(Exchange(EnvTurn("", k + 1.0), PolicyTurn(a)) for k, a in enumerate(acted))
+        exchanges = tuple(
+            Exchange(EnvTurn("", k + 1.0), PolicyTurn(a)) for k, a in enumerate(acted)
+        )
         return Episode(Task("t"), exchanges, StopReason.SOURCE_ENDED)
 
     with pytest.raises(ValueError, match="as in a stream, got"):

@@ -1,4 +1,5 @@
-"""Law 13: imports point down. No cycles between rooms and none inside a room, type-only imports included."""
+"""Law 13: imports point down. No cycles between rooms and none inside a room, type-only imports
+included."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ PLACES = {room: place for place, room in enumerate(ROOMS.split())}
 
 
 def room_of(module: str) -> str:
-    """`oncue.video.decode` -> `video`, `oncue.train.rl.loop` -> `train.rl`; the package itself -> ``."""
+    """`oncue.video.decode` -> `video`, `oncue.train.rl.loop` -> `train.rl`; the package itself ->
+    ``."""
     parts = module.split(".")[1:]
     nested = ".".join(parts[:2])
     return nested if nested in PLACES else ".".join(parts[:1])
@@ -64,7 +66,9 @@ def upward_imports(source: str, module: str, *, is_package: bool = False) -> lis
         if room in ("", "__version__", own):
             continue
         if room not in PLACES:
-            complaints.append(f"{module}:{line} imports {imported}, which has no place; add it to ROOMS")
+            complaints.append(
+                f"{module}:{line} imports {imported}, which has no place; add it to ROOMS"
+            )
         elif PLACES[room] > PLACES[own]:
             complaints.append(f"{module}:{line} (room {own}) imports {imported} (room {room})")
     return complaints
@@ -86,7 +90,9 @@ def test_imports_point_down() -> None:
     found = [
         complaint
         for name, path in modules()
-        for complaint in upward_imports(path.read_text("utf-8"), name, is_package=path.name == "__init__.py")
+        for complaint in upward_imports(
+            path.read_text("utf-8"), name, is_package=path.name == "__init__.py"
+        )
     ]
     assert not found, "\n".join(found)
 
@@ -117,7 +123,9 @@ def test_a_circle_is_found() -> None:
     typed = "if TYPE_CHECKING:\n    from oncue.video.b import B"
     graph = {
         "oncue.video.a": {imported for _, imported in imports_of(typed, "oncue.video.a")},
-        "oncue.video.b": {imported for _, imported in imports_of("import oncue.video.a", "oncue.video.b")},
+        "oncue.video.b": {
+            imported for _, imported in imports_of("import oncue.video.a", "oncue.video.b")
+        },
     }
     assert set(circles_inside(graph)) == {"oncue.video.a", "oncue.video.b"}
 
@@ -138,7 +146,8 @@ def test_an_import_that_points_up_or_sideways_is_found(source: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "source", ["from oncue.clock import Clock", "from .probe import probe", "from oncue import __version__"]
+    "source",
+    ["from oncue.clock import Clock", "from .probe import probe", "from oncue import __version__"],
 )
 def test_an_import_that_points_down_is_fine(source: str) -> None:
     assert not upward_imports(source, "oncue.video.decode")

@@ -1,4 +1,5 @@
-"""Laws of the engine for every family of models: a carried session equals transformers' own forward over its prefix."""
+"""Laws of the engine for every family of models: a carried session equals transformers' own forward
+over its prefix."""
 
 from __future__ import annotations
 
@@ -33,10 +34,15 @@ def untouched(family_folder: Path, family_loaded: LoadedModel) -> LoadedModel:
 def test_cached_session_equals_one_full_forward_over_200_turns(
     family_loaded: LoadedModel, untouched: LoadedModel
 ) -> None:
-    difference, num_other_choices, answers = cached_against_stock(family_loaded, shown(200), SHORT, untouched)
+    difference, num_other_choices, answers = cached_against_stock(
+        family_loaded, shown(200), SHORT, untouched
+    )
     assert difference <= 1e-4
     assert num_other_choices == 0
-    assert {answer.forced_close for answer in answers} == {True, False}  # cut short, and closed by the model
+    assert {answer.forced_close for answer in answers} == {
+        True,
+        False,
+    }  # cut short, and closed by the model
 
 
 def gap(*args: object) -> tuple[np.ndarray, int]:
@@ -45,14 +51,18 @@ def gap(*args: object) -> tuple[np.ndarray, int]:
     return positions, following + 1
 
 
-def linear(ids: np.ndarray, _grids: object, _pad: int, _merge: int, start: int) -> tuple[np.ndarray, int]:
+def linear(
+    ids: np.ndarray, _grids: object, _pad: int, _merge: int, start: int
+) -> tuple[np.ndarray, int]:
     """An image is laid out as text."""
     return np.tile(np.arange(start, start + len(ids)), (3, 1)), start + len(ids)
 
 
 @pytest.mark.parametrize("mistake", [gap, linear])
 def test_wrong_positions_are_noticed(
-    family_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch, mistake: Callable[..., tuple[np.ndarray, int]]
+    family_loaded: LoadedModel,
+    monkeypatch: pytest.MonkeyPatch,
+    mistake: Callable[..., tuple[np.ndarray, int]],
 ) -> None:
     monkeypatch.setattr(ahead_module, "mrope_positions", mistake)
     difference, num_other_choices, _ = cached_against_stock(family_loaded, shown(20), SHORT)
@@ -61,22 +71,32 @@ def test_wrong_positions_are_noticed(
 
 
 @pytest.mark.parametrize("sampling", [SHORT, WARM], ids=["greedy", "sampled"])
-def test_batched_and_drafted_equals_alone_and_plain(family_loaded: LoadedModel, sampling: SamplingParams) -> None:
+def test_batched_and_drafted_equals_alone_and_plain(
+    family_loaded: LoadedModel, sampling: SamplingParams
+) -> None:
     streams = [shown(4 + 5 * k, seed=k) for k in range(4)]  # they leave one after the other
 
     async def together() -> list[list[PolicyTurn]]:
         engine = Engine(family_loaded, sampling)
         sessions = [engine.open(seed=k) for k in range(len(streams))]
-        return list(await asyncio.gather(*(hold(s, turns) for s, turns in zip(sessions, streams, strict=True))))
+        return list(
+            await asyncio.gather(
+                *(hold(s, turns) for s, turns in zip(sessions, streams, strict=True))
+            )
+        )
 
-    alone = [say(Engine(family_loaded, sampling, draft=False), turns, k)[0] for k, turns in enumerate(streams)]
+    alone = [
+        say(Engine(family_loaded, sampling, draft=False), turns, k)[0]
+        for k, turns in enumerate(streams)
+    ]
     assert _ids(asyncio.run(together())) == _ids(alone)
 
 
 def test_a_vision_token_of_every_depth_reaches_the_logits(
     family_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """DeepStack: Qwen3-VL feeds the vision encoder into several layers; left out of one, the answers are others."""
+    """DeepStack: Qwen3-VL feeds the vision encoder into several layers; left out of one, the
+    answers are others."""
     encode, num_depths = ModelRunner._encode, []
 
     def without_the_deepest(self: ModelRunner, frames: Sequence[CachedFrame]) -> None:

@@ -1,4 +1,5 @@
-"""Laws of the linear layers: the values, gradients and parameters of the stock layer, whatever the shape."""
+"""Laws of the linear layers: the values, gradients and parameters of the stock layer, whatever the
+shape."""
 
 from __future__ import annotations
 
@@ -15,7 +16,9 @@ from oncue.model import linear
 from oncue.model.linear import MIN_PRODUCTS, OneDnnLinear, multiply_in_onednn
 from oncue.model.loading import LoadedModel
 
-pytestmark = pytest.mark.skipif(not linear.HAS_ONEDNN, reason="this torch has no oneDNN for x86 processors")
+pytestmark = pytest.mark.skipif(
+    not linear.HAS_ONEDNN, reason="this torch has no oneDNN for x86 processors"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +39,9 @@ def layers(bias: bool = True) -> tuple[torch.nn.Linear, torch.nn.Linear]:
 
 def inputs(*shape: int) -> Tensor:
     made = torch.randn(*shape, generator=torch.Generator().manual_seed(1))
-    assert made.numel() * 160 >= MIN_PRODUCTS  # so that it is not the stock product that is looked at
+    assert (
+        made.numel() * 160 >= MIN_PRODUCTS
+    )  # so that it is not the stock product that is looked at
     return made
 
 
@@ -56,7 +61,9 @@ def backward(layer: torch.nn.Linear, given: Tensor) -> list[Tensor | None]:
 
 @pytest.mark.parametrize("shape", [(80, 96), (1, 80, 96), (4, 5, 30, 96)])
 @pytest.mark.parametrize("bias", [True, False])
-def test_values_and_gradients_are_those_of_the_stock_layer(shape: tuple[int, ...], bias: bool) -> None:
+def test_values_and_gradients_are_those_of_the_stock_layer(
+    shape: tuple[int, ...], bias: bool
+) -> None:
     stock, ours = layers(bias)
     assert isinstance(ours, OneDnnLinear)
     given = inputs(*shape).requires_grad_()
@@ -85,7 +92,9 @@ def test_what_is_frozen_gets_no_gradient() -> None:
     assert of_input is None
 
 
-def test_small_products_other_formats_and_empty_inputs_go_the_stock_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_products_other_formats_and_empty_inputs_go_the_stock_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     stock, ours = layers()
 
     def refuse(*_: object) -> Tensor:
@@ -113,7 +122,9 @@ def test_autocast_has_its_way() -> None:
         assert ours(inputs(80, 96)).dtype == stock(inputs(80, 96)).dtype == torch.bfloat16
 
 
-def test_a_vector_and_a_wrong_width_are_the_stock_layers_business(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_vector_and_a_wrong_width_are_the_stock_layers_business(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(linear, "MIN_PRODUCTS", 1)
     stock, ours = layers()
     given = torch.randn(96, generator=torch.Generator().manual_seed(2)).requires_grad_()
@@ -147,12 +158,18 @@ def test_memory_does_not_grow_with_the_number_of_shapes() -> None:
     capacities = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
     plain = {name: value for name, value in os.environ.items() if name not in capacities}
     grown = [
-        float(subprocess.run([sys.executable, "-c", GROWN_MIB], env=env, capture_output=True, check=True).stdout)
+        float(
+            subprocess.run(
+                [sys.executable, "-c", GROWN_MIB], env=env, capture_output=True, check=True
+            ).stdout
+        )
         for env in (plain, plain | dict.fromkeys(capacities, "1024"))
     ]
     assert grown[0] < grown[1] / 2
 
 
 def test_every_linear_layer_of_a_loaded_model_is_exchanged(tiny_loaded: LoadedModel) -> None:
-    found = {type(layer) for layer in tiny_loaded.model.modules() if isinstance(layer, torch.nn.Linear)}
+    found = {
+        type(layer) for layer in tiny_loaded.model.modules() if isinstance(layer, torch.nn.Linear)
+    }
     assert found == {OneDnnLinear}

@@ -21,13 +21,19 @@ def test_a_folder_is_loaded_as_it_was_saved(tiny_model_folder: Path) -> None:
     from safetensors.torch import load_file
 
     loaded = load_model(str(tiny_model_folder), device="cpu")
-    assert (loaded.device.type, loaded.dtype, loaded.name) == ("cpu", torch.float32, str(tiny_model_folder))
+    assert (loaded.device.type, loaded.dtype, loaded.name) == (
+        "cpu",
+        torch.float32,
+        str(tiny_model_folder),
+    )
     assert not loaded.model.training
     assert loaded.max_positions == 8192
     saved = load_file(tiny_model_folder / "model.safetensors")
     ours = loaded.model.state_dict()
     assert torch.equal(saved["lm_head.weight"], ours["lm_head.weight"])
-    assert sum(tensor.numel() for tensor in saved.values()) == sum(p.numel() for p in loaded.model.parameters())
+    assert sum(tensor.numel() for tensor in saved.values()) == sum(
+        p.numel() for p in loaded.model.parameters()
+    )
 
 
 def test_the_number_format_is_chosen_or_given(tiny_model_folder: Path, tmp_path: Path) -> None:
@@ -43,13 +49,18 @@ def test_the_number_format_is_chosen_or_given(tiny_model_folder: Path, tmp_path:
 
 
 def test_a_frame_can_be_capped(tiny_model_folder: Path) -> None:
-    assert load_model(tiny_model_folder, device="cpu").renderer.frame_processor.token_count(480, 640) == 12
+    assert (
+        load_model(tiny_model_folder, device="cpu").renderer.frame_processor.token_count(480, 640)
+        == 12
+    )
     capped = load_model(tiny_model_folder, device="cpu", max_pixels=6 * 28 * 28)
     assert capped.renderer.frame_processor.token_count(480, 640) <= 6
 
 
 @pytest.mark.parametrize("settings", [{"device": "tpu9"}, {"dtype": "int3"}, {"device": "meta"}])
-def test_a_device_or_format_that_cannot_be(tiny_model_folder: Path, settings: dict[str, str]) -> None:
+def test_a_device_or_format_that_cannot_be(
+    tiny_model_folder: Path, settings: dict[str, str]
+) -> None:
     with pytest.raises(ConfigError, match=next(iter(settings.values()))):
         load_model(tiny_model_folder, **settings)
 
@@ -119,7 +130,9 @@ def _pipeline(folder: Path) -> None:
 
 def _text_only(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config["text_config"], "model_type": "qwen2"}))
+    (folder / "config.json").write_text(
+        json.dumps({**config["text_config"], "model_type": "qwen2"})
+    )
 
 
 def _wider(folder: Path) -> None:
@@ -182,16 +195,30 @@ SPOILED = {
     "config is a list": (_list_config, "JSON object"),
     **{
         f"git-lfs pointer {name}": (_pointer(name), f"{name} is a Git LFS pointer")
-        for name in ("model.safetensors", "config.json", "tokenizer.json", "preprocessor_config.json")
+        for name in (
+            "model.safetensors",
+            "config.json",
+            "tokenizer.json",
+            "preprocessor_config.json",
+        )
     },
     "git-lfs pointer to the index": (_pointer_to_index, "index.json is a Git LFS pointer"),
-    "older weights": (_renamed("pytorch_model.bin"), "holds pytorch_model.bin, weights in an older format"),
+    "older weights": (
+        _renamed("pytorch_model.bin"),
+        "holds pytorch_model.bin, weights in an older format",
+    ),
     "older shards": (_renamed("pytorch_model-00001-of-00001.bin"), "weights in an older format"),
     "older weights alone": (_alone("pytorch_model.bin"), "weights in an older format"),
     "GGUF": (_renamed("model-q4_k_m.gguf"), "GGUF weights (model-q4_k_m.gguf)"),
     "GGUF alone": (_alone("model-q4_k_m.gguf"), "GGUF weights (model-q4_k_m.gguf)"),
-    "adapter": (_adapter, "an adapter (adapter_config.json) without the model it belongs to; adapters are not loaded"),
-    "adapter beside weights": (_adapter_beside, "beside the weights of a model; adapters are not loaded"),
+    "adapter": (
+        _adapter,
+        "an adapter (adapter_config.json) without the model it belongs to; adapters are not loaded",
+    ),
+    "adapter beside weights": (
+        _adapter_beside,
+        "beside the weights of a model; adapters are not loaded",
+    ),
     "diffusers pipeline": (_pipeline, "a diffusers pipeline"),
     "text only": (_text_only, "'qwen2'; expected one of"),
     "config of a wider model": (_wider, "lack 31 tensors"),
@@ -206,7 +233,9 @@ SPOILED = {
 
 
 @pytest.mark.parametrize("case", SPOILED)
-def test_a_spoiled_folder_is_one_clear_line(tiny_model_folder: Path, tmp_path: Path, case: str) -> None:
+def test_a_spoiled_folder_is_one_clear_line(
+    tiny_model_folder: Path, tmp_path: Path, case: str
+) -> None:
     spoil, expected = SPOILED[case]
     folder = shutil.copytree(tiny_model_folder, tmp_path / "model")
     spoil(folder)
@@ -227,10 +256,14 @@ def test_importing_the_policies_without_weights_does_not_import_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_an_attention_that_is_not_installed_is_not_asked_for(tiny_model_folder: Path, tmp_path: Path) -> None:
+def test_an_attention_that_is_not_installed_is_not_asked_for(
+    tiny_model_folder: Path, tmp_path: Path
+) -> None:
     folder = shutil.copytree(tiny_model_folder, tmp_path / "model")
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "_attn_implementation": "flash_attention_2"}))
+    (folder / "config.json").write_text(
+        json.dumps({**config, "_attn_implementation": "flash_attention_2"})
+    )
     assert load_model(folder, "cpu").model.config._attn_implementation == "sdpa"
 
 
@@ -249,11 +282,19 @@ def test_tensors_that_nothing_takes_are_said(
     load_model(folder, "cpu")
     frequencies = ["model.layers.0.self_attn.rotary_emb.inv_freq", "visual.rotary_pos_emb.inv_freq"]
     load_model(_with_tensors(folder, frequencies), "cpu")
-    assert not [each for each in recwarn if each.category is ModelWarning]  # computed, whoever stores them
-    load_model(_with_tensors(folder, [f"model.layers.{k}.extra" for k in (7, 8, 9)] + ["value_head.weight"]), "cpu")
+    assert not [
+        each for each in recwarn if each.category is ModelWarning
+    ]  # computed, whoever stores them
+    load_model(
+        _with_tensors(
+            folder, [f"model.layers.{k}.extra" for k in (7, 8, 9)] + ["value_head.weight"]
+        ),
+        "cpu",
+    )
     (said,) = [str(each.message) for each in recwarn if each.category is ModelWarning]
     assert str(folder) in said
     assert "; 4 are left out: " in said
     assert said.endswith(
-        "layers.7.extra, model.language_model.layers.8.extra, model.language_model.layers.9.extra, ..."
+        "layers.7.extra, model.language_model.layers.8.extra, model.language_model.layers.9.extra, "
+        "..."
     )

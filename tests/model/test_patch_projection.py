@@ -23,6 +23,8 @@ def test_it_equals_the_stock_convolution(tiny_loaded: LoadedModel) -> None:
         made.square().sum().backward()
     assert torch.allclose(ours.weight.grad, stock.weight.grad, rtol=1e-4, atol=1e-4)
     assert ours.state_dict().keys() == stock.state_dict().keys()
-    assert not torch.allclose(ours(patches.flip(-1)), expected, atol=1e-2)  # control: the layout of a patch matters
+    assert not torch.allclose(
+        ours(patches.flip(-1)), expected, atol=1e-2
+    )  # control: the layout of a patch matters
     with pytest.raises(ValueError, match="patches must be"):
         ours(torch.zeros(1, 3, 2, 28, 28))

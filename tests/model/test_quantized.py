@@ -1,7 +1,8 @@
-"""Quantized weights: loaded by transformers and run as it runs them, or one line that says what is missing.
+"""Quantized weights: loaded by transformers and run as it runs them, or one line that says what is
+missing.
 
-The packages that real ones need are not here, so a quantizer of int8 weights stands in, registered with transformers
-like any other. FP8 is real: without a GPU transformers unpacks it by torch alone.
+The packages that real ones need are not here, so a quantizer of int8 weights stands in, registered
+with transformers like any other. FP8 is real: without a GPU transformers unpacks it by torch alone.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ _SAMPLING = SamplingParams(max_new_tokens=4)
 
 
 class Int8Linear(torch.nn.Module):
-    """Weights in int8 with a scale per row, as a package for quantized models brings its own layers."""
+    """Weights in int8 with a scale per row, as a package for quantized models brings its own
+    layers."""
 
     weight: Tensor
     weight_scale: Tensor
@@ -108,16 +110,25 @@ def copied(tiny_model_folder: Path, tmp_path: Path) -> Path:
 def int8_folder(copied: Path) -> Path:
     """The tiny model with the layers of its language model in int8."""
     tensors = load_file(copied / "model.safetensors")
-    for name in [name for name in tensors if name.startswith("model.layers.") and name.endswith("proj.weight")]:
+    for name in [
+        name
+        for name in tensors
+        if name.startswith("model.layers.") and name.endswith("proj.weight")
+    ]:
         scale = tensors[name].abs().amax(1, keepdim=True) / 127
-        tensors[name], tensors[f"{name}_scale"] = (tensors[name] / scale).round().to(torch.int8), scale
+        tensors[name], tensors[f"{name}_scale"] = (
+            (tensors[name] / scale).round().to(torch.int8),
+            scale,
+        )
     save_file(tensors, copied / "model.safetensors", metadata={"format": "pt"})
     return quantization(copied, {"quant_method": _METHOD})
 
 
 def plain_transformers(folder: Path, loaded: LoadedModel) -> LoadedModel:
     """The same folder as transformers alone loads it."""
-    stock = model_class("qwen2_5_vl").from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
+    stock = model_class("qwen2_5_vl").from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="sdpa"
+    )
     return replace(loaded, model=stock.eval())
 
 
@@ -133,9 +144,13 @@ def test_layers_of_a_package_say_what_transformers_says(
     assert {layer.weight.dtype for layer in layers} == {torch.int8}
     assert is_quantized(loaded.model)
     turns = shown(12)
-    difference, num_other, _ = cached_against_stock(loaded, turns, _SAMPLING, plain_transformers(int8_folder, loaded))
+    difference, num_other, _ = cached_against_stock(
+        loaded, turns, _SAMPLING, plain_transformers(int8_folder, loaded)
+    )
     assert (difference <= 1e-4, num_other) == (True, 0)
-    assert cached_against_stock(loaded, turns, _SAMPLING, tiny_loaded)[0] > 1e-2  # control: int8 is not the same model
+    assert (
+        cached_against_stock(loaded, turns, _SAMPLING, tiny_loaded)[0] > 1e-2
+    )  # control: int8 is not the same model
 
 
 @pytest.mark.usefixtures("stand_in")
@@ -155,7 +170,10 @@ def test_the_number_format_is_that_of_what_is_not_quantized(
 ) -> None:
     """By default as stored, and where a method computes in one format only, in that."""
     tensors = load_file(int8_folder / "model.safetensors")
-    kept = {n: t.bfloat16() if t.dtype == torch.float32 and "scale" not in n else t for n, t in tensors.items()}
+    kept = {
+        n: t.bfloat16() if t.dtype == torch.float32 and "scale" not in n else t
+        for n, t in tensors.items()
+    }
     save_file(kept, int8_folder / "model.safetensors", metadata={"format": "pt"})
     config = json.loads((int8_folder / "config.json").read_text())
     (int8_folder / "config.json").write_text(json.dumps(config | {"dtype": "bfloat16"}))
@@ -168,7 +186,9 @@ def test_the_number_format_is_that_of_what_is_not_quantized(
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_fixed_shapes_and_training_are_for_plain_weights(int8_folder: Path, tiny_loaded: LoadedModel) -> None:
+def test_fixed_shapes_and_training_are_for_plain_weights(
+    int8_folder: Path, tiny_loaded: LoadedModel
+) -> None:
     loaded = load_model(int8_folder, device="cpu", dtype="float32")
     shapes = StaticShapes(num_slots=1, num_slot_tokens=512)
     with Engine(loaded, shapes=shapes) as engine, Engine(tiny_loaded, shapes=shapes) as plain:
@@ -200,15 +220,25 @@ def test_fp8_is_unpacked_where_there_is_no_gpu(
     monkeypatch.setitem(quantized._PACKAGES, "fp8", ())
     tensors = load_file(copied / "model.safetensors")
     expected = {}
-    for name in [name for name in tensors if name.startswith("model.layers.") and name.endswith("proj.weight")]:
+    for name in [
+        name
+        for name in tensors
+        if name.startswith("model.layers.") and name.endswith("proj.weight")
+    ]:
         blocks = tensors[name].unflatten(0, (-1, _BLOCK)).unflatten(2, (-1, _BLOCK))
         scale = blocks.abs().amax((1, 3)) / 448
         packed = (blocks / scale[:, None, :, None]).to(torch.float8_e4m3fn)
         expected[name] = (packed.float() * scale[:, None, :, None]).reshape(tensors[name].shape)
         tensors[name], tensors[f"{name}_scale_inv"] = packed.reshape(tensors[name].shape), scale
-    tensors["model.norm.weight"] = tensors["model.norm.weight"].bfloat16()  # as released ones store what is not packed
+    tensors["model.norm.weight"] = tensors[
+        "model.norm.weight"
+    ].bfloat16()  # as released ones store what is not packed
     save_file(tensors, copied / "model.safetensors", metadata={"format": "pt"})
-    settings = {"quant_method": "fp8", "activation_scheme": "dynamic", "weight_block_size": [_BLOCK, _BLOCK]}
+    settings = {
+        "quant_method": "fp8",
+        "activation_scheme": "dynamic",
+        "weight_block_size": [_BLOCK, _BLOCK],
+    }
     quantization(copied, settings | {"modules_to_not_convert": ["lm_head", "model.visual"]})
     with pytest.warns(ModelWarning, match="fp8, which runs on a GPU only; they are unpacked"):
         loaded = load_model(copied, device="cpu", dtype="float32")
@@ -224,11 +254,26 @@ def test_fp8_is_unpacked_where_there_is_no_gpu(
 
 
 METHODS = {
-    "awq": ({"quant_method": "awq", "bits": 4, "group_size": 128}, "pip install gptqmodel accelerate"),
-    "gptq": ({"quant_method": "gptq", "bits": 4, "group_size": 128}, "pip install gptqmodel optimum accelerate"),
-    "bitsandbytes, 4 bits": ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "pip install bitsandbytes acc"),
-    "bitsandbytes, 8 bits": ({"load_in_8bit": True}, "quantized by bitsandbytes, which needs packages"),
-    "compressed": ({"quant_method": "compressed-tensors", "config_groups": {}}, "pip install compressed-tensors acc"),
+    "awq": (
+        {"quant_method": "awq", "bits": 4, "group_size": 128},
+        "pip install gptqmodel accelerate",
+    ),
+    "gptq": (
+        {"quant_method": "gptq", "bits": 4, "group_size": 128},
+        "pip install gptqmodel optimum accelerate",
+    ),
+    "bitsandbytes, 4 bits": (
+        {"quant_method": "bitsandbytes", "load_in_4bit": True},
+        "pip install bitsandbytes acc",
+    ),
+    "bitsandbytes, 8 bits": (
+        {"load_in_8bit": True},
+        "quantized by bitsandbytes, which needs packages",
+    ),
+    "compressed": (
+        {"quant_method": "compressed-tensors", "config_groups": {}},
+        "pip install compressed-tensors acc",
+    ),
     "fp8": ({"quant_method": "fp8", "activation_scheme": "dynamic"}, "pip install accelerate"),
     "a GPU": ({"quant_method": "eetq"}, "eetq, which runs on a GPU only"),
     "unknown": ({"quant_method": "modelopt"}, "'modelopt', which transformers"),
@@ -238,7 +283,9 @@ METHODS = {
 
 
 @pytest.mark.parametrize("case", METHODS)
-def test_what_a_method_needs_is_said_in_one_line(copied: Path, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_method_needs_is_said_in_one_line(
+    copied: Path, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings, expected = METHODS[case]
     monkeypatch.setattr(quantized, "_is_installed", lambda _: False)
     with pytest.raises(ModelError) as caught:
@@ -248,25 +295,34 @@ def test_what_a_method_needs_is_said_in_one_line(copied: Path, case: str, monkey
     assert "\n" not in str(caught.value)
 
 
-def test_only_what_is_missing_is_to_be_installed(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_what_is_missing_is_to_be_installed(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(quantized, "_is_installed", "accelerate".__eq__)
     with pytest.raises(ModelError, match=r"pip install gptqmodel$"):
         load_model(quantization(copied, {"quant_method": "awq", "bits": 4}), device="cpu")
 
 
-@pytest.mark.parametrize("error", [ImportError("pip install it\nfrom there"), NotImplementedError("a GPU is needed")])
+@pytest.mark.parametrize(
+    "error", [ImportError("pip install it\nfrom there"), NotImplementedError("a GPU is needed")]
+)
 def test_what_transformers_asks_for_besides_is_bad_input(
     int8_folder: Path, stand_in: Any, error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     monkeypatch.setattr(stand_in, "refuses_with", error)
-    with pytest.raises(ModelError, match=rf"{type(error).__name__}: {str(error).splitlines()[0]}\); its weights are"):
+    with pytest.raises(
+        ModelError,
+        match=rf"{type(error).__name__}: {str(error).splitlines()[0]}\); its weights are",
+    ):
         load_model(int8_folder, device="cpu")
     assert cli.main(["doctor", "--model", str(int8_folder), "--device", "cpu"]) == 1
     assert "Traceback" not in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_doctor_says_how_large_quantized_weights_are(int8_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_says_how_large_quantized_weights_are(
+    int8_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(["doctor", "--model", str(int8_folder), "--device", "cpu", "--json"]) == 0
     findings = {f["name"]: f for f in map(json.loads, capsys.readouterr().out.splitlines())}
     assert "quantized weights of 1 MiB" in findings["model"]["found"]
@@ -276,5 +332,8 @@ def test_packed_weights_without_a_method_are_refused(int8_folder: Path) -> None:
     """Read as plain weights they would be noise."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with pytest.raises(ModelError, match=r"stores .*proj.weight as I8, but config.json has no quantization_config"):
+        with pytest.raises(
+            ModelError,
+            match=r"stores .*proj.weight as I8, but config.json has no quantization_config",
+        ):
             load_model(quantization(int8_folder, None), device="cpu")

@@ -1,4 +1,5 @@
-"""Folders laid out like the released checkpoints load as the same model; what the engine would get wrong is refused."""
+"""Folders laid out like the released checkpoints load as the same model; what the engine would get
+wrong is refused."""
 
 from __future__ import annotations
 
@@ -27,14 +28,17 @@ def rewrite(folder: Path, change: Callable[[Config], None]) -> None:
 
 
 def as_released(config: Config) -> None:
-    """Older names and places: rope_scaling, and, before Qwen3-VL, no section for the language model."""
+    """Older names and places: rope_scaling, and, before Qwen3-VL, no section for the language
+    model."""
     family, text = config["model_type"], config["text_config"]
     rope = text.pop("rope_parameters")
     text |= {"rope_theta": rope.pop("rope_theta"), "rope_scaling": rope}
     config["vision_config"]["model_type"] = family
     if family != "qwen3_vl":
         rope["type"] = rope.pop("rope_type").replace("default", "mrope")
-        config |= {key: value for key, value in config.pop("text_config").items() if key != "model_type"}
+        config |= {
+            key: value for key, value in config.pop("text_config").items() if key != "model_type"
+        }
 
 
 @pytest.fixture
@@ -67,16 +71,23 @@ def test_an_output_layer_that_is_the_embedding_is_not_missing(copied: Path) -> N
 
 
 @pytest.mark.parametrize("kind", ["qwen3_vl_moe", "qwen3_5", "llava", None])
-def test_other_architectures_are_refused_with_the_list_of_ours(copied: Path, kind: str | None) -> None:
+def test_other_architectures_are_refused_with_the_list_of_ours(
+    copied: Path, kind: str | None
+) -> None:
     rewrite(copied, lambda config: config.update(model_type=kind))
-    with pytest.raises(ModelError, match=f"of type {kind!r}; expected one of qwen2_vl, qwen2_5_vl, qwen3_vl"):
+    with pytest.raises(
+        ModelError, match=f"of type {kind!r}; expected one of qwen2_vl, qwen2_5_vl, qwen3_vl"
+    ):
         check_folder(copied)
 
 
 @pytest.mark.parametrize("released", [False, True])
 @pytest.mark.parametrize(
     ("key", "value", "message"),
-    [("use_sliding_window", True, "sliding-window"), ("rope_type", "dynamic", "rope type 'dynamic'")],
+    [
+        ("use_sliding_window", True, "sliding-window"),
+        ("rope_type", "dynamic", "rope type 'dynamic'"),
+    ],
 )
 def test_attention_that_a_carried_cache_would_get_wrong_is_refused(
     copied: Path, released: bool, key: str, value: object, message: str

@@ -36,11 +36,17 @@ def pair(width: int, dtype: torch.dtype = torch.float32) -> tuple[torch.nn.Modul
     return stock, ours
 
 
-def test_all_norms_of_a_model_are_exchanged(family_loaded: LoadedModel, family_folder: Path) -> None:
+def test_all_norms_of_a_model_are_exchanged(
+    family_loaded: LoadedModel, family_folder: Path
+) -> None:
     kind = model_class(family_loaded.model.config.model_type)
     untouched = kind.from_pretrained(family_folder, dtype="float32")
     stock = {name for name, layer in untouched.named_modules() if "RMSNorm" in type(layer).__name__}
-    ours = {name for name, layer in family_loaded.model.named_modules() if isinstance(layer, _OneOperation)}
+    ours = {
+        name
+        for name, layer in family_loaded.model.named_modules()
+        if isinstance(layer, _OneOperation)
+    }
     assert ours == stock
     assert len(ours) > family_loaded.model.config.get_text_config().num_hidden_layers
 
@@ -49,7 +55,9 @@ def test_all_norms_of_a_model_are_exchanged(family_loaded: LoadedModel, family_f
 def test_values_and_gradients_are_the_same_in_float32(shape: tuple[int, ...]) -> None:
     given = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     stock, ours = pair(64)
-    assert all(torch.equal(a, b) for a, b in zip(made_by(stock, given), made_by(ours, given), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(made_by(stock, given), made_by(ours, given), strict=True)
+    )
     ours.variance_epsilon = 1e-2  # control: a number that is not the layer's own
     assert not torch.equal(stock(given), ours(given))
 

@@ -17,7 +17,8 @@ SPOKEN = ("A", " man", " comes", " in", ".")
 
 
 def scripted(*answers: Sequence[str]) -> Script:
-    """A model that gives the k-th of `answers` to the k-th turn of a dialogue, and is silent after the last."""
+    """A model that gives the k-th of `answers` to the k-th turn of a dialogue, and is silent after
+    the last."""
 
     def answer(messages: Sequence[Json]) -> Sequence[str]:
         turn = sum(message["role"] == "user" for message in messages) - 1

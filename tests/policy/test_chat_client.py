@@ -1,4 +1,5 @@
-"""When a server fails: what may pass is tried again, the rest is one clear error, and no turn is lost."""
+"""When a server fails: what may pass is tried again, the rest is one clear error, and no turn is
+lost."""
 
 from __future__ import annotations
 
@@ -34,7 +35,10 @@ PASSING: list[Fault] = [
     Event('"text"'),
     Event('{"choices": [{"delta": null, "finish_reason": "stop"}]}'),
     Event('{"choices": [{"delta": {"content": 7}, "finish_reason": "stop", "logprobs": null}]}'),
-    Event('{"choices": [{"delta": {"content": "A"}, "finish_reason": "stop", "logprobs": {"content": [1]}}]}'),
+    Event(
+        '{"choices": [{"delta": {"content": "A"}, "finish_reason": "stop", '
+        '"logprobs": {"content": [1]}}]}'
+    ),
     Event('{"error": {"message": "out of memory", "code": 500}}'),
     Event('{"error": {"message": "overloaded", "code": "server_error"}}'),
     Page(),
@@ -48,7 +52,12 @@ FINAL: list[Fault] = [
 
 
 def chat(server: OpenAIServer, timeout_s: float = 30.0, retries: Retries = FAST) -> ChatServer:
-    return ChatServer(server.url, "watcher", ServerOptions(timeout_s=timeout_s, retries=retries), api_key="sk-secret")
+    return ChatServer(
+        server.url,
+        "watcher",
+        ServerOptions(timeout_s=timeout_s, retries=retries),
+        api_key="sk-secret",
+    )
 
 
 def patience(fault: Fault) -> float:
@@ -142,7 +151,9 @@ def test_the_server_says_when_to_come_back(written: str) -> None:
         server.faults.append(Status(429, {"Retry-After": when}))
         talk(chat(server), turns(1))
         first, second = server.received
-    assert second.arrived_s - first.arrived_s >= 0.35  # a date is cut to whole seconds: between 1 s and 2 s
+    assert (
+        second.arrived_s - first.arrived_s >= 0.35
+    )  # a date is cut to whole seconds: between 1 s and 2 s
 
 
 def test_waits_double_and_are_bounded() -> None:
@@ -155,10 +166,18 @@ def test_waits_double_and_are_bounded() -> None:
     assert retries.wait_s(1, 31.0, 0.5) is None
     assert [Retries().wait_s(k, None, 0.0) for k in range(1, 6)] == [0.5, 1.0, 2.0, 4.0, None]
     assert [Retries().wait_s(1, asked_s, 0.0) for asked_s in (60.0, 60.1)] == [60.0, None]
-    assert [Retries(9000).wait_s(k, None, 0.0) for k in (4, 5, 6, 7, 9000)] == [4.0, 8.0, 8.0, 8.0, 8.0]
+    assert [Retries(9000).wait_s(k, None, 0.0) for k in (4, 5, 6, 7, 9000)] == [
+        4.0,
+        8.0,
+        8.0,
+        8.0,
+        8.0,
+    ]
 
 
-@pytest.mark.parametrize("numbers", [{"max_retries": -1}, {"first_wait_s": -1.0}, {"first_wait_s": 9.0}])
+@pytest.mark.parametrize(
+    "numbers", [{"max_retries": -1}, {"first_wait_s": -1.0}, {"first_wait_s": 9.0}]
+)
 def test_retries_out_of_range_are_refused(numbers: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
         Retries(**numbers)  # type: ignore[arg-type]
@@ -167,7 +186,9 @@ def test_retries_out_of_range_are_refused(numbers: dict[str, float]) -> None:
 def test_a_server_that_wants_to_be_left_alone_is() -> None:
     with OpenAIServer(scripted()) as server:
         server.faults.append(Status(429, {"Retry-After": "3600"}, "come back tomorrow"))
-        with pytest.raises(BackendError, match="come back tomorrow; it asks to come back in 3600 s"):
+        with pytest.raises(
+            BackendError, match="come back tomorrow; it asks to come back in 3600 s"
+        ):
             talk(chat(server), turns(1))
         assert len(server.bodies) == 1
 
@@ -185,7 +206,9 @@ def test_a_wrong_request_is_sent_once_with_and_once_without_the_extra_fields() -
 
 def test_the_key_is_sent_and_never_shown(caplog: pytest.LogCaptureFixture) -> None:
     with OpenAIServer(scripted()) as server:
-        server.faults.extend([Status(500, message="you sent {key}"), Status(401, message="wrong: {key}")])
+        server.faults.extend(
+            [Status(500, message="you sent {key}"), Status(401, message="wrong: {key}")]
+        )
         policy = chat(server)
         with pytest.raises(BackendError, match="OPENAI_API_KEY") as raised:
             talk(policy, turns(1))
@@ -240,7 +263,15 @@ def test_addresses(url: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["", "localhost:8000", "ftp://host", "http://", "http://a b", "http://me:pass@host/v1", "http://host/v1?key=pass"],
+    [
+        "",
+        "localhost:8000",
+        "ftp://host",
+        "http://",
+        "http://a b",
+        "http://me:pass@host/v1",
+        "http://host/v1?key=pass",
+    ],
 )
 def test_no_addresses(url: str) -> None:
     with pytest.raises(ConfigError, match="http") as raised:

@@ -22,7 +22,12 @@ QUESTION = "What happens?"
 
 def num_images(body: Json) -> int:
     contents = [message["content"] for message in body["messages"]]
-    return sum(part["type"] == "image_url" for content in contents if isinstance(content, list) for part in content)
+    return sum(
+        part["type"] == "image_url"
+        for content in contents
+        if isinstance(content, list)
+        for part in content
+    )
 
 
 def num_questions(body: Json) -> int:
@@ -35,8 +40,11 @@ def images(most: int) -> Callable[[Json], Status | None]:
     return lambda body: Status(400, message=said) if num_images(body) > most else None
 
 
-def tokens(most: int, said: str, code: int = 400, error_code: str | None = None) -> Callable[[Json], Status | None]:
-    """A context of `most` tokens, of which an image takes 100 and what is written all that it may."""
+def tokens(
+    most: int, said: str, code: int = 400, error_code: str | None = None
+) -> Callable[[Json], Status | None]:
+    """A context of `most` tokens, of which an image takes 100 and what is written all that it
+    may."""
 
     def refuse(body: Json) -> Status | None:
         too_many = num_images(body) * 100 + body["max_tokens"] > most
@@ -54,15 +62,23 @@ def payload(most: int) -> Callable[[Json], Status | None]:
 REFUSALS: dict[str, Callable[[Json], Status | None]] = {
     "images, vLLM": images(4),
     "images, SGLang": lambda body: (
-        Status(400, message="Image count 5 exceeds limit 4 per request.") if num_images(body) > 4 else None
+        Status(400, message="Image count 5 exceeds limit 4 per request.")
+        if num_images(body) > 4
+        else None
     ),
     "tokens, vLLM": tokens(
         700, "This model's maximum context length is 700 tokens. However, you requested 712 tokens."
     ),
-    "tokens, SGLang": tokens(700, "The input (712 tokens) is longer than the model's context length (700 tokens)."),
-    "tokens, llama.cpp": tokens(700, "the request exceeds the available context size (700 tokens), try increasing it"),
+    "tokens, SGLang": tokens(
+        700, "The input (712 tokens) is longer than the model's context length (700 tokens)."
+    ),
+    "tokens, llama.cpp": tokens(
+        700, "the request exceeds the available context size (700 tokens), try increasing it"
+    ),
     "tokens, OpenAI": tokens(700, "Please shorten it.", error_code="context_length_exceeded"),
-    "tokens, TGI": tokens(700, "`inputs` tokens + `max_new_tokens` must be <= 700. Given: 712 `inputs` tokens", 422),
+    "tokens, TGI": tokens(
+        700, "`inputs` tokens + `max_new_tokens` must be <= 700. Given: 712 `inputs` tokens", 422
+    ),
     "bytes": payload(12_000),
 }
 
@@ -73,7 +89,9 @@ def watched(server: OpenAIServer, num_turns: int = NUM_TURNS, **options: Any) ->
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-def test_a_server_that_takes_less_is_shown_less_from_then_on(name: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_server_that_takes_less_is_shown_less_from_then_on(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
     refuse, refused = REFUSALS[name], []
 
     def counted(body: Json) -> Status | None:
@@ -136,9 +154,14 @@ def test_one_image_is_enough_for_a_stream_with_a_question() -> None:
 
 
 @pytest.mark.parametrize("refuse", [images(0), tokens(60, "maximum context length is 60 tokens")])
-def test_a_limit_below_a_single_turn_is_one_clear_error(refuse: Callable[[Json], Status | None]) -> None:
+def test_a_limit_below_a_single_turn_is_one_clear_error(
+    refuse: Callable[[Json], Status | None],
+) -> None:
     with OpenAIServer(scripted(), refuse=refuse) as server:
-        with pytest.raises(BackendError, match=r"is too large for the server .*not even one turn fits: .*--max-pixels"):
+        with pytest.raises(
+            BackendError,
+            match=r"is too large for the server .*not even one turn fits: .*--max-pixels",
+        ):
             watched(server)
         assert len(server.bodies) == 1
 
@@ -160,9 +183,14 @@ def test_a_limit_that_shrinks_to_nothing_ends_in_that_error_too() -> None:
 
 
 def test_a_content_filter_is_no_limit() -> None:
-    said = "The response was filtered due to the prompt triggering content management policy, image limit exceeded."
+    said = (
+        "The response was filtered due to the prompt triggering content "
+        "management policy, image limit exceeded."
+    )
     with OpenAIServer(scripted()) as server:
-        server.faults.extend([None] * 5 + [Status(400, message=said, error_code="content_filter")] * 9)
+        server.faults.extend(
+            [None] * 5 + [Status(400, message=said, error_code="content_filter")] * 9
+        )
         with pytest.raises(BackendError, match=r"refused the request.*filtered"):
             watched(server)
         assert len(server.bodies) == 5 + 2  # with the extra fields and without them
@@ -175,13 +203,26 @@ def test_a_content_filter_is_no_limit() -> None:
         (400, "Too many images provided. This model supports up to 5 images", "images"),
         (
             400,
-            "This model's maximum context length is 128000 tokens. However, your messages resulted in 130000",
+            "This model's maximum context length is 128000 tokens. However, your messages resulted "
+            "in 130000",
             "tokens",
         ),
-        (400, "The decoder prompt (length 9000) is longer than the maximum model length of 4096.", "tokens"),
-        (400, "'max_tokens' is too large: 512. This model's maximum context length is 4096 tokens", "tokens"),
+        (
+            400,
+            "The decoder prompt (length 9000) is longer than the maximum model length of 4096.",
+            "tokens",
+        ),
+        (
+            400,
+            "'max_tokens' is too large: 512. This model's maximum context length is 4096 tokens",
+            "tokens",
+        ),
         (400, "prompt is too long: 210000 tokens > 200000 maximum", "tokens"),
-        (400, "The input token count (1200000) exceeds the maximum number of tokens allowed", "tokens"),
+        (
+            400,
+            "The input token count (1200000) exceeds the maximum number of tokens allowed",
+            "tokens",
+        ),
         (413, "Request too large for model", "tokens"),
         (413, "Payload Too Large", "bytes"),
         (400, "unknown field top_logprobs", None),
@@ -207,7 +248,9 @@ def test_prompts_stay_within_a_bound_in_tokens_and_are_cut_to_half() -> None:
         chat = ChatServer(server.url, "watcher", ServerOptions(context_tokens=400))
         shown = turns(40, QUESTION)
         talk(chat, shown)
-        one = chat.user_size(shown[1], chat.user_message(shown[1])) + size_of({"content": "NO REPLY"})
+        one = chat.user_size(shown[1], chat.user_message(shown[1])) + size_of(
+            {"content": "NO REPLY"}
+        )
         counts = [num_images(body) for body in server.bodies]
         assert all(num_questions(body) == 1 for body in server.bodies)
     system = size_of(server.bodies[0]["messages"][0]).tokens
@@ -220,7 +263,8 @@ def test_prompts_stay_within_a_bound_in_tokens_and_are_cut_to_half() -> None:
 def test_a_bound_that_a_turn_exceeds_is_an_error_before_anything_is_sent() -> None:
     with OpenAIServer(scripted()) as server:
         with pytest.raises(
-            ContextFullError, match=r"at 1 s needs about \d+ tokens .* 60 are allowed; .*--context-tokens"
+            ContextFullError,
+            match=r"at 1 s needs about \d+ tokens .* 60 are allowed; .*--context-tokens",
         ):
             watched(server, context_tokens=60)
         assert not server.bodies
@@ -228,7 +272,13 @@ def test_a_bound_that_a_turn_exceeds_is_an_error_before_anything_is_sent() -> No
 
 def test_a_cut_keeps_the_newest_question_the_replies_and_the_newest() -> None:
     rounds = [
-        Round({"content": [{"type": "text", "text": str(k)}]}, {"content": ""}, k in (0, 4), k == 2, Size(1, 10, 10))
+        Round(
+            {"content": [{"type": "text", "text": str(k)}]},
+            {"content": ""},
+            k in (0, 4),
+            k == 2,
+            Size(1, 10, 10),
+        )
         for k in range(10)
     ]
     kept = RoundWindow().fitted(rounds, Size(1, 10, 10), {"images": 9})
@@ -246,7 +296,9 @@ def test_a_turn_without_frames_has_a_size() -> None:
 
 def test_a_reply_that_does_not_fit_behind_its_prompt_is_asked_for_behind_a_shorter_one() -> None:
     shown = turns(4, QUESTION)
-    with OpenAIServer(scripted(), refuse=tokens(450, "maximum context length is 450 tokens")) as server:
+    with OpenAIServer(
+        scripted(), refuse=tokens(450, "maximum context length is 450 tokens")
+    ) as server:
         chat = ChatServer(server.url, "watcher", ServerOptions(max_new_tokens=64))
         newest = chat.user_message(shown[3])
         server.script = lambda messages: SPOKEN if messages[-1] == newest else SILENT
@@ -259,5 +311,7 @@ def test_what_was_learned_is_never_forgotten() -> None:
     bounds = PromptBounds(RoundWindow())
     assert bounds.refused("images", Size(10, 500, 9000))
     assert bounds.refused("tokens", Size(3, 400, 9000))
-    assert not bounds.refused("images", Size(20, 900, 9000))  # of a session that sent it before it was known
+    assert not bounds.refused(
+        "images", Size(20, 900, 9000)
+    )  # of a session that sent it before it was known
     assert bounds.learned == {"images": 9, "tokens": 360}

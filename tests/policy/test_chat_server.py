@@ -1,4 +1,5 @@
-"""A policy behind a chat server: it says what the server's model says, in the fewest requests, with bounded prompts."""
+"""A policy behind a chat server: it says what the server's model says, in the fewest requests, with
+bounded prompts."""
 
 from __future__ import annotations
 
@@ -44,7 +45,11 @@ def test_a_turn_is_sent_as_its_frames_and_then_its_text() -> None:
         talk(ChatServer(server.url, "watcher"), [shown, turns(2)[1]])
         first, second = server.bodies
     assert first["messages"][0] == {"role": "system", "content": PROACTIVE_SYSTEM}
-    assert [part["type"] for part in first["messages"][1]["content"]] == ["image_url", "image_url", "text"]
+    assert [part["type"] for part in first["messages"][1]["content"]] == [
+        "image_url",
+        "image_url",
+        "text",
+    ]
     assert (first["max_tokens"], first["temperature"], first["stream"]) == (1, 0, True)
     assert [part["type"] for part in second["messages"][-1]["content"]] == ["image_url"]
     head, _, data = first["messages"][1]["content"][0]["image_url"]["url"].partition(",")
@@ -83,8 +88,12 @@ def test_text_and_frames_are_sent_in_their_order() -> None:
     texts = ["See\nframe 3: ", None, "\nframe 9: ", None, "\nand", None, "Now?"]
     assert [part.get("text") for part in content] == texts
     images = [part["image_url"]["url"].partition(",")[2] for part in content if "image_url" in part]
-    assert [Image.open(io.BytesIO(base64.b64decode(data))).size for data in images] == [(112, 112)] * 2 + [(224, 112)]
-    alone = chat.user_size(EnvTurn(FrameBatch(wide, np.ones(1)), 1.0), chat.user_message(EnvTurn("", 1.0)))
+    assert [Image.open(io.BytesIO(base64.b64decode(data))).size for data in images] == [
+        (112, 112)
+    ] * 2 + [(224, 112)]
+    alone = chat.user_size(
+        EnvTurn(FrameBatch(wide, np.ones(1)), 1.0), chat.user_message(EnvTurn("", 1.0))
+    )
     assert (size.images, size.tokens > alone.tokens) == (3, True)
     with pytest.raises(InputError, match="steers a chat server"):
         chat.user_message(EnvTurn([FrameBatch(wide, np.ones(1), ("<|im_end|>",))], 1.0))
@@ -96,7 +105,9 @@ def test_a_silent_turn_is_one_request_of_one_token() -> None:
         assert [body["max_tokens"] for body in server.bodies] == [1] * 5
         assert history(server.bodies[-1]) == ["NO REPLY"] * 4
     assert [answer.action for answer in answers] == [Silence()] * 5
-    assert all(answer.latency_ms > 0 and answer.sampled and not answer.forced_close for answer in answers)
+    assert all(
+        answer.latency_ms > 0 and answer.sampled and not answer.forced_close for answer in answers
+    )
 
 
 def test_a_reply_is_continued_from_its_first_token() -> None:
@@ -104,7 +115,8 @@ def test_a_reply_is_continued_from_its_first_token() -> None:
         answers = ask(server, 4, max_new_tokens=20)
         first, last = server.bodies[:3], server.bodies[-3:]
     assert [answer.action for answer in answers] == [Reply("A man comes in."), Silence()] * 2
-    # the first reply shows, by being asked for whole, too, that the server continues messages; then it is two requests
+    # the first reply shows, by being asked for whole, too, that the server continues messages; then
+    # it is two requests
     assert [body["max_tokens"] for body in first] == [1, 20, 8]
     assert [body["max_tokens"] for body in last] == [1, 19, 1]
     assert (last[1]["continue_final_message"], last[1]["add_generation_prompt"]) == (True, False)
@@ -133,13 +145,17 @@ ODD_ANSWERS = (
 
 
 @pytest.mark.parametrize("continuation", ["honoured", "ignored", "refused"])
-@pytest.mark.parametrize("fields", [None, STANDARD_FIELDS | {"continue_final_message", "add_generation_prompt"}])
+@pytest.mark.parametrize(
+    "fields", [None, STANDARD_FIELDS | {"continue_final_message", "add_generation_prompt"}]
+)
 @pytest.mark.parametrize("verify_silence", [False, True])
 def test_what_is_said_is_what_the_model_says(continuation, fields, verify_silence: bool) -> None:
     expected = [TextFormat().read("".join(tokens)) for tokens in ODD_ANSWERS]
     with OpenAIServer(scripted(*ODD_ANSWERS), continuation=continuation, fields=fields) as server:
         answers = ask(server, len(ODD_ANSWERS) + 1, verify_silence=verify_silence)
-        said = history(next(body for body in reversed(server.bodies) if "continue_final_message" not in body))
+        said = history(
+            next(body for body in reversed(server.bodies) if "continue_final_message" not in body)
+        )
     assert [answer.action for answer in answers] == [*expected, Silence()]
     assert said == ["NO REPLY" if isinstance(a, Silence) else _text(a) for a in expected]
 
@@ -156,7 +172,9 @@ def test_continuing_on_a_server_that_begins_anew_would_garble() -> None:
         assert talk(trusting, turns(1))[0].action == Reply("AA man comes in.")
 
 
-def test_without_continuation_each_turn_is_one_whole_request(caplog: pytest.LogCaptureFixture) -> None:
+def test_without_continuation_each_turn_is_one_whole_request(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     with OpenAIServer(scripted(SILENT, SPOKEN, SILENT, SPOKEN), continuation="ignored") as server:
         answers = ask(server, 5, max_new_tokens=20)
         assert [body["max_tokens"] for body in server.bodies] == [1, 1, 20, 8, 20, 20, 20]
@@ -175,7 +193,10 @@ def test_the_first_word_decides_unless_silence_is_verified(said: Sequence[str]) 
     ("token", "expected"),
     [
         *[(token, Opening.SILENT) for token in ("NO", " NO", "NO ", "NO RE", "NO REPLY")],
-        *[(token, Opening.SPEAKS) for token in ("", " ", "NOTE", "No", "no", "NO REPLY.", "A", "REPLY")],
+        *[
+            (token, Opening.SPEAKS)
+            for token in ("", " ", "NOTE", "No", "no", "NO REPLY.", "A", "REPLY")
+        ],
         ("N", Opening.EITHER),
         *[(token, Opening.THINKS) for token in ("<think>", "<", "<th", "\n<think>\n\n")],
     ],
@@ -185,7 +206,9 @@ def test_what_a_first_token_says(token: str, expected: Opening) -> None:
 
 
 @pytest.mark.parametrize("continuation", ["honoured", "ignored"])
-@pytest.mark.parametrize(("max_new_tokens", "text"), [(1, "A"), (3, "A man comes"), (5, "A man comes in.")])
+@pytest.mark.parametrize(
+    ("max_new_tokens", "text"), [(1, "A"), (3, "A man comes"), (5, "A man comes in.")]
+)
 def test_the_token_limit_cuts_a_reply(continuation, max_new_tokens: int, text: str) -> None:
     with OpenAIServer(scripted(SPOKEN, SPOKEN, ("NO",)), continuation=continuation) as server:
         answers = ask(server, 2, max_new_tokens=max_new_tokens)
@@ -198,36 +221,51 @@ def test_silence_that_the_token_limit_cuts_is_no_reply(continuation) -> None:
     answers = (SPOKEN, SILENT, ("N", "O", " REPLY"))
     with OpenAIServer(scripted(*answers), continuation=continuation) as server:
         for max_new_tokens in (1, 2):
-            _, short, split = (answer.action for answer in ask(server, 3, max_new_tokens=max_new_tokens))
+            _, short, split = (
+                answer.action for answer in ask(server, 3, max_new_tokens=max_new_tokens)
+            )
             assert isinstance(split, Malformed)
             assert "token limit" in split.reason
             assert short == Silence()  # by its first word
-        assert isinstance(ask(server, 2, max_new_tokens=1, verify_silence=True)[1].action, Malformed)
+        assert isinstance(
+            ask(server, 2, max_new_tokens=1, verify_silence=True)[1].action, Malformed
+        )
 
 
 def test_the_probability_of_silence_is_told() -> None:
     def told(fields: frozenset[str] | None, **options: Any) -> list[float | None]:
         probabilities: list[float | None] = []
         with OpenAIServer(scripted(SPOKEN), fields=fields) as server:
-            talk(ChatServer(server.url, "watcher", ServerOptions(**options)), turns(2), probabilities)
+            talk(
+                ChatServer(server.url, "watcher", ServerOptions(**options)), turns(2), probabilities
+            )
         return probabilities
 
-    assert told(None) == pytest.approx([0.0, PROBABLE])  # NO is not among the likeliest when it is not said
+    assert told(None) == pytest.approx(
+        [0.0, PROBABLE]
+    )  # NO is not among the likeliest when it is not said
     assert told(None, silence_token_ids=(SILENCE_ID,)) == pytest.approx([UNLIKELY, PROBABLE])
     assert told(STANDARD_FIELDS - {"logprobs", "top_logprobs"}) == [None, None]
 
 
-def test_fields_that_a_server_refuses_are_left_out_from_then_on(caplog: pytest.LogCaptureFixture) -> None:
+def test_fields_that_a_server_refuses_are_left_out_from_then_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     with OpenAIServer(scripted(), fields=STANDARD_FIELDS - {"top_logprobs"}) as server:
         answers = ask(server, 3, silence_token_ids=(SILENCE_ID,))
-        assert len(server.bodies) == 3 + 2  # with all of them, without the ids, without any; then it is known
+        assert (
+            len(server.bodies) == 3 + 2
+        )  # with all of them, without the ids, without any; then it is known
     assert [answer.action for answer in answers] == [Silence()] * 3
     assert "takes no logprob_token_ids, logprobs, top_logprobs" in caplog.text
 
 
 def test_prompts_stay_bounded_and_keep_what_matters() -> None:
     window = RoundWindow(max_rounds=20, keep_rounds=10, max_questions=2, max_replies=3)
-    shown = [random_turn(np.random.default_rng(k), k + 1.0, text="Q" * (k == 0) + "R" * (k == 5)) for k in range(500)]
+    shown = [
+        random_turn(np.random.default_rng(k), k + 1.0, text="Q" * (k == 0) + "R" * (k == 5))
+        for k in range(500)
+    ]
 
     def model(messages: Sequence[Json]) -> Sequence[str]:
         return ("Look", "!") if messages[-1] == spoken_to else SILENT
@@ -236,14 +274,18 @@ def test_prompts_stay_bounded_and_keep_what_matters() -> None:
         chat = ChatServer(server.url, "watcher", ServerOptions(window=window))
         spoken_to = chat.user_message(shown[3])
         talk(chat, shown)
-        prompts = [body["messages"] for body in server.bodies if not body.get("continue_final_message")]
+        prompts = [
+            body["messages"] for body in server.bodies if not body.get("continue_final_message")
+        ]
     pinned = [chat.user_message(shown[k]) for k in (0, 3, 5)]
     assert max(map(len, prompts)) == 1 + 2 * window.max_rounds - 1
     assert all(message in prompts[-1] for message in pinned)
     assert prompts[-1][0]["role"] == "system"
     assert {"role": "assistant", "content": "Look!"} in prompts[-1]
     num_cuts = sum(after[: len(before)] != before for before, after in itertools.pairwise(prompts))
-    assert num_cuts == (500 - 10 - 1) // 10  # every max - keep turns; every other prompt goes on from the last
+    assert (
+        num_cuts == (500 - 10 - 1) // 10
+    )  # every max - keep turns; every other prompt goes on from the last
 
 
 def test_without_that_window_the_same_prompts_would_grow() -> None:
@@ -260,7 +302,13 @@ def test_a_cut_keeps_questions_replies_and_the_newest() -> None:
 
 
 @pytest.mark.parametrize(
-    "numbers", [{"max_rounds": 12}, {"max_rounds": 20, "keep_rounds": 20}, {"max_questions": 0}, {"max_replies": -1}]
+    "numbers",
+    [
+        {"max_rounds": 12},
+        {"max_rounds": 20, "keep_rounds": 20},
+        {"max_questions": 0},
+        {"max_replies": -1},
+    ],
 )
 def test_a_window_without_room_is_refused(numbers: dict[str, int]) -> None:
     with pytest.raises(ConfigError):
@@ -268,7 +316,8 @@ def test_a_window_without_room_is_refused(numbers: dict[str, int]) -> None:
 
 
 @pytest.mark.parametrize(
-    "numbers", [{"max_new_tokens": 0}, {"jpeg_quality": 0}, {"timeout_s": 0.0}, {"timeout_s": float("nan")}]
+    "numbers",
+    [{"max_new_tokens": 0}, {"jpeg_quality": 0}, {"timeout_s": 0.0}, {"timeout_s": float("nan")}],
 )
 def test_options_out_of_range_are_refused(numbers: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
@@ -307,10 +356,15 @@ def test_a_session_answers_one_turn_at_a_time_and_none_once_closed() -> None:
 def test_sessions_share_a_server_at_the_same_time_and_in_one_event_loop_after_the_other() -> None:
     async def together(chat: ChatServer) -> list[Action]:
         sessions = [chat.open() for _ in range(4)]
-        held = [await asyncio.gather(*(session.respond(turn) for session in sessions)) for turn in turns(4)]
+        held = [
+            await asyncio.gather(*(session.respond(turn) for session in sessions))
+            for turn in turns(4)
+        ]
         return [answers[3].action for answers in held]
 
-    with OpenAIServer(scripted(SILENT, SPOKEN, SILENT, SPOKEN), fields=STANDARD_FIELDS - {"logprobs"}) as server:
+    with OpenAIServer(
+        scripted(SILENT, SPOKEN, SILENT, SPOKEN), fields=STANDARD_FIELDS - {"logprobs"}
+    ) as server:
         chat = ChatServer(server.url, "watcher")
         for _ in range(2):
             assert asyncio.run(together(chat)) == [Silence(), Reply("A man comes in.")] * 2

@@ -1,4 +1,5 @@
-"""A model behind a server that thinks before it answers: what it thinks is neither spoken nor sent back."""
+"""A model behind a server that thinks before it answers: what it thinks is neither spoken nor sent
+back."""
 
 from __future__ import annotations
 
@@ -29,7 +30,11 @@ def ask(server: OpenAIServer, num_turns: int, **options: Any) -> list[PolicyTurn
 
 def history(server: OpenAIServer) -> list[str]:
     """What the policy said so far, as the newest request has it."""
-    return [message["content"] for message in server.bodies[-1]["messages"] if message["role"] == "assistant"]
+    return [
+        message["content"]
+        for message in server.bodies[-1]["messages"]
+        if message["role"] == "assistant"
+    ]
 
 
 @pytest.mark.parametrize("thought", THOUGHTS, ids=["empty", "whole", "in pieces", "closed only"])
@@ -41,7 +46,10 @@ def test_silence_and_replies_are_read_behind_the_thoughts(
     answers = [(*thought, *(SPOKEN if isinstance(said, Reply) else SILENT)) for said in SAID]
     with OpenAIServer(scripted(*answers), continuation=continuation) as server:
         answered = ask(server, len(SAID), verify_silence=verify_silence)
-        assert [body["max_tokens"] for body in server.bodies] == [1, *[512] * len(SAID)]  # the first token, then wholes
+        assert [body["max_tokens"] for body in server.bodies] == [
+            1,
+            *[512] * len(SAID),
+        ]  # the first token, then wholes
         assert history(server) == HISTORY
     assert [turn.action for turn in answered] == SAID
     assert caplog.text.count("thinks first") == 1
@@ -58,7 +66,10 @@ def test_a_thought_that_begins_like_silence_is_none(verify_silence: bool) -> Non
 
 @pytest.mark.parametrize("mark", [("<think>",), ()], ids=["opened", "opened by the template"])
 def test_a_thought_that_the_limit_cuts_is_never_spoken(mark: Sequence[str]) -> None:
-    short, long = (*mark, "I", "</think>", *SPOKEN), (*mark, *["A", " man", "?"] * 9, "</think>", *SPOKEN)
+    short, long = (
+        (*mark, "I", "</think>", *SPOKEN),
+        (*mark, *["A", " man", "?"] * 9, "</think>", *SPOKEN),
+    )
     with OpenAIServer(scripted(short, long, short)) as server:
         _, cut, after = ask(server, 3, max_new_tokens=12)
         assert history(server) == ["A man comes in.", "NO REPLY"]
@@ -75,7 +86,9 @@ def test_a_long_reply_of_a_model_that_does_not_think_is_still_cut_and_spoken() -
 
 def test_the_first_token_of_a_thought_says_nothing_of_silence() -> None:
     probabilities: list[float | None] = []
-    with OpenAIServer(scripted(("<think>", "</think>", *SILENT), ("NO", "?", "</think>", *SPOKEN))) as server:
+    with OpenAIServer(
+        scripted(("<think>", "</think>", *SILENT), ("NO", "?", "</think>", *SPOKEN))
+    ) as server:
         talk(ChatServer(server.url, "watcher"), turns(2), probabilities)
     assert probabilities == [None, None]
 
@@ -83,10 +96,14 @@ def test_the_first_token_of_a_thought_says_nothing_of_silence() -> None:
 def test_thoughts_that_a_server_keeps_apart_cost_one_request_per_turn() -> None:
     def event(content: str, finish: str) -> Event:
         delta = {"content": content, "reasoning_content": "NO"}
-        return Event(json.dumps({"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}))
+        return Event(
+            json.dumps({"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
+        )
 
     with OpenAIServer(scripted()) as server:
-        server.faults.extend([event("", "length"), event("NO REPLY", "stop"), event("A man.", "stop")])
+        server.faults.extend(
+            [event("", "length"), event("NO REPLY", "stop"), event("A man.", "stop")]
+        )
         answered = ask(server, 2)
         assert len(server.bodies) == 3
     assert [turn.action for turn in answered] == [Silence(), Reply("A man.")]

@@ -1,4 +1,5 @@
-"""`open_policy`: whatever the spec, sessions answer alike in the one loop, and all is closed in the end."""
+"""`open_policy`: whatever the spec, sessions answer alike in the one loop, and all is closed in the
+end."""
 
 from __future__ import annotations
 
@@ -44,7 +45,9 @@ class ClipSource:
     def __init__(self) -> None:
         clock = Clock(1.0)
         frames = enumerate(CLIP.grid_frames(clock), 1)
-        self.batches = [FrameBatch(pixels[None], np.array([clock.time_of(k)])) for k, pixels in frames]
+        self.batches = [
+            FrameBatch(pixels[None], np.array([clock.time_of(k)])) for k, pixels in frames
+        ]
 
     def read(self) -> FrameBatch | None:
         return self.batches.pop(0) if self.batches else None
@@ -81,7 +84,9 @@ def said(mini: LoadedModel) -> Transcript:
 
 def test_all_kinds_of_policies_answer_alike_in_the_one_loop(said: Transcript) -> None:
     texts = {reply.time_s: reply.text for reply in said.replies}
-    assert 0 < len(texts) < said.num_turns, "a clip on which the model does both: speak and stay silent"
+    assert 0 < len(texts) < said.num_turns, (
+        "a clip on which the model does both: speak and stay silent"
+    )
 
     def repeated(messages: Sequence[Json]) -> Sequence[str]:
         turn = sum(message["role"] == "user" for message in messages)
@@ -157,7 +162,10 @@ def test_connections_are_closed_in_the_event_loop_they_belong_to() -> None:
         await policy.disconnect()
         assert client.is_closed()
 
-    with OpenAIServer(lambda _: ("NO", " REPLY")) as server, open_policy(ServerModel(server.url)) as policy:
+    with (
+        OpenAIServer(lambda _: ("NO", " REPLY")) as server,
+        open_policy(ServerModel(server.url)) as policy,
+    ):
         asyncio.run(go(policy))
 
 

@@ -34,7 +34,10 @@ def test_a_script_is_said_once_at_the_first_turn_at_or_after_its_time() -> None:
 
 
 def test_texts_due_in_the_same_turn_are_joined_in_order_of_time() -> None:
-    assert acted(ScriptedPolicy({3.0: "b", 2.5: "a", 9.0: "never"}), 2, 4) == [Silence(), Reply("a\nb")]
+    assert acted(ScriptedPolicy({3.0: "b", 2.5: "a", 9.0: "never"}), 2, 4) == [
+        Silence(),
+        Reply("a\nb"),
+    ]
 
 
 def test_silent_and_talking() -> None:

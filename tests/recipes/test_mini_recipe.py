@@ -1,4 +1,5 @@
-"""The new mini model: small, reproducible, an ordinary folder, and looking where a watcher must look."""
+"""The new mini model: small, reproducible, an ordinary folder, and looking where a watcher must
+look."""
 
 from __future__ import annotations
 
@@ -40,7 +41,9 @@ def loaded(built) -> LoadedModel:
 def token_loaded(tmp_path_factory) -> LoadedModel:
     """A new model for the token format."""
     torch.set_num_threads(1)
-    return load_model(build_mini(tmp_path_factory.mktemp("token"), 0, "token"), device="cpu", dtype="float32")
+    return load_model(
+        build_mini(tmp_path_factory.mktemp("token"), 0, "token"), device="cpu", dtype="float32"
+    )
 
 
 def without_aim(loaded: LoadedModel) -> LoadedModel:
@@ -90,21 +93,29 @@ def test_every_stage_of_the_recipe_ends_and_starts_small():
 
 
 @torch.no_grad()
-def hidden(loaded: LoadedModel, dialogue: Dialogue, frames: list[np.ndarray], **options: Any) -> tuple[Any, np.ndarray]:
-    """What the decoder gives on a dialogue, and the places (frames, vision tokens) of its frames."""
+def hidden(
+    loaded: LoadedModel, dialogue: Dialogue, frames: list[np.ndarray], **options: Any
+) -> tuple[Any, np.ndarray]:
+    """What the decoder gives on a dialogue, and the places (frames, vision tokens) of its
+    frames."""
     batch = collate([to_sample(dialogue, frames, loaded.renderer)], loaded.renderer.image_pad_id)
     model = loaded.model.model
     embeds = model.get_input_embeddings()(batch.token_ids_T[None])
     where = batch.token_ids_T[None] == loaded.renderer.image_pad_id
-    embeds[where] = torch.cat(list(model.get_image_features(batch.patches_NP, batch.grids_F3).pooler_output))
+    embeds[where] = torch.cat(
+        list(model.get_image_features(batch.patches_NP, batch.grids_F3).pooler_output)
+    )
     positions = batch.positions_3T[:, None]
-    output = model.language_model(inputs_embeds=embeds, position_ids=positions, use_cache=False, **options)
+    output = model.language_model(
+        inputs_embeds=embeds, position_ids=positions, use_cache=False, **options
+    )
     return output, np.flatnonzero(where[0].numpy()).reshape(len(frames), -1)
 
 
 def look_back(loaded: LoadedModel, height_px: int, width_px: int) -> tuple[float, float]:
-    """Of the best head of the first layer: the share of attention that a frame gives to the frame one silent turn
-    before, and the share of its places that attend most to their own place in that frame.
+    """Of the best head of the first layer: the share of attention that a frame gives to the frame
+    one silent turn before, and the share of its places that attend most to their own place in that
+    frame.
     """
     rng = np.random.default_rng(0)
     frames = [rng.integers(0, 256, (height_px, width_px, 3), dtype=np.uint8) for _ in range(3)]
@@ -112,7 +123,9 @@ def look_back(loaded: LoadedModel, height_px: int, width_px: int) -> tuple[float
     for text in ("Tell me whenever something appears.", "", ""):
         turns += [DialogueTurn("user", text, 1), DialogueTurn("assistant", "NO REPLY")]
     loaded.model.set_attn_implementation("eager")
-    output, (_, before, newest) = hidden(loaded, Dialogue("d", tuple(turns)), frames, output_attentions=True)
+    output, (_, before, newest) = hidden(
+        loaded, Dialogue("d", tuple(turns)), frames, output_attentions=True
+    )
     loaded.model.set_attn_implementation("sdpa")
     shares = []
     for attention_LL in output.attentions[0][0]:
@@ -122,8 +135,12 @@ def look_back(loaded: LoadedModel, height_px: int, width_px: int) -> tuple[float
 
 
 @pytest.mark.parametrize("fixture", ["loaded", "token_loaded"])
-@pytest.mark.parametrize(("height_px", "width_px"), [(126, 224), (144, 192), (224, 126), (432, 768)])
-def test_a_new_model_looks_at_the_same_place_of_the_frame_before(request, fixture, height_px, width_px):
+@pytest.mark.parametrize(
+    ("height_px", "width_px"), [(126, 224), (144, 192), (224, 126), (432, 768)]
+)
+def test_a_new_model_looks_at_the_same_place_of_the_frame_before(
+    request, fixture, height_px, width_px
+):
     model = request.getfixturevalue(fixture)
     mass, same_place = look_back(model, height_px, width_px)
     assert mass > 0.5
@@ -141,11 +158,13 @@ def test_the_start_is_made_for_the_distances_of_its_format(loaded, token_loaded)
 
 
 def event_auc(loaded: LoadedModel) -> float:
-    """How well the largest change since silence in the newest frame tells a turn with an event from one without:
-    the chance that it is larger in a random turn of the first kind.
+    """How well the largest change since silence in the newest frame tells a turn with an event from
+    one without: the chance that it is larger in a random turn of the first kind.
     """
     told_all = {"all": 1.0}  # every event is due a reply
-    source = WorldSource({"shapes": 1.0}, (6, 6), mean_gap_s=0.8, question_kinds=told_all, placement=Placement.START)
+    source = WorldSource(
+        {"shapes": 1.0}, (6, 6), mean_gap_s=0.8, question_kinds=told_all, placement=Placement.START
+    )
     change: dict[bool, list[float]] = {True: [], False: []}
     for index in range(30):
         dialogue, frames = source.item(index, 5, Clock(1.0), 1)
@@ -171,7 +190,9 @@ def test_the_start_tells_events_from_quiet_turns(request, fixture):
 
 def test_the_second_run_goes_on_with_the_last_stages_on_other_clips() -> None:
     first, second = sft_recipe("mini"), sft_recipe("mini-more")
-    assert [stage.source for stage in second.stages] == [stage.source for stage in first.stages[-2:]]
+    assert [stage.source for stage in second.stages] == [
+        stage.source for stage in first.stages[-2:]
+    ]
     assert second.model == "mini-sft"
     assert second.seed != first.seed
     assert sum(stage_steps(stage) for stage in second.stages) == 1600

@@ -1,4 +1,5 @@
-"""`oncue score rewards`: the worked example through the command, and what it does when judgements cannot be had."""
+"""`oncue score rewards`: the worked example through the command, and what it does when judgements
+cannot be had."""
 
 from __future__ import annotations
 
@@ -34,7 +35,9 @@ def scores(capsys: pytest.CaptureFixture[str], *words: object) -> list[dict[str,
 
 
 @pytest.mark.parametrize("profile", EXPECTED)
-def test_the_worked_example(profile: str, files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_worked_example(
+    profile: str, files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     spoken, silent = scores(capsys, files[0], "--profile", profile, "--judge", f"replay:{files[1]}")
     assert list(spoken) == ["episode_id", *NAMES, "unscored"]
     assert [spoken[name] for name in NAMES] == pytest.approx(EXPECTED[profile])
@@ -49,35 +52,78 @@ def test_the_worked_example(profile: str, files: tuple[Path, Path], capsys: pyte
     }
 
 
-def test_nothing_is_printed_as_minus_zero(files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["score", "rewards", str(files[0]), "--judge", f"replay:{files[1]}", "--json"]) == 0
+def test_nothing_is_printed_as_minus_zero(
+    files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        cli.main(["score", "rewards", str(files[0]), "--judge", f"replay:{files[1]}", "--json"])
+        == 0
+    )
     assert "-0.0," not in capsys.readouterr().out
 
 
-def test_weights_and_threshold_are_options(files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_weights_and_threshold_are_options(
+    files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     replay = f"replay:{files[1]}"
-    weights = ("--weight-pauc", 1, "--weight-repetition", 0, "--weight-in-span", 0, "--weight-prefix", 1)
+    weights = (
+        "--weight-pauc",
+        1,
+        "--weight-repetition",
+        0,
+        "--weight-in-span",
+        0,
+        "--weight-prefix",
+        1,
+    )
     (spoken, _) = scores(capsys, files[0], "--judge", replay, *weights, "--prefix-characters", 61)
     assert (spoken["prefix"], spoken["reward"]) == (0, spoken["pauc"])
     (spoken, _) = scores(capsys, files[0], "--judge", replay, *weights, "--prefix-characters", 60)
     assert spoken["reward"] == spoken["pauc"] - 1 / 8
 
 
-def test_without_json_there_is_a_table_of_means(files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["score", "rewards", str(files[0]), "--judge", f"replay:{files[1]}", "--profile", "paper"]) == 0
+def test_without_json_there_is_a_table_of_means(
+    files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        cli.main(
+            [
+                "score",
+                "rewards",
+                str(files[0]),
+                "--judge",
+                f"replay:{files[1]}",
+                "--profile",
+                "paper",
+            ]
+        )
+        == 0
+    )
     table = capsys.readouterr().out
     assert "N = 2 rollouts" in table
     row = next(line for line in table.splitlines() if line.startswith("pauc"))
     assert row.split() == ["pauc", "3", f"{(0.40625 + 0.125) / 2:.4f}", "0.1250", f"{0.40625:.4f}"]
 
 
-def test_missing_judgements_are_counted_and_are_no_zeros(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_judgements_are_counted_and_are_no_zeros(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     episodes = write_lines(tmp_path / "e.jsonl", [episode(), episode("e2")])
-    left = [line for line in judgements() if line["time"] != 16]  # the mark and the verdict of one reply
-    zeros = [{**line, "level": 1} if "level" in line else {**line, "repeated": False} for line in judgements()]
+    left = [
+        line for line in judgements() if line["time"] != 16
+    ]  # the mark and the verdict of one reply
+    zeros = [
+        {**line, "level": 1} if "level" in line else {**line, "repeated": False}
+        for line in judgements()
+    ]
     zeros = [line for line in zeros if line["time"] == 16]
     replay = f"replay:{write_lines(tmp_path / 'r.jsonl', left)}"
-    assert cli.main(["score", "rewards", str(episodes), "--judge", replay, "--json", "--profile", "paper"]) == 0
+    assert (
+        cli.main(
+            ["score", "rewards", str(episodes), "--judge", replay, "--json", "--profile", "paper"]
+        )
+        == 0
+    )
     captured = capsys.readouterr()
     first, second = (json.loads(line) for line in captured.out.splitlines())
     assert (first["unscored"], second["unscored"]) == (2, 7)
@@ -103,14 +149,19 @@ def test_what_was_recorded_gives_the_same_scores_again(
     said = ["Right: red square appears.", "Left: red square appears.", "NO REPLY", "Now 2."]
     turns = [{"time": 1.1 * (k + 1), "text": text} for k, text in enumerate(said)]
     line = {"episode_id": "w", "gold": gold, "turns": turns, "previous_replies": ["Now 1."]}
-    episodes, record = write_lines(tmp_path / "e.jsonl", [line, episode()]), tmp_path / "new" / "r.jsonl"
+    episodes, record = (
+        write_lines(tmp_path / "e.jsonl", [line, episode()]),
+        tmp_path / "new" / "r.jsonl",
+    )
     scored = scores(capsys, episodes, "--judge", judge, "--record", record)
     assert scores(capsys, episodes, "--judge", f"replay:{record}") == scored
     assert scored[0]["pauc"] > 0.5
     assert scored[0]["unscored"] == 0
 
 
-def test_judgements_of_other_replies_are_told(files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_judgements_of_other_replies_are_told(
+    files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     shifted = [{**line, "time": line["time"] + 0.5} for line in judgements()]
     replay = f"replay:{write_lines(files[1], shifted)}"
     assert cli.main(["score", "rewards", str(files[0]), "--judge", replay, "--json"]) == 0
@@ -127,8 +178,14 @@ def test_judgements_of_other_replies_are_told(files: tuple[Path, Path], capsys: 
         (["--judge", "lexical", "--weight-pauc", "1e308"], "within 1,000,000 of 0"),
         (["--judge", "lexical", "--prefix-characters", "0"], "prefix_characters"),
         (["--judge", "lexical", "--max-at-once", "4"], "--max-at-once is for openai:MODEL@URL"),
-        (["--judge", "openai:m@http://localhost", "--request-fields", "[1]"], "--request-fields must be a JSON object"),
-        (["--judge", "openai:m@http://localhost", "--request-fields", "{"], "--request-fields is not JSON"),
+        (
+            ["--judge", "openai:m@http://localhost", "--request-fields", "[1]"],
+            "--request-fields must be a JSON object",
+        ),
+        (
+            ["--judge", "openai:m@http://localhost", "--request-fields", "{"],
+            "--request-fields is not JSON",
+        ),
         (["--judge", "openai:m@http://localhost", "--max-tokens", "0"], "max_tokens"),
         ([], "--judge"),
     ],
@@ -197,7 +254,10 @@ def test_a_model_on_a_server_as_the_judge(
         assert "7 questions, 7 with a kept answer" in capsys.readouterr().err
         assert len(server.bodies) == num_asked == 7  # all from the cache
     assert (
-        scores(capsys, files[0], "--profile", profile, "--judge", f"replay:{tmp_path / 'new.jsonl'}")[1:] == scored[1:]
+        scores(
+            capsys, files[0], "--profile", profile, "--judge", f"replay:{tmp_path / 'new.jsonl'}"
+        )[1:]
+        == scored[1:]
     )
 
 
@@ -208,7 +268,14 @@ def test_a_judge_that_is_down_stops_the_command_and_the_rest_is_done_later(
     said = [{8: f"{number} is here.", 20: f"{number} is gone."} for number in range(20)]
     episodes = write_lines(tmp_path / "e.jsonl", [episode(f"e{k}", said[k]) for k in range(20)])
     with OpenAIServer(judging) as server:
-        words = ["score", "rewards", str(episodes), "--judge", f"openai:watcher@{server.url}", "--json"]
+        words = [
+            "score",
+            "rewards",
+            str(episodes),
+            "--judge",
+            f"openai:watcher@{server.url}",
+            "--json",
+        ]
         words += ["--record", str(tmp_path / "r.jsonl"), "--max-at-once", "2"]
         server.faults.extend([None] * 10 + [Status(401)] * 1000)
         assert cli.main(words) == 1
@@ -221,7 +288,9 @@ def test_a_judge_that_is_down_stops_the_command_and_the_rest_is_done_later(
         num_before = len(server.bodies)
         assert cli.main(words) == 0
         lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-        assert len(server.bodies) - num_before == 20 * 3 - 10  # two marks and one verdict each, without those kept
+        assert (
+            len(server.bodies) - num_before == 20 * 3 - 10
+        )  # two marks and one verdict each, without those kept
     assert [line["episode_id"] for line in lines] == [f"e{k}" for k in range(20)]
     assert all(line["unscored"] == 0 for line in lines)
 
@@ -231,7 +300,12 @@ def test_a_server_that_answers_nothing_at_all_is_exit_1(
 ) -> None:
     with OpenAIServer(judging) as server:
         server.faults.extend([Status(401)] * 1000)
-        judge = ["--judge", f"openai:watcher@{server.url}", "--cache", str(tmp_path / "answers.sqlite3")]
+        judge = [
+            "--judge",
+            f"openai:watcher@{server.url}",
+            "--cache",
+            str(tmp_path / "answers.sqlite3"),
+        ]
         assert cli.main(["score", "rewards", str(files[0]), *judge, "--json"]) == 1
     captured = capsys.readouterr()
     assert "OPENAI_API_KEY" in captured.err
@@ -241,7 +315,21 @@ def test_a_server_that_answers_nothing_at_all_is_exit_1(
 def test_a_record_that_cannot_be_a_file_is_refused_before_anything_is_judged(
     files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["score", "rewards", str(files[0]), "--judge", "lexical", "--record", str(tmp_path), "--json"]) == 2
+    assert (
+        cli.main(
+            [
+                "score",
+                "rewards",
+                str(files[0]),
+                "--judge",
+                "lexical",
+                "--record",
+                str(tmp_path),
+                "--json",
+            ]
+        )
+        == 2
+    )
     said = capsys.readouterr()
     assert said.out == ""
     assert "is no file" in said.err
@@ -251,12 +339,19 @@ def test_judgements_of_other_episodes_are_told_of(
     files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     replay = write_lines(tmp_path / "more.jsonl", [*judgements(), *judgements("elsewhere")])
-    assert cli.main(["score", "rewards", str(files[0]), "--judge", f"replay:{replay}", "--json"]) == 0
-    assert "1 episodes that are not among the rollouts (the first is 'elsewhere')" in capsys.readouterr().err
+    assert (
+        cli.main(["score", "rewards", str(files[0]), "--judge", f"replay:{replay}", "--json"]) == 0
+    )
+    assert (
+        "1 episodes that are not among the rollouts (the first is 'elsewhere')"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("place", ["episode_id", "question", "text", "previous"])
-def test_half_a_character_is_refused(place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_half_a_character_is_refused(
+    place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     line = episode()
     if place == "episode_id":
         line["episode_id"] = "\ud800"
@@ -266,5 +361,16 @@ def test_half_a_character_is_refused(place: str, tmp_path: Path, capsys: pytest.
         line["turns"][0]["text"] = "\ud800"
     else:
         line["previous_replies"] = ["\ud800"]
-    assert cli.main(["score", "rewards", str(write_lines(tmp_path / "e.jsonl", [line])), "--judge", "lexical"]) == 2
+    assert (
+        cli.main(
+            [
+                "score",
+                "rewards",
+                str(write_lines(tmp_path / "e.jsonl", [line])),
+                "--judge",
+                "lexical",
+            ]
+        )
+        == 2
+    )
     assert "half of a character" in capsys.readouterr().err

@@ -1,4 +1,5 @@
-"""Files of rollouts and of judgements: what was written is read back, and what is wrong is told by its line."""
+"""Files of rollouts and of judgements: what was written is read back, and what is wrong is told by
+its line."""
 
 from __future__ import annotations
 
@@ -68,7 +69,10 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         (changed("gold", {}), "'gold' must be a list"),
         (changed("gold.1.content", ...), "gold turn 2: field 'content' is missing"),
         (changed("gold.1.question", None), "gold turn 2: 'question' must be text"),
-        (changed("gold.0.reply_timespan", [4]), r"gold turn 1: 'reply_timespan' must be \[start, end\]"),
+        (
+            changed("gold.0.reply_timespan", [4]),
+            r"gold turn 1: 'reply_timespan' must be \[start, end\]",
+        ),
         (changed("gold.0.reply_timespan", [12, 4]), "ends before it starts"),
         (changed("gold.0.reply_timespan", [4, 4]), "no width"),
         (changed("gold.0.reply_timespan", [4, float("nan")]), "in seconds"),
@@ -106,7 +110,8 @@ def test_files_that_hold_nothing_or_cannot_be_read(tmp_path: Path) -> None:
 def test_judgements_are_read_as_they_were_written(tmp_path: Path) -> None:
     decided = Judgements({(0, 8.0): 4, (1, 8.25): 0}, {8.0: False, 8.25: True})
     undecided = Judgements(
-        {**decided.coverage, (1, 9.0): Unscored("down")}, {**decided.repeated, 9.0: Unscored("down")}
+        {**decided.coverage, (1, 9.0): Unscored("down")},
+        {**decided.repeated, 9.0: Unscored("down")},
     )
     lines = [*judgement_lines("a", undecided), *judgement_lines("b", Judgements())]
     read = read_judgements(write_lines(tmp_path / "r.jsonl", [*lines, *lines]))
@@ -128,7 +133,9 @@ def test_judgements_are_read_as_they_were_written(tmp_path: Path) -> None:
         ({"kind": "repetition"}, "'repeated' is missing"),
     ],
 )
-def test_a_bad_judgement_is_told_by_its_line(change: dict[str, Any], told: str, tmp_path: Path) -> None:
+def test_a_bad_judgement_is_told_by_its_line(
+    change: dict[str, Any], told: str, tmp_path: Path
+) -> None:
     first = judgements()[0]
     path = write_lines(tmp_path / "r.jsonl", [first, {**first, **change}])
     with pytest.raises(DataError, match=rf"r\.jsonl, line 2.*{told}"):
@@ -138,9 +145,16 @@ def test_a_bad_judgement_is_told_by_its_line(change: dict[str, Any], told: str, 
 def test_judgements_of_other_replies_are_strays() -> None:
     stored = StoredRollout("a", Rollout((GOLD,), ((4.0, None), (8.0, "Here."))))
     assert num_strays(stored, Judgements({(0, 8.0): 4}, {8.0: False})) == 0
-    assert num_strays(stored, Judgements({(1, 8.0): 4, (0, 4.0): 4, (0, 8.1): 4}, {4.0: False, 8.1: True})) == 5
+    assert (
+        num_strays(
+            stored, Judgements({(1, 8.0): 4, (0, 4.0): 4, (0, 8.1): 4}, {4.0: False, 8.1: True})
+        )
+        == 5
+    )
 
 
 def test_a_mark_for_a_reply_outside_the_span_is_a_stray() -> None:
     stored = StoredRollout("a", Rollout((GOLD,), ((8.0, "Here."), (13.0, "Gone."))))
-    assert num_strays(stored, Judgements({(0, 8.0): 4, (0, 13.0): 4}, {8.0: False, 13.0: False})) == 1
+    assert (
+        num_strays(stored, Judgements({(0, 8.0): 4, (0, 13.0): 4}, {8.0: False, 13.0: False})) == 1
+    )

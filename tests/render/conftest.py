@@ -1,4 +1,5 @@
-"""A model folder without weights: the small tokenizer, an image processor and a config, as the renderer reads them."""
+"""A model folder without weights: the small tokenizer, an image processor and a config, as the
+renderer reads them."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from oncue.render.qwen_vl import MMDUET2_MAX_PIXELS, QwenVLRenderer
 from oncue.render.tiny_tokenizer import save_tokenizer
 
 TEXTS = (
-    "Tell me whenever something appears on the left. A red square appears. It leaves. How many are there now?",
+    "Tell me whenever something appears on the left. A red square appears. It leaves. How many are "
+    "there now?",
     "You are a helpful assistant. The person puts the bottle on the table, then it's gone.",
 )
 

@@ -1,4 +1,5 @@
-"""Law 4: reading what was written gives the same action, and what an instruction names can be read."""
+"""Law 4: reading what was written gives the same action, and what an instruction names can be
+read."""
 
 from __future__ import annotations
 
@@ -37,7 +38,9 @@ def test_silence_is_equality_of_the_stripped_text(text: str) -> None:
     assert FORMAT.read(text) == Silence()
 
 
-@pytest.mark.parametrize("text", ["NO", "No reply", "NO REPLY.", "NOTE the door", "NO one is here", "NO  REPLY"])
+@pytest.mark.parametrize(
+    "text", ["NO", "No reply", "NO REPLY.", "NOTE the door", "NO one is here", "NO  REPLY"]
+)
 def test_silence_is_no_prefix_and_no_likeness(text: str) -> None:
     assert FORMAT.read(text) == Reply(text)
 
@@ -78,12 +81,18 @@ def test_an_answer_is_read_behind_the_thoughts(thought: str) -> None:
     assert isinstance(FORMAT.read(f"{thought}NO", truncated=True), Malformed)
 
 
-@pytest.mark.parametrize("text", ["<think>A man", "<think>NO REPLY", "<think>", "a</think><think>b", "A man.<think>Or"])
+@pytest.mark.parametrize(
+    "text", ["<think>A man", "<think>NO REPLY", "<think>", "a</think><think>b", "A man.<think>Or"]
+)
 def test_a_turn_that_ends_within_a_thought_says_nothing(text: str) -> None:
     cut, ended = FORMAT.read(text, truncated=True), FORMAT.read(text)
     assert isinstance(cut, Malformed)
     assert isinstance(ended, Malformed)
-    assert (cut.text, "--max-new-tokens" in cut.reason, "tokens" in ended.reason) == (text, True, False)
+    assert (cut.text, "--max-new-tokens" in cut.reason, "tokens" in ended.reason) == (
+        text,
+        True,
+        False,
+    )
 
 
 def test_a_reply_with_a_thought_in_it_cannot_be_written() -> None:
@@ -105,7 +114,13 @@ def test_every_tag_that_an_instruction_names_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "action", [Retrieve(0, 0), Retrieve(3, 63), Answer("B"), Malformed("Hm.", "neither a range nor an answer")]
+    "action",
+    [
+        Retrieve(0, 0),
+        Retrieve(3, 63),
+        Answer("B"),
+        Malformed("Hm.", "neither a range nor an answer"),
+    ],
 )
 def test_another_grammar_reads_what_it_writes(action: Action) -> None:
     assert TagFormat().read(TagFormat().write(action)) == action

@@ -61,7 +61,9 @@ def test_marks_that_text_could_forge_are_refused(copied: Path) -> None:
         ({"vision_config": {"patch_size": 16}}, "patch_size 16, the image processor has 14"),
     ],
 )
-def test_a_config_that_contradicts_is_refused(copied: Path, change: dict[str, object], message: str) -> None:
+def test_a_config_that_contradicts_is_refused(
+    copied: Path, change: dict[str, object], message: str
+) -> None:
     config = json.loads((copied / "config.json").read_text())
     (copied / "config.json").write_text(json.dumps(config | change))
     with pytest.raises(ModelError, match=message):
@@ -72,7 +74,9 @@ def test_a_config_that_contradicts_is_refused(copied: Path, change: dict[str, ob
 @pytest.mark.parametrize("text", ["[]", '[["image_token_id", 3]]', "null", "{"])
 def test_a_file_that_holds_no_object_is_refused(copied: Path, name: str, text: str) -> None:
     (copied / name).write_text(text)
-    with pytest.raises(ModelError, match=rf"{name} (must hold a JSON object|cannot be read as JSON)"):
+    with pytest.raises(
+        ModelError, match=rf"{name} (must hold a JSON object|cannot be read as JSON)"
+    ):
         QwenVLRenderer.from_pretrained(copied)
 
 
@@ -87,7 +91,9 @@ def test_the_cap_can_be_given(render_folder: Path) -> None:
     assert renderer.frame_processor.token_count(720, 1280) <= 16
 
 
-def test_without_a_cap_a_frame_has_no_more_tokens_than_mmduet2_was_trained_with(copied: Path) -> None:
+def test_without_a_cap_a_frame_has_no_more_tokens_than_mmduet2_was_trained_with(
+    copied: Path,
+) -> None:
     """The folders of Qwen2.5-VL, and what was trained from it, allow 16384 tokens a frame."""
     limits = {"min_pixels": 3136, "max_pixels": 12845056}
     (copied / "preprocessor_config.json").write_text(json.dumps(limits))
@@ -105,16 +111,27 @@ def test_the_cap_counts_vision_tokens_whatever_their_size(copied: Path) -> None:
     (copied / "config.json").unlink()
     frames = QwenVLRenderer.from_pretrained(copied).frame_processor
     assert frames.max_pixels == 128 * 32 * 32
-    assert [frames.token_count(h, w) for h, w in ((720, 1280), (480, 640), (100, 100))] == [120, 117, 64]
-    (copied / "preprocessor_config.json").write_text(json.dumps(sizes | {"size": {"longest_edge": 20 * 32 * 32}}))
-    assert QwenVLRenderer.from_pretrained(copied).frame_processor.max_pixels == 20 * 32 * 32  # a smaller cap stays
+    assert [frames.token_count(h, w) for h, w in ((720, 1280), (480, 640), (100, 100))] == [
+        120,
+        117,
+        64,
+    ]
+    (copied / "preprocessor_config.json").write_text(
+        json.dumps(sizes | {"size": {"longest_edge": 20 * 32 * 32}})
+    )
+    assert (
+        QwenVLRenderer.from_pretrained(copied).frame_processor.max_pixels == 20 * 32 * 32
+    )  # a smaller cap stays
 
 
 def test_a_least_size_does_not_lift_the_limit_of_vision_tokens(copied: Path) -> None:
     (copied / "preprocessor_config.json").write_text(json.dumps({"min_pixels": 256 * 28 * 28}))
     with pytest.warns(ModelWarning, match="above the limit of 100352"):
         frames = QwenVLRenderer.from_pretrained(copied).frame_processor
-    assert max(frames.token_count(h, w) for h, w in ((100, 100), (100, 300), (360, 640), (2000, 2000))) == 121
+    assert (
+        max(frames.token_count(h, w) for h, w in ((100, 100), (100, 300), (360, 640), (2000, 2000)))
+        == 121
+    )
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "vocab.json", "merges.txt", "oncue.json"])
@@ -124,11 +141,15 @@ def test_a_pointer_in_place_of_a_file_is_named(copied: Path, name: str) -> None:
         (copied / "vocab.json").write_text("{}")
         (copied / "merges.txt").write_text("#version: 0.2\n")
     (copied / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
-    with pytest.raises(ModelError, match=rf"{name} is a Git LFS pointer, not the file itself; run git lfs pull"):
+    with pytest.raises(
+        ModelError, match=rf"{name} is a Git LFS pointer, not the file itself; run git lfs pull"
+    ):
         QwenVLRenderer.from_pretrained(copied)
 
 
-def test_a_vocabulary_in_two_files_gives_the_same_ids(copied: Path, renderer: QwenVLRenderer) -> None:
+def test_a_vocabulary_in_two_files_gives_the_same_ids(
+    copied: Path, renderer: QwenVLRenderer
+) -> None:
     """Some folders hold vocab.json and merges.txt instead of tokenizer.json."""
     stored = json.loads((copied / "tokenizer.json").read_text("utf-8"))
     (copied / "vocab.json").write_text(json.dumps(stored["model"]["vocab"]), "utf-8")
@@ -147,7 +168,10 @@ def test_a_vocabulary_in_two_files_gives_the_same_ids(copied: Path, renderer: Qw
 
 
 def test_training_a_tokenizer_is_reproducible_and_bounded() -> None:
-    texts = ["A red square appears on the left and leaves again. " * 3, "Tell me whenever something moves."]
+    texts = [
+        "A red square appears on the left and leaves again. " * 3,
+        "Tell me whenever something moves.",
+    ]
     first, second = train_tokenizer(texts, 330), train_tokenizer(texts, 330)
     assert first.get_vocab() == second.get_vocab()
     assert len(first) <= 330
@@ -156,6 +180,9 @@ def test_training_a_tokenizer_is_reproducible_and_bounded() -> None:
 
 
 def test_rendering_imports_neither_torch_nor_transformers() -> None:
-    code = "import sys, oncue.render.qwen_vl, oncue.dialogue.show; print(*{'torch', 'transformers'} & set(sys.modules))"
+    code = (
+        "import sys, oncue.render.qwen_vl, oncue.dialogue.show; "
+        "print(*{'torch', 'transformers'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

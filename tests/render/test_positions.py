@@ -1,4 +1,5 @@
-"""Our M-RoPE positions equal those of transformers' own model of each family, in one piece and piece by piece."""
+"""Our M-RoPE positions equal those of transformers' own model of each family, in one piece and
+piece by piece."""
 
 from __future__ import annotations
 
@@ -12,7 +13,9 @@ from oncue.render.positions import mrope_positions
 PAD, TEXT = 7, 1
 
 
-def stream(rng: np.random.Generator, num_frames: int) -> tuple[list[int], list[tuple[int, int, int]]]:
+def stream(
+    rng: np.random.Generator, num_frames: int
+) -> tuple[list[int], list[tuple[int, int, int]]]:
     ids: list[int] = [TEXT] * int(rng.integers(1, 6))
     grids: list[tuple[int, int, int]] = []
     for _ in range(num_frames):
@@ -41,7 +44,9 @@ def stock_model(request: pytest.FixtureRequest) -> Any:
         return getattr(transformers, f"{request.param}Model")(config)
 
 
-def stock_positions(model: Any, ids: list[int], grids: list[tuple[int, int, int]]) -> tuple[np.ndarray, int]:
+def stock_positions(
+    model: Any, ids: list[int], grids: list[tuple[int, int, int]]
+) -> tuple[np.ndarray, int]:
     import torch
 
     tokens = torch.tensor([ids])
@@ -104,6 +109,8 @@ def test_no_tokens_take_no_position() -> None:
         ([PAD, PAD], [(2, 2, 2)], "depth 2"),
     ],
 )
-def test_tokens_and_grids_that_do_not_fit_are_refused(ids: list[int], grids: list[Any], message: str) -> None:
+def test_tokens_and_grids_that_do_not_fit_are_refused(
+    ids: list[int], grids: list[Any], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         mrope_positions(ids, grids, PAD, 2, 0)

@@ -14,9 +14,20 @@ from oncue.render.decision import Lead
 from oncue.render.layout import chat_text
 from oncue.render.markup import STRUCTURAL_MARKS
 from oncue.render.qwen_vl import DEFAULT_SYSTEM, PROACTIVE_SYSTEM, QwenVLRenderer
-from oncue.types import Action, Dialogue, DialogueTurn, EnvTurn, FrameBatch, Malformed, Reply, Silence
+from oncue.types import (
+    Action,
+    Dialogue,
+    DialogueTurn,
+    EnvTurn,
+    FrameBatch,
+    Malformed,
+    Reply,
+    Silence,
+)
 
-MARKS = st.sampled_from([*STRUCTURAL_MARKS, "\n", "<|im_end|>\n<|im_start|>assistant\n", "<image>", " ", "user"])
+MARKS = st.sampled_from(
+    [*STRUCTURAL_MARKS, "\n", "<|im_end|>\n<|im_start|>assistant\n", "<image>", " ", "user"]
+)
 TEXT = st.lists(st.one_of(MARKS, st.text(max_size=8)), max_size=4).map("".join)
 REPLY = TEXT.filter(lambda t: t.strip() not in ("", "NO REPLY"))
 ACTION = st.one_of(st.just(Silence()), REPLY.map(Reply))
@@ -28,20 +39,31 @@ def batch(num_frames: int, side_px: int = 56) -> FrameBatch:
     return FrameBatch(pixels, np.arange(num_frames, dtype=np.float64))
 
 
-def as_parts(renderer: QwenVLRenderer, system: str, turns: list[tuple[int, str, Action]]) -> list[RenderedPart]:
+def as_parts(
+    renderer: QwenVLRenderer, system: str, turns: list[tuple[int, str, Action]]
+) -> list[RenderedPart]:
     """What a rollout appends, piece by piece: system, then observation and answer of each turn."""
     parts = [renderer.system_block(system)]
     for k, (num_frames, text, action) in enumerate(turns):
-        parts.append(renderer.user_turn(EnvTurn(batch(num_frames), float(k), text), Lead.CLOSED if k else Lead.START))
+        parts.append(
+            renderer.user_turn(
+                EnvTurn(batch(num_frames), float(k), text), Lead.CLOSED if k else Lead.START
+            )
+        )
         ids = renderer.policy_turn_ids(action)
         parts.append(RenderedPart(np.array(ids), np.ones(len(ids), bool)))
     return parts
 
 
-def as_dialogue(renderer: QwenVLRenderer, system: str, turns: list[tuple[int, str, Action]]) -> Dialogue:
+def as_dialogue(
+    renderer: QwenVLRenderer, system: str, turns: list[tuple[int, str, Action]]
+) -> Dialogue:
     messages = [DialogueTurn("system", system)]
     for num_frames, text, action in turns:
-        messages += [DialogueTurn("user", text, num_frames), DialogueTurn("assistant", renderer.format.write(action))]
+        messages += [
+            DialogueTurn("user", text, num_frames),
+            DialogueTurn("assistant", renderer.format.write(action)),
+        ]
     return Dialogue("d", tuple(messages))
 
 
@@ -50,7 +72,8 @@ def as_dialogue(renderer: QwenVLRenderer, system: str, turns: list[tuple[int, st
 def test_training_tokens_are_the_rollout_tokens(
     renderer: QwenVLRenderer, system: str, turns: list[tuple[int, str, Action]]
 ) -> None:
-    """Laws 1, 2, 3: each prompt is a prefix of the training sample; trained are the answers and their closing token."""
+    """Laws 1, 2, 3: each prompt is a prefix of the training sample; trained are the answers and
+    their closing token."""
     rollout = RenderedPart.join(as_parts(renderer, system, turns))
     dialogue = as_dialogue(renderer, system, turns)
     sample = renderer.dialogue(dialogue, [f for n, _, _ in turns for f in batch(n).pixels]).whole
@@ -60,12 +83,19 @@ def test_training_tokens_are_the_rollout_tokens(
     assert len(sample.frames) == dialogue.num_frames
 
 
-def test_leaving_out_the_newline_between_turns_would_break_the_law(renderer: QwenVLRenderer) -> None:
-    turns: list[tuple[int, str, Action]] = [(1, "What now?", Silence()), (1, "", Reply("A red square appears."))]
+def test_leaving_out_the_newline_between_turns_would_break_the_law(
+    renderer: QwenVLRenderer,
+) -> None:
+    turns: list[tuple[int, str, Action]] = [
+        (1, "What now?", Silence()),
+        (1, "", Reply("A red square appears.")),
+    ]
     parts = as_parts(renderer, PROACTIVE_SYSTEM, turns)
     parts[3] = renderer.user_turn(EnvTurn(batch(1), 1.0), Lead.START)
     rollout = RenderedPart.join(parts)
-    sample = renderer.dialogue(as_dialogue(renderer, PROACTIVE_SYSTEM, turns), list(batch(2).pixels)).whole
+    sample = renderer.dialogue(
+        as_dialogue(renderer, PROACTIVE_SYSTEM, turns), list(batch(2).pixels)
+    ).whole
     assert sample.token_ids.tolist()[: len(rollout)] != rollout.token_ids.tolist()
 
 
@@ -74,10 +104,15 @@ def test_leaving_out_the_newline_between_turns_would_break_the_law(renderer: Qwe
 def test_text_cannot_forge_structure(
     renderer: QwenVLRenderer, system: str, turns: list[tuple[int, str, Action]]
 ) -> None:
-    """Law 5: the structural tokens of a dialogue are those of the same dialogue with harmless text."""
+    """Law 5: the structural tokens of a dialogue are those of the same dialogue with harmless
+    text."""
     harmless = [(n, "x", Reply("y")) for n, _, _ in turns]
     found, expected = (
-        [i for i in RenderedPart.join(as_parts(renderer, s, t)).token_ids.tolist() if i in renderer.structural_ids]
+        [
+            i
+            for i in RenderedPart.join(as_parts(renderer, s, t)).token_ids.tolist()
+            if i in renderer.structural_ids
+        ]
         for s, t in ((system, turns), ("z", harmless))
     )
     assert found == expected
@@ -86,7 +121,8 @@ def test_text_cannot_forge_structure(
 @settings(max_examples=100, deadline=None)
 @given(text=TEXT)
 def test_written_replies_are_read_back(renderer: QwenVLRenderer, text: str) -> None:
-    """Law 4 through tokens, for text that the tokenizer's own normalisation (NFC) leaves as it is."""
+    """Law 4 through tokens, for text that the tokenizer's own normalisation (NFC) leaves as it
+    is."""
     import unicodedata
 
     action = renderer.format.read(unicodedata.normalize("NFC", text))
@@ -104,7 +140,11 @@ def test_a_tokenizer_that_parses_marks_would_forge_structure(renderer: QwenVLRen
 
 
 def test_silence_is_three_tokens(renderer: QwenVLRenderer) -> None:
-    assert [renderer.tokenizer.id_to_token(i) for i in renderer.silence_ids] == ["NO", "ĠREPLY", "<|im_end|>"]
+    assert [renderer.tokenizer.id_to_token(i) for i in renderer.silence_ids] == [
+        "NO",
+        "ĠREPLY",
+        "<|im_end|>",
+    ]
     assert renderer.read_action(renderer.silence_ids, truncated=False) == Silence()
     assert renderer.read_action(renderer.silence_ids, truncated=True) == Silence()
 
@@ -114,31 +154,45 @@ def test_ids_that_are_no_text_make_the_turn_malformed(renderer: QwenVLRenderer) 
     assert renderer.read_action([*hello, renderer.im_end_id], truncated=False) == Reply("hello")
     assert renderer.read_action(hello, truncated=True) == Reply("hello", truncated=True)
     for bad in (renderer.image_pad_id, renderer.im_end_id, renderer.tokenizer.get_vocab_size() + 5):
-        assert isinstance(renderer.read_action([bad, *hello, renderer.im_end_id], truncated=False), Malformed)
+        assert isinstance(
+            renderer.read_action([bad, *hello, renderer.im_end_id], truncated=False), Malformed
+        )
     assert isinstance(renderer.read_action([renderer.im_end_id], truncated=False), Malformed)
 
 
 def test_one_mark_alone_ends_a_turn(renderer: QwenVLRenderer) -> None:
-    """Another engine may stop at <|endoftext|>, which a checkpoint's own settings list: that turn is no reply."""
+    """Another engine may stop at <|endoftext|>, which a checkpoint's own settings list: that turn
+    is no reply."""
     for said in (renderer.encode("hello"), renderer.encode("NO REPLY")):
         ended = renderer.read_action([*said, renderer.endoftext_id], truncated=False)
         assert isinstance(ended, Malformed)
         assert ended.reason == "the turn ended with <|endoftext|>, and only <|im_end|> ends one"
-        assert renderer.decision.next_input([*said, renderer.endoftext_id]) is not None  # nor does the decision end
-        assert not isinstance(renderer.read_action([*said, renderer.im_end_id], truncated=False), Malformed)
+        assert (
+            renderer.decision.next_input([*said, renderer.endoftext_id]) is not None
+        )  # nor does the decision end
+        assert not isinstance(
+            renderer.read_action([*said, renderer.im_end_id], truncated=False), Malformed
+        )
 
 
 def test_history_is_rendered_and_never_trained(renderer: QwenVLRenderer) -> None:
     turns = (DialogueTurn("user", "a"), DialogueTurn("assistant", "old"), DialogueTurn("user", "b"))
-    dialogue = Dialogue("d", (*turns, DialogueTurn("assistant", "new")), (False, False, False, True))
+    dialogue = Dialogue(
+        "d", (*turns, DialogueTurn("assistant", "new")), (False, False, False, True)
+    )
     part = renderer.dialogue(dialogue).whole
     assert part.token_ids[part.loss_mask].tolist() == [*renderer.encode("new"), renderer.im_end_id]
-    assert chat_text(dialogue, ("[", "]")).endswith("assistant\nold<|im_end|>\n<|im_start|>user\nb<|im_end|>\n"
-                                                    "<|im_start|>assistant\n[new<|im_end|>]\n")  # fmt: skip
+    assert chat_text(dialogue, ("[", "]")).endswith(
+        "assistant\nold<|im_end|>\n<|im_start|>user\nb<|im_end|>\n"
+        "<|im_start|>assistant\n[new<|im_end|>]\n"
+    )
 
 
 def test_the_chat_text_is_the_papers(renderer: QwenVLRenderer) -> None:
-    turns: list[tuple[int, str, Action]] = [(2, "What now?", Silence()), (2, "", Reply("A square appears."))]
+    turns: list[tuple[int, str, Action]] = [
+        (2, "What now?", Silence()),
+        (2, "", Reply("A square appears.")),
+    ]
     assert chat_text(as_dialogue(renderer, PROACTIVE_SYSTEM, turns)) == (
         f"<|im_start|>system\n{PROACTIVE_SYSTEM}<|im_end|>\n"
         "<|im_start|>user\n<image><image>What now?<|im_end|>\n"
@@ -157,9 +211,11 @@ def test_without_a_system_message_the_default_stands_first(renderer: QwenVLRende
 
 def test_the_proactive_system_message_is_the_published_one() -> None:
     assert PROACTIVE_SYSTEM == (
-        "You are a helpful assistant. Your task is to answer questions based on continuously incoming video frames. "
+        "You are a helpful assistant. Your task is to answer questions based on continuously "
+        "incoming video frames. "
         "Your responses should include information from the video since your last reply (if any). "
-        'If the information in this segment of the video cannot answer the question, output "NO REPLY".'
+        "If the information in this segment of the video cannot answer the "
+        'question, output "NO REPLY".'
     )
 
 
@@ -174,7 +230,10 @@ def test_patched_frames_are_taken_as_they_are(renderer: QwenVLRenderer) -> None:
     dialogue = Dialogue("d", (DialogueTurn("user", "", 1), DialogueTurn("assistant", "ok")))
     frame = batch(1).pixels[0]
     patched = renderer.frame_processor(frame)
-    raw, ready = renderer.dialogue(dialogue, [frame]).whole, renderer.dialogue(dialogue, [patched]).whole
+    raw, ready = (
+        renderer.dialogue(dialogue, [frame]).whole,
+        renderer.dialogue(dialogue, [patched]).whole,
+    )
     assert ready.frames[0] is patched
     assert np.array_equal(raw.token_ids, ready.token_ids)
     assert np.array_equal(raw.grids, [[1, 4, 4]])

@@ -39,15 +39,29 @@ def test_what_was_put_is_found_by_the_next_run(tmp_path: Path) -> None:
 
 def test_runs_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "answers.sqlite3"
-    runs = [subprocess.Popen([sys.executable, "-c", WRITER, str(path), str(run)]) for run in range(3)]
+    runs = [
+        subprocess.Popen([sys.executable, "-c", WRITER, str(path), str(run)]) for run in range(3)
+    ]
     assert [run.wait(60) for run in runs] == [0, 0, 0]
     cache = AnswerCache(path)
-    assert all(cache.get(f"{run}-{number}") == f"answer {number}" for run in range(3) for number in range(40))
+    assert all(
+        cache.get(f"{run}-{number}") == f"answer {number}"
+        for run in range(3)
+        for number in range(40)
+    )
 
 
 def test_a_key_depends_on_every_part() -> None:
-    parts = [("1", "m", {"a": 1, "b": 2}, "x"), ("2", "m", {"a": 1, "b": 2}, "x"), ("1", "n", {"a": 1, "b": 2}, "x")]
-    parts += [("1", "m", {"a": 1}, "x"), ("1", "m", {"a": 1, "b": 2}, "y"), ("1m", "", {"a": 1, "b": 2}, "x")]
+    parts = [
+        ("1", "m", {"a": 1, "b": 2}, "x"),
+        ("2", "m", {"a": 1, "b": 2}, "x"),
+        ("1", "n", {"a": 1, "b": 2}, "x"),
+    ]
+    parts += [
+        ("1", "m", {"a": 1}, "x"),
+        ("1", "m", {"a": 1, "b": 2}, "y"),
+        ("1m", "", {"a": 1, "b": 2}, "x"),
+    ]
     assert len({answer_key(*part) for part in parts}) == len(parts)
     assert answer_key("1", {"b": 2, "a": 1}) == answer_key("1", {"a": 1, "b": 2})
 

@@ -38,7 +38,11 @@ def repeats(judge, new, *previous):
         ("1,000 people", ["1000 people"], 2),
         ("It is.", ["It is."], 2),  # nothing but stop words
         ("No.", ["Yes."], 0),
-        ("He is there.", ["He is there.", "A cat comes in."], 2),  # more was said: what was told stays told
+        (
+            "He is there.",
+            ["He is there.", "A cat comes in."],
+            2,
+        ),  # more was said: what was told stays told
         ("He is there.", ["Yes, he is there."], 2),
     ],
 )
@@ -48,7 +52,13 @@ def test_lexical_marks_of_the_benchmark(gold, replies, mark):
 
 @pytest.mark.parametrize(
     ("reply", "mark"),
-    [(RED, 4), ("red square appears", 3), ("red square", 2), ("red circle", 1), ("green circle leaves", 0)],
+    [
+        (RED, 4),
+        ("red square appears", 3),
+        ("red square", 2),
+        ("red circle", 1),
+        ("green circle leaves", 0),
+    ],
 )
 def test_lexical_marks_of_the_rl_reward(reply, mark):
     assert coverage(LexicalJudge(4), RED, reply) == mark
@@ -89,7 +99,11 @@ def test_forms_of_a_word_are_one():
 @pytest.mark.parametrize(
     ("word", "stem"),
     [
-        *[("carries", "carry"), ("flies", "fly"), ("dies", "die")],  # of four letters: no y is behind the -ies
+        *[
+            ("carries", "carry"),
+            ("flies", "fly"),
+            ("dies", "die"),
+        ],  # of four letters: no y is behind the -ies
         *[("cups", "cup"), ("gas", "gas"), ("glass", "glas")],
         *[("eating", "eat"), ("going", "going"), ("rowed", "row"), ("used", "used")],
         *[("ball", "bal"), ("egg", "egg"), ("shoe", "sho"), ("toe", "toe")],
@@ -100,7 +114,9 @@ def test_how_much_of_a_word_must_be_left(word: str, stem: str) -> None:
 
 
 def test_exact_judge_gives_gold_and_reply_in_that_order() -> None:
-    judge = ExactJudge(lambda gold, reply: len(gold) - len(reply), repeats_of=lambda old, new: new.startswith(old))
+    judge = ExactJudge(
+        lambda gold, reply: len(gold) - len(reply), repeats_of=lambda old, new: new.startswith(old)
+    )
     assert coverage(judge, "a man in red", "a man") == 7
     assert repeats(judge, "a man in red", "a man") is True
     assert repeats(judge, "a man", "a man in red") is False
@@ -108,7 +124,11 @@ def test_exact_judge_gives_gold_and_reply_in_that_order() -> None:
 
 def test_exact_judge_asks_the_function_and_takes_the_best_reply():
     judge = ExactJudge(lambda gold, reply: 2 * (gold == reply))
-    assert [coverage(judge, RED), coverage(judge, RED, "x"), coverage(judge, RED, RED, "x")] == [0, 0, 2]
+    assert [coverage(judge, RED), coverage(judge, RED, "x"), coverage(judge, RED, RED, "x")] == [
+        0,
+        0,
+        2,
+    ]
     assert repeats(judge, RED, "x", f" {RED} ") is True
     assert repeats(judge, RED, "x") is False
     always = ExactJudge(lambda *_: 0, repeats_of=lambda *_: True)

@@ -15,11 +15,16 @@ from oncue.scoring.server_judge import JudgeOptions, ServerJudge
 
 @pytest.mark.parametrize("max_score", [2, 4])
 def test_every_judge_has_the_scale_that_was_asked_for(max_score: int) -> None:
-    judges = [make_judge(spec, max_score) for spec in ("exact", "lexical", "openai:model@http://localhost:1")]
+    judges = [
+        make_judge(spec, max_score)
+        for spec in ("exact", "lexical", "openai:model@http://localhost:1")
+    ]
     assert [type(judge) for judge in judges] == [ExactJudge, LexicalJudge, ServerJudge]
     assert [judge.max_score for judge in judges] == [max_score] * 3
     gold = "Left: red square appears."
-    assert [asyncio.run(judge.coverage("?", gold, [gold])) for judge in judges[:2]] == [max_score] * 2
+    assert [asyncio.run(judge.coverage("?", gold, [gold])) for judge in judges[:2]] == [
+        max_score
+    ] * 2
 
 
 def test_the_name_of_a_server_judge_holds_its_model_and_address(tmp_path: Path) -> None:

@@ -31,16 +31,23 @@ from oncue.types import (
 
 
 class DigitJudge:
-    """The mark is the last digit of what was said; "?" cannot be marked. Records what it was asked."""
+    """The mark is the last digit of what was said; "?" cannot be marked. Records what it was
+    asked."""
 
     name, max_score = "digit", 2
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str, str]] = []
 
-    async def coverage(self, question: str, gold: str, replies_so_far: Sequence[str]) -> int | Unscored:
+    async def coverage(
+        self, question: str, gold: str, replies_so_far: Sequence[str]
+    ) -> int | Unscored:
         self.asked.append((question, gold, " ".join(replies_so_far)))
-        return Unscored("no answer") if replies_so_far[-1].endswith("?") else int(replies_so_far[-1][-1])
+        return (
+            Unscored("no answer")
+            if replies_so_far[-1].endswith("?")
+            else int(replies_so_far[-1][-1])
+        )
 
     async def repeats(self, previous: Sequence[str], new: str) -> bool | Unscored:
         return any(new[0] == earlier[0] for earlier in previous)
@@ -50,9 +57,13 @@ def gold(start_s: float, end_s: float, content: str = "g", **kwargs) -> GoldTurn
     return GoldTurn(content, TimeSpan(start_s, end_s), **kwargs)
 
 
-def transcript(*replies: tuple[float, str], turns: Sequence[GoldTurn] = (gold(0, 10),), **kwargs) -> Transcript:
+def transcript(
+    *replies: tuple[float, str], turns: Sequence[GoldTurn] = (gold(0, 10),), **kwargs
+) -> Transcript:
     task = Task(kwargs.pop("task_id", "t"), (Question("q?"),), tuple(turns), 60.0)
-    return Transcript(task, tuple(TimedReply(*r) for r in replies), kwargs.pop("watched_s", 60.0), **kwargs)
+    return Transcript(
+        task, tuple(TimedReply(*r) for r in replies), kwargs.pop("watched_s", 60.0), **kwargs
+    )
 
 
 def score(*transcripts: Transcript | Episode, judge=None, **kwargs):
@@ -74,8 +85,14 @@ def paucs(*replies: tuple[float, str], **kwargs) -> tuple[float, ...]:
         ([(2, "a1"), (6, "b2")], (0.65, 0.825, 1)),
         ([(6, "b2"), (2, "a1")], (0.65, 0.825, 1)),
         ([(5, "a2"), (5, "b0")], (0.625, 0.8125, 1)),  # two at one time
-        ([(1, "a2")], (0.925, 0.9625, 1)),  # 1 s and mark 2, not 2 s and mark 1: (1*.5 + 9*2) / 20 at 0
-        ([(2, "a1"), (6, "a1")], (0.45, 0.475, 0.5)),  # the second is an exact duplicate: (2*.5 + 8*1) / 20 at 0
+        (
+            [(1, "a2")],
+            (0.925, 0.9625, 1),
+        ),  # 1 s and mark 2, not 2 s and mark 1: (1*.5 + 9*2) / 20 at 0
+        (
+            [(2, "a1"), (6, "a1")],
+            (0.45, 0.475, 0.5),
+        ),  # the second is an exact duplicate: (2*.5 + 8*1) / 20 at 0
     ],
 )
 def test_pauc_of_one_turn(replies, expected):
@@ -125,7 +142,9 @@ def test_a_reply_is_late_behind_the_end_of_the_event_and_not_at_it(time_s, late)
     turn = gold(20, 40, related_span=TimeSpan(18, 28))
     scored = score(transcript((23, "a2"), (time_s, "b1"), turns=[turn])).turns[0]
     assert [r.late for r in scored.replies] == [False, late]
-    assert scored.pauc[0] == pytest.approx((3 * 0.5 + 17 * 2) / 40 if late else (3 * 0.5 + 5 * 2 + 12) / 40)
+    assert scored.pauc[0] == pytest.approx(
+        (3 * 0.5 + 17 * 2) / 40 if late else (3 * 0.5 + 5 * 2 + 12) / 40
+    )
 
 
 def test_without_a_related_span_there_is_no_late_rule():
@@ -133,8 +152,13 @@ def test_without_a_related_span_there_is_no_late_rule():
 
 
 def test_late_replies_are_marked_in_the_details():
-    turn = score(transcript((2, "a2"), (9, "b1"), turns=[gold(0, 10, related_span=TimeSpan(0, 8))])).turns[0]
-    assert [(r.reply.text, r.mark, r.late) for r in turn.replies] == [("a2", 2, False), ("b1", 1, True)]
+    turn = score(
+        transcript((2, "a2"), (9, "b1"), turns=[gold(0, 10, related_span=TimeSpan(0, 8))])
+    ).turns[0]
+    assert [(r.reply.text, r.mark, r.late) for r in turn.replies] == [
+        ("a2", 2, False),
+        ("b1", 1, True),
+    ]
 
 
 def test_unscored_replies_are_left_out_and_counted_never_zero():
@@ -169,7 +193,9 @@ def test_false_replies_per_minute_of_video_and_of_quiet():
 
 def test_duplicates_are_summed_over_dialogues():
     result = score(
-        transcript((1, "a1"), (2, "a2"), (3, "b1")), transcript((1, "a1"), (20, "a1")), duplicate_scope="within_turn"
+        transcript((1, "a1"), (2, "a2"), (3, "b1")),
+        transcript((1, "a1"), (20, "a1")),
+        duplicate_scope="within_turn",
     )
     assert (result.duplicates.num_duplicate, result.duplicates.num_decided) == (1, 2)
     whole = score(transcript((1, "a1"), (20, "a1")), duplicate_scope="whole_dialogue").duplicates
@@ -189,7 +215,9 @@ def test_episodes_give_times_turns_and_silence():
         PolicyTurn(Reply("a2")),
         PolicyTurn(Silence()),
     ]
-    episode = Episode(task, tuple(exchange(2.0 * i, a) for i, a in enumerate(acted, 1)), StopReason.SOURCE_ENDED)
+    episode = Episode(
+        task, tuple(exchange(2.0 * i, a) for i, a in enumerate(acted, 1)), StopReason.SOURCE_ENDED
+    )
     result = score(episode)
     assert result.turns[0].pauc[0] == pytest.approx((8 * 0.5 + 2 * 2) / 20)
     assert (result.num_replies, result.silence_rate, result.watched_s) == (1, 0.5, 10.0)
@@ -200,7 +228,9 @@ def test_predictions_from_a_file_have_no_share_of_silence():
     assert (read.watched_s, read.num_turns, read.num_silent) == (30.0, 0, 0)
     assert score(read).silence_rate is None
     assert score(transcript(num_turns=1, num_silent=1)).silence_rate == 1.0
-    assert score(read, transcript(num_turns=4, num_silent=3)).silence_rate == 0.75  # of the turns that are known
+    assert (
+        score(read, transcript(num_turns=4, num_silent=3)).silence_rate == 0.75
+    )  # of the turns that are known
 
 
 def test_an_episode_without_a_turn_counts_as_silence():
@@ -211,7 +241,11 @@ def test_an_episode_without_a_turn_counts_as_silence():
 
 def test_nothing_due_no_mean():
     result = score(transcript(turns=[]))
-    assert (result.pauc(), result.first_reply_delay_s, result.duplicates.share) == (None, None, None)
+    assert (result.pauc(), result.first_reply_delay_s, result.duplicates.share) == (
+        None,
+        None,
+        None,
+    )
 
 
 def test_samples_without_predictions_count():

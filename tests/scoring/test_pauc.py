@@ -72,7 +72,9 @@ def test_a_better_mark_never_lowers_it(dialogue, data):
     i = data.draw(st.integers(0, len(points) - 1))
     better = [*points]
     better[i] = Point(points[i].offset_s, data.draw(st.integers(int(points[i].mark), max_score)))
-    assert pauc(better, window_s, max_score, omega) >= pauc(points, window_s, max_score, omega) - 1e-12
+    assert (
+        pauc(better, window_s, max_score, omega) >= pauc(points, window_s, max_score, omega) - 1e-12
+    )
 
 
 @given(dialogues(), st.data())
@@ -84,7 +86,10 @@ def test_a_reply_that_improves_is_worth_no_less_when_earlier(dialogue, data):
     assume(points[i].mark >= before.mark)
     earlier = [*points]
     earlier[i] = Point(data.draw(st.floats(before.offset_s, points[i].offset_s)), points[i].mark)
-    assert pauc(earlier, window_s, max_score, omega) >= pauc(points, window_s, max_score, omega) - 1e-12
+    assert (
+        pauc(earlier, window_s, max_score, omega)
+        >= pauc(points, window_s, max_score, omega) - 1e-12
+    )
 
 
 def test_a_reply_that_spoils_is_worth_less_when_earlier():
@@ -138,8 +143,14 @@ def marks(*points: tuple[float, float]) -> list[Point]:
         (marks((2, 2), (9, 1)), marks((2, 2))),  # late and lower: deleted
         (marks((2, 1), (9, 1)), marks((2, 1), (9, 1))),  # late and equal: kept
         (marks((2, 1), (9, 2)), marks((2, 1), (9, 2))),  # late and higher: kept
-        (marks((9, 1), (9.5, 0)), marks((9, 1), (9.5, 0))),  # none during the event: remembered 0, nothing deleted
-        (marks((2, 2), (6, 1), (9, 1)), marks((2, 2), (6, 1), (9, 1))),  # the last one counts, not the best
+        (
+            marks((9, 1), (9.5, 0)),
+            marks((9, 1), (9.5, 0)),
+        ),  # none during the event: remembered 0, nothing deleted
+        (
+            marks((2, 2), (6, 1), (9, 1)),
+            marks((2, 2), (6, 1), (9, 1)),
+        ),  # the last one counts, not the best
         (marks((8, 2), (9, 1)), marks((8, 2))),  # at the very end of the event is during it
         (marks((2, 2), (9, 2), (9.5, 1)), marks((2, 2), (9, 2))),
         (marks((9, 1), (2, 2)), marks((2, 2))),  # order of the input

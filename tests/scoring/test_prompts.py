@@ -17,13 +17,20 @@ REPEATS = repeats_question(["A man.", "He is in red."], "A man in red.")
 
 def texts_of(user: str) -> dict[str, str]:
     """The texts of a question, as a reader of JSON sees them."""
-    return {name: json.loads(text) for name, text in (line.split(": ", 1) for line in user.splitlines())}
+    return {
+        name: json.loads(text) for name, text in (line.split(": ", 1) for line in user.splitlines())
+    }
 
 
 def test_every_allowed_answer_has_its_meaning() -> None:
     assert [FIVE.read(str(level)) for level in range(1, 6)] == [0, 1, 2, 3, 4]
     assert [THREE.read(str(level)) for level in range(1, 4)] == [0, 1, 2]
-    assert [REPEATS.read(answer) for answer in ("yes", "no", " Yes\n", "NO")] == [True, False, True, False]
+    assert [REPEATS.read(answer) for answer in ("yes", "no", " Yes\n", "NO")] == [
+        True,
+        False,
+        True,
+        False,
+    ]
     assert FIVE.read(" 5 \n") == 4
 
 
@@ -54,7 +61,9 @@ def test_thoughts_and_markup_around_the_answer_are_left_out(answer: str) -> None
     assert FIVE.read(answer) == THREE.read(answer) == 1
 
 
-@pytest.mark.parametrize("answer", ["yes.", "**Yes**", '{"answer": "yes"}', "Answer: yes", "No?\n</think>\nyes"])
+@pytest.mark.parametrize(
+    "answer", ["yes.", "**Yes**", '{"answer": "yes"}', "Answer: yes", "No?\n</think>\nyes"]
+)
 def test_thoughts_and_markup_around_a_verdict_are_left_out(answer: str) -> None:
     assert REPEATS.read(answer) is True
 
@@ -62,10 +71,45 @@ def test_thoughts_and_markup_around_a_verdict_are_left_out(answer: str) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        *("", "0", "6", "45", "5/5", "five", "Level 5", "-1", "4.5", "5 because", "yes", "2 or 3", "2/3", "1\n2"),
-        *("2*3 4", "**1** **2**", "3: 2", "not: 2", "Score: 2, 3", '{"score": 2, "reason": "all facts"}'),
-        *('{"score": 2, "max": 3}', '{"missing": 2}', '{"score": [2]}', "[2]", "{}", "```json\n2\n```\n3"),
-        *("<think>2", "2<think>", "<think>2</think>", "<think>1</think><think>2", "1</think>2</think>"),
+        *(
+            "",
+            "0",
+            "6",
+            "45",
+            "5/5",
+            "five",
+            "Level 5",
+            "-1",
+            "4.5",
+            "5 because",
+            "yes",
+            "2 or 3",
+            "2/3",
+            "1\n2",
+        ),
+        *(
+            "2*3 4",
+            "**1** **2**",
+            "3: 2",
+            "not: 2",
+            "Score: 2, 3",
+            '{"score": 2, "reason": "all facts"}',
+        ),
+        *(
+            '{"score": 2, "max": 3}',
+            '{"missing": 2}',
+            '{"score": [2]}',
+            "[2]",
+            "{}",
+            "```json\n2\n```\n3",
+        ),
+        *(
+            "<think>2",
+            "2<think>",
+            "<think>2</think>",
+            "<think>1</think><think>2",
+            "1</think>2</think>",
+        ),
     ],
 )
 def test_any_other_answer_is_no_mark(answer: str) -> None:
@@ -74,7 +118,19 @@ def test_any_other_answer_is_no_mark(answer: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", ["", "no new information", "y", "true", "1", "yes no", "yes, no", "yes/no", "no\nyes", '{"new": "yes"}']
+    "answer",
+    [
+        "",
+        "no new information",
+        "y",
+        "true",
+        "1",
+        "yes no",
+        "yes, no",
+        "yes/no",
+        "no\nyes",
+        '{"new": "yes"}',
+    ],
 )
 def test_any_other_answer_is_no_verdict(answer: str) -> None:
     value = REPEATS.read(answer)
@@ -97,7 +153,10 @@ def test_the_texts_reach_the_judge_whole_and_in_order() -> None:
         "due reply": "A man in red.",
         "what was said": "A man. He is in red.",
     }
-    assert texts_of(REPEATS.texts) == {"told before": "A man. He is in red.", "newest message": "A man in red."}
+    assert texts_of(REPEATS.texts) == {
+        "told before": "A man. He is in red.",
+        "newest message": "A man in red.",
+    }
 
 
 @pytest.mark.parametrize(
@@ -115,7 +174,9 @@ def test_a_reply_stays_text_whatever_it_says(said: str) -> None:
     (system, user) = question.messages()
     assert "<" not in user["content"]
     assert len(user["content"].split("\n")) == 3  # as many lines as texts
-    assert [json.loads(line.split(": ", 1)[1]) for line in user["content"].split("\n")] == [said] * 3
+    assert [json.loads(line.split(": ", 1)[1]) for line in user["content"].split("\n")] == [
+        said
+    ] * 3
     assert said not in system["content"]
 
 

@@ -18,7 +18,9 @@ class TableJudge:
     def __init__(self, **verdicts: bool | Unscored) -> None:
         self.verdicts, self.asked = verdicts, list[tuple[tuple[str, ...], str]]()
 
-    async def coverage(self, question: str, gold: str, replies_so_far: Sequence[str]) -> int | Unscored:
+    async def coverage(
+        self, question: str, gold: str, replies_so_far: Sequence[str]
+    ) -> int | Unscored:
         raise AssertionError((question, gold, replies_so_far))
 
     async def repeats(self, previous: Sequence[str], new: str) -> bool | Unscored:
@@ -26,8 +28,15 @@ class TableJudge:
         return self.verdicts.get(new, False)
 
 
-# The worked example of the RL reward: spans [4, 12] and [16, 24]; A at 8, B at 16, A again at 20, B' at 24, C at 28.
-REPLIES = [TimedReply(8, "A"), TimedReply(16, "B"), TimedReply(20, "A"), TimedReply(24, "B2"), TimedReply(28, "C")]
+# The worked example of the RL reward: spans [4, 12] and [16, 24]; A at 8, B at 16, A again at 20,
+# B' at 24, C at 28.
+REPLIES = [
+    TimedReply(8, "A"),
+    TimedReply(16, "B"),
+    TimedReply(20, "A"),
+    TimedReply(24, "B2"),
+    TimedReply(28, "C"),
+]
 SPANS = [TimeSpan(4, 12), TimeSpan(16, 24)]
 
 

@@ -1,4 +1,5 @@
-"""A model on a server as the judge: what it says, what becomes of failures, what is asked twice, and what it costs."""
+"""A model on a server as the judge: what it says, what becomes of failures, what is asked twice,
+and what it costs."""
 
 from __future__ import annotations
 
@@ -15,7 +16,19 @@ from oncue.errors import BackendError, ConfigError, JudgeDownError
 from oncue.scoring import server_judge
 from oncue.scoring.score import Unscored
 from oncue.scoring.server_judge import JudgeOptions, JudgeUsage, ServerJudge
-from openai_server import STANDARD_FIELDS, Cut, Event, Fault, Hang, Json, OpenAIServer, Page, Slow, Status, Unfinished
+from openai_server import (
+    STANDARD_FIELDS,
+    Cut,
+    Event,
+    Fault,
+    Hang,
+    Json,
+    OpenAIServer,
+    Page,
+    Slow,
+    Status,
+    Unfinished,
+)
 
 FAST = Retries(max_retries=1, first_wait_s=0.001, longest_wait_s=0.002)
 OPTIONS = JudgeOptions(retries=FAST)
@@ -38,7 +51,9 @@ def says(*answers: str) -> Callable[[Sequence[Json]], Sequence[str]]:
     return lambda _: [left.pop(0) if len(left) > 1 else left[0]]
 
 
-def judge_on(server: OpenAIServer, options: JudgeOptions = OPTIONS, max_score: int = 4) -> ServerJudge:
+def judge_on(
+    server: OpenAIServer, options: JudgeOptions = OPTIONS, max_score: int = 4
+) -> ServerJudge:
     return ServerJudge(server.url, "watcher", max_score, options, api_key="sk-secret")
 
 
@@ -90,7 +105,9 @@ def test_another_form_of_answer_is_asked_for_once_more() -> None:
         assert len(server.bodies) == 2
 
 
-@pytest.mark.parametrize("thought", ["<think>\n\n</think>\n\n", "<think>A 2?</think>", "It may be a 2.\n</think>\n"])
+@pytest.mark.parametrize(
+    "thought", ["<think>\n\n</think>\n\n", "<think>A 2?</think>", "It may be a 2.\n</think>\n"]
+)
 def test_a_judge_that_thinks_in_its_answer_is_read_behind_its_thoughts(thought: str) -> None:
     with OpenAIServer(says(f"{thought}**4**.")) as server:
         assert ask(judge_on(server), mark()) == [3]
@@ -123,12 +140,18 @@ def test_an_answer_that_the_limit_cut_is_no_mark() -> None:
 
 def thinker(body: Json) -> Sequence[str]:
     """A model that thinks first, unless the request says that it shall not."""
-    return ["4"] if body.get("chat_template_kwargs") == {"enable_thinking": False} else ["<think>"] + ["well "] * 30
+    return (
+        ["4"]
+        if body.get("chat_template_kwargs") == {"enable_thinking": False}
+        else ["<think>"] + ["well "] * 30
+    )
 
 
 def told(server: OpenAIServer) -> list[bool]:
     """Of each request, whether it says that the model shall not think."""
-    return [body.get("chat_template_kwargs") == {"enable_thinking": False} for body in server.bodies]
+    return [
+        body.get("chat_template_kwargs") == {"enable_thinking": False} for body in server.bodies
+    ]
 
 
 @pytest.mark.parametrize("shown", [True, False])
@@ -138,17 +161,23 @@ def test_a_model_that_thinks_until_its_limit_is_told_not_to(
     """Qwen3 as it is served by default; `shown` False: a server that keeps back what is thought."""
     options = replace(OPTIONS, cache=tmp_path / "answers.sqlite3")
     with OpenAIServer(says("never")) as server:
-        server.script = lambda _: thinker(server.bodies[-1]) if shown or len(server.bodies) > 1 else [""] * 30
+        server.script = lambda _: (
+            thinker(server.bodies[-1]) if shown or len(server.bodies) > 1 else [""] * 30
+        )
         judge = judge_on(server, options)
         assert [ask(judge, mark(reply))[0] for reply in "ab"] == [3, 3]
         assert told(server) == [False, True, True]
         assert judge.usage.num_failed == 0
         assert "watcher thought until its limit of 16 tokens" in caplog.text
-    with OpenAIServer(says("2")) as server:  # a judge that may think is not served the answers of one that may not
+    with OpenAIServer(
+        says("2")
+    ) as server:  # a judge that may think is not served the answers of one that may not
         assert ask(judge_on(server, replace(options, max_tokens=4000)), mark("a")) == [1]
 
 
-def test_answers_of_a_model_told_not_to_think_are_found_by_a_judge_that_starts_anew(tmp_path: Path) -> None:
+def test_answers_of_a_model_told_not_to_think_are_found_by_a_judge_that_starts_anew(
+    tmp_path: Path,
+) -> None:
     options = replace(OPTIONS, cache=tmp_path / "answers.sqlite3")
     with OpenAIServer(says("never")) as server:
         server.script = lambda _: thinker(server.bodies[-1])
@@ -208,7 +237,9 @@ def test_what_the_user_says_of_thinking_stands() -> None:
         server.script = lambda _: thinker(server.bodies[-1])
         (value,) = ask(judge_on(server, replace(OPTIONS, request_fields=mine)), mark())
         assert isinstance(value, Unscored)
-        assert [body["chat_template_kwargs"] for body in server.bodies] == [{"enable_thinking": True}] * 2
+        assert [body["chat_template_kwargs"] for body in server.bodies] == [
+            {"enable_thinking": True}
+        ] * 2
 
 
 @pytest.mark.parametrize("fault", PASSING, ids=str)
@@ -241,7 +272,9 @@ def test_the_key_is_never_shown() -> None:
         assert "secret" not in value.reason + judge.name + judge.usage.line()
 
 
-def test_kept_answers_are_not_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kept_answers_are_not_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     options = replace(OPTIONS, cache=tmp_path / "answers.sqlite3")
     with OpenAIServer(says("4"), models=None) as server:
         assert ask(judge_on(server, options), mark()) == [3]
@@ -249,7 +282,9 @@ def test_kept_answers_are_not_asked_for_again(tmp_path: Path, monkeypatch: pytes
         assert ask(judge, mark()) == [3]
         assert len(server.bodies) == 1
         assert judge.usage == JudgeUsage(num_asked=1, num_kept=1)
-        ask(judge_on(server, options, max_score=2), mark())  # the 3-level question: 4 is no answer, twice
+        ask(
+            judge_on(server, options, max_score=2), mark()
+        )  # the 3-level question: 4 is no answer, twice
         ask(judge_on(server, options), mark("Another."))
         ask(ServerJudge(server.url, "another", 4, options), mark())
         ask(judge_on(server, replace(options, request_fields={"seed": 1})), mark())
@@ -295,7 +330,9 @@ def test_a_dead_judge_stops_the_work() -> None:
         judge = judge_on(server, options)
         assert ask(judge, *(mark(str(number)) for number in range(20))) == [3] * 20
         server.faults.extend([Status(500, message="out of memory")] * 1000)
-        with pytest.raises(JudgeDownError, match=r"watcher is down: 3 of its last 10 .*out of memory"):
+        with pytest.raises(
+            JudgeDownError, match=r"watcher is down: 3 of its last 10 .*out of memory"
+        ):
             ask(judge, *(mark(f"more {number}") for number in range(100)))
         assert len(server.bodies) <= 20 + 2 * (3 + 4)  # those on the way, each tried twice
         server.faults.clear()
@@ -354,9 +391,17 @@ def test_tokens_and_waiting_are_counted() -> None:
     with OpenAIServer(says("maybe", "4")) as server:
         judge = judge_on(server)
         ask(judge, mark())
-        words = [sum(len(message["content"].split()) for message in body["messages"]) for body in server.bodies]
+        words = [
+            sum(len(message["content"].split()) for message in body["messages"])
+            for body in server.bodies
+        ]
         usage = judge.usage
-        assert (usage.num_asked, usage.num_sent, usage.num_answers, usage.num_uncounted) == (1, 1, 2, 0)
+        assert (usage.num_asked, usage.num_sent, usage.num_answers, usage.num_uncounted) == (
+            1,
+            1,
+            2,
+            0,
+        )
         assert (usage.tokens_in, usage.tokens_out) == (sum(words), 2)
         assert 0 < usage.longest_s <= usage.waited_s
         both = usage + JudgeUsage(1, longest_s=usage.longest_s / 2)
@@ -373,7 +418,11 @@ def test_tokens_and_waiting_are_counted() -> None:
             2,
             {"max_completion_tokens", "stream_options"},
         ),
-        (frozenset({"model", "messages", "stream", "max_completion_tokens"}), 3, {"max_completion_tokens"}),
+        (
+            frozenset({"model", "messages", "stream", "max_completion_tokens"}),
+            3,
+            {"max_completion_tokens"},
+        ),
     ],
 )
 def test_the_request_takes_the_form_that_the_server_takes(
@@ -397,7 +446,12 @@ def test_fields_of_the_user_go_into_every_request() -> None:
 
 
 def test_bad_options_are_refused(tmp_path: Path) -> None:
-    for bad in ({"max_at_once": 0}, {"timeout_s": 0.0}, {"max_tokens": 1}, {"max_failed_share": 1.5}):
+    for bad in (
+        {"max_at_once": 0},
+        {"timeout_s": 0.0},
+        {"max_tokens": 1},
+        {"max_failed_share": 1.5},
+    ):
         with pytest.raises(ConfigError):
             replace(OPTIONS, **bad)
     with pytest.raises(ConfigError):

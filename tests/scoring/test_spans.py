@@ -15,11 +15,21 @@ def replies(*times_s: float) -> list[TimedReply]:
 
 
 def test_spans_are_closed_at_both_ends():
-    assert [r.time_s for r in replies_in(replies(8, 3.9, 4, 12, 12.1), TimeSpan(4, 12))] == [4, 8, 12]
-    assert [r.time_s for r in replies_outside(replies(8, 3.9, 4, 12, 12.1), [TimeSpan(4, 12)])] == [3.9, 12.1]
+    assert [r.time_s for r in replies_in(replies(8, 3.9, 4, 12, 12.1), TimeSpan(4, 12))] == [
+        4,
+        8,
+        12,
+    ]
+    assert [r.time_s for r in replies_outside(replies(8, 3.9, 4, 12, 12.1), [TimeSpan(4, 12)])] == [
+        3.9,
+        12.1,
+    ]
 
 
-@given(st.lists(st.floats(0, 50), max_size=8), st.lists(st.tuples(st.floats(0, 40), st.floats(0, 10)), max_size=4))
+@given(
+    st.lists(st.floats(0, 50), max_size=8),
+    st.lists(st.tuples(st.floats(0, 40), st.floats(0, 10)), max_size=4),
+)
 def test_every_reply_is_inside_some_span_or_outside_all(times_s, pairs):
     spans = [TimeSpan(start, start + width) for start, width in pairs]
     said = replies(*times_s)
@@ -28,7 +38,13 @@ def test_every_reply_is_inside_some_span_or_outside_all(times_s, pairs):
 
 
 def test_distinct_keeps_the_first_of_equal_texts():
-    said = [TimedReply(1, "a"), TimedReply(2, " a "), TimedReply(3, "A"), TimedReply(4, "b"), TimedReply(5, "a")]
+    said = [
+        TimedReply(1, "a"),
+        TimedReply(2, " a "),
+        TimedReply(3, "A"),
+        TimedReply(4, "b"),
+        TimedReply(5, "a"),
+    ]
     assert [r.time_s for r in distinct(said)] == [1, 3, 4]
 
 

@@ -1,4 +1,5 @@
-"""The exact judge: every sentence of the worlds is its own best reply, and one wrong detail costs one mark."""
+"""The exact judge: every sentence of the worlds is its own best reply, and one wrong detail costs
+one mark."""
 
 from __future__ import annotations
 
@@ -17,7 +18,9 @@ OTHER_SIDE = {"Left": "Right", "Right": "Left"}
 
 
 def sentences(world: str) -> set[str]:
-    return {gold.content for index in range(200) for gold in make_clip(world, "test", index).task.gold}
+    return {
+        gold.content for index in range(200) for gold in make_clip(world, "test", index).task.gold
+    }
 
 
 @pytest.mark.parametrize("world", WORLDS)
@@ -34,7 +37,12 @@ def test_marks_of_every_gold_sentence(world):
         for verb in ("appears", "leaves", "moves here", "turns red"):
             wrong = f"{side}: {name} {verb}."
             assert exact_level(text, wrong) == (2 if wrong == text else 0)
-        assert exact_level(text, "") == exact_level(text, "NO REPLY") == exact_level(text, "Something.") == 0
+        assert (
+            exact_level(text, "")
+            == exact_level(text, "NO REPLY")
+            == exact_level(text, "Something.")
+            == 0
+        )
 
 
 def test_a_number_is_right_or_wrong():

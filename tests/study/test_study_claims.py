@@ -26,7 +26,9 @@ def test_the_interval_of_three_values_is_students() -> None:
     assert mean_of([None]) is None
 
 
-def arms(sft: list[float | None], rl: list[float | None], **more: list[float | None]) -> dict[str, Any]:
+def arms(
+    sft: list[float | None], rl: list[float | None], **more: list[float | None]
+) -> dict[str, Any]:
     return {
         "sft": {"seeds": list(range(len(sft))), "pauc": sft},
         "rl": {"seeds": list(range(len(rl))), "pauc": rl, **more},
@@ -53,7 +55,8 @@ def test_a_claim_is_seen_where_the_interval_of_the_differences_says_so(
 
 
 def test_seeds_are_compared_with_their_own() -> None:
-    """Differences within seeds are exact though the seeds differ widely; a mix-up of seeds would hide it."""
+    """Differences within seeds are exact though the seeds differ widely; a mix-up of seeds would
+    hide it."""
     made = arms([10, 40, 70], [12, 42, 72.1])
     assert claims_of(made, {})[0].verdict == "seen"
     assert claims_of(made, {})[0].why == "difference +2.03 ± 0.14; 3 of 3 seeds go the paper's way"
@@ -62,11 +65,16 @@ def test_seeds_are_compared_with_their_own() -> None:
 
 
 def test_a_trend_is_of_stretches_of_the_training() -> None:
-    """Twenty steps: the start is steps 1 and 2, soon after are steps 4 to 7, the end are the last four."""
+    """Twenty steps: the start is steps 1 and 2, soon after are steps 4 to 7, the end are the last
+    four."""
 
     def curve(seed: int, soon: float) -> dict[str, Any]:
         replies = [2.0] * 2 + [50.0] + [soon + 0.1 * seed] * 4 + [50.0] * 9 + [3.0 - 0.1 * seed] * 4
-        return {"seed": seed, "replies_per_episode": replies, "reward_pauc": [0.5 + 0.01 * seed] * 20}
+        return {
+            "seed": seed,
+            "replies_per_episode": replies,
+            "reward_pauc": [0.5 + 0.01 * seed] * 20,
+        }
 
     def found(soon: float) -> dict[str, Any]:
         curves = {"rl": [curve(seed, soon) for seed in range(3)]}
@@ -82,7 +90,9 @@ def test_a_trend_is_of_stretches_of_the_training() -> None:
 def test_targets_are_met_or_not_by_the_means() -> None:
     counts = {"num_duplicates": [0.0, 4.0, 0.0], "num_following": [5.0, 25.0, 0.0]}
     made = arms([40, 40, 40], [60, 60, 60], duplicates=[0.0, 16.0, 0.0], **counts)
-    found = {target.target: target for target in targets_of(made, {"shapes": {"oracle_pauc": 60.0}})}
+    found = {
+        target.target: target for target in targets_of(made, {"shapes": {"oracle_pauc": 60.0}})
+    }
     assert found["PAUC of rl over sft, shapes"].met is True
     assert found["PAUC of rl over sft, shapes"].measured == "x 1.50 (40.00 -> 60.00)"
     assert (found["PAUC of rl, shapes"].asked, found["PAUC of rl, shapes"].met) == (">= 54", True)
@@ -90,19 +100,36 @@ def test_targets_are_met_or_not_by_the_means() -> None:
     assert found["duplicates of rl, shapes, percent"].measured == "5.33: 4 of 30"
     assert found["replies of no_in_span over rl"].met is None
     without = {target.target: target for target in targets_of(made, {})}
-    assert (without["PAUC of rl, shapes"].asked, without["PAUC of rl, shapes"].met) == (">= 70", False)
+    assert (without["PAUC of rl, shapes"].asked, without["PAUC of rl, shapes"].met) == (
+        ">= 70",
+        False,
+    )
 
 
 def test_duplicates_are_counted_over_the_seeds_that_two_arms_share() -> None:
-    made = arms([40], [60, 60], duplicates=[10.0, 0.0], num_duplicates=[1.0, 0.0], num_following=[10.0, 9.0])
-    made["no_repetition"] = {"seeds": [0], "duplicates": [50.0], "num_duplicates": [6.0], "num_following": [12.0]}
+    made = arms(
+        [40], [60, 60], duplicates=[10.0, 0.0], num_duplicates=[1.0, 0.0], num_following=[10.0, 9.0]
+    )
+    made["no_repetition"] = {
+        "seeds": [0],
+        "duplicates": [50.0],
+        "num_duplicates": [6.0],
+        "num_following": [12.0],
+    }
     found = {target.target: target for target in targets_of(made, {})}
-    assert found["duplicates of no_repetition over rl"].measured == "x 5.00 (10.00 -> 50.00): 1 of 10 -> 6 of 12"
+    assert (
+        found["duplicates of no_repetition over rl"].measured
+        == "x 5.00 (10.00 -> 50.00): 1 of 10 -> 6 of 12"
+    )
     made["rl"] |= {"duplicates": [0.0, 0.0], "num_duplicates": [0.0, 0.0]}
-    none_before = {target.target: target for target in targets_of(made, {})}["duplicates of no_repetition over rl"]
+    none_before = {target.target: target for target in targets_of(made, {})}[
+        "duplicates of no_repetition over rl"
+    ]
     assert (none_before.measured, none_before.met) == ("0 -> 50.00: 0 of 10 -> 6 of 12", True)
     made["rl"] |= {"num_following": [9.0, 9.0]}  # too few to know that there are none
-    of_few = {target.target: target for target in targets_of(made, {})}["duplicates of no_repetition over rl"]
+    of_few = {target.target: target for target in targets_of(made, {})}[
+        "duplicates of no_repetition over rl"
+    ]
     assert (of_few.measured, of_few.met) == ("0 -> 50.00: 0 of 9 -> 6 of 12", None)
 
 
@@ -120,7 +147,10 @@ def test_the_arms_of_the_study_of_credit_differ_in_their_credit_alone() -> None:
     settings = {arm.name: arm.config("mini-sft", 1) for arm in others}
     group = settings["group"]
     assert isinstance(group, GrpoConfig)
-    found = {name: (s.credit, s.credit_discount, s.learning_rate / group.learning_rate) for name, s in settings.items()}
+    found = {
+        name: (s.credit, s.credit_discount, s.learning_rate / group.learning_rate)
+        for name, s in settings.items()
+    }
     assert found == {
         "group": ("group", 1.0, 1.0),
         "group_faster": ("group", 1.0, 2.0),

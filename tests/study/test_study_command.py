@@ -1,4 +1,5 @@
-"""`oncue study` as a user runs it: flags that contradict each other, and results that must not be lost."""
+"""`oncue study` as a user runs it: flags that contradict each other, and results that must not be
+lost."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ from oncue.study.results import jobs_in
 from oncue.train.rl.settings import GrpoConfig
 
 ARMS = tuple(
-    Arm(name, "", lambda model, _: GrpoConfig(model), (View("shapes", "shapes"),), (0,)) for name in ("sft", "rl")
+    Arm(name, "", lambda model, _: GrpoConfig(model), (View("shapes", "shapes"),), (0,))
+    for name in ("sft", "rl")
 )
 STUDY = Study("small", "Small", "Nothing is run here.", ARMS)
 
@@ -24,11 +26,17 @@ STUDY = Study("small", "Small", "Nothing is run here.", ARMS)
     ("words", "message"),
     [
         (["nothing"], "there is no study 'nothing'; expected one of mmduet2-mini"),
-        (["mmduet2-mini", "--only", "rl/7"], "has no part 'rl/7'; expected ARM or ARM/SEED of sft, rl"),
+        (
+            ["mmduet2-mini", "--only", "rl/7"],
+            "has no part 'rl/7'; expected ARM or ARM/SEED of sft, rl",
+        ),
         (["mmduet2-mini", "--at-once", "0"], "--at-once must be at least 1, got 0"),
         (["mmduet2-mini", "--only", "rl/0"], "rl/0 starts from sft/0, which has not been trained"),
         (["mmduet2-mini", "--only", "rl/0", "--out", "out"], "--out does nothing with --only"),
-        (["mmduet2-mini", "--only", "rl/0", "--at-once", "3"], "--at-once does nothing with --only"),
+        (
+            ["mmduet2-mini", "--only", "rl/0", "--at-once", "3"],
+            "--at-once does nothing with --only",
+        ),
         (["mmduet2-mini", "--page-only", "--only", "rl/0"], "--only does nothing with --page-only"),
         (["mmduet2-mini", "--page-only"], "no job of mmduet2-mini is done in "),
     ],
@@ -50,7 +58,8 @@ def test_bad_input_is_one_line_and_exit_code_2(
 
 
 def run_study(monkeypatch: pytest.MonkeyPatch, out: Path, *jobs: str) -> int:
-    """A whole run of the small study without work: first nothing is done, then one of `jobs` after the other."""
+    """A whole run of the small study without work: first nothing is done, then one of `jobs` after
+    the other."""
 
     def run_all(_folder: Path, _jobs: Any, done: set[str], *rest: Any) -> None:
         for name in jobs:
@@ -64,7 +73,10 @@ def run_study(monkeypatch: pytest.MonkeyPatch, out: Path, *jobs: str) -> int:
     monkeypatch.setattr(
         "oncue.study.results.results_of",
         lambda study, _runs, _start, done: {
-            **{arm.name: {"seeds": [s for s in arm.seeds if f"{arm.name}/{s}" in done]} for arm in study.arms},
+            **{
+                arm.name: {"seeds": [s for s in arm.seeds if f"{arm.name}/{s}" in done]}
+                for arm in study.arms
+            },
             "study": {"missing": []},
         },
     )
@@ -77,11 +89,17 @@ def test_results_that_are_there_stay_until_all_of_them_are_done_again(
 ) -> None:
     assert run_study(monkeypatch, tmp_path, "sft/0", "rl/0") == 0
     assert jobs_in(tmp_path / "results.json") == {"sft/0", "rl/0"}
-    first = (tmp_path / "results.json").stat().st_mtime_ns, (tmp_path / "index.html").stat().st_mtime_ns
+    first = (
+        (tmp_path / "results.json").stat().st_mtime_ns,
+        (tmp_path / "index.html").stat().st_mtime_ns,
+    )
     capsys.readouterr()
     assert run_study(monkeypatch, tmp_path, "sft/0") == 0  # as in a fresh checkout
     assert "kept" in capsys.readouterr().out
-    assert ((tmp_path / "results.json").stat().st_mtime_ns, (tmp_path / "index.html").stat().st_mtime_ns) == first
+    assert (
+        (tmp_path / "results.json").stat().st_mtime_ns,
+        (tmp_path / "index.html").stat().st_mtime_ns,
+    ) == first
     assert run_study(monkeypatch, tmp_path, "sft/0", "rl/0") == 0
     assert (tmp_path / "results.json").stat().st_mtime_ns > first[0]
     with monkeypatch.context() as patch:

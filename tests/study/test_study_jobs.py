@@ -1,4 +1,5 @@
-"""Studies: jobs in order, resumed, kept apart from other settings; and what is said of their results."""
+"""Studies: jobs in order, resumed, kept apart from other settings; and what is said of their
+results."""
 
 from __future__ import annotations
 
@@ -92,7 +93,10 @@ def test_what_is_done_is_not_done_again(ran: Path, tiny_model_folder: Path) -> N
     path = view_path(ran, RL, VIEW)
     before = (path.stat().st_mtime_ns, (run_folder(ran, "rl/0") / "metrics.jsonl").read_text())
     run_job(ran, RL, str(tiny_model_folder), ran / "cache", lambda _: None)
-    assert (path.stat().st_mtime_ns, (run_folder(ran, "rl/0") / "metrics.jsonl").read_text()) == before
+    assert (
+        path.stat().st_mtime_ns,
+        (run_folder(ran, "rl/0") / "metrics.jsonl").read_text(),
+    ) == before
     scores = path.read_text()
     path.unlink()  # killed before it was scored
     assert not is_done(ran, RL, str(tiny_model_folder))
@@ -102,7 +106,10 @@ def test_what_is_done_is_not_done_again(ran: Path, tiny_model_folder: Path) -> N
 
 def test_results_of_other_settings_are_refused(ran: Path, tiny_model_folder: Path) -> None:
     other = replace(
-        RL, arm=replace(RL.arm, config=lambda model, seed: replace(small_rl(model, seed), learning_rate=1.0))
+        RL,
+        arm=replace(
+            RL.arm, config=lambda model, seed: replace(small_rl(model, seed), learning_rate=1.0)
+        ),
     )
     with pytest.raises(ConfigError, match=r"learning_rate was 1e-06, now 1\.0"):
         is_done(ran, other, str(tiny_model_folder))
@@ -110,11 +117,16 @@ def test_results_of_other_settings_are_refused(ran: Path, tiny_model_folder: Pat
         is_done(ran, SFT, "another")
 
 
-def test_results_from_other_weights_are_refused(ran: Path, tiny_model_folder: Path, tmp_path: Path) -> None:
-    """The start of reinforcement learning was trained anew: the same path, and other weights in it."""
+def test_results_from_other_weights_are_refused(
+    ran: Path, tiny_model_folder: Path, tmp_path: Path
+) -> None:
+    """The start of reinforcement learning was trained anew: the same path, and other weights in
+    it."""
     shutil.copytree(ran, tmp_path / "runs")
     assert is_done(tmp_path / "runs", RL, str(tiny_model_folder))
-    weights = run_folder(tmp_path / "runs", "sft/0") / "checkpoints" / "step_000002" / "model.safetensors"
+    weights = (
+        run_folder(tmp_path / "runs", "sft/0") / "checkpoints" / "step_000002" / "model.safetensors"
+    )
     changed = load_file(weights)
     next(iter(changed.values())).add_(1)
     save_file(changed, weights, metadata={"format": "pt"})
@@ -123,7 +135,9 @@ def test_results_from_other_weights_are_refused(ran: Path, tiny_model_folder: Pa
             look(tmp_path / "runs", RL, str(tiny_model_folder))
 
 
-def test_scores_of_another_view_are_made_again(ran: Path, tiny_model_folder: Path, tmp_path: Path) -> None:
+def test_scores_of_another_view_are_made_again(
+    ran: Path, tiny_model_folder: Path, tmp_path: Path
+) -> None:
     shutil.copytree(ran, tmp_path / "runs")
     more = replace(RL, arm=replace(RL.arm, views=(replace(VIEW, num_clips=VIEW.num_clips + 1),)))
     assert not is_done(tmp_path / "runs", more, str(tiny_model_folder))
@@ -145,21 +159,27 @@ def test_scores_of_clips_that_were_drawn_otherwise_are_made_again(
 
 
 @pytest.mark.parametrize("text", ["null", "[1]", "{", '{"view": {}}'])
-def test_a_broken_file_of_scores_is_named(ran: Path, tiny_model_folder: Path, tmp_path: Path, text: str) -> None:
+def test_a_broken_file_of_scores_is_named(
+    ran: Path, tiny_model_folder: Path, tmp_path: Path, text: str
+) -> None:
     shutil.copytree(ran, tmp_path / "runs")
     view_path(tmp_path / "runs", RL, VIEW).write_text(text)
     with pytest.raises(DataError, match=r"view_.*\.json .*remove it"):
         is_done(tmp_path / "runs", RL, str(tiny_model_folder))
 
 
-def test_a_broken_note_of_the_start_is_named(ran: Path, tiny_model_folder: Path, tmp_path: Path) -> None:
+def test_a_broken_note_of_the_start_is_named(
+    ran: Path, tiny_model_folder: Path, tmp_path: Path
+) -> None:
     shutil.copytree(ran, tmp_path / "runs")
     (run_folder(tmp_path / "runs", "rl/0") / "start.json").write_text("")
     with pytest.raises(DataError, match=r"start\.json cannot be read"):
         is_done(tmp_path / "runs", RL, str(tiny_model_folder))
 
 
-def test_a_start_that_was_stopped_half_way_is_no_start(ran: Path, tiny_model_folder: Path, tmp_path: Path) -> None:
+def test_a_start_that_was_stopped_half_way_is_no_start(
+    ran: Path, tiny_model_folder: Path, tmp_path: Path
+) -> None:
     shutil.copytree(run_folder(ran, "sft/0"), run_folder(tmp_path, "sft/0"))
     (run_folder(tmp_path, "sft/0") / "README.md").unlink()  # written at the end
     with pytest.raises(ConfigError, match="rl/0 starts from sft/0, which has not been trained"):
@@ -201,16 +221,23 @@ def test_results_hold_lists_over_seeds(ran: Path, tiny_model_folder: Path) -> No
     scores = json.loads(view_path(ran, RL, VIEW).read_text())["policies"]["model"]
     assert results["rl"]["pauc"] == [scores["pauc_omega_0.5"]]
     assert results["rl"]["num_replies"] == [scores["n_replies"]]
-    assert results["sft"]["shapes-2s"].keys() == {k for k in results["sft"] if isinstance(results["sft"][k], list)} - {
-        "seeds"
-    }
+    assert results["sft"]["shapes-2s"].keys() == {
+        k for k in results["sft"] if isinstance(results["sft"][k], list)
+    } - {"seeds"}
     assert (results["study"]["complete"], results["study"]["missing"]) == (True, [])
     assert [curve["step"] for curve in results["study"]["curves"]["rl"]] == [[1, 2]]
     assert "sft" not in results["study"]["curves"]
     models = {name: settings["model"] for name, settings in results["study"]["settings"].items()}
-    assert models == {"sft": str(tiny_model_folder), "rl": "sft/seed_0/checkpoints/step_000002"}  # wherever it was run
+    assert models == {
+        "sft": str(tiny_model_folder),
+        "rl": "sft/seed_0/checkpoints/step_000002",
+    }  # wherever it was run
     partly = results_of(STUDY, ran, str(tiny_model_folder), {"sft/0"})
-    assert (partly["study"]["missing"], partly["rl"]["pauc"], partly["rl"]["seeds"]) == (["rl/0"], [], [])
+    assert (partly["study"]["missing"], partly["rl"]["pauc"], partly["rl"]["seeds"]) == (
+        ["rl/0"],
+        [],
+        [],
+    )
 
 
 def jobs_of(*names: str) -> list[Job]:
@@ -219,7 +246,9 @@ def jobs_of(*names: str) -> list[Job]:
     return [Job(Arm(name, "", small_sft, (VIEW,), start=start), 0) for name, _, start in arms]
 
 
-def run_scripts(folder: Path, jobs: list[Job], scripts: dict[str, str], **options: Any) -> tuple[set[str], list[str]]:
+def run_scripts(
+    folder: Path, jobs: list[Job], scripts: dict[str, str], **options: Any
+) -> tuple[set[str], list[str]]:
     done, told = options.pop("done", set()), []
     run_all(
         folder,
@@ -237,13 +266,18 @@ def test_a_job_waits_for_the_one_it_starts_from(tmp_path: Path) -> None:
     done, told = run_scripts(tmp_path, jobs_of("b<a", "a", "c<b"), {})
     assert done == {"a/0", "b/0", "c/0"}
     assert told == [f"{name}/0: {what}" for name in "abc" for what in ("started", "done")]
-    assert run_scripts(tmp_path, jobs_of("a", "b<a"), {}, done={"a/0"})[1] == ["b/0: started", "b/0: done"]
+    assert run_scripts(tmp_path, jobs_of("a", "b<a"), {}, done={"a/0"})[1] == [
+        "b/0: started",
+        "b/0: done",
+    ]
 
 
 def test_one_that_fails_is_named_and_the_others_go_on(tmp_path: Path) -> None:
     scripts = {"a": "import sys; print('the disk is full'); sys.exit(3)"}
     done: set[str] = set()
-    with pytest.raises(RunStoppedError, match=r"a/0 \(exit code 3\): the disk is full; not begun: b/0") as caught:
+    with pytest.raises(
+        RunStoppedError, match=r"a/0 \(exit code 3\): the disk is full; not begun: b/0"
+    ) as caught:
         run_scripts(tmp_path, jobs_of("a", "b<a", "c"), scripts, done=done)
     assert "1 of the jobs failed" in str(caught.value)
     assert done == {"c/0"}
@@ -258,7 +292,9 @@ def test_no_more_run_at_once_than_asked(tmp_path: Path, num_at_once: int) -> Non
     assert told[num_at_once].endswith("done")
 
 
-def test_those_at_work_are_stopped_with_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_those_at_work_are_stopped_with_the_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Stop(Exception):
         pass
 
@@ -284,7 +320,9 @@ def test_the_arms_of_the_mini_study_differ_by_what_they_say() -> None:
     study = study_named("mmduet2-mini")
     arms = {arm.name: arm for arm in study.arms}
     names = [arm.name for arm in study.arms]
-    assert all(not arm.start or names.index(arm.start) < names.index(arm.name) for arm in study.arms)
+    assert all(
+        not arm.start or names.index(arm.start) < names.index(arm.name) for arm in study.arms
+    )
     assert all(len(arms[name].seeds) >= 3 for name in names[:5])
     whole = arms["rl"].config("m", 1)
     assert isinstance(whole, GrpoConfig)

@@ -1,4 +1,5 @@
-"""The page of a study: its numbers are those of the results, texts stay text, and what is missing is said."""
+"""The page of a study: its numbers are those of the results, texts stay text, and what is missing
+is said."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ VOID = {"meta", "link", "br", "img", "input"}
 
 
 class Parsed(HTMLParser):
-    """The tags of a page with their attributes, its text, and the cells of its tables, row by row."""
+    """The tags of a page with their attributes, its text, and the cells of its tables, row by
+    row."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -71,12 +73,22 @@ class Parsed(HTMLParser):
 
 def measured(base: float, num_seeds: int = 3) -> dict[str, list[float | None]]:
     """Numbers that are all different, and different after rounding."""
-    return {name: [base + 1.1 * i + 0.23 * s for s in range(num_seeds)] for i, name in enumerate(DECIMALS)}
+    return {
+        name: [base + 1.1 * i + 0.23 * s for s in range(num_seeds)]
+        for i, name in enumerate(DECIMALS)
+    }
 
 
 def arm(base: float, num_seeds: int = 3, **views: dict[str, Any]) -> dict[str, Any]:
     seeds = list(range(num_seeds))
-    return {"about": f"about {base:g}", "start": "", "paper": "", "seeds": seeds, **measured(base, num_seeds), **views}
+    return {
+        "about": f"about {base:g}",
+        "start": "",
+        "paper": "",
+        "seeds": seeds,
+        **measured(base, num_seeds),
+        **views,
+    }
 
 
 def curve(seed: int) -> dict[str, Any]:
@@ -93,7 +105,9 @@ def curve(seed: int) -> dict[str, Any]:
 @pytest.fixture
 def results() -> dict[str, Any]:
     return {
-        "sft": arm(31, footage=measured(11), **{"shapes-2s": measured(21), "shapes-sampled": measured(26)}),
+        "sft": arm(
+            31, footage=measured(11), **{"shapes-2s": measured(21), "shapes-sampled": measured(26)}
+        ),
         "rl": arm(51, footage=measured(41), **{"shapes-2s": measured(46)}),
         "no_repetition": arm(61),
         "study": {
@@ -125,7 +139,8 @@ def results() -> dict[str, Any]:
                 for v in ("seen", "not seen", "reversed", "not measured")
             ],
             "targets": [
-                {"target": f"target {met}", "asked": "more", "measured": "", "met": met} for met in (True, False, None)
+                {"target": f"target {met}", "asked": "more", "measured": "", "met": met}
+                for met in (True, False, None)
             ],
             "settings": {"rl": {"reward": {"omega": 0.5}, "stages": [{"steps": 7}], "kl": None}},
         },
@@ -133,7 +148,8 @@ def results() -> dict[str, Any]:
 
 
 def expected_numbers(results: dict[str, Any]) -> set[str]:
-    """All that may stand in the tables of numbers: seeds, means, half widths of intervals, and references."""
+    """All that may stand in the tables of numbers: seeds, means, half widths of intervals, and
+    references."""
     found = {"25.0", "14.2", "93.7", "0.44"}
     for one in (arm for name, arm in results.items() if name != "study"):
         for view in (one, *(value for value in one.values() if isinstance(value, dict))):
@@ -148,7 +164,9 @@ def expected_numbers(results: dict[str, Any]) -> set[str]:
 
 
 def shown_numbers(page: str) -> set[str]:
-    cells = [cell for table in Parsed(page).number_tables() for row in table[1:] for cell in row[1:]]
+    cells = [
+        cell for table in Parsed(page).number_tables() for row in table[1:] for cell in row[1:]
+    ]
     return set(re.findall(r"\d+(?:\.\d+)?", " ".join(cells)))
 
 
@@ -166,7 +184,13 @@ def test_a_changed_number_is_another_page(results: dict[str, Any]) -> None:
 
 def test_each_row_holds_the_numbers_of_its_arm(results: dict[str, Any]) -> None:
     first = Parsed(study_page(results)).number_tables()[0]
-    assert [cell.split()[0] for cell in (row[0] for row in first[1:])] == ["sft", "rl", "always", "talks", "oracle"]
+    assert [cell.split()[0] for cell in (row[0] for row in first[1:])] == [
+        "sft",
+        "rl",
+        "always",
+        "talks",
+        "oracle",
+    ]
     assert first[2][1].split()[0] == f"{statistics.fmean(results['rl']['pauc']):.1f}"
     assert first[5][1].split() == ["93.7"]
 
@@ -183,7 +207,9 @@ def test_one_seed_has_no_interval(results: dict[str, Any]) -> None:
     three = study_page(results)
     one = study_page({"sft": arm(31, 1), "rl": arm(51, 1), "study": results["study"]})
     for page, has_interval in ((three, True), (one, False)):
-        cells = " ".join(cell for table in Parsed(page).number_tables() for row in table for cell in row)
+        cells = " ".join(
+            cell for table in Parsed(page).number_tables() for row in table for cell in row
+        )
         assert ("±" in cells) is has_interval
         assert ('class="interval"' in page) is has_interval
     assert {"31.0", "51.0"} <= shown_numbers(one)
@@ -211,7 +237,11 @@ def test_a_study_that_is_not_complete_says_so_first(results: dict[str, Any]) -> 
     assert "not complete" not in study_page(results)
     results["study"] |= {"complete": False, "missing": ["rl/2", "no_repetition/1"]}
     text = Parsed(study_page(results)).text
-    assert text.index("not complete") < text.index("rl/2, no_repetition/1") < text.index("Claims of the paper")
+    assert (
+        text.index("not complete")
+        < text.index("rl/2, no_repetition/1")
+        < text.index("Claims of the paper")
+    )
 
 
 def texts(value: object) -> Iterator[tuple[Any, Any]]:
@@ -237,8 +267,12 @@ def test_texts_stay_text(results: dict[str, Any]) -> None:
     assert len(places) > 20
     assert {tag for tag, _ in parsed.tags} <= {*plain, "small"}
     assert "<script" not in page
-    assert not [name for _, attributes in parsed.tags for name in attributes if name.startswith("on")]
-    assert parsed.text.count(NASTY) >= len(places) - len(results)  # where an arm starts from is prefixed
+    assert not [
+        name for _, attributes in parsed.tags for name in attributes if name.startswith("on")
+    ]
+    assert parsed.text.count(NASTY) >= len(places) - len(
+        results
+    )  # where an arm starts from is prefixed
 
 
 def test_it_loads_nothing(results: dict[str, Any]) -> None:
@@ -251,8 +285,17 @@ def test_it_loads_nothing(results: dict[str, Any]) -> None:
 
 def test_verdicts_and_targets_are_words(results: dict[str, Any]) -> None:
     tables = Parsed(study_page(results)).tables
-    assert [row[4].split(maxsplit=1)[1] for row in tables[0][1:]] == ["seen", "not seen", "reversed", "not measured"]
-    assert [row[3].split(maxsplit=1)[1] for row in tables[1][1:]] == ["met", "not met", "not measured"]
+    assert [row[4].split(maxsplit=1)[1] for row in tables[0][1:]] == [
+        "seen",
+        "not seen",
+        "reversed",
+        "not measured",
+    ]
+    assert [row[3].split(maxsplit=1)[1] for row in tables[1][1:]] == [
+        "met",
+        "not met",
+        "not measured",
+    ]
 
 
 def test_every_arm_and_view_has_a_place(results: dict[str, Any]) -> None:
@@ -274,14 +317,18 @@ def test_charts_tell_in_words_what_they_draw(results: dict[str, Any]) -> None:
 
 def test_a_chart_has_a_thin_line_per_seed_and_a_thick_one_per_arm() -> None:
     lines = [smoothed([1, 2, 3], [value] * 3) for value in (1.0, 3.0)]
-    drawn = curve_chart("Reward", 2, [Curves("rl", 1, [0, 1], lines), Curves("other", 2, [0], lines[:1])])
+    drawn = curve_chart(
+        "Reward", 2, [Curves("rl", 1, [0, 1], lines), Curves("other", 2, [0], lines[:1])]
+    )
     assert (drawn.count('class="seed'), drawn.count('class="mean')) == (3, 2)
     assert "rl from 2.00 to 2.00; other from 1.00 to 1.00" in drawn
     assert curve_chart("Reward", 2, [Curves("rl", 1, [0], [{}])]) == ""
 
 
 def test_the_mean_of_seeds_ends_with_the_shortest() -> None:
-    drawn = curve_chart("Reward", 1, [Curves("rl", 1, [0, 1], [{1: 0.0, 2: 0.0}, {1: 2.0, 2: 2.0, 3: 9.0}])])
+    drawn = curve_chart(
+        "Reward", 1, [Curves("rl", 1, [0, 1], [{1: 0.0, 2: 0.0}, {1: 2.0, 2: 2.0, 3: 9.0}])]
+    )
     assert "rl from 1.0 to 1.0" in drawn
 
 
@@ -295,7 +342,8 @@ def test_running_means() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(-0.04, "0.0"), (-1.26, "\u22121.3"), (None, "-"), (0.05, "0.1"), (12.0, "12.0")]
+    ("value", "text"),
+    [(-0.04, "0.0"), (-1.26, "\u22121.3"), (None, "-"), (0.05, "0.1"), (12.0, "12.0")],
 )
 def test_numbers_as_text(value: float | None, text: str) -> None:
     assert decimal(value, 1) == text

@@ -1,4 +1,5 @@
-"""Runs that several processes share, for `test_parallel`: this module is also the program of one of the processes."""
+"""Runs that several processes share, for `test_parallel`: this module is also the program of one of
+the processes."""
 
 from __future__ import annotations
 
@@ -50,7 +51,11 @@ class Strange(Wordy):
 
     async def __call__(self, episode: Episode) -> Score:
         self._num_left -= 1
-        return self._happens() if os.environ["RANK"] != "0" and self._num_left < 0 else await super().__call__(episode)
+        return (
+            self._happens()
+            if os.environ["RANK"] != "0" and self._num_left < 0
+            else await super().__call__(episode)
+        )
 
 
 def config(model: Path, **changes: Any) -> GrpoConfig:
@@ -73,13 +78,18 @@ def config(model: Path, **changes: Any) -> GrpoConfig:
     return GrpoConfig(str(model), **(settings | changes))
 
 
-def train(model: Path, out: Path, reward: Wordy | None = None, *, resume: bool = False, **changes: Any) -> None:
-    train_grpo(config(model, **changes), reward or Wordy(), out, resume=resume, report=lambda _: None)
+def train(
+    model: Path, out: Path, reward: Wordy | None = None, *, resume: bool = False, **changes: Any
+) -> None:
+    train_grpo(
+        config(model, **changes), reward or Wordy(), out, resume=resume, report=lambda _: None
+    )
 
 
 @contextmanager
 def calm_optimizer() -> Iterator[None]:
-    """AdamW that does not turn the rounding of gradients that are zero in truth into whole steps."""
+    """AdamW that does not turn the rounding of gradients that are zero in truth into whole
+    steps."""
     with mock.patch("torch.optim.AdamW", partial(torch.optim.AdamW, eps=1e-3)):
         yield
 
@@ -108,7 +118,18 @@ def sudden_end() -> Score:
 
 def command(model: Path, out: Path) -> dict[str, Any]:
     """Three groups, which two processes cannot share evenly."""
-    words = ["train", "grpo", "--recipe", "mini", "--model", str(model), "--out", str(out), "--device", "cpu"]
+    words = [
+        "train",
+        "grpo",
+        "--recipe",
+        "mini",
+        "--model",
+        str(model),
+        "--out",
+        str(out),
+        "--device",
+        "cpu",
+    ]
     said = io.StringIO()
     with redirect_stderr(said):
         code = cli.main([*words, "--prompts-per-step", "3"])
@@ -127,7 +148,10 @@ def scenarios(model: Path, folder: Path) -> dict[str, Callable[[], Any]]:
         collate = policy_trainer.collate_policy
 
         def collated(*args: Any) -> Any:
-            if os.environ["RANK"] == "1" and (folder / "out_of_memory" / "metrics.jsonl").stat().st_size:
+            if (
+                os.environ["RANK"] == "1"
+                and (folder / "out_of_memory" / "metrics.jsonl").stat().st_size
+            ):
                 no_memory()
             return collate(*args)
 
@@ -150,13 +174,23 @@ def scenarios(model: Path, folder: Path) -> dict[str, Callable[[], Any]]:
 
 
 def outcomes(model: Path, folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """What came of each scenario in each process: what it returned, or the type and text of its error."""
+    """What came of each scenario in each process: what it returned, or the type and text of its
+    error."""
     ports = _free_ports(len(scenarios(model, folder)))
-    environment = {**os.environ, "WORLD_SIZE": str(NUM_PROCESSES), "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "WORLD_SIZE": str(NUM_PROCESSES),
+        "MASTER_ADDR": "127.0.0.1",
+        "OMP_NUM_THREADS": "1",
+    }
     words = [sys.executable, __file__, str(model), str(folder), *map(str, ports)]
-    paths = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
+    paths = os.pathsep.join(
+        filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")])
+    )
     processes = [
-        subprocess.Popen(words, env={**environment, "PYTHONPATH": paths, "RANK": rank, "LOCAL_RANK": rank})
+        subprocess.Popen(
+            words, env={**environment, "PYTHONPATH": paths, "RANK": rank, "LOCAL_RANK": rank}
+        )
         for rank in map(str, range(NUM_PROCESSES))
     ]
     try:

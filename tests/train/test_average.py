@@ -1,4 +1,5 @@
-"""Laws of averaged checkpoints: the mean of every weight, a folder that loads, and no mean of what does not match."""
+"""Laws of averaged checkpoints: the mean of every weight, a folder that loads, and no mean of what
+does not match."""
 
 from __future__ import annotations
 
@@ -19,22 +20,31 @@ from oncue.train.average import average_checkpoints
 def changed(folder: Path, to: Path, add: float) -> Path:
     """A copy of a model folder, `add` on top of every weight."""
     shutil.copytree(folder, to)
-    weights = {name: tensor + add for name, tensor in load_file(folder / "model.safetensors").items()}
+    weights = {
+        name: tensor + add for name, tensor in load_file(folder / "model.safetensors").items()
+    }
     save_file(weights, to / "model.safetensors", metadata={"format": "pt"})
     (to / "trainer.pt").write_bytes(b"of one checkpoint only")
     return to
 
 
-def test_every_weight_is_the_mean(tiny_model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_weight_is_the_mean(
+    tiny_model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     given = [changed(tiny_model_folder, tmp_path / f"step_{k}", 0.1 * k) for k in (1, 2, 6)]
     out = tmp_path / "mean"
     assert cli.main(["train", "average", *map(str, given), "--out", str(out)]) == 0
     assert "3 checkpoints" in capsys.readouterr().out
-    plain, mean = load_file(tiny_model_folder / "model.safetensors"), load_file(out / "model.safetensors")
+    plain, mean = (
+        load_file(tiny_model_folder / "model.safetensors"),
+        load_file(out / "model.safetensors"),
+    )
     assert set(mean) == set(plain)
     for name, tensor in plain.items():
         torch.testing.assert_close(mean[name], tensor + 0.3, rtol=0, atol=1e-6)
-    assert {path.name for path in out.iterdir()} == {path.name for path in tiny_model_folder.iterdir()}
+    assert {path.name for path in out.iterdir()} == {
+        path.name for path in tiny_model_folder.iterdir()
+    }
     assert load_model(out, device="cpu").renderer.format.silence_text == "NO REPLY"
 
 
@@ -42,7 +52,10 @@ def test_weights_keep_their_format(tiny_model_folder: Path, tmp_path: Path) -> N
     folders = []
     for k in (0, 1):
         folder = changed(tiny_model_folder, tmp_path / f"{k}", 0.0)
-        weights = {name: tensor.bfloat16() for name, tensor in load_file(folder / "model.safetensors").items()}
+        weights = {
+            name: tensor.bfloat16()
+            for name, tensor in load_file(folder / "model.safetensors").items()
+        }
         save_file(weights, folder / "model.safetensors")
         folders.append(folder)
     mean = load_file(average_checkpoints(folders, tmp_path / "mean") / "model.safetensors")
@@ -50,7 +63,9 @@ def test_weights_keep_their_format(tiny_model_folder: Path, tmp_path: Path) -> N
     assert all(torch.equal(mean[name], tensor) for name, tensor in weights.items())
 
 
-def test_several_files_of_weights_are_averaged_one_by_one(tiny_model_folder: Path, tmp_path: Path) -> None:
+def test_several_files_of_weights_are_averaged_one_by_one(
+    tiny_model_folder: Path, tmp_path: Path
+) -> None:
     folders = [changed(tiny_model_folder, tmp_path / f"{k}", 0.2 * k) for k in (0, 1)]
     for folder in folders:
         weights = sorted(load_file(folder / "model.safetensors").items())
@@ -82,7 +97,10 @@ def test_what_has_no_mean_is_refused(tiny_model_folder: Path, tmp_path: Path) ->
     with pytest.raises(ConfigError, match="cannot be read"):
         average_checkpoints([one, other], out)
     assert not out.exists()
-    assert {path.name for path in tmp_path.iterdir()} == {"one", "other"}  # nothing half done is left
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "one",
+        "other",
+    }  # nothing half done is left
     with pytest.raises(ConfigError, match="there already"):
         average_checkpoints([one, one], other)
 

@@ -1,4 +1,5 @@
-"""A checkpoint is read safely, says what it holds, has the mode of any file, and is there as a whole or not at all."""
+"""A checkpoint is read safely, says what it holds, has the mode of any file, and is there as a
+whole or not at all."""
 
 from __future__ import annotations
 
@@ -21,12 +22,23 @@ from oncue.errors import ConfigError, RunStoppedError
 from oncue.model.loading import LoadedModel, load_model
 from oncue.train import checkpoint
 from oncue.train.average import average_checkpoints
-from oncue.train.checkpoint import Progress, latest_checkpoint, load_progress, save_checkpoint, save_model, side_files
+from oncue.train.checkpoint import (
+    Progress,
+    latest_checkpoint,
+    load_progress,
+    save_checkpoint,
+    save_model,
+    side_files,
+)
 from oncue.train.run_dir import RunDirectory
 
 
 def saved(
-    folder: Path, loaded: LoadedModel, step: int = 1, state: Any = None, beside: dict[str, bytes] | None = None
+    folder: Path,
+    loaded: LoadedModel,
+    step: int = 1,
+    state: Any = None,
+    beside: dict[str, bytes] | None = None,
 ) -> Path:
     state = state or torch.optim.AdamW(loaded.model.parameters()).state_dict()
     return save_checkpoint(folder, loaded, state, Progress(step), beside or {}, keep=2)
@@ -34,7 +46,8 @@ def saved(
 
 @pytest.fixture
 def small_files() -> Iterator[Callable[[int], None]]:
-    """Call it, and no file may grow beyond so many bytes: writing really fails, as on a full disk."""
+    """Call it, and no file may grow beyond so many bytes: writing really fails, as on a full
+    disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     yield lambda num_bytes: resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -61,7 +74,9 @@ def test_nothing_in_a_checkpoint_is_run(tmp_path: Path, tiny_loaded: LoadedModel
     assert (tmp_path / "made").exists()  # control
 
 
-@pytest.mark.parametrize(("content", "reason"), [(b"", "it ends too soon"), (b"no state", "Weights only load failed")])
+@pytest.mark.parametrize(
+    ("content", "reason"), [(b"", "it ends too soon"), (b"no state", "Weights only load failed")]
+)
 def test_a_state_that_cannot_be_read_comes_with_the_reason(
     tmp_path: Path, tiny_loaded: LoadedModel, content: bytes, reason: str
 ) -> None:
@@ -80,13 +95,21 @@ def test_a_checkpoint_says_the_type_of_its_weights(
     save_model(half, tmp_path / "half", beside)
     save_model(load_model(tmp_path / "half", "cpu", "float32"), tmp_path / "whole", beside)
     for name, dtype in (("half", torch.bfloat16), ("whole", torch.float32)):
-        assert json.loads((tmp_path / name / "config.json").read_text())["dtype"] == str(dtype).partition(".")[2]
-        assert {tensor.dtype for tensor in load_file(tmp_path / name / "model.safetensors").values()} == {dtype}
+        assert (
+            json.loads((tmp_path / name / "config.json").read_text())["dtype"]
+            == str(dtype).partition(".")[2]
+        )
+        assert {
+            tensor.dtype for tensor in load_file(tmp_path / name / "model.safetensors").values()
+        } == {dtype}
 
 
 @pytest.mark.parametrize("name", ["preprocessor_config.json", "processor_config.json"])
-def test_limits_of_frames_are_those_of_the_run_alone(tmp_path: Path, tiny_model_folder: Path, name: str) -> None:
-    """Older folders have `min_pixels` and `max_pixels`, which would win over the size beside them."""
+def test_limits_of_frames_are_those_of_the_run_alone(
+    tmp_path: Path, tiny_model_folder: Path, name: str
+) -> None:
+    """Older folders have `min_pixels` and `max_pixels`, which would win over the size beside
+    them."""
     folder = tmp_path / "model"
     shutil.copytree(tiny_model_folder, folder)
     settings = json.loads((folder / "preprocessor_config.json").read_text())
@@ -103,7 +126,9 @@ def test_limits_of_frames_are_those_of_the_run_alone(tmp_path: Path, tiny_model_
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
-def test_every_file_has_the_mode_of_any_new_file(tmp_path: Path, tiny_loaded: LoadedModel, mask: int) -> None:
+def test_every_file_has_the_mode_of_any_new_file(
+    tmp_path: Path, tiny_loaded: LoadedModel, mask: int
+) -> None:
     before = os.umask(mask)
     try:
         folders = [saved(tmp_path / "checkpoints", tiny_loaded, step) for step in (1, 2)]
@@ -115,7 +140,9 @@ def test_every_file_has_the_mode_of_any_new_file(tmp_path: Path, tiny_loaded: Lo
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o666 & ~mask}
 
 
-@pytest.mark.parametrize("num_bytes", [1000, 600_000])  # in the weights, in the state of the optimiser
+@pytest.mark.parametrize(
+    "num_bytes", [1000, 600_000]
+)  # in the weights, in the state of the optimiser
 def test_a_full_disk_leaves_the_checkpoint_before_and_nothing_else(
     tmp_path: Path,
     tiny_model_folder: Path,
@@ -130,7 +157,9 @@ def test_a_full_disk_leaves_the_checkpoint_before_and_nothing_else(
     with pytest.raises(RunStoppedError) as caught:
         saved(tmp_path, tiny_loaded, 2, state)
     said = str(caught.value)
-    assert said.startswith(f"the checkpoint {tmp_path / 'step_000002'} cannot be written (File too large; the disk at ")
+    assert said.startswith(
+        f"the checkpoint {tmp_path / 'step_000002'} cannot be written (File too large; the disk at "
+    )
     assert "free); make room, then" in said
     assert said.endswith(str(first))
     assert list(tmp_path.iterdir()) == [first]
@@ -142,7 +171,9 @@ def test_a_full_disk_leaves_the_checkpoint_before_and_nothing_else(
     "error",
     [
         OSError(errno.ENOSPC, "No space left on device"),
-        SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+        SafetensorError(
+            "Error while serializing: I/O error: No space left on device (os error 28)"
+        ),
     ],
 )
 def test_every_writer_of_a_full_disk_says_the_same(
@@ -152,7 +183,10 @@ def test_every_writer_of_a_full_disk_says_the_same(
         raise error
 
     monkeypatch.setattr(checkpoint, "save_model", fails)
-    with pytest.raises(RunStoppedError, match=r"\(No space left on device; the disk at /.* free\).* from the start$"):
+    with pytest.raises(
+        RunStoppedError,
+        match=r"\(No space left on device; the disk at /.* free\).* from the start$",
+    ):
         saved(tmp_path, tiny_loaded)
     assert latest_checkpoint(tmp_path) is None
 

@@ -1,4 +1,5 @@
-"""Laws of credit: every turn that acted gets some, nothing else does, and turns are compared with the same turn."""
+"""Laws of credit: every turn that acted gets some, nothing else does, and turns are compared with
+the same turn."""
 
 from __future__ import annotations
 
@@ -40,7 +41,9 @@ def trace(*segments: list[int]) -> TokenTrace:
 
 
 def gained(advantages: object) -> list[list[list[float]]]:
-    return [[segment.astype(float).round(4).tolist() for segment in member] for member in advantages]  # type: ignore[attr-defined]
+    return [
+        [segment.astype(float).round(4).tolist() for segment in member] for member in advantages
+    ]  # type: ignore[attr-defined]
 
 
 def test_group_gives_every_choice_the_advantage_of_the_episode_and_context_none() -> None:
@@ -48,13 +51,21 @@ def test_group_gives_every_choice_the_advantage_of_the_episode_and_context_none(
     advantages = GroupCredit()([Score((0.0, 0.0, 3.0)), Score((0.0, 1.0, 0.0))], traces)
     up = round(ROOT_HALF, 4)
     assert gained(advantages) == [[[0, up, up, 0, up]], [[0, -up], [0, 0, -up, -up]]]
-    total = Score((0.0, 1.0), reward=5.0)  # the reward counts, not the sum of values above doing nothing
-    better = GroupCredit(scale_by_deviation=False)([total, Score((4.0,))], [trace([-1, 0]), trace([-1, 0])])
+    total = Score(
+        (0.0, 1.0), reward=5.0
+    )  # the reward counts, not the sum of values above doing nothing
+    better = GroupCredit(scale_by_deviation=False)(
+        [total, Score((4.0,))], [trace([-1, 0]), trace([-1, 0])]
+    )
     assert gained(better) == [[[0, 0.5]], [[0, -0.5]]]
 
 
 def test_return_to_go_compares_each_turn_with_the_same_turn_of_the_others() -> None:
-    traces = [trace([-1, 0, 1, 1, 2]), trace([-1, 0, 1, 2]), trace([-1, 0, 1])]  # the last one has no turn 2
+    traces = [
+        trace([-1, 0, 1, 1, 2]),
+        trace([-1, 0, 1, 2]),
+        trace([-1, 0, 1]),
+    ]  # the last one has no turn 2
     scores = [Score((0.0, 2.0, 1.0)), Score((0.0, 0.0, 4.0)), Score((2.0, 4.0, 0.0))]
     advantages = ReturnToGoCredit(scale_by_deviation=False)(scores, traces)
     # returns 3 3 1 / 4 4 4 / 6 4 -; means 13/3, 11/3, 2.5
@@ -67,19 +78,28 @@ def test_return_to_go_compares_each_turn_with_the_same_turn_of_the_others() -> N
     assert scaled[0][0][4] == pytest.approx(-ROOT_HALF, abs=1e-4)  # of the two that have turn 2
 
 
-def test_a_turn_that_only_one_member_has_gets_nothing_and_one_that_did_not_act_takes_no_part() -> None:
+def test_a_turn_that_only_one_member_has_gets_nothing_and_one_that_did_not_act_takes_no_part() -> (
+    None
+):
     traces = [trace([-1, 0, 1]), trace([-1, 0]), trace([-1, 0])]
     scores = [Score((0.0, 9.0)), Score((1.0, 0.0)), Score((2.0, 0.0))]
     advantages = ReturnToGoCredit(scale_by_deviation=False)(scores, traces)
     assert gained(advantages) == [[[0, 5, 0]], [[0, -3]], [[0, -2]]]
-    skipped = [trace([-1, 0, 1]), trace([-1, 1]), trace([-1, 0, 1])]  # turn 0 of the second is history
+    skipped = [
+        trace([-1, 0, 1]),
+        trace([-1, 1]),
+        trace([-1, 0, 1]),
+    ]  # turn 0 of the second is history
     advantages = ReturnToGoCredit(scale_by_deviation=False)(scores, skipped)
     assert [a[0][1] for a in advantages] == pytest.approx([3.5, -3, -3.5])
 
 
 def test_a_score_without_a_value_for_each_turn_is_refused() -> None:
     traces = [trace([-1, 0, 1]), trace([-1, 0, 1])]
-    fits, further = Score((1.0, 2.0)), Score((1.0, 2.0, 0.0))  # values after the last choice are fine
+    fits, further = (
+        Score((1.0, 2.0)),
+        Score((1.0, 2.0, 0.0)),
+    )  # values after the last choice are fine
     assert len(ReturnToGoCredit()([fits, further], traces)) == 2
     for scores in ([fits, Score((1.0,))], [fits, Score((), reward=3.0)]):
         with pytest.raises(ValueError, match=r"values for an episode of 2 turns"):
@@ -128,7 +148,9 @@ def test_turns_are_counted_up_to_the_last_that_chose_something() -> None:
 
 def test_credit_by_name() -> None:
     assert make_credit("group", discount=1.0, scale_by_deviation=False) == GroupCredit(False)
-    assert make_credit("return_to_go", discount=0.5, scale_by_deviation=True) == ReturnToGoCredit(0.5, True)
+    assert make_credit("return_to_go", discount=0.5, scale_by_deviation=True) == ReturnToGoCredit(
+        0.5, True
+    )
     with pytest.raises(ConfigError, match="credit_discount must be 1 where credit is group"):
         GrpoConfig("mini", credit_discount=0.5)
     with pytest.raises(ConfigError, match=r"between 0 and 1, got 1\.5"):

@@ -1,4 +1,5 @@
-"""What ends a run before its last step loses no finished step, and says in one line where they are."""
+"""What ends a run before its last step loses no finished step, and says in one line where they
+are."""
 
 from __future__ import annotations
 
@@ -69,7 +70,9 @@ def on_call(number: int, act: Callable[[], Any], stock: Callable[..., Any]) -> C
     return called
 
 
-def after_two(finished: list[int], act: Callable[[], Any], stock: Callable[..., Any], number: int = 1) -> Any:
+def after_two(
+    finished: list[int], act: Callable[[], Any], stock: Callable[..., Any], number: int = 1
+) -> Any:
     """`stock`, but that its call number `number` after two finished steps does `act` first."""
     calls: list[int] = []
 
@@ -88,7 +91,9 @@ def send(number: signal.Signals) -> Callable[[], None]:
 
 
 def cuda_full() -> None:
-    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 1 GiB")
+    raise torch.OutOfMemoryError(
+        "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 1 GiB"
+    )
 
 
 def cpu_full() -> None:
@@ -96,7 +101,9 @@ def cpu_full() -> None:
 
 
 def numpy_full() -> None:
-    raise MemoryError("Unable to allocate 7.28 TiB for an array with shape (1000000000000,) and data type float64")
+    raise MemoryError(
+        "Unable to allocate 7.28 TiB for an array with shape (1000000000000,) and data type float64"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -112,12 +119,15 @@ def rl_whole(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) 
     """The final model of a run of reinforcement learning that nothing ended."""
     torch.set_num_threads(1)
     out = tmp_path_factory.mktemp("rl_whole")
-    return train_grpo(rl_config(tiny_model_folder), Wordy(), out / "run", resume=False, report=silent)
+    return train_grpo(
+        rl_config(tiny_model_folder), Wordy(), out / "run", resume=False, report=silent
+    )
 
 
 @pytest.fixture
 def listening() -> Iterator[None]:
-    """Signals a test sends to itself must not end pytest, and nohup may have left SIGHUP ignored."""
+    """Signals a test sends to itself must not end pytest, and nohup may have left SIGHUP
+    ignored."""
     found = {each: signal.signal(each, signal.SIG_DFL) for each in (signal.SIGTERM, signal.SIGHUP)}
     yield
     for number, handler in found.items():
@@ -127,13 +137,21 @@ def listening() -> Iterator[None]:
 @pytest.mark.usefixtures("listening")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_in_the_middle_of_a_step_keeps_the_steps_before_it(
-    whole: Path, tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+    whole: Path,
+    tiny_model_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
 ) -> None:
     settings = config(tiny_model_folder)
     before = signal.getsignal(number)
     with monkeypatch.context() as patch:
-        patch.setattr(sft, "trained_logits", on_call(6, send(number), forward.trained_logits))  # half of step 3
-        with pytest.raises(KeyboardInterrupt, match=r"stopped in step 3; .*step_000002, .*--resume auto"):
+        patch.setattr(
+            sft, "trained_logits", on_call(6, send(number), forward.trained_logits)
+        )  # half of step 3
+        with pytest.raises(
+            KeyboardInterrupt, match=r"stopped in step 3; .*step_000002, .*--resume auto"
+        ):
             train_sft(settings, tmp_path, resume=False, report=silent)
     assert signal.getsignal(number) is before
     assert same_weights(train_sft(settings, tmp_path, resume=True, report=silent), whole)
@@ -143,8 +161,12 @@ def test_a_signal_in_the_middle_of_a_step_keeps_the_steps_before_it(
 def test_a_signal_before_the_first_step_is_finished_has_nothing_to_keep(
     tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sft, "trained_logits", on_call(1, send(signal.SIGTERM), forward.trained_logits))
-    with pytest.raises(KeyboardInterrupt, match=r"^stopped in step 1; no step was finished, so nothing is saved$"):
+    monkeypatch.setattr(
+        sft, "trained_logits", on_call(1, send(signal.SIGTERM), forward.trained_logits)
+    )
+    with pytest.raises(
+        KeyboardInterrupt, match=r"^stopped in step 1; no step was finished, so nothing is saved$"
+    ):
         train_sft(config(tiny_model_folder), tmp_path, resume=False, report=silent)
     assert latest_checkpoint(tmp_path / "checkpoints") is None
 
@@ -186,9 +208,15 @@ def test_a_signal_to_all_processes_of_a_job_is_for_the_one_that_trains(
     assert same_weights(train_sft(settings, tmp_path, resume=True, report=silent), whole)
 
 
-@pytest.mark.parametrize(("full", "size"), [(cuda_full, "20.00 MiB"), (cpu_full, "3.6 PiB"), (numpy_full, "7.28 TiB")])
+@pytest.mark.parametrize(
+    ("full", "size"), [(cuda_full, "20.00 MiB"), (cpu_full, "3.6 PiB"), (numpy_full, "7.28 TiB")]
+)
 def test_out_of_memory_in_the_middle_of_a_batch(
-    tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: Callable[[], None], size: str
+    tiny_model_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    full: Callable[[], None],
+    size: str,
 ) -> None:
     settings = config(tiny_model_folder, micro_batch_size=2, stages=(Stage("one", SHAPES, 4, 2),))
     with monkeypatch.context() as patch:
@@ -196,7 +224,9 @@ def test_out_of_memory_in_the_middle_of_a_batch(
         with pytest.raises(RunStoppedError) as caught:
             train_sft(settings, tmp_path, resume=False, report=silent)
     said = str(caught.value)
-    assert said.startswith(f"out of memory ({size} more could not be had) in step 2; the run is saved in {tmp_path}")
+    assert said.startswith(
+        f"out of memory ({size} more could not be had) in step 2; the run is saved in {tmp_path}"
+    )
     assert "lower --micro-batch-size (now 2)" in said
     assert "--gradient-checkpointing True" in said
     assert "--model " + str(tmp_path / "checkpoints" / "step_000001") in said
@@ -209,7 +239,11 @@ def unread(_: dict[str, Any]) -> None:
 
 
 def test_a_step_whose_report_nobody_reads_is_kept(tiny_model_folder: Path, tmp_path: Path) -> None:
-    plain, out, whole = config(tiny_model_folder, log_every_steps=2), tmp_path / "run", tmp_path / "whole"
+    plain, out, whole = (
+        config(tiny_model_folder, log_every_steps=2),
+        tmp_path / "run",
+        tmp_path / "whole",
+    )
     with pytest.raises(BrokenPipeError):
         train_sft(plain, out, resume=False, report=unread)
     assert latest_checkpoint(out / "checkpoints") == out / "checkpoints" / "step_000002"
@@ -220,7 +254,9 @@ def test_a_step_whose_report_nobody_reads_is_kept(tiny_model_folder: Path, tmp_p
     assert same_weights(out / last, whole / last)
 
 
-def test_a_step_of_rollouts_whose_report_nobody_reads_is_kept(tiny_model_folder: Path, tmp_path: Path) -> None:
+def test_a_step_of_rollouts_whose_report_nobody_reads_is_kept(
+    tiny_model_folder: Path, tmp_path: Path
+) -> None:
     with pytest.raises(BrokenPipeError):
         train_grpo(rl_config(tiny_model_folder), Wordy(), tmp_path, resume=False, report=unread)
     assert latest_checkpoint(tmp_path / "checkpoints") == tmp_path / "checkpoints" / "step_000001"
@@ -228,17 +264,34 @@ def test_a_step_of_rollouts_whose_report_nobody_reads_is_kept(tiny_model_folder:
 
 @pytest.mark.parametrize("place", ["forward", "optimiser"])
 def test_out_of_memory_in_the_first_step_has_nothing_to_keep(
-    tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, place: str
+    tiny_model_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Any,
+    place: str,
 ) -> None:
     if place == "forward":
         monkeypatch.setattr(sft, "trained_logits", on_call(1, cuda_full, forward.trained_logits))
     else:
-        monkeypatch.setattr(torch.optim.AdamW, "step", on_call(1, cuda_full, torch.optim.AdamW.step))
-    words = ["train", "sft", "--recipe", "mini", "--model", str(tiny_model_folder), "--out", str(tmp_path / "run")]
+        monkeypatch.setattr(
+            torch.optim.AdamW, "step", on_call(1, cuda_full, torch.optim.AdamW.step)
+        )
+    words = [
+        "train",
+        "sft",
+        "--recipe",
+        "mini",
+        "--model",
+        str(tiny_model_folder),
+        "--out",
+        str(tmp_path / "run"),
+    ]
     small = ["--stages.0.batch-size", "1", "--num-workers", "0", "--device", "cpu"]
     assert cli.main([*words, *small]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("oncue: out of memory (20.00 MiB more could not be had) in step 1; no step was finished")
+    assert line.startswith(
+        "oncue: out of memory (20.00 MiB more could not be had) in step 1; no step was finished"
+    )
     assert "--max-pixels" in line
     assert latest_checkpoint(tmp_path / "run" / "checkpoints") is None
 
@@ -246,7 +299,11 @@ def test_out_of_memory_in_the_first_step_has_nothing_to_keep(
 @pytest.mark.usefixtures("listening")
 @pytest.mark.parametrize("while_", ["judging", "updating", "rolling out"])
 def test_reinforcement_learning_stops_at_once_and_resumes(
-    rl_whole: Path, tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, while_: str
+    rl_whole: Path,
+    tiny_model_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    while_: str,
 ) -> None:
     settings, stop = rl_config(tiny_model_folder), send(signal.SIGTERM)
 
@@ -263,28 +320,45 @@ def test_reinforcement_learning_stops_at_once_and_resumes(
     finished: list[int] = []
     with monkeypatch.context() as patch:
         if while_ == "updating":
-            patch.setattr(policy_trainer, "collate_policy", after_two(finished, stop, policy_trainer.collate_policy))
+            patch.setattr(
+                policy_trainer,
+                "collate_policy",
+                after_two(finished, stop, policy_trainer.collate_policy),
+            )
         if while_ == "rolling out":
             patch.setattr(ModelRunner, "forward", after_two(finished, stop, ModelRunner.forward))
         with pytest.raises(KeyboardInterrupt, match=r"stopped in step 3; .*step_000002"):
             train_grpo(
-                settings, Slow(), tmp_path / "run", resume=False, report=lambda row: finished.append(row["step"])
+                settings,
+                Slow(),
+                tmp_path / "run",
+                resume=False,
+                report=lambda row: finished.append(row["step"]),
             )
-    assert same_weights(train_grpo(settings, Wordy(), tmp_path / "run", resume=True, report=silent), rl_whole)
+    assert same_weights(
+        train_grpo(settings, Wordy(), tmp_path / "run", resume=True, report=silent), rl_whole
+    )
 
 
 @pytest.mark.parametrize("num_updates", [1, 2])
 def test_out_of_memory_in_an_update(
     tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_updates: int
 ) -> None:
-    """Between two updates of a step the weights are those of no step, and must not be saved as such."""
+    """Between two updates of a step the weights are those of no step, and must not be saved as
+    such."""
     settings = rl_config(tiny_model_folder, num_minibatches=num_updates, lookahead=1)
     finished: list[int] = []
     # two micro-batches in each step, one after the other or each an update
     full = after_two(finished, cuda_full, policy_trainer.collate_policy, number=2)
     monkeypatch.setattr(policy_trainer, "collate_policy", full)
     with pytest.raises(RunStoppedError) as caught:
-        train_grpo(settings, Wordy(), tmp_path, resume=False, report=lambda row: finished.append(row["step"]))
+        train_grpo(
+            settings,
+            Wordy(),
+            tmp_path,
+            resume=False,
+            report=lambda row: finished.append(row["step"]),
+        )
     said = str(caught.value)
     assert "out of memory (20.00 MiB more could not be had) in step 3; " in said
     assert "lower --micro-batch-size (now 2) or lower --lookahead (now 1)" in said
@@ -328,6 +402,8 @@ def test_memory_of_rollouts_is_free_before_the_update(
     monkeypatch.setattr(KVPool, "_keep", keeps)
     monkeypatch.setattr(CachedFrame, "encoded", encodes)
     monkeypatch.setattr(PolicyTrainer, "update", looks)
-    train_grpo(rl_config(tiny_model_folder, num_steps=2), Wordy(), tmp_path, resume=False, report=silent)
+    train_grpo(
+        rl_config(tiny_model_folder, num_steps=2), Wordy(), tmp_path, resume=False, report=silent
+    )
     assert made
     assert held == [0, 0]

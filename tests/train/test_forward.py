@@ -42,16 +42,25 @@ def test_logits_are_those_of_the_stock_model(family_loaded):
         return output.logits[0, np.flatnonzero(sample.weights_L) - 1]
 
     assert torch.allclose(ours, stock(batch.patches_NP), atol=1e-4)
-    assert not torch.allclose(ours, stock(batch.patches_NP.flip(0)), atol=1e-2)  # other pictures, other logits
-    assert targets.tolist() == [i for i, w in zip(sample.segment.token_ids, sample.weights_L, strict=True) if w]
+    assert not torch.allclose(
+        ours, stock(batch.patches_NP.flip(0)), atol=1e-2
+    )  # other pictures, other logits
+    assert targets.tolist() == [
+        i for i, w in zip(sample.segment.token_ids, sample.weights_L, strict=True) if w
+    ]
 
 
 @torch.no_grad()
 def test_silence_that_no_token_stands_for_is_trained(tiny_token_loaded):
-    """A question after silence: the logits behind the silent turn are asked for the choice, not for the question."""
+    """A question after silence: the logits behind the silent turn are asked for the choice, not for
+    the question."""
     renderer = tiny_token_loaded.renderer
     dialogue, frames = drawn(1)
-    turns = (*dialogue.turns[:1], DialogueTurn("user", "", 2), DialogueTurn("assistant", "NO REPLY"))
+    turns = (
+        *dialogue.turns[:1],
+        DialogueTurn("user", "", 2),
+        DialogueTurn("assistant", "NO REPLY"),
+    )
     turns = (*turns, DialogueTurn("user", "And now?", 2), DialogueTurn("assistant", "It leaves."))
     batch = collate([to_sample(Dialogue("d", turns), frames[:4], renderer)], renderer.image_pad_id)
     logits, targets, weights = trained_logits(tiny_token_loaded.model, batch, renderer.image_pad_id)
@@ -101,7 +110,9 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(own):
     assert whole.keys() == split.keys()
     largest = max(float(g.abs().max()) for g in whole.values())
     assert all(torch.allclose(whole[n], split[n], atol=1e-5 * largest, rtol=1e-4) for n in whole)
-    assert not all(torch.allclose(whole[n], fewer[n], atol=1e-5 * largest, rtol=1e-4) for n in whole)
+    assert not all(
+        torch.allclose(whole[n], fewer[n], atol=1e-5 * largest, rtol=1e-4) for n in whole
+    )
 
 
 def test_every_part_can_be_frozen_by_itself(own):
@@ -110,8 +121,12 @@ def test_every_part_can_be_frozen_by_itself(own):
     def trained(**flags: bool) -> set[str]:
         config = small_config("x", **flags)
         freeze(own.model, freeze_vision=config.freeze_vision, freeze_merger=config.freeze_merger)
-        names = {name for name, grad in gradients(own, config, [two])[1].items() if grad.abs().max() > 0}
-        return {"merger" if "merger" in n else "vision" if ".visual." in n else "text" for n in names}
+        names = {
+            name for name, grad in gradients(own, config, [two])[1].items() if grad.abs().max() > 0
+        }
+        return {
+            "merger" if "merger" in n else "vision" if ".visual." in n else "text" for n in names
+        }
 
     assert trained(freeze_vision=False, freeze_merger=False) == {"text", "merger", "vision"}
     assert trained(freeze_vision=True, freeze_merger=False) == {"text", "merger"}
@@ -121,7 +136,9 @@ def test_every_part_can_be_frozen_by_itself(own):
 
 def test_a_batch_without_a_trained_turn(own):
     dialogue, frames = drawn(1)
-    untrained = to_sample(replace(dialogue, trained=(False,) * len(dialogue.turns)), frames, own.renderer)
+    untrained = to_sample(
+        replace(dialogue, trained=(False,) * len(dialogue.turns)), frames, own.renderer
+    )
     loss, found = gradients(own, small_config("x", silence_weight=0.0), [[untrained]])
     assert (loss, found) == (0.0, {})
     with pytest.raises(DataError, match="no trained turn"):

@@ -1,4 +1,5 @@
-"""Laws of reinforcement learning: what is trained is what was sampled, equal policies have ratio 1, runs repeat."""
+"""Laws of reinforcement learning: what is trained is what was sampled, equal policies have ratio 1,
+runs repeat."""
 
 from __future__ import annotations
 
@@ -80,13 +81,17 @@ def test_examples_split_a_clip_into_context_and_segment() -> None:
         example = EXAMPLES.item(index, 0, CLOCK, 1)
         assert 1 <= len(example.history) <= 3
         assert len(example.turns) == 4
-        clocks = [turn.clock_s for turn, _ in example.history] + [turn.clock_s for turn in example.turns]
+        clocks = [turn.clock_s for turn, _ in example.history] + [
+            turn.clock_s for turn in example.turns
+        ]
         assert clocks == [k + 1.0 for k in range(len(clocks))]
         said = [action for _, action in example.history if isinstance(action, Reply)]
         due = {gold.content for gold in example.task.gold}
         random_gold += len(due)
         for gold in example.task.gold:
-            assert gold.span.end_s >= len(example.history)  # what was answered in the context is due no more
+            assert gold.span.end_s >= len(
+                example.history
+            )  # what was answered in the context is due no more
         assert all(isinstance(action, Reply | Silence) for _, action in example.history)
         again = EXAMPLES.item(index, 0, CLOCK, 1)
         assert np.array_equal(np.stack(again.frames), np.stack(example.frames))
@@ -103,9 +108,9 @@ def test_members_share_the_context_and_differ_in_what_they_say(tiny_loaded: Load
         said = {tuple(e.acted.token_ids for e in episode.exchanges) for episode in group.episodes}
         assert len(said) > 1
     again = rolled(tiny_loaded, 4)
-    assert [[e.acted.logprobs for e in x.exchanges] for g in rolled(tiny_loaded, 4) for x in g.episodes] == [
-        [e.acted.logprobs for e in x.exchanges] for g in again for x in g.episodes
-    ]
+    assert [
+        [e.acted.logprobs for e in x.exchanges] for g in rolled(tiny_loaded, 4) for x in g.episodes
+    ] == [[e.acted.logprobs for e in x.exchanges] for g in again for x in g.episodes]
 
 
 def test_the_sample_holds_the_very_tokens_of_the_rollout_and_trains_only_what_was_drawn(
@@ -134,7 +139,10 @@ def test_the_sample_holds_the_very_tokens_of_the_rollout_and_trains_only_what_wa
 def scored(groups: list[Group]) -> list[Group]:
     """With made-up scores that differ inside each group."""
     return [
-        g.credited([Score((float(k),), dict.fromkeys(TERMS, 0.0)) for k, _ in enumerate(g.episodes)], GroupCredit())
+        g.credited(
+            [Score((float(k),), dict.fromkeys(TERMS, 0.0)) for k, _ in enumerate(g.episodes)],
+            GroupCredit(),
+        )
         for g in groups
     ]
 
@@ -142,7 +150,9 @@ def scored(groups: list[Group]) -> list[Group]:
 def test_trainer_and_sampler_agree_at_step_0_and_not_after_it(tiny_model_folder: Path) -> None:
     loaded = load_model(tiny_model_folder, "cpu")
     groups = scored(rolled(loaded))
-    trainer = PolicyTrainer(config(tiny_model_folder, learning_rate=1e-2), loaded, tiny_model_folder)
+    trainer = PolicyTrainer(
+        config(tiny_model_folder, learning_rate=1e-2), loaded, tiny_model_folder
+    )
     first = trainer.update(groups, 0)
     assert first["max_ratio_gap"] <= 1e-4
     assert first["clip_frac"] == 0
@@ -150,7 +160,8 @@ def test_trainer_and_sampler_agree_at_step_0_and_not_after_it(tiny_model_folder:
 
 
 def test_what_the_trainer_cuts_though_it_was_sampled_is_counted(tiny_model_folder: Path) -> None:
-    """Sampled from the likeliest twelve and trained on the likeliest one: only the greedy choices are not cut."""
+    """Sampled from the likeliest twelve and trained on the likeliest one: only the greedy choices
+    are not cut."""
     loaded = load_model(tiny_model_folder, "cpu")
     groups = scored(rolled(loaded))
     same = PolicyTrainer(config(tiny_model_folder), loaded, tiny_model_folder).update(groups, 0)
@@ -162,21 +173,30 @@ def test_what_the_trainer_cuts_though_it_was_sampled_is_counted(tiny_model_folde
 
 
 def test_sampler_and_trainer_compute_in_the_same_type(tiny_model_folder: Path) -> None:
-    """In bfloat16 they agree up to its rounding; a sampler in float32 (the control) is further off."""
-    whole = replace(WARM, top_k=0)  # a token that one of them cuts and the other does not would hide the rest
+    """In bfloat16 they agree up to its rounding; a sampler in float32 (the control) is further
+    off."""
+    whole = replace(
+        WARM, top_k=0
+    )  # a token that one of them cuts and the other does not would hide the rest
     examples = [EXAMPLES.item(i, 0, CLOCK, 1) for i in range(4)]
     gaps = {}
     for dtype in (None, torch.bfloat16):
         loaded = load_model(tiny_model_folder, "cpu")
         with Engine(loaded, whole, lockstep=True, autocast_dtype=dtype, record=True) as engine:
             groups = scored(asyncio.run(roll_out(engine, examples, 3, (0, 0))))
-        settings = config(tiny_model_folder, autocast_dtype="bfloat16", sampling=whole, prompts_per_step=4)
-        gaps[dtype] = PolicyTrainer(settings, loaded, tiny_model_folder).update(groups, 0)["max_ratio_gap"]
+        settings = config(
+            tiny_model_folder, autocast_dtype="bfloat16", sampling=whole, prompts_per_step=4
+        )
+        gaps[dtype] = PolicyTrainer(settings, loaded, tiny_model_folder).update(groups, 0)[
+            "max_ratio_gap"
+        ]
     assert gaps[torch.bfloat16] < gaps[None]
     assert gaps[torch.bfloat16] < 0.1
 
 
-def test_the_run_samples_in_the_type_it_trains_in(tiny_model_folder: Path, tmp_path: Path, monkeypatch: Any) -> None:
+def test_the_run_samples_in_the_type_it_trains_in(
+    tiny_model_folder: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
     kept: list[torch.dtype] = []
     roll = grpo_module.roll_out
 
@@ -192,7 +212,9 @@ def test_the_run_samples_in_the_type_it_trains_in(tiny_model_folder: Path, tmp_p
     assert kept == [torch.float32, torch.bfloat16]
 
 
-def test_the_rate_stays_after_the_warm_up_unless_told_where_it_ends(tiny_model_folder: Path) -> None:
+def test_the_rate_stays_after_the_warm_up_unless_told_where_it_ends(
+    tiny_model_folder: Path,
+) -> None:
     loaded = load_model(tiny_model_folder, "cpu")
     groups = scored(rolled(loaded))
 
@@ -215,12 +237,18 @@ def test_the_rate_stays_after_the_warm_up_unless_told_where_it_ends(tiny_model_f
 
 
 def test_mergers_are_frozen_apart_from_the_vision_tower(tmp_path: Path) -> None:
-    folder = build_tiny_model(tmp_path, family="qwen3_vl")  # the family with mergers of several depths (DeepStack)
+    folder = build_tiny_model(
+        tmp_path, family="qwen3_vl"
+    )  # the family with mergers of several depths (DeepStack)
 
     def trained(**flags: bool) -> set[str]:
         loaded = load_model(folder, "cpu")
         PolicyTrainer(config(folder, **flags), loaded, tmp_path)
-        names = {name for name, p in loaded.model.named_parameters() if p.requires_grad and ".visual." in name}
+        names = {
+            name
+            for name, p in loaded.model.named_parameters()
+            if p.requires_grad and ".visual." in name
+        }
         return {name.split(".")[2] for name in names}
 
     mergers = {"merger", "deepstack_merger_list"}
@@ -234,12 +262,16 @@ def test_mergers_are_frozen_apart_from_the_vision_tower(tmp_path: Path) -> None:
 def test_micro_batches_do_not_change_the_update(tiny_model_folder: Path) -> None:
     def weights(size: int) -> torch.Tensor:
         loaded = load_model(tiny_model_folder, "cpu")
-        trainer = PolicyTrainer(config(tiny_model_folder, micro_batch_size=size), loaded, tiny_model_folder)
+        trainer = PolicyTrainer(
+            config(tiny_model_folder, micro_batch_size=size), loaded, tiny_model_folder
+        )
         trainer.optimizer = torch.optim.SGD(trainer.parameters, lr=1.0)
         trainer.update(scored(rolled(loaded)), 0)
         return torch.cat([p.detach().flatten() for p in loaded.model.parameters()])
 
-    start = torch.cat([p.detach().flatten() for p in load_model(tiny_model_folder, "cpu").model.parameters()])
+    start = torch.cat(
+        [p.detach().flatten() for p in load_model(tiny_model_folder, "cpu").model.parameters()]
+    )
     one, six = weights(1), weights(6)
     assert torch.allclose(one, six, atol=1e-5)
     assert not torch.allclose(one, start, atol=1e-5)
@@ -250,7 +282,9 @@ def test_a_step_of_two_updates_logs_all_its_choices_and_its_greatest_gap(
 ) -> None:
     loaded = load_model(tiny_model_folder, "cpu")
     groups = scored(rolled(loaded))
-    trainer = PolicyTrainer(config(tiny_model_folder, num_minibatches=2, learning_rate=1e-2), loaded, tiny_model_folder)
+    trainer = PolicyTrainer(
+        config(tiny_model_folder, num_minibatches=2, learning_rate=1e-2), loaded, tiny_model_folder
+    )
     told: list[dict[str, float]] = []
     one_update = trainer._one_update
 
@@ -263,14 +297,19 @@ def test_a_step_of_two_updates_logs_all_its_choices_and_its_greatest_gap(
     first, second = told
     assert logged["num_choices"] == first["num_choices"] + second["num_choices"]
     drawn = [e.acted for g in groups for x in g.episodes for e in x.exchanges if e.acted.sampled]
-    assert logged["num_choices"] == sum(len(acted.token_ids) - acted.forced_close for acted in drawn)
+    assert logged["num_choices"] == sum(
+        len(acted.token_ids) - acted.forced_close for acted in drawn
+    )
     assert logged["max_ratio_gap"] == max(first["max_ratio_gap"], second["max_ratio_gap"])
     assert first["max_ratio_gap"] < 1e-4 < 1e-2 < second["max_ratio_gap"]  # the weights have moved
     assert logged["entropy"] == pytest.approx((first["entropy"] + second["entropy"]) / 2)
 
 
-def test_a_member_that_teaches_nothing_costs_nothing(tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The middle one of each group of three has advantage 0: the update is the same with and without it."""
+def test_a_member_that_teaches_nothing_costs_nothing(
+    tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The middle one of each group of three has advantage 0: the update is the same with and
+    without it."""
     num_trained = []
 
     def collated(samples: Any, image_pad_id: int) -> Any:
@@ -281,7 +320,9 @@ def test_a_member_that_teaches_nothing_costs_nothing(tiny_model_folder: Path, mo
 
     def updated(**changes: Any) -> tuple[torch.Tensor, dict[str, float]]:
         loaded = load_model(tiny_model_folder, "cpu")
-        trainer = PolicyTrainer(config(tiny_model_folder, micro_batch_size=6, **changes), loaded, tiny_model_folder)
+        trainer = PolicyTrainer(
+            config(tiny_model_folder, micro_batch_size=6, **changes), loaded, tiny_model_folder
+        )
         trainer.optimizer = torch.optim.SGD(trainer.parameters, lr=1.0)
         told = trainer.update(scored(rolled(loaded)), 0)
         return torch.cat([p.detach().flatten() for p in loaded.model.parameters()]), told
@@ -292,12 +333,16 @@ def test_a_member_that_teaches_nothing_costs_nothing(tiny_model_folder: Path, mo
     all_weights, all_told = updated(loss=nearly_none)
     assert num_trained == [4, 6]  # a loss that looks at entropy has a gradient from every member
     assert torch.allclose(weights, all_weights, atol=1e-6)
-    start = torch.cat([p.detach().flatten() for p in load_model(tiny_model_folder, "cpu").model.parameters()])
+    start = torch.cat(
+        [p.detach().flatten() for p in load_model(tiny_model_folder, "cpu").model.parameters()]
+    )
     assert not torch.allclose(weights, start, atol=1e-5)
     assert told["loss"] == pytest.approx(all_told["loss"], abs=1e-6)
     assert told["num_choices"] == all_told["num_choices"]
     assert told["num_tokens"] < all_told["num_tokens"]
-    assert told["entropy"] == pytest.approx(all_told["entropy"], rel=0.2)  # a mean over fewer choices
+    assert told["entropy"] == pytest.approx(
+        all_told["entropy"], rel=0.2
+    )  # a mean over fewer choices
 
 
 def test_killed_and_resumed_is_never_killed(tiny_model_folder: Path, tmp_path: Path) -> None:
@@ -322,16 +367,23 @@ def test_killed_and_resumed_is_never_killed(tiny_model_folder: Path, tmp_path: P
         for name in ("whole", "killed")
     ]
     untimed = [
-        [{k: v for k, v in row.items() if not k.endswith("_s") or k == "first_reply_delay_s"} for row in r]
+        [
+            {k: v for k, v in row.items() if not k.endswith("_s") or k == "first_reply_delay_s"}
+            for row in r
+        ]
         for r in rows
     ]
     assert untimed[0] == untimed[1]
     stored = sorted(path.name for path in (tmp_path / "killed" / "rollouts").iterdir())
     assert stored == ["step_000002.jsonl", "step_000004.jsonl"]
-    line = json.loads((tmp_path / "whole" / "rollouts" / "step_000004.jsonl").read_text().splitlines()[0])
+    line = json.loads(
+        (tmp_path / "whole" / "rollouts" / "step_000004.jsonl").read_text().splitlines()[0]
+    )
     assert {"episode_id", "gold", "turns", "previous_replies", "reward"} <= set(line)
     told = tmp_path / "killed" / "config.yaml"
-    told.write_text(told.read_text().replace("scale_by_deviation: true\n", ""))  # as of a version without it
+    told.write_text(
+        told.read_text().replace("scale_by_deviation: true\n", "")
+    )  # as of a version without it
     run(tmp_path / "killed", resume=True)
     with pytest.raises(ConfigError, match="scale_by_deviation"):
         train_grpo(
@@ -343,17 +395,25 @@ def test_killed_and_resumed_is_never_killed(tiny_model_folder: Path, tmp_path: P
         )
     with pytest.raises(ConfigError, match="other settings"):
         train_grpo(
-            config(tiny_model_folder, group_size=4), Wordy(), tmp_path / "killed", resume=True, report=lambda _: None
+            config(tiny_model_folder, group_size=4),
+            Wordy(),
+            tmp_path / "killed",
+            resume=True,
+            report=lambda _: None,
         )
 
 
-def test_a_judge_that_is_down_stops_the_run_and_nothing_is_lost(tiny_model_folder: Path, tmp_path: Path) -> None:
+def test_a_judge_that_is_down_stops_the_run_and_nothing_is_lost(
+    tiny_model_folder: Path, tmp_path: Path
+) -> None:
     class Fails:
         num_asked = 0
 
         async def __call__(self, episode: Episode) -> Score:
             self.num_asked += 1
-            if self.num_asked > 2 * 3 * 3:  # in the fourth step, the third not yet being due to be saved
+            if (
+                self.num_asked > 2 * 3 * 3
+            ):  # in the fourth step, the third not yet being due to be saved
                 raise JudgeDownError("down")
             return await Wordy()(episode)
 
@@ -362,7 +422,9 @@ def test_a_judge_that_is_down_stops_the_run_and_nothing_is_lost(tiny_model_folde
         train_grpo(settings, Fails(), tmp_path / "run", resume=False, report=lambda _: None)
     assert latest_checkpoint(tmp_path / "run" / "checkpoints").name == "step_000003"
     again: list[int] = []
-    final = train_grpo(settings, Wordy(), tmp_path / "run", resume=True, report=lambda m: again.append(m["step"]))
+    final = train_grpo(
+        settings, Wordy(), tmp_path / "run", resume=True, report=lambda m: again.append(m["step"])
+    )
     assert again == [4]
     assert final.name == "step_000004"
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 4
@@ -372,10 +434,14 @@ def test_metrics_of_a_step(tiny_loaded: LoadedModel) -> None:
     groups = rolled(tiny_loaded)
     judged = [replace(g, scores=tuple(asyncio.run(REWARD(e)) for e in g.episodes)) for g in groups]
     metrics = step_metrics(judged, REWARD)
-    turns = [e.acted.action for g in groups for x in g.episodes for e in x.exchanges if e.acted.sampled]
+    turns = [
+        e.acted.action for g in groups for x in g.episodes for e in x.exchanges if e.acted.sampled
+    ]
     assert metrics["num_turns"] == len(turns) == 2 * 3 * 4
     assert metrics["reply_share"] == sum(isinstance(a, Reply) for a in turns) / len(turns)
-    assert metrics["silence_share"] + metrics["reply_share"] + metrics["malformed_share"] == pytest.approx(1)
+    assert metrics["silence_share"] + metrics["reply_share"] + metrics[
+        "malformed_share"
+    ] == pytest.approx(1)
     expected = np.mean([score.total for g in judged for score in g.scores])
     assert metrics["reward"] == pytest.approx(expected)
     assert all(Rollout.of(e).turns for g in groups for e in g.episodes)
@@ -383,9 +449,15 @@ def test_metrics_of_a_step(tiny_loaded: LoadedModel) -> None:
 
 def test_a_stored_rollout_is_the_one_that_was_rewarded_malformed_turns_too(tmp_path: Path) -> None:
     example = EXAMPLES.item(0, 0, CLOCK, 1)
-    actions = [Reply("A square."), Malformed("<|image_pad|> words", "a mark inside"), Silence(), Reply("It left.")]
+    actions = [
+        Reply("A square."),
+        Malformed("<|image_pad|> words", "a mark inside"),
+        Silence(),
+        Reply("It left."),
+    ]
     exchanges = tuple(
-        Exchange(turn, PolicyTurn(action, sampled=True)) for turn, action in zip(example.turns, actions, strict=True)
+        Exchange(turn, PolicyTurn(action, sampled=True))
+        for turn, action in zip(example.turns, actions, strict=True)
     )
     episode = Episode(example.task, exchanges, StopReason.SOURCE_ENDED)
     scores = (Score((1.0,), dict.fromkeys(TERMS, 0.0)),)
@@ -402,7 +474,13 @@ def test_a_stored_rollout_is_the_one_that_was_rewarded_malformed_turns_too(tmp_p
 
 
 def test_warnings() -> None:
-    calm = {"frac_reward_zero_std": 0.0, "reply_share": 0.1, "reward": 1.0, "reward_pauc": 0.5, "num_unscored": 0}
+    calm = {
+        "frac_reward_zero_std": 0.0,
+        "reply_share": 0.1,
+        "reward": 1.0,
+        "reward_pauc": 0.5,
+        "num_unscored": 0,
+    }
     assert warnings_of([calm] * 50, REWARD) == []
     assert "no spread" in warnings_of([{**calm, "frac_reward_zero_std": 0.9}], REWARD)[0]
     assert "fallen silent" in warnings_of([{**calm, "reply_share": 0.0}], REWARD)[0]
@@ -416,7 +494,9 @@ def test_warnings() -> None:
     assert warnings_of(better, REWARD) == []
 
 
-def test_a_step_with_a_warning_is_logged_though_none_is_due(tiny_model_folder: Path, tmp_path: Path) -> None:
+def test_a_step_with_a_warning_is_logged_though_none_is_due(
+    tiny_model_folder: Path, tmp_path: Path
+) -> None:
     class Alike:
         num_asked = 0
 
@@ -428,18 +508,35 @@ def test_a_step_with_a_warning_is_logged_though_none_is_due(tiny_model_folder: P
     told: list[dict[str, Any]] = []
     seldom = config(tiny_model_folder, log_every_steps=4)
     train_grpo(seldom, Alike(), tmp_path / "run", resume=False, report=told.append)
-    warned = {row["step"] for row in told if any("no spread" in warning for warning in row["warnings"])}
+    warned = {
+        row["step"] for row in told if any("no spread" in warning for warning in row["warnings"])
+    }
     assert warned == {2}
     assert 4 in {row["step"] for row in told}
 
 
 def test_bad_settings_are_refused(tiny_model_folder: Path, tmp_path: Path) -> None:
-    for changes in ({"group_size": 1}, {"num_steps": 0}, {"num_minibatches": 3}, {"sampling": SamplingParams()}):
+    for changes in (
+        {"group_size": 1},
+        {"num_steps": 0},
+        {"num_minibatches": 3},
+        {"sampling": SamplingParams()},
+    ):
         with pytest.raises(ConfigError):
             config("mini", **changes)
     with pytest.raises(ConfigError, match="frozen"):
         train_grpo(
-            config(tiny_model_folder, frozen=("no.such.*",)), Wordy(), tmp_path / "a", resume=False, report=print
+            config(tiny_model_folder, frozen=("no.such.*",)),
+            Wordy(),
+            tmp_path / "a",
+            resume=False,
+            report=print,
         )
     with pytest.raises(DataError, match="max_tokens"):
-        train_grpo(config(tiny_model_folder, max_tokens=50), Wordy(), tmp_path / "b", resume=False, report=print)
+        train_grpo(
+            config(tiny_model_folder, max_tokens=50),
+            Wordy(),
+            tmp_path / "b",
+            resume=False,
+            report=print,
+        )

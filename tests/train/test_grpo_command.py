@@ -19,14 +19,35 @@ from oncue.train.rl import loop as grpo
 from oncue.train.run_dir import alone_in
 
 FAST = (
-    *("--num-steps", "2", "--prompts-per-step", "2", "--group-size", "2", "--examples.num-turns", "3", "3"),
+    *(
+        "--num-steps",
+        "2",
+        "--prompts-per-step",
+        "2",
+        "--group-size",
+        "2",
+        "--examples.num-turns",
+        "3",
+        "3",
+    ),
     *("--examples.history-turns", "0", "2", "--num-workers", "0", "--save-every-steps", "1"),
     *("--store-every-steps", "1", "--sampling.max-new-tokens", "4", "--device", "cpu"),
 )
 
 
 def words(model: Path, out: Path, *more: str) -> list[str]:
-    return ["train", "grpo", "--recipe", "mini", "--model", str(model), "--out", str(out), *FAST, *more]
+    return [
+        "train",
+        "grpo",
+        "--recipe",
+        "mini",
+        "--model",
+        str(model),
+        "--out",
+        str(out),
+        *FAST,
+        *more,
+    ]
 
 
 def test_two_steps(tiny_model_folder: Path, tmp_path: Path, capsys: Any) -> None:
@@ -53,7 +74,9 @@ def test_a_progress_line_per_step(tiny_model_folder: Path, tmp_path: Path, capsy
         assert part in lines[0]
 
 
-def test_a_dry_run_writes_nothing(tiny_model_folder: Path, tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
+def test_a_dry_run_writes_nothing(
+    tiny_model_folder: Path, tmp_path: Path, capsys: Any, monkeypatch: Any
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     server = ("--judge", "openai:watcher@http://localhost:1")
     assert cli.main(words(tiny_model_folder, tmp_path / "run", "--dry-run", *server)) == 0
@@ -65,7 +88,9 @@ def test_a_dry_run_writes_nothing(tiny_model_folder: Path, tmp_path: Path, capsy
     assert re.search(r"time: the first step took .*, without what a judge takes", said.err)
     assert re.search(r"disk: about .* \(2 checkpoints of .* at once, .* of rollouts\)", said.err)
     assert not (tmp_path / "run").exists()
-    assert cli.main(words(tiny_model_folder, tmp_path / "run", "--dry-run", "--max-tokens", "50")) == 2
+    assert (
+        cli.main(words(tiny_model_folder, tmp_path / "run", "--dry-run", "--max-tokens", "50")) == 2
+    )
     assert "and would stop the run" in capsys.readouterr().err.splitlines()[-1]
 
 
@@ -112,7 +137,12 @@ def test_bad_input_is_one_line(
     ],
 )
 def test_what_stops_a_run_is_told_with_how_to_resume(
-    tiny_model_folder: Path, tmp_path: Path, capsys: Any, monkeypatch: Any, stop: Exception, told: str
+    tiny_model_folder: Path,
+    tmp_path: Path,
+    capsys: Any,
+    monkeypatch: Any,
+    stop: Exception,
+    told: str,
 ) -> None:
     async def breaks(*_: object) -> None:
         raise stop
@@ -131,22 +161,49 @@ def test_a_judge_is_asked_as_the_flags_say(
         pass
 
     def make_judge(spec: str, max_score: int, options: Any) -> None:
-        raise Made(spec, max_score, options.timeout_s, options.max_tokens, options.request_fields, options.cache)
+        raise Made(
+            spec,
+            max_score,
+            options.timeout_s,
+            options.max_tokens,
+            options.request_fields,
+            options.cache,
+        )
 
     monkeypatch.setattr("oncue.scoring.judge_specs.make_judge", make_judge)
-    more = ["--judge", "openai:m@http://x", "--judge-server.timeout-s", "3", "--judge-server.max-tokens", "2000"]
-    more += ["--judge-server.request-fields", '{"seed": 1}', "--judge-server.cache", str(tmp_path / "kept")]
+    more = [
+        "--judge",
+        "openai:m@http://x",
+        "--judge-server.timeout-s",
+        "3",
+        "--judge-server.max-tokens",
+        "2000",
+    ]
+    more += [
+        "--judge-server.request-fields",
+        '{"seed": 1}',
+        "--judge-server.cache",
+        str(tmp_path / "kept"),
+    ]
     with pytest.raises(Made) as made:
         cli.main(words(tiny_model_folder, tmp_path / "run", *more))
     assert made.value.args == ("openai:m@http://x", 4, 3.0, 2000, {"seed": 1}, tmp_path / "kept")
 
 
-def test_a_disk_that_is_full_leaves_a_run_that_goes_on(tiny_model_folder: Path, tmp_path: Path) -> None:
-    """No file may grow beyond a size that settings fit into and a checkpoint does not: writing really fails."""
+def test_a_disk_that_is_full_leaves_a_run_that_goes_on(
+    tiny_model_folder: Path, tmp_path: Path
+) -> None:
+    """No file may grow beyond a size that settings fit into and a checkpoint does not: writing
+    really fails."""
     started = words(tiny_model_folder, tmp_path / "run")
-    limit = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, resource.RLIM_INFINITY)); "
+    limit = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, "
+        "(50_000, resource.RLIM_INFINITY)); "
+    )
     code = limit + "from oncue.cli import main; sys.exit(main(sys.argv[1:]))"
-    ended = subprocess.run([sys.executable, "-c", code, *started], capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        [sys.executable, "-c", code, *started], capture_output=True, text=True, check=False
+    )
     assert ended.returncode == 1
     line = ended.stderr.strip().splitlines()[-1]
     assert line.startswith("oncue: ")
@@ -157,7 +214,8 @@ def test_a_disk_that_is_full_leaves_a_run_that_goes_on(tiny_model_folder: Path, 
     assert cli.main([*started, "--resume", "auto"]) == 0
     assert cli.main(words(tiny_model_folder, tmp_path / "whole")) == 0
     runs = [
-        [json.loads(x) for x in (tmp_path / n / "metrics.jsonl").read_text().splitlines()] for n in ("run", "whole")
+        [json.loads(x) for x in (tmp_path / n / "metrics.jsonl").read_text().splitlines()]
+        for n in ("run", "whole")
     ]
     assert [row["reward"] for row in runs[0]] == [row["reward"] for row in runs[1]]
 
@@ -187,9 +245,29 @@ def test_a_video_that_cannot_be_read_is_one_line_from_worker_processes_too(
     (tmp_path / "clip.mp4").write_text("no video")
     row = {"example_id": "one", "video": "clip.mp4", "segment": [0, 30], "gold": []}
     rows = tmp_path / "rows.jsonl"
-    rows.write_text(json.dumps({**row, "questions": [{"time_s": 0, "text": "What changes?"}]}) + "\n")
-    run = ["train", "grpo", "--recipe", "mmduet2-3b", "--model", str(tiny_model_folder), "--out", str(tmp_path / "run")]
-    more = ["--data", str(rows), "--judge", "lexical", "--num-workers", num_workers, "--device", "cpu"]
+    rows.write_text(
+        json.dumps({**row, "questions": [{"time_s": 0, "text": "What changes?"}]}) + "\n"
+    )
+    run = [
+        "train",
+        "grpo",
+        "--recipe",
+        "mmduet2-3b",
+        "--model",
+        str(tiny_model_folder),
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    more = [
+        "--data",
+        str(rows),
+        "--judge",
+        "lexical",
+        "--num-workers",
+        num_workers,
+        "--device",
+        "cpu",
+    ]
     more += ["--check-data", "none"]
     assert cli.main([*run, *more]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
@@ -205,13 +283,35 @@ def test_settings_of_examples_in_files_are_flags_with_any_recipe(
     questions = [{"time_s": 0, "text": "What changes?"}]
     row = {"video": "clip.mp4", "questions": questions, "gold": []}
     ends = [10] * 20 + [30]
-    lines = [json.dumps({**row, "example_id": f"{i}", "segment": [0, end]}) for i, end in enumerate(ends)]
+    lines = [
+        json.dumps({**row, "example_id": f"{i}", "segment": [0, end]}) for i, end in enumerate(ends)
+    ]
     rows.write_text("\n".join(lines))
-    run = ["train", "grpo", "--recipe", "mini", "--model", str(tiny_model_folder), "--out", str(tmp_path / "run")]
-    more = ["--data", str(rows), "--judge", "lexical", "--examples.max-frames", "20", "--device", "cpu"]
+    run = [
+        "train",
+        "grpo",
+        "--recipe",
+        "mini",
+        "--model",
+        str(tiny_model_folder),
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    more = [
+        "--data",
+        str(rows),
+        "--judge",
+        "lexical",
+        "--examples.max-frames",
+        "20",
+        "--device",
+        "cpu",
+    ]
     assert cli.main([*run, *more]) == 2
     error = capsys.readouterr().err
-    assert "line 21: its segment has 30 frames, more than max_frames = 20" in error  # before anything begins
+    assert (
+        "line 21: its segment has 30 frames, more than max_frames = 20" in error
+    )  # before anything begins
     assert not (tmp_path / "run").exists()
 
 
@@ -233,10 +333,14 @@ def test_weights_that_went_astray_are_not_saved(
     error = capsys.readouterr().err
     assert "after step 3 the model's output is not a number" in error
     assert "step_000002" in error
-    assert [path.name for path in (tmp_path / "run" / "checkpoints").glob("step_*")] == ["step_000002"]
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").glob("step_*")] == [
+        "step_000002"
+    ]
 
 
-def test_numbers_that_are_not_finite(tiny_model_folder: Path, tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
+def test_numbers_that_are_not_finite(
+    tiny_model_folder: Path, tmp_path: Path, capsys: Any, monkeypatch: Any
+) -> None:
     monkeypatch.setattr(grpo.torch.nn.utils, "clip_grad_norm_", lambda *_: float("nan"))
     assert cli.main(words(tiny_model_folder, tmp_path / "run")) == 1
     error = capsys.readouterr().err
@@ -249,7 +353,12 @@ def test_the_published_settings() -> None:
     assert (config.frame_interval_s, config.frames_per_turn, config.max_pixels) == (2.0, 2, 100_352)
     sampling = config.sampling
     assert (sampling.temperature, sampling.top_k, sampling.max_new_tokens) == (1.2, 10, 100)
-    assert (config.learning_rate, config.group_size, config.prompts_per_step, config.num_steps) == (1e-6, 4, 8, 489)
+    assert (config.learning_rate, config.group_size, config.prompts_per_step, config.num_steps) == (
+        1e-6,
+        4,
+        8,
+        489,
+    )
     reward = config.reward
     assert (reward.profile, reward.pauc, reward.repetition) == ("official", 3.0, 2.0)
     assert (reward.in_span, reward.prefix) == (0.5, 2.0)
@@ -262,7 +371,11 @@ def test_the_published_settings() -> None:
 def test_the_mini_settings() -> None:
     config = grpo_recipe("mini")
     assert (config.group_size, config.prompts_per_step, config.micro_batch_size) == (4, 8, 16)
-    assert (config.sampling.temperature, config.sampling.top_k, config.sampling.max_new_tokens) == (0.7, 0, 16)
+    assert (config.sampling.temperature, config.sampling.top_k, config.sampling.max_new_tokens) == (
+        0.7,
+        0,
+        16,
+    )
     assert (config.learning_rate, config.warmup_steps, config.betas) == (1e-4, 10, (0.9, 0.98))
     assert (config.final_learning_rate_frac, config.scale_by_deviation) == (0.3, False)
     assert config.reward.profile == "paper"
@@ -271,8 +384,11 @@ def test_the_mini_settings() -> None:
     assert not config.gradient_checkpointing
 
 
-def test_two_processes_never_work_on_the_same_run(tiny_model_folder: Path, tmp_path: Path, capsys: Any) -> None:
-    """The second would mix its metrics into those of the first, and remove the checkpoint it is writing."""
+def test_two_processes_never_work_on_the_same_run(
+    tiny_model_folder: Path, tmp_path: Path, capsys: Any
+) -> None:
+    """The second would mix its metrics into those of the first, and remove the checkpoint it is
+    writing."""
     with alone_in(tmp_path / "run"):
         assert cli.main(words(tiny_model_folder, tmp_path / "run", "--resume", "auto")) == 2
     assert "another process is at work" in capsys.readouterr().err

@@ -17,13 +17,34 @@ from oncue.types import Episode
 from openai_server import OpenAIServer, Status
 
 SMALL = (
-    *("--num-steps", "2", "--prompts-per-step", "1", "--group-size", "2", "--examples.num-turns", "2", "2"),
-    *("--examples.history-turns", "0", "0", "--num-workers", "0", "--sampling.max-new-tokens", "4", "--device", "cpu"),
+    *(
+        "--num-steps",
+        "2",
+        "--prompts-per-step",
+        "1",
+        "--group-size",
+        "2",
+        "--examples.num-turns",
+        "2",
+        "2",
+    ),
+    *(
+        "--examples.history-turns",
+        "0",
+        "0",
+        "--num-workers",
+        "0",
+        "--sampling.max-new-tokens",
+        "4",
+        "--device",
+        "cpu",
+    ),
 )
 
 
 class AsksOnce:
-    """A reward that asks one question about every episode, whatever a random model says: two a step."""
+    """A reward that asks one question about every episode, whatever a random model says: two a
+    step."""
 
     def __init__(self, judge: Judge, _settings: object) -> None:
         self.judge, self.numbers = judge, count()
@@ -31,7 +52,12 @@ class AsksOnce:
     async def __call__(self, episode: Episode) -> Score:  # noqa: ARG002
         mark = await self.judge.coverage("?", "It began.", [f"Reply {next(self.numbers)}."])
         missing = isinstance(mark, Unscored)
-        return Score((0.0 if isinstance(mark, Unscored) else mark,), dict.fromkeys(TERMS, 0.0), missing, Judgements())
+        return Score(
+            (0.0 if isinstance(mark, Unscored) else mark,),
+            dict.fromkeys(TERMS, 0.0),
+            missing,
+            Judgements(),
+        )
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +67,13 @@ def _two_questions_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def words(server: OpenAIServer, model: Path, out: Path) -> list[str]:
     run = ["train", "grpo", "--recipe", "mini", "--model", str(model), "--out", str(out), *SMALL]
-    return [*run, "--judge", f"openai:watcher@{server.url}", "--judge-server.cache", str(out) + ".sqlite3"]
+    return [
+        *run,
+        "--judge",
+        f"openai:watcher@{server.url}",
+        "--judge-server.cache",
+        str(out) + ".sqlite3",
+    ]
 
 
 def rows(out: Path) -> list[dict[str, Any]]:
@@ -64,7 +96,9 @@ def test_a_judge_that_answers_nothing_stops_the_run_before_it_learns(
         assert [row["num_unscored"] for row in rows(tmp_path / "run")] == [0] * (num_answered // 2)
         assert len(list((tmp_path / "run" / "checkpoints").iterdir())) == num_answered // 2
         assert cli.main([*run, "--resume", "auto"]) == 0
-    assert [(row["step"], row["num_unscored"], row["reward"]) for row in rows(tmp_path / "run")] == [
+    assert [
+        (row["step"], row["num_unscored"], row["reward"]) for row in rows(tmp_path / "run")
+    ] == [
         (1, 0, 1.0),
         (2, 0, 1.0),
     ]

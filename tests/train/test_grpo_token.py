@@ -1,5 +1,5 @@
-"""Laws of GRPO in the token decision format: a decision is trained in the distribution it was drawn from, silence by a
-token that stays nowhere too."""
+"""Laws of GRPO in the token decision format: a decision is trained in the distribution it was drawn
+from, silence by a token that stays nowhere too."""
 
 from __future__ import annotations
 
@@ -74,7 +74,9 @@ def num_spoken(episode: Episode) -> int:
 
 
 def samples_of(loaded: LoadedModel, group: Group) -> list[PolicySample]:
-    advantages = group.advantages or [of_tokens(trace, np.ones(num_turns(trace))) for trace in group.traces]
+    advantages = group.advantages or [
+        of_tokens(trace, np.ones(num_turns(trace))) for trace in group.traces
+    ]
     return policy_samples(group.traces, advantages, loaded.renderer.decision)
 
 
@@ -91,7 +93,9 @@ def logprobs(trainer: PolicyTrainer, samples: list[PolicySample]) -> tuple[np.nd
     [WARM, replace(WARM, top_k=0, top_p=0.9, temperature=0.8), replace(WARM, max_new_tokens=1)],
     ids=["cut to k", "cut to mass", "decisions alone"],
 )
-def test_trainer_and_sampler_give_every_choice_the_same(folder: Path, sampling: SamplingParams) -> None:
+def test_trainer_and_sampler_give_every_choice_the_same(
+    folder: Path, sampling: SamplingParams
+) -> None:
     loaded = load_model(folder, "cpu")
     groups = rolled(loaded, sampling)
     trainer = PolicyTrainer(config(folder, sampling=sampling), loaded, folder)
@@ -99,16 +103,22 @@ def test_trainer_and_sampler_give_every_choice_the_same(folder: Path, sampling: 
     assert {turn.forced_close for turn in turns} == {True, False}
     assert {isinstance(turn.action, Silence) for turn in turns} == {True, False}
     samples = [sample for group in groups for sample in samples_of(loaded, group)]
-    assert len({len(sample.sample.segment.frames) for sample in samples}) == 2  # groups that show unequally many frames
+    assert (
+        len({len(sample.sample.segment.frames) for sample in samples}) == 2
+    )  # groups that show unequally many frames
     ours, theirs = logprobs(trainer, samples)
     assert len(ours) == sum(len(turn.token_ids) - turn.forced_close for turn in turns)
     assert ours == pytest.approx(theirs, abs=1e-4)
 
     unlimited = [replace(sample, limited_L=np.zeros_like(sample.limited_L)) for sample in samples]
-    assert np.abs(logprobs(trainer, unlimited)[0] - theirs).max() > 0.1  # control: every id, or no silence at all
+    assert (
+        np.abs(logprobs(trainer, unlimited)[0] - theirs).max() > 0.1
+    )  # control: every id, or no silence at all
 
 
-def test_the_sample_trains_what_was_drawn_and_knows_which_of_it_was_a_decision(folder: Path) -> None:
+def test_the_sample_trains_what_was_drawn_and_knows_which_of_it_was_a_decision(
+    folder: Path,
+) -> None:
     loaded = load_model(folder, "cpu")
     renderer = loaded.renderer
     endings = set()
@@ -123,10 +133,14 @@ def test_the_sample_trains_what_was_drawn_and_knows_which_of_it_was_a_decision(f
             assert sample.segment.target_ids[places].tolist() == drawn
             assert made.limited_L[places].tolist() == decisions
             assert made.limited_L.sum() == len(sampled(episode))
-            # The last token is what the last turn leaves behind; for silence, which leaves none, the choice itself.
+            # The last token is what the last turn leaves behind; for silence, which leaves none,
+            # the choice itself.
             before, last = sampled(episode)[-2:]
             endings.add((type(before.action), type(last.action)))
-            assert sample.segment.token_ids[-1] == (renderer.decision.kept(last.token_ids) or last.token_ids)[-1]
+            assert (
+                sample.segment.token_ids[-1]
+                == (renderer.decision.kept(last.token_ids) or last.token_ids)[-1]
+            )
             assert (places[-1] == len(sample.segment) - 1) == (not last.forced_close)
     assert {(Silence, Reply), (Reply, Silence)} <= endings
 
@@ -153,8 +167,11 @@ def by_turns_spoken(groups: list[Group], sign: float = 1.0) -> list[Group]:
     return judged
 
 
-def test_an_update_from_decisions_alone_moves_the_logits_of_silence_and_reply_alone(folder: Path) -> None:
-    """A decision is a choice between two ids: no other one has a gradient, and a forced close has none either."""
+def test_an_update_from_decisions_alone_moves_the_logits_of_silence_and_reply_alone(
+    folder: Path,
+) -> None:
+    """A decision is a choice between two ids: no other one has a gradient, and a forced close has
+    none either."""
     decisions = replace(WARM, max_new_tokens=1)
     loaded = load_model(folder, "cpu")
     start_VE = loaded.model.lm_head.weight.detach().clone()
@@ -168,12 +185,16 @@ def test_an_update_from_decisions_alone_moves_the_logits_of_silence_and_reply_al
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
-def test_an_update_raises_what_did_better_silence_as_well_as_replies(folder: Path, sign: float) -> None:
+def test_an_update_raises_what_did_better_silence_as_well_as_replies(
+    folder: Path, sign: float
+) -> None:
     loaded = load_model(folder, "cpu")
     groups = by_turns_spoken(rolled(loaded, group_size=4), sign)
     trainer = PolicyTrainer(config(folder), loaded, folder)
     samples = [sample for group in groups for sample in samples_of(loaded, group)]
-    targets = np.concatenate([sample.sample.segment.target_ids[sample.sample.trained_C] for sample in samples])
+    targets = np.concatenate(
+        [sample.sample.segment.target_ids[sample.sample.trained_C] for sample in samples]
+    )
     limited = np.concatenate([sample.limited_L[sample.sample.trained_C] for sample in samples])
     spoken = limited & (targets == loaded.renderer.im_end_id)
     before, _ = logprobs(trainer, samples)

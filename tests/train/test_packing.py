@@ -1,4 +1,5 @@
-"""Laws of packed batches: packing changes nothing of a sample, and what samples share is computed once."""
+"""Laws of packed batches: packing changes nothing of a sample, and what samples share is computed
+once."""
 
 from __future__ import annotations
 
@@ -25,12 +26,15 @@ from train_support import drawn, patched, samples, small_config
 
 
 def group(loaded: LoadedModel, *changes: dict[int, str]) -> list[TrainingSample]:
-    """Samples that show the same frames: one dialogue, each time with other words in some of its turns."""
+    """Samples that show the same frames: one dialogue, each time with other words in some of its
+    turns."""
     dialogue, frames = drawn(1, num_turns=(6, 6))
     shown = patched(loaded, frames)
     made = []
     for change in changes:
-        turns = tuple(replace(turn, text=change.get(i, turn.text)) for i, turn in enumerate(dialogue.turns))
+        turns = tuple(
+            replace(turn, text=change.get(i, turn.text)) for i, turn in enumerate(dialogue.turns)
+        )
         made.append(to_sample(replace(dialogue, turns=turns), shown, loaded.renderer))
     return made
 
@@ -59,14 +63,19 @@ def test_a_sample_is_what_it_is_alone(family_loaded):
         assert collate([sample], pad).places_C.tolist() == (sample.trained_C - 1).tolist()
     batch = collate(three, pad)
     with torch.no_grad():
-        one_row = trained_logits(family_loaded.model, replace(batch, branches=(Branch(batch.num_tokens),)), pad)[0]
+        one_row = trained_logits(
+            family_loaded.model, replace(batch, branches=(Branch(batch.num_tokens),)), pad
+        )[0]
     assert not torch.allclose(one_row, apart, atol=1e-2)  # control: each sees those before it
 
 
 def test_what_a_group_begins_with_is_computed_once(family_loaded):
-    """Logits and targets are those of each member alone, though most tokens stand in the batch only once."""
+    """Logits and targets are those of each member alone, though most tokens stand in the batch only
+    once."""
     pad = family_loaded.renderer.image_pad_id
-    members = group(family_loaded, {}, {4: "It leaves."}, {4: "It leaves.", 8: "It moves."}, {10: "It appears."})
+    members = group(
+        family_loaded, {}, {4: "It leaves."}, {4: "It leaves.", 8: "It moves."}, {10: "It appears."}
+    )
     other = samples(family_loaded, 1)
     packed = [*members[:2], *other, *members[2:]]
     batch = collate(packed, pad)
@@ -75,10 +84,16 @@ def test_what_a_group_begins_with_is_computed_once(family_loaded):
     assert len(batch.grids_F3) == len(members[0].segment.frames) + len(other[0].segment.frames)
     apart = torch.cat([logits(family_loaded, [sample]) for sample in packed])
     assert torch.allclose(logits(family_loaded, packed), apart, atol=1e-5)
-    assert batch.targets_C.tolist() == [int(t) for s in packed for t in s.segment.target_ids[s.weights_L > 0]]
-    assert batch.weights_C.tolist() == [float(w) for s in packed for w in s.weights_L[s.weights_L > 0]]
+    assert batch.targets_C.tolist() == [
+        int(t) for s in packed for t in s.segment.target_ids[s.weights_L > 0]
+    ]
+    assert batch.weights_C.tolist() == [
+        float(w) for s in packed for w in s.weights_L[s.weights_L > 0]
+    ]
     with torch.no_grad():
-        wrong = trained_logits(family_loaded.model, replace(batch, shown_S=batch.shown_S.flip(0)), pad)[0]
+        wrong = trained_logits(
+            family_loaded.model, replace(batch, shown_S=batch.shown_S.flip(0)), pad
+        )[0]
     assert not torch.allclose(wrong, apart, atol=1e-4)  # other pictures
 
 
@@ -94,14 +109,18 @@ def test_a_group_in_the_token_format(tiny_token_loaded):
 def test_the_gradient_of_a_group_is_that_of_its_members(family_loaded):
     loaded = replace(family_loaded, model=copy.deepcopy(family_loaded.model))
     members = group(loaded, {}, {4: "It leaves."}, {4: "It leaves.", 8: "It moves."})
-    members[1] = replace(members[1], weights_L=members[1].weights_L * 3)  # a shared choice weighs what each gives it
+    members[1] = replace(
+        members[1], weights_L=members[1].weights_L * 3
+    )  # a shared choice weighs what each gives it
 
     def gradient(*parts: list[TrainingSample]) -> torch.Tensor:
         loaded.model.zero_grad(set_to_none=True)
         pad = loaded.renderer.image_pad_id
         batch = StepBatch(tuple(collate(part, pad) for part in parts), 0)
         accumulate_gradient(loaded.model, batch, pad, small_config("x"), loaded.device)
-        return torch.cat([p.grad.flatten() for p in loaded.model.parameters() if p.grad is not None])
+        return torch.cat(
+            [p.grad.flatten() for p in loaded.model.parameters() if p.grad is not None]
+        )
 
     packed, apart = gradient(members), gradient(*([unshared(sample)] for sample in members))
     assert torch.allclose(packed, apart, atol=1e-5 * float(apart.abs().max()), rtol=1e-4)
@@ -115,7 +134,9 @@ def test_branches_end_where_members_first_differ(tiny_loaded):
     first, second = (
         next(
             i
-            for i, (ours, theirs) in enumerate(zip(one.segment.token_ids, other.segment.token_ids, strict=False))
+            for i, (ours, theirs) in enumerate(
+                zip(one.segment.token_ids, other.segment.token_ids, strict=False)
+            )
             if ours != theirs
         )
         for other in (two, three)
@@ -152,7 +173,9 @@ def test_members_that_are_the_same_or_end_earlier_need_no_branch_of_their_own(ti
 
 def test_equal_words_about_other_pictures_share_nothing(tiny_loaded):
     (one,) = group(tiny_loaded, {})
-    other = showing(one, [replace(frame, patches=frame.patches[::-1].copy()) for frame in one.segment.frames])
+    other = showing(
+        one, [replace(frame, patches=frame.patches[::-1].copy()) for frame in one.segment.frames]
+    )
     batch = collate([one, other], tiny_loaded.renderer.image_pad_id)
     assert batch.branches == (Branch(len(one.segment.token_ids)),) * 2
     both, alone = logits(tiny_loaded, [one, other]), logits(tiny_loaded, [one])
@@ -179,7 +202,8 @@ def test_a_choice_at_the_first_place_is_refused(tiny_loaded):
 
 
 def test_members_that_were_shown_another_frame_share_what_came_before_it(tiny_loaded):
-    """Members of a group need not see the same: one got another second frame, one stopped after the first turn."""
+    """Members of a group need not see the same: one got another second frame, one stopped after the
+    first turn."""
     (one,) = group(tiny_loaded, {})
     frames = list(one.segment.frames)
     changed = replace(frames[1], patches=frames[1].patches[::-1].copy())
@@ -220,7 +244,9 @@ def test_gradients_do_not_depend_on_the_order_of_threads():
         def gradient() -> torch.Tensor:
             values = torch.ones(500, 128, requires_grad=True)
             taken = losses._rows(values, numbers)
-            (taken * torch.randn(taken.shape, generator=torch.Generator().manual_seed(1))).sum().backward()
+            (
+                taken * torch.randn(taken.shape, generator=torch.Generator().manual_seed(1))
+            ).sum().backward()
             assert values.grad is not None
             return values.grad
 

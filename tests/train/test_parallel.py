@@ -1,4 +1,5 @@
-"""Laws of several processes: together they do what one does, whole or sharded, and what stops one stops all."""
+"""Laws of several processes: together they do what one does, whole or sharded, and what stops one
+stops all."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ from oncue.train.rl.settings import groups_per_process
 
 @pytest.fixture(scope="module")
 def model(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny model with one weight for embedding and output, as the smaller released ones have."""
+    """The tiny model with one weight for embedding and output, as the smaller released ones
+    have."""
     folder = tmp_path_factory.mktemp("tied") / "model"
     shutil.copytree(tiny_model_folder, folder)
     plain = json.loads((folder / "config.json").read_text())
@@ -34,8 +36,11 @@ def model(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="module")
-def runs(model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, list[dict[str, Any]]]]:
-    """A folder with the runs, and what came of each in each process. `one` is that of a single process."""
+def runs(
+    model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, list[dict[str, Any]]]]:
+    """A folder with the runs, and what came of each in each process. `one` is that of a single
+    process."""
     folder = tmp_path_factory.mktemp("runs")
     torch.set_num_threads(1)
     with parallel_runs.calm_optimizer():
@@ -75,18 +80,24 @@ def test_a_share_is_dealt_and_collected() -> None:
 @pytest.mark.parametrize("name", ["none", "full", "resumed_full", "resumed_one"])
 def test_processes_together_do_what_one_does(runs: Any, name: str) -> None:
     folder, found = runs
-    assert found.get(name, [{"returned": None}]) == [{"returned": None}] * (2 if name in found else 1)
+    assert found.get(name, [{"returned": None}]) == [{"returned": None}] * (
+        2 if name in found else 1
+    )
     one, several = folder / "one", folder / name
     for step in (1, 2):
         torch.testing.assert_close(weights(several, step), weights(one, step), atol=2e-6, rtol=0)
         stored = [run / "rollouts" / f"step_{step:06d}.jsonl" for run in (one, several)]
-        said = [[json.loads(line)["turns"] for line in path.read_text().splitlines()] for path in stored]
+        said = [
+            [json.loads(line)["turns"] for line in path.read_text().splitlines()] for path in stored
+        ]
         assert said[0] == said[1]
     expected, logged = metrics(one), metrics(several)
     assert [row.keys() for row in logged] == [row.keys() for row in expected]
     for row, other in zip(logged, expected, strict=True):
         for value, wanted in zip(row.values(), other.values(), strict=True):
-            assert value == (pytest.approx(wanted, rel=1e-4, abs=1e-5) if isinstance(wanted, float) else wanted)
+            assert value == (
+                pytest.approx(wanted, rel=1e-4, abs=1e-5) if isinstance(wanted, float) else wanted
+            )
     moved = (weights(one, 2) - weights(one, 1)).abs().max()
     assert moved > 1e-4  # control: there was something to agree about
 
@@ -99,12 +110,16 @@ def test_without_the_sum_of_gradients_they_do_not(runs: Any) -> None:
 def test_tied_weights_stay_one_weight(runs: Any) -> None:
     folder, _ = runs
     for name in ("one", "none", "full"):
-        assert "lm_head.weight" not in load_file(folder / name / "checkpoints" / "step_000002" / "model.safetensors")
+        assert "lm_head.weight" not in load_file(
+            folder / name / "checkpoints" / "step_000002" / "model.safetensors"
+        )
 
 
 def test_states_of_the_optimizer_are_whole(runs: Any) -> None:
     folder, _ = runs
-    paths = [folder / name / "checkpoints" / "step_000002" / "trainer.pt" for name in ("one", "full")]
+    paths = [
+        folder / name / "checkpoints" / "step_000002" / "trainer.pt" for name in ("one", "full")
+    ]
     one, full = (torch.load(path, weights_only=True)["optimizer"]["state"] for path in paths)
     assert one.keys() == full.keys()
     for number, state in one.items():
@@ -171,12 +186,26 @@ def test_a_dry_run_says_who_does_what_once(
 ) -> None:
     monkeypatch.setenv("RANK", rank)
     monkeypatch.setenv("WORLD_SIZE", "2")
-    words = ["train", "grpo", "--recipe", "mini", "--model", str(model), "--out", str(tmp_path / "run"), "--dry-run"]
+    words = [
+        "train",
+        "grpo",
+        "--recipe",
+        "mini",
+        "--model",
+        str(model),
+        "--out",
+        str(tmp_path / "run"),
+        "--dry-run",
+    ]
     assert cli.main([*words, "--examples.num-turns", "3", "3"]) == 0
-    assert ("each of 2 processes takes 4 of the 8 groups of a step" in capsys.readouterr().err) == (rank == "0")
+    assert ("each of 2 processes takes 4 of the 8 groups of a step" in capsys.readouterr().err) == (
+        rank == "0"
+    )
 
 
-def test_supervised_training_is_for_one_process(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
+def test_supervised_training_is_for_one_process(
+    tmp_path: Path, capsys: Any, monkeypatch: Any
+) -> None:
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert cli.main(["train", "sft", "--recipe", "mini", "--out", str(tmp_path / "run")]) == 2

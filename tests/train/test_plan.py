@@ -35,15 +35,38 @@ def test_a_plan_counts_steps_tokens_and_cuts(tiny_model_folder):
 
 def test_a_plan_without_the_model_or_the_data_says_so():
     rows = Stage("rows", RowSource((Path("gone.jsonl"),)), 2)
-    lines = list(plan_stages(small_config("x", stages=(Stage("w", SHAPES, 2, 3), rows)), "no/such/model"))
+    lines = list(
+        plan_stages(small_config("x", stages=(Stage("w", SHAPES, 2, 3), rows)), "no/such/model")
+    )
     assert "tokens are not counted" in lines[0]
     assert lines[1] == "w: 3 steps of 2 dialogues"
     assert "no training file gone.jsonl" in lines[2]
 
 
 def test_a_dry_run_writes_nothing(tmp_path, tiny_model_folder, capsys):
-    flags = ["--recipe", "mini", "--out", str(tmp_path / "run"), "--model", str(tiny_model_folder), "--dry-run"]
-    assert main(["train", "sft", *flags, "--stages.0.num-steps", "12", "--stages.0.source.placement", "spread"]) == 0
+    flags = [
+        "--recipe",
+        "mini",
+        "--out",
+        str(tmp_path / "run"),
+        "--model",
+        str(tiny_model_folder),
+        "--dry-run",
+    ]
+    assert (
+        main(
+            [
+                "train",
+                "sft",
+                *flags,
+                "--stages.0.num-steps",
+                "12",
+                "--stages.0.source.placement",
+                "spread",
+            ]
+        )
+        == 0
+    )
     said = capsys.readouterr()
     assert "changes: 12 steps" in said.err
     assert "num_steps: 12" in said.out
@@ -53,10 +76,27 @@ def test_a_dry_run_writes_nothing(tmp_path, tiny_model_folder, capsys):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_that_cannot_start_ends_the_dry_run_with_an_exit_code(tmp_path, tiny_model_folder, capsys, monkeypatch):
-    row = {"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Hello."}]}
+def test_a_run_that_cannot_start_ends_the_dry_run_with_an_exit_code(
+    tmp_path, tiny_model_folder, capsys, monkeypatch
+):
+    row = {
+        "messages": [
+            {"role": "user", "content": "Hello?"},
+            {"role": "assistant", "content": "Hello."},
+        ]
+    }
     (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
-    words = ["train", "sft", "--recipe", "mmduet2-3b", "--out", str(tmp_path / "run"), "--dry-run", "--device", "cpu"]
+    words = [
+        "train",
+        "sft",
+        "--recipe",
+        "mmduet2-3b",
+        "--out",
+        str(tmp_path / "run"),
+        "--dry-run",
+        "--device",
+        "cpu",
+    ]
     words += ["--num-workers", "0", "--data", str(tmp_path / "rows.jsonl")]
     fits = [*words, "--model", str(tiny_model_folder)]
     assert main(fits) == 0
@@ -69,8 +109,14 @@ def test_a_run_that_cannot_start_ends_the_dry_run_with_an_exit_code(tmp_path, ti
     with monkeypatch.context() as patch:
         patch.setattr("oncue.train.sft.loop.accumulate_gradient", lambda *_: torch.empty(10**15))
         assert main(fits) == 1
-        assert capsys.readouterr().err.splitlines()[-1].startswith("out of memory (3.6 PiB more could not be had)")
-    (tmp_path / "settings.yaml").write_text("stages: [{name: rows, source: {paths: [gone.jsonl]}, batch_size: 1}]")
+        assert (
+            capsys.readouterr()
+            .err.splitlines()[-1]
+            .startswith("out of memory (3.6 PiB more could not be had)")
+        )
+    (tmp_path / "settings.yaml").write_text(
+        "stages: [{name: rows, source: {paths: [gone.jsonl]}, batch_size: 1}]"
+    )
     without = [*fits[:-6], "--config", str(tmp_path / "settings.yaml"), *fits[-2:]]
     assert main(without) == 2
     assert "no training file gone.jsonl" in capsys.readouterr().err
@@ -83,11 +129,12 @@ def test_time_and_disk_follow_from_the_first_step(tmp_path):
     trial = Trial(seconds=30.0, num_tokens=600, checkpoint_bytes=2**30, rollout_bytes=2**20)
     time, disk = cost_lines(config, trial, 3000.0, tmp_path, num_stored=20, left_out=", and more")
     assert (
-        time
-        == "time: the first step took 30.0 s here (600 tokens, 20 tokens/s), so the run takes about 50 min, and more"
+        time == "time: the first step took 30.0 s here (600 tokens, 20 tokens/s), so "
+        "the run takes about 50 min, and more"
     )
     assert disk.startswith(
-        "disk: about 3.0 GiB (3 checkpoints of 1.0 GiB at once, 20.0 MiB of rollouts); the disk at /"
+        "disk: about 3.0 GiB (3 checkpoints of 1.0 GiB at once, 20.0 MiB of rollouts); the disk at "
+        "/"
     )
     _, few = cost_lines(replace(config, num_steps=15), trial, 15_000.0, tmp_path)
     assert "(2 checkpoints of" in few
@@ -101,8 +148,14 @@ def test_time_and_disk_follow_from_the_first_step(tmp_path):
     [
         (["--recipe", "maxi"], "mini, mini-more, mini-late, mmduet2-3b"),
         (["--recipe", "mini", "--learning-rate", "-1"], "learning_rate must be a positive number"),
-        (["--recipe", "mini", "--stages.0.learning-rate-scale", "nan"], "learning_rate_scale of stage 'changes' must"),
-        (["--recipe", "mini", "--stages.0.source.mean-gap-s", "-1"], "mean_gap_s must be a positive number"),
+        (
+            ["--recipe", "mini", "--stages.0.learning-rate-scale", "nan"],
+            "learning_rate_scale of stage 'changes' must",
+        ),
+        (
+            ["--recipe", "mini", "--stages.0.source.mean-gap-s", "-1"],
+            "mean_gap_s must be a positive number",
+        ),
         (["--recipe", "mini", "--data", "gone.jsonl"], "no training file gone.jsonl"),
         (["--recipe", "mini", "--config", "gone.yaml"], "gone.yaml"),
         (

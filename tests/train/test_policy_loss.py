@@ -29,7 +29,11 @@ def two_choices(p: float) -> torch.Tensor:
 def test_the_surrogate(p: float, old: float, advantage: float, expected: float) -> None:
     logprobs = two_choices(p)
     made = policy_loss(
-        logprobs, torch.tensor([0]), torch.tensor([math.log(old)]), torch.tensor([advantage]), LossSettings()
+        logprobs,
+        torch.tensor([0]),
+        torch.tensor([math.log(old)]),
+        torch.tensor([advantage]),
+        LossSettings(),
     )
     assert made.loss.item() == pytest.approx(expected, abs=1e-6)
     made.loss.backward()
@@ -63,7 +67,12 @@ def test_divergence_and_entropy() -> None:
     logprobs = two_choices(0.25)
     settings = LossSettings(kl_coefficient=0.5, entropy_coefficient=0.1)
     made = policy_loss(
-        logprobs, torch.tensor([0]), logprobs[:, 0].detach(), torch.zeros(1), settings, torch.log(torch.tensor([0.5]))
+        logprobs,
+        torch.tensor([0]),
+        logprobs[:, 0].detach(),
+        torch.zeros(1),
+        settings,
+        torch.log(torch.tensor([0.5])),
     )
     kl = 0.5 / 0.25 - math.log(0.5 / 0.25) - 1
     entropy = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75))
@@ -72,8 +81,12 @@ def test_divergence_and_entropy() -> None:
     assert made.loss.item() == pytest.approx(0.5 * kl - 0.1 * entropy)
 
 
-@pytest.mark.parametrize(("gap", "expected"), [(19.0, math.exp(19) - 20), (30.0, math.exp(20) - 21), (-30.0, 19.0)])
-def test_the_divergence_of_what_is_far_from_the_reference_stays_a_number(gap: float, expected: float) -> None:
+@pytest.mark.parametrize(
+    ("gap", "expected"), [(19.0, math.exp(19) - 20), (30.0, math.exp(20) - 21), (-30.0, 19.0)]
+)
+def test_the_divergence_of_what_is_far_from_the_reference_stays_a_number(
+    gap: float, expected: float
+) -> None:
     logprobs = two_choices(0.25)
     at = logprobs[:, 0].detach()
     made = policy_loss(logprobs, torch.tensor([0]), at, torch.zeros(1), LossSettings(), at + gap)
@@ -92,7 +105,9 @@ def test_what_a_cut_leaves_out_gives_no_nan() -> None:
     made.loss.backward()
     assert scores.grad is not None
     assert scores.grad[0, :2].isfinite().all()
-    assert made.loss.item() == pytest.approx(-0.1 * made.sum_entropy, abs=1e-6)  # its ratio is 0, as is its gain
+    assert made.loss.item() == pytest.approx(
+        -0.1 * made.sum_entropy, abs=1e-6
+    )  # its ratio is 0, as is its gain
     assert (made.num_clipped, made.max_ratio_gap) == (0, pytest.approx(1.0, abs=1e-6))
 
 
@@ -101,9 +116,16 @@ def test_what_a_cut_leaves_out_has_no_divergence() -> None:
     scores = torch.tensor([[1.0, 0.5, -math.inf], [1.0, 0.5, 0.0]], requires_grad=True)
     drawn, reference = torch.tensor([2, 0]), torch.tensor([-1.0, -1.0])
     settings = LossSettings(kl_coefficient=0.1)
-    made = policy_loss(scores.log_softmax(-1), drawn, torch.full((2,), -1.0), torch.zeros(2), settings, reference)
+    made = policy_loss(
+        scores.log_softmax(-1), drawn, torch.full((2,), -1.0), torch.zeros(2), settings, reference
+    )
     alone = policy_loss(
-        scores[1:].log_softmax(-1), drawn[1:], torch.full((1,), -1.0), torch.zeros(1), settings, reference[1:]
+        scores[1:].log_softmax(-1),
+        drawn[1:],
+        torch.full((1,), -1.0),
+        torch.zeros(1),
+        settings,
+        reference[1:],
     )
     assert made.sum_kl == pytest.approx(alone.sum_kl)
     assert 0 < made.sum_kl < 1

@@ -1,4 +1,5 @@
-"""Data made in other processes: in order, with errors as if made here, and never waited for in vain."""
+"""Data made in other processes: in order, with errors as if made here, and never waited for in
+vain."""
 
 from __future__ import annotations
 
@@ -83,7 +84,9 @@ def test_a_killed_process_is_told_of() -> None:
 
 def kill_a_worker() -> None:
     """Kills a process that makes data, and works on; torch interrupts that."""
-    worker = max(multiprocessing.active_children(), key=lambda child: child.pid or 0)  # the newest: others may be left
+    worker = max(
+        multiprocessing.active_children(), key=lambda child: child.pid or 0
+    )  # the newest: others may be left
     assert worker.pid is not None
     os.kill(worker.pid, signal.SIGKILL)
     time.sleep(30)
@@ -107,7 +110,9 @@ def a_loop_that_blames_the_disk() -> None:
 
 
 @pytest.mark.parametrize("loop", [a_loop, a_loop_that_blames_the_disk])
-def test_a_process_that_is_killed_while_something_else_is_done_is_told_of(loop: Callable[[], None]) -> None:
+def test_a_process_that_is_killed_while_something_else_is_done_is_told_of(
+    loop: Callable[[], None],
+) -> None:
     with pytest.raises(RunStoppedError, match=r"ended from outside.*--resume auto") as told:
         loop()
     assert "make room" not in str(told.value)
@@ -130,10 +135,13 @@ if __name__ == "__main__":
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux to end it")
 def test_a_worker_does_not_outlive_a_parent_that_is_killed(tmp_path: Path) -> None:
-    """It would wait to hand over what it has made, and keep what it has inherited, such as the lock of the run."""
+    """It would wait to hand over what it has made, and keep what it has inherited, such as the lock
+    of the run."""
     script, pid = tmp_path / "parent.py", tmp_path / "pid"
     script.write_text(PARENT)
-    ended = subprocess.run([sys.executable, str(script), str(pid)], capture_output=True, timeout=120)
+    ended = subprocess.run(
+        [sys.executable, str(script), str(pid)], capture_output=True, timeout=120
+    )
     assert ended.returncode == -signal.SIGKILL
     worker = Path(f"/proc/{pid.read_text()}/stat")
     deadline = time.monotonic() + 30

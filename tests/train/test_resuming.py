@@ -25,10 +25,24 @@ from oncue.train.sft.loop import train_sft
 from oncue.train.sft.settings import SftConfig, Stage, learning_rate_at
 from train_support import SHAPES, metrics, same_weights, silent, small_config
 
-STEADY = {"warmup_frac": 0.0, "final_learning_rate_frac": 1.0, "log_every_steps": 2}  # whatever the number of steps
+STEADY = {
+    "warmup_frac": 0.0,
+    "final_learning_rate_frac": 1.0,
+    "log_every_steps": 2,
+}  # whatever the number of steps
 GRPO = (
     *("train", "grpo", "--recipe", "mini", "--final-learning-rate-frac", "1", "--num-steps", "2"),
-    *("--prompts-per-step", "2", "--group-size", "2", "--examples.num-turns", "3", "3", "--num-workers", "0"),
+    *(
+        "--prompts-per-step",
+        "2",
+        "--group-size",
+        "2",
+        "--examples.num-turns",
+        "3",
+        "3",
+        "--num-workers",
+        "0",
+    ),
     *("--examples.history-turns", "0", "2", "--sampling.max-new-tokens", "4", "--device", "cpu"),
 )
 
@@ -38,7 +52,9 @@ def sft_words(run: Path, *more: str) -> list[str]:
 
 
 def longer(config: SftConfig, num_steps: int) -> SftConfig:
-    return replace(config, stages=(config.stages[0], replace(config.stages[1], num_steps=num_steps)))
+    return replace(
+        config, stages=(config.stages[0], replace(config.stages[1], num_steps=num_steps))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +75,15 @@ class Killed(Exception):
     """The process is gone."""
 
 
-@pytest.mark.parametrize("number", [1, 5])  # the step that never ends: before the first checkpoint, and after two
+@pytest.mark.parametrize(
+    "number", [1, 5]
+)  # the step that never ends: before the first checkpoint, and after two
 def test_a_killed_run_goes_on_from_its_folder_alone(
-    finished: Path, tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+    finished: Path,
+    tiny_model_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
 ) -> None:
     stock, left = sft.accumulate_gradient, [number]
 
@@ -74,7 +96,12 @@ def test_a_killed_run_goes_on_from_its_folder_alone(
     with monkeypatch.context() as patch:
         patch.setattr(sft, "accumulate_gradient", accumulate)
         with pytest.raises(Killed):
-            train_sft(small_config(tiny_model_folder, **STEADY), tmp_path / "run", resume=False, report=silent)
+            train_sft(
+                small_config(tiny_model_folder, **STEADY),
+                tmp_path / "run",
+                resume=False,
+                report=silent,
+            )
     assert cli.main(sft_words(tmp_path / "run")) == 0
     last = "checkpoints/step_000006"
     assert same_weights(tmp_path / "run" / last, finished / last)
@@ -87,9 +114,13 @@ def test_a_finished_run_that_gets_more_steps_is_the_longer_run(
     config = longer(small_config(tiny_model_folder, **STEADY), 4)
     whole = train_sft(config, tmp_path / "whole", resume=False, report=silent)
     assert cli.main(sft_words(run, "--stages.1.num-steps", "4")) == 0
-    assert f"{run} goes on from step 6 to step 8, not 6; the learning rate" in capsys.readouterr().err
+    assert (
+        f"{run} goes on from step 6 to step 8, not 6; the learning rate" in capsys.readouterr().err
+    )
     assert same_weights(run / "checkpoints" / whole.name, whole)
-    shared = [{k: v for k, v in row.items() if k != "total_steps"} for row in metrics(tmp_path / "whole")]
+    shared = [
+        {k: v for k, v in row.items() if k != "total_steps"} for row in metrics(tmp_path / "whole")
+    ]
     assert [{k: v for k, v in row.items() if k != "total_steps"} for row in metrics(run)] == shared
     assert stored_settings(run, SftConfig) == config
     assert "8 steps" in (run / "README.md").read_text()
@@ -97,8 +128,12 @@ def test_a_finished_run_that_gets_more_steps_is_the_longer_run(
     assert "goes on" not in capsys.readouterr().err
 
 
-def test_the_rate_of_a_longer_run_follows_its_own_schedule(tiny_model_folder: Path, tmp_path: Path) -> None:
-    config = small_config(tiny_model_folder, stages=(Stage("one", SHAPES, 2, 2),), log_every_steps=1)
+def test_the_rate_of_a_longer_run_follows_its_own_schedule(
+    tiny_model_folder: Path, tmp_path: Path
+) -> None:
+    config = small_config(
+        tiny_model_folder, stages=(Stage("one", SHAPES, 2, 2),), log_every_steps=1
+    )
     train_sft(config, tmp_path / "run", resume=False, report=silent)
     assert cli.main(sft_words(tmp_path / "run", "--stages.0.num-steps", "4")) == 0
     rates = [row["learning_rate"] for row in metrics(tmp_path / "run")]
@@ -120,13 +155,23 @@ def test_reinforcement_learning_goes_on_from_its_folder_for_longer(
 ) -> None:
     runs = {name: tmp_path / name for name in ("run", "whole")}
     for name, steps in (("run", "2"), ("whole", "3")):
-        words = [*GRPO, "--model", str(tiny_model_folder), "--out", str(runs[name]), "--num-steps", steps]
+        words = [
+            *GRPO,
+            "--model",
+            str(tiny_model_folder),
+            "--out",
+            str(runs[name]),
+            "--num-steps",
+            steps,
+        ]
         assert cli.main(words) == 0
     words = ["train", "grpo", "--out", str(runs["run"]), "--resume", "auto"]
     assert cli.main([*words, "--num-steps", "1"]) == 2
     assert "has 2 steps behind it and cannot stop at 1" in capsys.readouterr().err
     assert cli.main([*words, "--num-steps", "3"]) == 0
-    assert [row["reward"] for row in metrics(runs["run"])] == [row["reward"] for row in metrics(runs["whole"])]
+    assert [row["reward"] for row in metrics(runs["run"])] == [
+        row["reward"] for row in metrics(runs["whole"])
+    ]
     last = "checkpoints/step_000003"
     assert same_weights(runs["run"] / last, runs["whole"] / last)
 
@@ -141,14 +186,28 @@ def edited(run: Path, old: str, new: str) -> None:
     [
         (("--seed", "1"), "seed was 0, now 1"),
         (("--recipe", "mini"), "model was .*now 'new'.*without --recipe"),
-        (("--stages.1.num-steps", "1"), "has 6 steps behind it and cannot stop at 5; give at least 6"),
-        (("--stages.0.num-steps", "5"), "stages.0.num_steps was 4, now 5; .*would belong to other stages"),
+        (
+            ("--stages.1.num-steps", "1"),
+            "has 6 steps behind it and cannot stop at 5; give at least 6",
+        ),
+        (
+            ("--stages.0.num-steps", "5"),
+            "stages.0.num_steps was 4, now 5; .*would belong to other stages",
+        ),
         (("--stages.0.num-steps", "5", "--seed", "1"), "seed was 0, now 1"),
-        (("--stages.1.batch-size", "3", "--stages.1.num-steps", "9"), "stages.1.batch_size was 2, now 3"),
+        (
+            ("--stages.1.batch-size", "3", "--stages.1.num-steps", "9"),
+            "stages.1.batch_size was 2, now 3",
+        ),
     ],
 )
-def test_what_would_be_another_run_is_refused(finished: Path, capsys: Any, more: tuple[str, ...], told: str) -> None:
-    before = {name: (finished / name).read_bytes() for name in ("config.yaml", "metrics.jsonl", "README.md")}
+def test_what_would_be_another_run_is_refused(
+    finished: Path, capsys: Any, more: tuple[str, ...], told: str
+) -> None:
+    before = {
+        name: (finished / name).read_bytes()
+        for name in ("config.yaml", "metrics.jsonl", "README.md")
+    }
     drawn = (finished / "report.html").stat().st_mtime_ns
     assert cli.main(sft_words(finished, *more)) == 2
     assert_told(capsys, told)
@@ -183,13 +242,19 @@ def assert_told(capsys: Any, told: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ("seed: 0", "seed: 0\nnew_thing: 3", "config.yaml: new_thing: unknown setting.* with oncue 99.0, and this is"),
+        (
+            "seed: 0",
+            "seed: 0\nnew_thing: 3",
+            "config.yaml: new_thing: unknown setting.* with oncue 99.0, and this is",
+        ),
         ("seed: 0", "seed: zero", "config.yaml: seed: expected a whole number, got 'zero'"),
         ("seed: 0", "seed: [", "config.yaml cannot be read"),
         ("stages:", "- stages:", "config.yaml cannot be read"),
     ],
 )
-def test_settings_that_were_broken_are_named(run: Path, capsys: Any, old: str, new: str, told: str) -> None:
+def test_settings_that_were_broken_are_named(
+    run: Path, capsys: Any, old: str, new: str, told: str
+) -> None:
     edited(run, old, new)
     versions = run / "env.json"
     versions.write_text(versions.read_text().replace('"oncue": "', '"oncue": "99.0", "was": "'))
@@ -207,7 +272,9 @@ def test_a_run_of_the_other_verb_is_named(finished: Path, tmp_path: Path, capsys
     assert_told(capsys, "is a run of oncue train grpo")
 
 
-def test_without_a_run_or_a_recipe_both_are_named(finished: Path, tmp_path: Path, capsys: Any) -> None:
+def test_without_a_run_or_a_recipe_both_are_named(
+    finished: Path, tmp_path: Path, capsys: Any
+) -> None:
     assert cli.main(sft_words(tmp_path)) == 2
     assert_told(capsys, f"no run in {tmp_path} to resume; .*--out.*--recipe")
     assert not any(tmp_path.iterdir())

@@ -27,13 +27,16 @@ def config(tmp_path: Path) -> GrpoConfig:
     return replace(mmduet2_3b_grpo(), examples=RowExamples(paths=(path,)))
 
 
-def test_a_training_file_that_was_edited_is_not_resumed_with(config: GrpoConfig, tmp_path: Path) -> None:
+def test_a_training_file_that_was_edited_is_not_resumed_with(
+    config: GrpoConfig, tmp_path: Path
+) -> None:
     folder, data = tmp_path / "run", tmp_path / "examples.jsonl"
     RunDirectory.open(folder, config, resume=False).log({"step": 1})
     RunDirectory.open(folder, config, resume=True)
     data.write_text(ROWS.replace("3", "33"))
     with pytest.raises(
-        ConfigError, match=r"is not what it was when .*examples\.jsonl: row 3 differs.*--allow-changed-data"
+        ConfigError,
+        match=r"is not what it was when .*examples\.jsonl: row 3 differs.*--allow-changed-data",
     ):
         RunDirectory.open(folder, config, resume=True)
     data.write_text(ROWS)
@@ -45,7 +48,10 @@ def test_a_training_file_that_was_edited_is_not_resumed_with(config: GrpoConfig,
     [
         (ROWS.replace("3", "x").replace("8", "x"), "rows 3, 8 differ"),
         (ROWS.replace('"a"', '"b"'), "rows 1, 2, 3, 4, 5 and 4 more differ"),
-        (ROWS.replace('{"a": 4}\n', ""), "it has 8 rows, it had 9; the first that differs is row 4"),
+        (
+            ROWS.replace('{"a": 4}\n', ""),
+            "it has 8 rows, it had 9; the first that differs is row 4",
+        ),
         (ROWS + '{"a": 10}', "it has 10 rows, it had 9; the first that differs is row 10"),
         (ROWS.replace("\n", "\r\n").strip() + "\n\n", ""),
     ],
@@ -81,7 +87,9 @@ def test_rows_of_a_version_that_kept_no_digest_of_each_are_compared_as_a_whole(
         RunDirectory.open(folder, config, resume=True)
 
 
-def test_a_run_of_a_version_that_kept_no_digests_is_resumed(config: GrpoConfig, tmp_path: Path) -> None:
+def test_a_run_of_a_version_that_kept_no_digests_is_resumed(
+    config: GrpoConfig, tmp_path: Path
+) -> None:
     folder = tmp_path / "run"
     RunDirectory.open(folder, config, resume=False).log({"step": 1})
     versions = json.loads((folder / "env.json").read_text())
@@ -93,7 +101,9 @@ def test_a_run_of_a_version_that_kept_no_digests_is_resumed(config: GrpoConfig, 
         RunDirectory.open(folder, config, resume=True)
 
 
-def test_a_run_that_never_began_may_be_started_with_another_file(config: GrpoConfig, tmp_path: Path) -> None:
+def test_a_run_that_never_began_may_be_started_with_another_file(
+    config: GrpoConfig, tmp_path: Path
+) -> None:
     RunDirectory.open(tmp_path / "run", config, resume=False)
     (tmp_path / "examples.jsonl").write_text('{"a": 2}\n')
     run = RunDirectory.open(tmp_path / "run", config, resume=False)
@@ -121,7 +131,9 @@ def test_curves_of_a_long_run_are_drawn_less_often(config: GrpoConfig, tmp_path:
     assert is_drawn(600.0)
 
 
-def test_the_settings_of_a_run_are_written_in_the_order_of_their_fields(config: GrpoConfig, tmp_path: Path) -> None:
+def test_the_settings_of_a_run_are_written_in_the_order_of_their_fields(
+    config: GrpoConfig, tmp_path: Path
+) -> None:
     """As in the help and the docs: related ones together, the model first."""
     RunDirectory.open(tmp_path / "run", config, resume=False)
     written = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())

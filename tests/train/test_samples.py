@@ -1,4 +1,5 @@
-"""Laws of training samples: they are what the policy sees, and the loss covers what it must say, nothing else."""
+"""Laws of training samples: they are what the policy sees, and the loss covers what it must say,
+nothing else."""
 
 from __future__ import annotations
 
@@ -23,8 +24,11 @@ def env_turn(turn: DialogueTurn, shown: list[np.ndarray], clock_s: float) -> Env
     return EnvTurn(FrameBatch(np.stack(shown), np.full(len(shown), clock_s)), clock_s, turn.text)
 
 
-def rollout_prompts(engine: Engine, dialogue: Dialogue, frames: list[np.ndarray]) -> list[tuple[int, ...]]:
-    """The ids in front of every answer when the dialogue is held with an engine whose answers are given."""
+def rollout_prompts(
+    engine: Engine, dialogue: Dialogue, frames: list[np.ndarray]
+) -> list[tuple[int, ...]]:
+    """The ids in front of every answer when the dialogue is held with an engine whose answers are
+    given."""
     prompts, num_shown = [], 0
     renderer = engine.renderer
     with engine.open(PROACTIVE_SYSTEM) as session:
@@ -49,16 +53,21 @@ def test_the_ids_before_an_answer_are_those_of_the_rollout(tiny_loaded, index):
     sample = to_sample(dialogue, frames, tiny_loaded.renderer)
     with Engine(tiny_loaded) as engine:
         prompts = rollout_prompts(engine, dialogue, frames)
-        other = [replace(t, text="It leaves.") if t.role == "assistant" else t for t in dialogue.turns]
+        other = [
+            replace(t, text="It leaves.") if t.role == "assistant" else t for t in dialogue.turns
+        ]
         wrong = rollout_prompts(engine, replace(dialogue, turns=tuple(other)), frames)
     starts = [start for start, _ in trained_stretches(sample)]
     assert [tuple(sample.segment.token_ids[:start].tolist()) for start in starts] == prompts
-    assert tuple(sample.segment.token_ids[: starts[-1]].tolist()) != wrong[-1]  # another answer before makes other ids
+    assert (
+        tuple(sample.segment.token_ids[: starts[-1]].tolist()) != wrong[-1]
+    )  # another answer before makes other ids
 
 
 @pytest.mark.parametrize("fixture", ["tiny_loaded", "tiny_token_loaded"])
 def test_each_choice_of_a_rollout_is_trained_where_it_was_made(request, fixture):
-    """The rollout's own answers, whatever they are, come back as the targets of the dialogue they make."""
+    """The rollout's own answers, whatever they are, come back as the targets of the dialogue they
+    make."""
     loaded = request.getfixturevalue(fixture)
     dialogue, frames = drawn(2)
     asked = DialogueTurn("user", "And now?", 2)
@@ -79,9 +88,12 @@ def test_each_choice_of_a_rollout_is_trained_where_it_was_made(request, fixture)
     sample = to_sample(dialogue, frames, renderer)
     places = np.flatnonzero(sample.weights_L).tolist()
     assert [
-        (tuple(sample.segment.token_ids[:p].tolist()), int(sample.segment.target_ids[p])) for p in places
+        (tuple(sample.segment.token_ids[:p].tolist()), int(sample.segment.target_ids[p]))
+        for p in places
     ] == choices
-    followed = [int(sample.segment.token_ids[p]) for p in places] == [choice for _, choice in choices]
+    followed = [int(sample.segment.token_ids[p]) for p in places] == [
+        choice for _, choice in choices
+    ]
     assert followed == (fixture == "tiny_loaded")  # in the token format a question followed silence
 
 
@@ -89,7 +101,9 @@ def test_the_loss_covers_the_answers_and_their_closing_tokens(tiny_loaded):
     dialogue, frames = drawn(1)
     renderer = tiny_loaded.renderer
     sample = to_sample(dialogue, frames, renderer)
-    said = [sample.segment.token_ids[start:end].tolist() for start, end in trained_stretches(sample)]
+    said = [
+        sample.segment.token_ids[start:end].tolist() for start, end in trained_stretches(sample)
+    ]
     wanted = [t.text for t in dialogue.turns if t.role == "assistant"]
     assert {"NO REPLY"} < set(wanted)
     assert said == [[*renderer.encode(text), renderer.im_end_id] for text in wanted]
@@ -143,7 +157,9 @@ def test_fit_cuts_at_whole_exchanges_and_keeps_frames_in_step(tiny_loaded):
         assert len(sample.segment.grids) == kept.num_frames
         longer = dialogue.turns[: len(kept.turns) + 2]
         more = replace(dialogue, turns=longer, trained=dialogue.trained[: len(longer)])
-        assert len(renderer.dialogue(more, shown[: more.num_frames]).whole) > limit  # one more would not fit
+        assert (
+            len(renderer.dialogue(more, shown[: more.num_frames]).whole) > limit
+        )  # one more would not fit
     with pytest.raises(DataError, match="max_tokens = 20"):
         fit(dialogue, shown, renderer, 20)
 

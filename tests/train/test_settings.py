@@ -74,7 +74,12 @@ def test_a_loss_out_of_range_is_refused_by_name(name, value):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("batch_size", 0), ("num_steps", 0), ("learning_rate_scale", math.nan), ("learning_rate_scale", 0.0)],
+    [
+        ("batch_size", 0),
+        ("num_steps", 0),
+        ("learning_rate_scale", math.nan),
+        ("learning_rate_scale", 0.0),
+    ],
 )
 def test_a_stage_that_does_nothing_is_refused(name, value):
     with pytest.raises(ConfigError, match=name):
@@ -137,7 +142,9 @@ def test_the_learning_rate_warms_up_then_follows_a_cosine():
 
 
 def test_without_warm_up_the_first_step_has_the_peak():
-    assert learning_rate_at(small_config("x", learning_rate=3.0, warmup_frac=0.0), 0, 10, 1.0) == 3.0
+    assert (
+        learning_rate_at(small_config("x", learning_rate=3.0, warmup_frac=0.0), 0, 10, 1.0) == 3.0
+    )
 
 
 def test_weights_that_would_barely_train_are_refused_with_what_to_use_instead():

@@ -1,4 +1,5 @@
-"""Laws of a run: killed and resumed equals never killed, nothing is lost or started over by mistake."""
+"""Laws of a run: killed and resumed equals never killed, nothing is lost or started over by
+mistake."""
 
 from __future__ import annotations
 
@@ -28,7 +29,9 @@ class Killed(BaseException):
     """The process is gone."""
 
 
-def train_until_killed(config: SftConfig, out: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+def train_until_killed(
+    config: SftConfig, out: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
     """A run whose step of that number (from 1) never ends."""
     stock, left = sft.accumulate_gradient, [number]
 
@@ -54,7 +57,9 @@ def whole(tiny_model_folder, tmp_path_factory):
 
 # in the middle of a stage, in the first step of the next stage, before the first checkpoint
 @pytest.mark.parametrize("number", [4, 5, 2])
-def test_killed_and_resumed_equals_never_killed(whole, tiny_model_folder, tmp_path, monkeypatch, number):
+def test_killed_and_resumed_equals_never_killed(
+    whole, tiny_model_folder, tmp_path, monkeypatch, number
+):
     out, final = whole
     config = small_config(tiny_model_folder)
     train_until_killed(config, tmp_path / "run", monkeypatch, number)
@@ -62,11 +67,18 @@ def test_killed_and_resumed_equals_never_killed(whole, tiny_model_folder, tmp_pa
     assert resumed.name == final.name == "step_000006"
     assert same_weights(resumed, final)
     assert metrics(tmp_path / "run") == metrics(out)
-    states = [torch.load(path / "trainer.pt", weights_only=True)["optimizer"]["state"] for path in (resumed, final)]
-    assert all(torch.equal(states[0][k]["exp_avg_sq"], states[1][k]["exp_avg_sq"]) for k in states[1])
+    states = [
+        torch.load(path / "trainer.pt", weights_only=True)["optimizer"]["state"]
+        for path in (resumed, final)
+    ]
+    assert all(
+        torch.equal(states[0][k]["exp_avg_sq"], states[1][k]["exp_avg_sq"]) for k in states[1]
+    )
 
 
-def test_a_data_worker_killed_while_a_checkpoint_is_written_is_told_of(whole, tiny_model_folder, tmp_path, monkeypatch):
+def test_a_data_worker_killed_while_a_checkpoint_is_written_is_told_of(
+    whole, tiny_model_folder, tmp_path, monkeypatch
+):
     config = small_config(tiny_model_folder, num_workers=1)
 
     def save_model(*_):
@@ -76,39 +88,57 @@ def test_a_data_worker_killed_while_a_checkpoint_is_written_is_told_of(whole, ti
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "save_model", save_model)
-        with pytest.raises(RunStoppedError, match="a process that makes training data was ended from outside"):
+        with pytest.raises(
+            RunStoppedError, match="a process that makes training data was ended from outside"
+        ):
             train_sft(config, tmp_path / "run", resume=False, report=silent)
     assert same_weights(train_sft(config, tmp_path / "run", resume=True, report=silent), whole[1])
 
 
 def test_another_seed_is_another_run(whole, tiny_model_folder, tmp_path):
-    other = train_sft(small_config(tiny_model_folder, seed=1), tmp_path / "run", resume=False, report=silent)
+    other = train_sft(
+        small_config(tiny_model_folder, seed=1), tmp_path / "run", resume=False, report=silent
+    )
     assert not same_weights(other, whole[1])
 
 
-def test_workers_and_recomputed_activations_change_nothing_that_matters(whole, tiny_model_folder, tmp_path):
+def test_workers_and_recomputed_activations_change_nothing_that_matters(
+    whole, tiny_model_folder, tmp_path
+):
     out, final = whole
     config = small_config(tiny_model_folder, num_workers=1, gradient_checkpointing=True)
     other = train_sft(config, tmp_path / "run", resume=False, report=silent)
     mine, theirs = weights(other), weights(final)
     assert all(torch.allclose(mine[name], theirs[name], atol=1e-5) for name in theirs)
-    assert [row["step"] for row in metrics(tmp_path / "run")] == [row["step"] for row in metrics(out)]
+    assert [row["step"] for row in metrics(tmp_path / "run")] == [
+        row["step"] for row in metrics(out)
+    ]
 
 
 def test_training_trains(whole, tiny_model_folder):
     before, after = weights(tiny_model_folder), weights(whole[1])
-    assert not any(torch.equal(before[name], after[name]) for name in before if name.endswith("mlp.up_proj.weight"))
+    assert not any(
+        torch.equal(before[name], after[name])
+        for name in before
+        if name.endswith("mlp.up_proj.weight")
+    )
 
 
 def test_every_family_trains_in_all_its_parts(family_folder, tmp_path):
     config = small_config(
-        family_folder, stages=(Stage("one", SHAPES, 2, 2),), gradient_checkpointing=True, weight_decay=0.0
+        family_folder,
+        stages=(Stage("one", SHAPES, 2, 2),),
+        gradient_checkpointing=True,
+        weight_decay=0.0,
     )
     final = train_sft(config, tmp_path / "run", resume=False, report=silent)
     before, after = weights(family_folder), weights(final)
     assert [name for name in before if torch.equal(before[name], after[name])] == []
     loaded = load_model(final, device="cpu")
-    assert loaded.model.config.model_type == json.loads((family_folder / "config.json").read_text())["model_type"]
+    assert (
+        loaded.model.config.model_type
+        == json.loads((family_folder / "config.json").read_text())["model_type"]
+    )
 
 
 def test_resuming_outlives_the_checkpoint_it_started_from(tiny_model_folder, tmp_path, monkeypatch):
@@ -116,24 +146,33 @@ def test_resuming_outlives_the_checkpoint_it_started_from(tiny_model_folder, tmp
     train_until_killed(config, tmp_path, monkeypatch, 3)
     final = train_sft(config, tmp_path, resume=True, report=silent)
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step_000006"]
-    assert (final / "tokenizer.json").read_bytes() == (tiny_model_folder / "tokenizer.json").read_bytes()
+    assert (final / "tokenizer.json").read_bytes() == (
+        tiny_model_folder / "tokenizer.json"
+    ).read_bytes()
 
 
 def test_the_run_directory_is_complete_and_the_model_loads(whole):
     out, final = whole
-    assert {"config.yaml", "env.json", "metrics.jsonl", "report.html", "README.md"} < {p.name for p in out.iterdir()}
+    assert {"config.yaml", "env.json", "metrics.jsonl", "report.html", "README.md"} < {
+        p.name for p in out.iterdir()
+    }
     assert latest_checkpoint(out / "checkpoints") == final
     assert "<polyline" in (out / "report.html").read_text()
     assert str(final) in (out / "README.md").read_text()
     loaded = load_model(final, device="cpu")
-    assert torch.equal(loaded.model.state_dict()["lm_head.weight"], weights(final)["lm_head.weight"])
+    assert torch.equal(
+        loaded.model.state_dict()["lm_head.weight"], weights(final)["lm_head.weight"]
+    )
 
 
 def test_a_finished_run_is_resumed_without_a_step(whole, tiny_model_folder):
     out, final = whole
     before = (final / "trainer.pt").stat().st_mtime_ns
     reported: list = []
-    assert train_sft(small_config(tiny_model_folder), out, resume=True, report=reported.append) == final
+    assert (
+        train_sft(small_config(tiny_model_folder), out, resume=True, report=reported.append)
+        == final
+    )
     assert not reported
     assert (final / "trainer.pt").stat().st_mtime_ns == before
 
@@ -153,7 +192,10 @@ def test_a_start_that_failed_may_be_repeated(tiny_model_folder, tmp_path):
 
 @pytest.mark.parametrize(
     ("changes", "named"),
-    [({"learning_rate": 5e-4}, "learning_rate was 0.001, now 0.0005"), ({"seed": 3}, "seed was 0, now 3")],
+    [
+        ({"learning_rate": 5e-4}, "learning_rate was 0.001, now 0.0005"),
+        ({"seed": 3}, "seed was 0, now 3"),
+    ],
 )
 def test_resuming_with_another_setting_names_it(whole, tiny_model_folder, changes, named):
     with pytest.raises(ConfigError, match=named):
@@ -168,7 +210,9 @@ def test_resuming_with_another_stage_names_its_setting(whole, tiny_model_folder)
 
 
 def test_how_often_a_run_writes_may_change(whole, tiny_model_folder):
-    config = small_config(tiny_model_folder, log_every_steps=1, save_every_steps=5, keep_checkpoints=1)
+    config = small_config(
+        tiny_model_folder, log_every_steps=1, save_every_steps=5, keep_checkpoints=1
+    )
     assert train_sft(config, whole[0], resume=True, report=silent) == whole[1]
 
 
@@ -189,11 +233,15 @@ def test_numbers_that_are_not_finite_stop_the_run_and_leave_the_checkpoint(
 
     with monkeypatch.context() as patch:
         if broken == "loss":
-            patch.setattr(sft, "accumulate_gradient", break_in_third(sft.accumulate_gradient, float("nan")))
+            patch.setattr(
+                sft, "accumulate_gradient", break_in_third(sft.accumulate_gradient, float("nan"))
+            )
         else:
             stock = torch.nn.utils.clip_grad_norm_
             patch.setattr(torch.nn.utils, "clip_grad_norm_", break_in_third(stock, float("inf")))
-        with pytest.raises(RuntimeError, match=r"step 3 has loss .*step_000002 and a lower --learning-rate"):
+        with pytest.raises(
+            RuntimeError, match=r"step 3 has loss .*step_000002 and a lower --learning-rate"
+        ):
             train_sft(config, tmp_path, resume=False, report=silent)
     saved = latest_checkpoint(tmp_path / "checkpoints")
     assert saved is not None
@@ -222,29 +270,39 @@ def test_a_metrics_line_that_is_broken_is_named(tiny_model_folder, tmp_path, mon
 
 
 @pytest.mark.parametrize("left", [0, 1000, -100])
-def test_a_checkpoint_that_was_cut_says_what_to_do(whole, tiny_model_folder, tmp_path, monkeypatch, left):
+def test_a_checkpoint_that_was_cut_says_what_to_do(
+    whole, tiny_model_folder, tmp_path, monkeypatch, left
+):
     config = small_config(tiny_model_folder)
     train_until_killed(config, tmp_path, monkeypatch, 6)
     newest = latest_checkpoint(tmp_path / "checkpoints")
     state = newest / "trainer.pt"
     state.write_bytes(state.read_bytes()[:left])
-    with pytest.raises(ConfigError, match=r"trainer\.pt cannot be read .*remove the folder .*step_000004"):
+    with pytest.raises(
+        ConfigError, match=r"trainer\.pt cannot be read .*remove the folder .*step_000004"
+    ):
         train_sft(config, tmp_path, resume=True, report=silent)
     shutil.rmtree(newest)
     assert same_weights(train_sft(config, tmp_path, resume=True, report=silent), whole[1])
 
 
-def test_what_is_wrong_with_a_row_is_said_in_one_line_from_a_worker_too(tiny_model_folder, tmp_path):
+def test_what_is_wrong_with_a_row_is_said_in_one_line_from_a_worker_too(
+    tiny_model_folder, tmp_path
+):
     rows = tmp_path / "rows.jsonl"
     rows.write_text(json.dumps({"messages": [{"role": "robot", "content": "hm"}]}) + "\n")
-    config = small_config(tiny_model_folder, stages=(Stage("rows", RowSource((rows,)), 1),), num_workers=1)
+    config = small_config(
+        tiny_model_folder, stages=(Stage("rows", RowSource((rows,)), 1),), num_workers=1
+    )
     with pytest.raises(DialogueError, match="unknown role 'robot'") as caught:
         train_sft(config, tmp_path / "run", resume=False, report=silent)
     assert "Traceback" not in str(caught.value)
     assert "row 1 of" in str(caught.value)
 
 
-def test_what_was_learned_before_a_row_that_cannot_be_used_is_kept(tiny_model_folder, tmp_path, monkeypatch):
+def test_what_was_learned_before_a_row_that_cannot_be_used_is_kept(
+    tiny_model_folder, tmp_path, monkeypatch
+):
     step_batches = sft.step_batches
 
     def breaks(*args):
@@ -263,7 +321,9 @@ def test_an_optimiser_state_that_lacks_something_says_so(tiny_model_folder, tmp_
     config = small_config(tiny_model_folder)
     train_until_killed(config, tmp_path, monkeypatch, 6)
     torch.save({"step": 4}, latest_checkpoint(tmp_path / "checkpoints") / "trainer.pt")
-    with pytest.raises(ConfigError, match=r"trainer\.pt lacks 'optimizer'; start a new run with --model"):
+    with pytest.raises(
+        ConfigError, match=r"trainer\.pt lacks 'optimizer'; start a new run with --model"
+    ):
         train_sft(config, tmp_path, resume=True, report=silent)
 
 
@@ -272,10 +332,15 @@ def test_checkpoints_carry_the_frame_size_they_were_trained_with(tiny_model_fold
     config = replace(config, stages=(replace(config.stages[0], num_steps=1),))
     final = train_sft(config, tmp_path, resume=False, report=silent)
     assert load_model(final, device="cpu").renderer.frame_processor.max_pixels == 6 * 28 * 28
-    assert load_model(tiny_model_folder, device="cpu").renderer.frame_processor.max_pixels == 16 * 28 * 28
+    assert (
+        load_model(tiny_model_folder, device="cpu").renderer.frame_processor.max_pixels
+        == 16 * 28 * 28
+    )
 
 
-def test_checkpoints_say_the_decision_format_they_were_trained_in(whole, tiny_model_folder, tmp_path):
+def test_checkpoints_say_the_decision_format_they_were_trained_in(
+    whole, tiny_model_folder, tmp_path
+):
     config = small_config(tiny_model_folder, decision_format="token")
     config = replace(config, stages=(replace(config.stages[0], num_steps=1),))
     final = train_sft(config, tmp_path / "token", resume=False, report=silent)
@@ -283,13 +348,21 @@ def test_checkpoints_say_the_decision_format_they_were_trained_in(whole, tiny_mo
     assert load_model(whole[1], device="cpu").renderer.decision_name == "text"
     assert not (whole[1] / "oncue.json").exists()
     with pytest.raises(ConfigError, match="decision_format was 'token', now None"):
-        train_sft(replace(config, decision_format=None), tmp_path / "token", resume=True, report=silent)
+        train_sft(
+            replace(config, decision_format=None), tmp_path / "token", resume=True, report=silent
+        )
     goes_on = train_sft(
-        replace(config, model=str(final), decision_format=None), tmp_path / "on", resume=False, report=silent
+        replace(config, model=str(final), decision_format=None),
+        tmp_path / "on",
+        resume=False,
+        report=silent,
     )
     assert load_model(goes_on, device="cpu").renderer.decision_name == "token"
     back = train_sft(
-        replace(config, model=str(final), decision_format="text"), tmp_path / "back", resume=False, report=silent
+        replace(config, model=str(final), decision_format="text"),
+        tmp_path / "back",
+        resume=False,
+        report=silent,
     )
     assert not (back / "oncue.json").exists()
 
@@ -298,7 +371,9 @@ def test_training_in_the_token_format_can_be_resumed(tiny_model_folder, tmp_path
     config = small_config(tiny_model_folder, decision_format="token", silence_weight=0.5)
     never_killed = train_sft(config, tmp_path / "whole", resume=False, report=silent)
     train_until_killed(config, tmp_path / "run", monkeypatch, 5)
-    assert same_weights(train_sft(config, tmp_path / "run", resume=True, report=silent), never_killed)
+    assert same_weights(
+        train_sft(config, tmp_path / "run", resume=True, report=silent), never_killed
+    )
 
 
 def test_a_new_model_is_built_for_its_decision_format(tiny_model_folder, tmp_path):

@@ -17,8 +17,12 @@ FIRST_LAYER = "model.language_model.layers.0."
 
 def run(folder: Path, model: Path, frozen: tuple[tuple[str, ...], tuple[str, ...]]) -> Path:
     config = small_config(model)
-    stages = tuple(replace(stage, frozen=names) for stage, names in zip(config.stages, frozen, strict=True))
-    return train_sft(replace(config, stages=stages, weight_decay=0.1), folder, resume=False, report=silent)
+    stages = tuple(
+        replace(stage, frozen=names) for stage, names in zip(config.stages, frozen, strict=True)
+    )
+    return train_sft(
+        replace(config, stages=stages, weight_decay=0.1), folder, resume=False, report=silent
+    )
 
 
 def moved(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[str]:

@@ -1,4 +1,5 @@
-"""Laws of token traces: what was sampled is what is trained, whatever the policy was shown and however it was cut."""
+"""Laws of token traces: what was sampled is what is trained, whatever the policy was shown and
+however it was cut."""
 
 from __future__ import annotations
 
@@ -26,7 +27,18 @@ from oncue.rollout import run_episode
 from oncue.train.forward import trained_logits
 from oncue.train.rl.advantage import num_turns, of_tokens
 from oncue.train.rl.policy_samples import PolicyBatch, collate_policy, policy_samples
-from oncue.types import Action, Answer, EnvTurn, FrameBatch, Malformed, PolicyTurn, Reply, Retrieve, Silence, StopReason
+from oncue.types import (
+    Action,
+    Answer,
+    EnvTurn,
+    FrameBatch,
+    Malformed,
+    PolicyTurn,
+    Reply,
+    Retrieve,
+    Silence,
+    StopReason,
+)
 from policy_support import ScriptedEngine
 from retrieval_support import RETRIEVAL_TASK, RetrievalEnv, TagFormat
 from tiny_model import mixed_turn, random_turn
@@ -37,15 +49,22 @@ Choices = list[tuple[int, int, float]]  # turn, token, log-probability
 
 def turns(count: int, seed: int = 0, questions: Sequence[int] = (0,)) -> list[EnvTurn]:
     random = np.random.default_rng(seed)
-    return [random_turn(random, k + 1.0, 1, "What is it?" if k in questions else "") for k in range(count)]
+    return [
+        random_turn(random, k + 1.0, 1, "What is it?" if k in questions else "")
+        for k in range(count)
+    ]
 
 
 def mixed_turns(count: int, questions: Sequence[int]) -> list[EnvTurn]:
     random = np.random.default_rng(0)
-    return [mixed_turn(random, k + 1.0, "What is it?" if k in questions else "") for k in range(count)]
+    return [
+        mixed_turn(random, k + 1.0, "What is it?" if k in questions else "") for k in range(count)
+    ]
 
 
-async def answered(session: EngineSession, shown: Sequence[EnvTurn]) -> tuple[list[PolicyTurn], TokenTrace]:
+async def answered(
+    session: EngineSession, shown: Sequence[EnvTurn]
+) -> tuple[list[PolicyTurn], TokenTrace]:
     with session:
         said = [await session.respond(turn) for turn in shown]
         return said, session.trace()
@@ -77,8 +96,11 @@ def same(one: Choices, other: Choices) -> bool:
     )
 
 
-def trainer_gap(loaded: LoadedModel, traces: Sequence[TokenTrace], sampling: SamplingParams = WARM) -> float:
-    """How far the trainer's log-probabilities are from the sampler's at most, all segments packed into one batch."""
+def trainer_gap(
+    loaded: LoadedModel, traces: Sequence[TokenTrace], sampling: SamplingParams = WARM
+) -> float:
+    """How far the trainer's log-probabilities are from the sampler's at most, all segments packed
+    into one batch."""
     batch, pad = batch_of(loaded, traces), loaded.renderer.image_pad_id
     banned_V = banned_tokens(loaded)
     only_V = torch.ones_like(banned_V)
@@ -87,7 +109,9 @@ def trainer_gap(loaded: LoadedModel, traces: Sequence[TokenTrace], sampling: Sam
     with torch.no_grad():
         logits_CV, targets_C, _ = trained_logits(loaded.model, batch.batch, pad)
         logprobs_CV = token_logprobs(logits_CV, sampling, banned_CV)
-    return float((logprobs_CV.gather(1, targets_C[:, None])[:, 0] - batch.old_logprobs_C).abs().max())
+    return float(
+        (logprobs_CV.gather(1, targets_C[:, None])[:, 0] - batch.old_logprobs_C).abs().max()
+    )
 
 
 def batch_of(loaded: LoadedModel, traces: Sequence[TokenTrace]) -> PolicyBatch:
@@ -104,7 +128,8 @@ WINDOWS = {
 
 
 @pytest.mark.parametrize(
-    ("fixture", "make"), [("tiny_loaded", turns), ("tiny_token_loaded", turns), ("tiny_loaded", mixed_turns)]
+    ("fixture", "make"),
+    [("tiny_loaded", turns), ("tiny_token_loaded", turns), ("tiny_loaded", mixed_turns)],
 )
 @pytest.mark.parametrize("window", WINDOWS.values(), ids=WINDOWS)
 @pytest.mark.parametrize("lookahead", [0, 3])
@@ -125,24 +150,31 @@ def test_a_trainer_gives_each_choice_what_the_sampler_gave_it(
         session.foresee(shown)
         return await answered(session, shown)
 
-    with Engine(loaded, WARM, record=True, window=window, lookahead=lookahead, lockstep=True) as engine:
+    with Engine(
+        loaded, WARM, record=True, window=window, lookahead=lookahead, lockstep=True
+    ) as engine:
         said, trace = asyncio.run(go(engine))
     assert (len(trace.segments) > 1) == (window is not None)
     assert same(traced(trace), sampled(said))
     assert trainer_gap(loaded, [trace]) <= 1e-4
     for segment in trace.segments:
         ends = loaded.renderer.image_pad_id, loaded.renderer.merge_size, 0
-        assert np.array_equal(segment.positions, mrope_positions(segment.token_ids, segment.grids, *ends)[0])
+        assert np.array_equal(
+            segment.positions, mrope_positions(segment.token_ids, segment.grids, *ends)[0]
+        )
     if window is not None:  # control: what the policy saw is not the whole dialogue
         longest = max(len(segment) for segment in trace.segments)
-        assert longest < window.max_tokens + 16 < sum(len(s) for s in trace.segments)  # and one answer
+        assert (
+            longest < window.max_tokens + 16 < sum(len(s) for s in trace.segments)
+        )  # and one answer
 
 
 @pytest.mark.parametrize("fixture", ["tiny_loaded", "tiny_token_loaded"])
 def test_members_that_saw_other_frames_are_trained_on_what_they_saw(
     fixture: str, request: pytest.FixtureRequest
 ) -> None:
-    """A group with one history: another picture, another size, more frames in a turn, and one that stopped early."""
+    """A group with one history: another picture, another size, more frames in a turn, and one that
+    stopped early."""
     loaded = request.getfixturevalue(fixture)
     history, common = turns(2), turns(4, seed=1, questions=())
     other = turns(4, seed=2, questions=())
@@ -162,7 +194,11 @@ def test_members_that_saw_other_frames_are_trained_on_what_they_saw(
             parent.replay(history[1], Reply("A square."))
             await parent.fill()
             members = [parent.fork(seed=k) for k in range(len(plans))]
-        return list(await asyncio.gather(*(answered(m, plan) for m, plan in zip(members, plans, strict=True))))
+        return list(
+            await asyncio.gather(
+                *(answered(m, plan) for m, plan in zip(members, plans, strict=True))
+            )
+        )
 
     with Engine(loaded, WARM, record=True) as engine:
         rollouts = asyncio.run(go(engine))
@@ -177,9 +213,14 @@ def test_members_that_saw_other_frames_are_trained_on_what_they_saw(
     assert trainer_gap(loaded, [wrong]) > 1e-2
 
 
-def test_a_written_dialogue_and_the_same_dialogue_replayed_are_the_same_tokens(tiny_loaded: LoadedModel) -> None:
+def test_a_written_dialogue_and_the_same_dialogue_replayed_are_the_same_tokens(
+    tiny_loaded: LoadedModel,
+) -> None:
     shown = turns(3)
-    with Engine(tiny_loaded, replace(WARM, temperature=0.0), record=True) as engine, engine.open() as session:
+    with (
+        Engine(tiny_loaded, replace(WARM, temperature=0.0), record=True) as engine,
+        engine.open() as session,
+    ):
         for turn, action in zip(shown, (Silence(), Reply("A square."), Silence()), strict=True):
             session.replay(turn, action)
         segment = session.trace().whole
@@ -196,7 +237,9 @@ def test_nothing_is_recorded_where_nobody_trains(tiny_loaded: LoadedModel) -> No
             session.trace()
         state = session._open_state()
         assert state.recorder is None
-        cached = engine._encoder_cache.frame(shown[0].frames.pixels[0], tiny_loaded.renderer.frame_processor)
+        cached = engine._encoder_cache.frame(
+            shown[0].frames.pixels[0], tiny_loaded.renderer.frame_processor
+        )
         assert cached.keeps_patches is False
 
 
@@ -253,7 +296,9 @@ def test_cuts_forks_and_turns_that_fail_leave_each_trace_true(
         assert trainer_gap(loaded, [trace]) <= 1e-4
         for segment in trace.segments:
             ends = loaded.renderer.image_pad_id, loaded.renderer.merge_size, 0
-            assert np.array_equal(segment.positions, mrope_positions(segment.token_ids, segment.grids, *ends)[0])
+            assert np.array_equal(
+                segment.positions, mrope_positions(segment.token_ids, segment.grids, *ends)[0]
+            )
 
 
 def test_a_silence_that_ends_a_segment_is_its_last_token() -> None:
@@ -271,11 +316,21 @@ def test_a_silence_that_ends_a_segment_is_its_last_token() -> None:
     assert segment.logprobs.tolist() == pytest.approx([0, 0, -0.1, 0, -0.2, -0.3, 0, -0.4])
 
 
-def test_an_episode_in_another_grammar_is_trained_as_it_was_sampled(tiny_loaded: LoadedModel) -> None:
-    """Frames that were asked for, larger than those before, with marks; then an answer that ends the episode."""
+def test_an_episode_in_another_grammar_is_trained_as_it_was_sampled(
+    tiny_loaded: LoadedModel,
+) -> None:
+    """Frames that were asked for, larger than those before, with marks; then an answer that ends
+    the episode."""
     sampling, grammar = SamplingParams(temperature=1.3, max_new_tokens=40), TagFormat()
-    done: list[Action] = [Retrieve(2, 4), Malformed("Hm.", "neither a range nor an answer"), Answer("B")]
-    ids = [[*tiny_loaded.renderer.encode(grammar.write(a)), tiny_loaded.renderer.im_end_id] for a in done]
+    done: list[Action] = [
+        Retrieve(2, 4),
+        Malformed("Hm.", "neither a range nor an answer"),
+        Answer("B"),
+    ]
+    ids = [
+        [*tiny_loaded.renderer.encode(grammar.write(a)), tiny_loaded.renderer.im_end_id]
+        for a in done
+    ]
     with ScriptedEngine(tiny_loaded, ids, sampling, record=True) as engine:
         session = engine.open(system="Look.", action_format=grammar)
         with session:
@@ -286,5 +341,7 @@ def test_an_episode_in_another_grammar_is_trained_as_it_was_sampled(tiny_loaded:
     assert same(traced(trace), sampled([e.acted for e in episode.exchanges]))
     assert trainer_gap(tiny_loaded, [trace], sampling) <= 1e-4
     assert len({frame.grid for frame in trace.whole.frames}) == 2
-    swapped = replace(trace.whole, frames=trace.whole.frames[:3][::-1] + trace.whole.frames[3:])  # control
+    swapped = replace(
+        trace.whole, frames=trace.whole.frames[:3][::-1] + trace.whole.frames[3:]
+    )  # control
     assert trainer_gap(tiny_loaded, [TokenTrace((swapped,))], sampling) > 1e-2

@@ -1,4 +1,5 @@
-"""Servers of videos on 127.0.0.1: files over HTTP in several manners, good and bad, and a camera over RTSP."""
+"""Servers of videos on 127.0.0.1: files over HTTP in several manners, good and bad, and a camera
+over RTSP."""
 
 from __future__ import annotations
 
@@ -19,9 +20,10 @@ import numpy as np
 class FileServer:
     """Serves `folder` over HTTP as /MANNER/FILE. `paths` are those that were asked for, in order.
 
-    Manners: `close` (no length; the connection ends), `chunked`, `length` (no ranges), `range`, `drop` (knows ranges,
-    but breaks off the first answer in the middle), `lose` (no ranges, breaks off), `reset` (no length, breaks off),
-    `moved` (redirects to `range`), `parts` (JPEG pictures, as cameras send them).
+    Manners: `close` (no length; the connection ends), `chunked`, `length` (no ranges), `range`,
+    `drop` (knows ranges, but breaks off the first answer in the middle), `lose` (no ranges, breaks
+    off), `reset` (no length, breaks off), `moved` (redirects to `range`), `parts` (JPEG pictures,
+    as cameras send them).
     """
 
     def __init__(self, folder: Path) -> None:
@@ -75,7 +77,9 @@ class FileServer:
         body = data[first : last + 1]
         is_cut = manner in ("lose", "reset") or (manner == "drop" and is_first)
         length = len(body) if manner in ("range", "drop", "length", "lose") else None
-        self._send(to, body[: len(body) // 2] if is_cut else body, length, is_chunked=manner == "chunked")
+        self._send(
+            to, body[: len(body) // 2] if is_cut else body, length, is_chunked=manner == "chunked"
+        )
         if is_cut and manner == "reset":
             to.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             to.connection.close()
@@ -83,7 +87,9 @@ class FileServer:
             to.close_connection = True
 
     @staticmethod
-    def _send(to: BaseHTTPRequestHandler, body: bytes, length: int | None, *, is_chunked: bool = False) -> None:
+    def _send(
+        to: BaseHTTPRequestHandler, body: bytes, length: int | None, *, is_chunked: bool = False
+    ) -> None:
         if length is not None:
             to.send_header("Content-Length", str(length))
         if is_chunked:
@@ -120,7 +126,9 @@ def grey_pictures(num_pictures: int) -> list[list[bytes]]:
     }
     pictures = []
     for number in range(num_pictures):
-        frame = av.VideoFrame.from_ndarray(np.full((64, 96, 3), grey_of(number), np.uint8), format="rgb24")
+        frame = av.VideoFrame.from_ndarray(
+            np.full((64, 96, 3), grey_of(number), np.uint8), format="rgb24"
+        )
         frame.pts = number
         for packet in encoder.encode(frame):
             pictures.append([unit for unit in re.split(b"\0\0\0\1|\0\0\1", bytes(packet)) if unit])
@@ -128,14 +136,16 @@ def grey_pictures(num_pictures: int) -> list[list[bytes]]:
 
 
 class RtspCamera:
-    """A camera that sends all its pictures at once, ten for a second, and then drops the connection.
+    """A camera that sends all its pictures at once, ten for a second, and then drops the
+    connection.
 
-    `transport` is the only one it knows, "tcp" or "udp", or "any": then it sends nothing over TCP. After
-    `num_connections` that play, it is gone.
-    `num_asked` counts the connections.
+    `transport` is the only one it knows, "tcp" or "udp", or "any": then it sends nothing over TCP.
+    After `num_connections` that play, it is gone. `num_asked` counts the connections.
     """
 
-    def __init__(self, num_pictures: int = 25, *, transport: str = "tcp", num_connections: int = 1000) -> None:
+    def __init__(
+        self, num_pictures: int = 25, *, transport: str = "tcp", num_connections: int = 1000
+    ) -> None:
         self.pictures = grey_pictures(num_pictures)
         self.transport, self.num_connections = transport, num_connections
         self.num_asked = self.num_played = 0
@@ -181,7 +191,11 @@ class RtspCamera:
         if method == "OPTIONS":
             more = "Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN\r\n"
         elif method == "DESCRIBE":
-            sets = ",".join(base64.b64encode(unit).decode() for unit in self.pictures[0] if unit[0] & 31 in (7, 8))
+            sets = ",".join(
+                base64.b64encode(unit).decode()
+                for unit in self.pictures[0]
+                if unit[0] & 31 in (7, 8)
+            )
             body = (
                 "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=camera\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\n"
                 "a=rtpmap:96 H264/90000\r\na=framerate:10\r\na=control:track\r\n"
@@ -191,8 +205,15 @@ class RtspCamera:
         elif method == "SETUP" and self.transport not in (wanted, "any"):
             status = "461 Unsupported transport"
         elif method == "SETUP":
-            more = f"Transport: {headers['transport']}{';server_port=6970-6971' if wanted == 'udp' else ''}\r\n" + more
-        return f"RTSP/1.0 {status}\r\nCSeq: {headers['cseq']}\r\n{more}Content-Length: {len(body)}\r\n\r\n{body}"
+            more = (
+                "Transport: "
+                f"{headers['transport']}{';server_port=6970-6971' if wanted == 'udp' else ''}\r\n"
+                + more
+            )
+        return (
+            f"RTSP/1.0 {status}\r\nCSeq: {headers['cseq']}\r\n{more}Content-Length: "
+            f"{len(body)}\r\n\r\n{body}"
+        )
 
     def _play(self, connection: socket.socket, port: int) -> None:
         if self.num_played >= self.num_connections:
@@ -205,7 +226,10 @@ class RtspCamera:
             for number, units in enumerate(self.pictures):
                 for unit in units:
                     mark = 0x80 if unit is units[-1] else 0
-                    packet = struct.pack(">BBHII", 0x80, 96 | mark, count, 1000 + number * 9000, 7) + unit
+                    packet = (
+                        struct.pack(">BBHII", 0x80, 96 | mark, count, 1000 + number * 9000, 7)
+                        + unit
+                    )
                     count += 1
                     if port:
                         datagrams.sendto(packet, ("127.0.0.1", port))
@@ -214,7 +238,9 @@ class RtspCamera:
 
 
 @contextlib.contextmanager
-def camera(num_pictures: int = 25, *, transport: str = "tcp", num_connections: int = 1000) -> Iterator[RtspCamera]:
+def camera(
+    num_pictures: int = 25, *, transport: str = "tcp", num_connections: int = 1000
+) -> Iterator[RtspCamera]:
     device = RtspCamera(num_pictures, transport=transport, num_connections=num_connections)
     try:
         yield device

@@ -1,4 +1,5 @@
-"""Videos from addresses: how they end, which variant is taken, and what happens when a connection is lost."""
+"""Videos from addresses: how they end, which variant is taken, and what happens when a connection
+is lost."""
 
 from __future__ import annotations
 
@@ -48,9 +49,16 @@ def shown(address: str, most: int = 99) -> list[int]:
 
 @pytest.mark.parametrize("manner", ["close", "chunked", "length", "range", "moved"])
 @pytest.mark.parametrize("kind", ["ts", "mp4", "mkv"])
-def test_a_file_over_http_is_watched_once_and_ends(tmp_path: Path, server: FileServer, manner: str, kind: str) -> None:
-    """Where no length is sent it was replayed for ever, or waited for; where ranges are, a short one came out empty."""
-    make_clip(tmp_path / f"clip.{kind}", 40, container_options={"movflags": "faststart"} if kind == "mp4" else None)
+def test_a_file_over_http_is_watched_once_and_ends(
+    tmp_path: Path, server: FileServer, manner: str, kind: str
+) -> None:
+    """Where no length is sent it was replayed for ever, or waited for; where ranges are, a short
+    one came out empty."""
+    make_clip(
+        tmp_path / f"clip.{kind}",
+        40,
+        container_options={"movflags": "faststart"} if kind == "mp4" else None,
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("error", CorruptStretchWarning)
         assert shown(f"{server.address}/{manner}/clip.{kind}", 10) == [10, 20, 30, 39]
@@ -58,7 +66,9 @@ def test_a_file_over_http_is_watched_once_and_ends(tmp_path: Path, server: FileS
 
 
 @pytest.mark.parametrize("flags", ["frag_keyframe+empty_moov", "frag_keyframe"])
-def test_the_first_fragment_does_not_declare_the_length(tmp_path: Path, server: FileServer, flags: str) -> None:
+def test_the_first_fragment_does_not_declare_the_length(
+    tmp_path: Path, server: FileServer, flags: str
+) -> None:
     make_clip(tmp_path / "clip.mp4", 40, container_options={"movflags": flags})
     for manner, declared_s in (("close", None), ("length", None), ("range", 4.0)):
         source = FileSource(f"{server.address}/{manner}/clip.mp4", 1.0)
@@ -66,7 +76,9 @@ def test_the_first_fragment_does_not_declare_the_length(tmp_path: Path, server: 
         assert [number_of(batch.pixels[0]) for batch in frames_of(source)] == [10, 20, 30, 39]
 
 
-def test_a_whole_mp4_declares_its_length_however_it_is_served(tmp_path: Path, server: FileServer) -> None:
+def test_a_whole_mp4_declares_its_length_however_it_is_served(
+    tmp_path: Path, server: FileServer
+) -> None:
     make_clip(tmp_path / "clip.mp4", 40, container_options={"movflags": "faststart"})
     for manner in ("close", "length", "range"):
         decoder = Decoder(f"{server.address}/{manner}/clip.mp4")
@@ -85,14 +97,22 @@ def test_a_connection_that_breaks_off_is_resumed_where_the_server_knows_ranges(
 
 def test_a_file_that_breaks_off_is_not_taken_for_whole(tmp_path: Path, server: FileServer) -> None:
     make_clip(tmp_path / "clip.ts", 60)
-    with pytest.warns(ConnectionLostWarning, match=r"connection was lost at \d\.\d\d s \(Input/output error\)"):
+    with pytest.warns(
+        ConnectionLostWarning, match=r"connection was lost at \d\.\d\d s \(Input/output error\)"
+    ):
         assert len(shown(f"{server.address}/lose/clip.ts")) < 6
-    with pytest.raises(SourceLostError, match=r"connection was lost at \d\.\d\d s"):  # of unknown length
+    with pytest.raises(
+        SourceLostError, match=r"connection was lost at \d\.\d\d s"
+    ):  # of unknown length
         shown(f"{server.address}/reset/clip.ts")
 
 
-def test_what_only_a_server_with_ranges_can_serve_is_said(tmp_path: Path, server: FileServer) -> None:
-    make_clip(tmp_path / "clip.mp4", 60, options={"preset": "ultrafast", "qp": "4"})  # its index is last
+def test_what_only_a_server_with_ranges_can_serve_is_said(
+    tmp_path: Path, server: FileServer
+) -> None:
+    make_clip(
+        tmp_path / "clip.mp4", 60, options={"preset": "ultrafast", "qp": "4"}
+    )  # its index is last
     with pytest.raises(VideoError, match="download it first"):
         shown(f"{server.address}/chunked/clip.mp4")
 
@@ -111,13 +131,21 @@ MASTER = (
 def make_hls(folder: Path) -> None:
     """Two variants of four segments each, and masters that name them."""
     for name, size in (("low", (64, 96)), ("high", (96, 160))):
-        options = {"hls_time": "1", "hls_playlist_type": "vod", "hls_segment_filename": f"{folder / name}_%d.ts"}
+        options = {
+            "hls_time": "1",
+            "hls_playlist_type": "vod",
+            "hls_segment_filename": f"{folder / name}_%d.ts",
+        }
         make_clip(folder / f"{name}.m3u8", 40, size=size, container_options=options)
     for name in ("master.m3u8", "master"):
-        (folder / name).write_text(MASTER.replace("sound.m3u8", "low.m3u8").replace('"mp4a.40.2"', '"avc1.42c00a"'))
+        (folder / name).write_text(
+            MASTER.replace("sound.m3u8", "low.m3u8").replace('"mp4a.40.2"', '"avc1.42c00a"')
+        )
 
 
-def test_of_several_variants_the_best_is_taken_and_no_other_is_downloaded(tmp_path: Path, server: FileServer) -> None:
+def test_of_several_variants_the_best_is_taken_and_no_other_is_downloaded(
+    tmp_path: Path, server: FileServer
+) -> None:
     make_hls(tmp_path)
     source = FileSource(f"{server.address}/range/master.m3u8?key=1", 1.0)
     assert (source.info.width_px, source.info.height_px, source.duration_s) == (160, 96, 4.0)
@@ -127,7 +155,9 @@ def test_of_several_variants_the_best_is_taken_and_no_other_is_downloaded(tmp_pa
 
 
 @pytest.mark.parametrize("place", ["range/master", "moved/master.m3u8", ""])
-def test_the_best_variant_is_taken_wherever_the_master_is(tmp_path: Path, server: FileServer, place: str) -> None:
+def test_the_best_variant_is_taken_wherever_the_master_is(
+    tmp_path: Path, server: FileServer, place: str
+) -> None:
     """Without the name of a playlist, behind a redirection, and in a file."""
     make_hls(tmp_path)
     source = FileSource(f"{server.address}/{place}" if place else tmp_path / "master.m3u8", 1.0)
@@ -142,7 +172,10 @@ def test_the_best_variant_is_taken_wherever_the_master_is(tmp_path: Path, server
         (MASTER.replace("\n", "\r\n"), "high.m3u8"),
         (MASTER.replace("RESOLUTION=160x96,", ""), "low.m3u8"),
         (MASTER.replace("RESOLUTION=160x96", "RESOLUTION=96x64"), "high.m3u8"),
-        ("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=5\n\n#EXT-X-SOMETHING\na\n#EXT-X-STREAM-INF:BANDWIDTH=5\nb\n", "a"),
+        (
+            "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=5\n\n#EXT-X-SOMETHING\na\n#EXT-X-STREAM-INF:BANDWIDTH=5\nb\n",
+            "a",
+        ),
         ('#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=5,CODECS="mp4a.40.2"\na\n', None),
         ("#EXTM3U\n#EXTINF:4,\na.ts\n", None),
         ("<html>#EXT-X-STREAM-INF:BANDWIDTH=5\na\n", None),
@@ -162,11 +195,15 @@ def test_the_best_variant_of_a_master(text: str, best: str | None) -> None:
         ("a.ts", None),
     ],
 )
-def test_a_playlist_in_a_file_may_not_name_addresses(tmp_path: Path, line: str, address: str | None) -> None:
+def test_a_playlist_in_a_file_may_not_name_addresses(
+    tmp_path: Path, line: str, address: str | None
+) -> None:
     text = f"#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\nfirst.ts\n{line}\n#EXT-X-ENDLIST\n"
     assert named_address(text) == address
     (tmp_path / "list.m3u8").write_text(text)
-    with pytest.raises(VideoError, match="names addresses" if address else "lie beside it") as refused:
+    with pytest.raises(
+        VideoError, match="names addresses" if address else "lie beside it"
+    ) as refused:
         FileSource(tmp_path / "list.m3u8", 1.0)
     assert "u:p" not in str(refused.value)
 
@@ -193,10 +230,16 @@ def test_what_counts_as_live(tmp_path: Path, server: FileServer) -> None:
     with io.BytesIO() as parts:
         for picture in make_jpegs(tmp_path):
             parts.write(
-                b"--next\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%b\r\n" % (len(picture), picture)
+                b"--next\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%b\r\n"
+                % (len(picture), picture)
             )
         (tmp_path / "camera").write_bytes(parts.getvalue())
-    live = {"range/live.m3u8": True, "range/high.m3u8": False, "close/clip.ts": False, "parts/camera": True}
+    live = {
+        "range/live.m3u8": True,
+        "range/high.m3u8": False,
+        "close/clip.ts": False,
+        "parts/camera": True,
+    }
     for place, expected in live.items():
         decoder = Decoder(f"{server.address}/{place}")
         assert decoder.is_live is expected, place
@@ -214,7 +257,9 @@ def make_jpegs(folder: Path) -> list[bytes]:
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp", "any"])
-def test_a_camera_is_asked_over_tcp_and_then_over_udp(transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_camera_is_asked_over_tcp_and_then_over_udp(
+    transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if transport == "any":
         monkeypatch.setattr("oncue.video.opening.URL_TIMEOUT_S", 2)
     with camera(25, transport=transport) as device:
@@ -237,13 +282,21 @@ def test_a_camera_that_drops_is_connected_again_and_reported_when_it_stays_away(
     assert times_s == sorted(times_s)
     assert times_s[-1] >= 7.4  # three times 2.5 s, and the pauses
     said = [str(notice.message) for notice in noticed]
-    assert [re.findall(r"attempt (\d) of 3", text) for text in said] == [["1"], ["1"], ["1"], ["2"], ["3"]]
+    assert [re.findall(r"attempt (\d) of 3", text) for text in said] == [
+        ["1"],
+        ["1"],
+        ["1"],
+        ["2"],
+        ["3"],
+    ]
     assert "the connection was lost (the server ended it); connecting again in 0.01 s" in said[0]
     assert all("secret" not in text for text in (*said, str(lost.value)))
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_camera_that_opens_but_shows_nothing_more_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_camera_that_opens_but_shows_nothing_more_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with camera(25) as device, warnings.catch_warnings():
         warnings.simplefilter("ignore", ConnectionLostWarning)
         decoder = Decoder(device.address)
@@ -281,12 +334,15 @@ def test_a_file_that_is_not_read_to_its_end_is_not_cut_off(tmp_path: Path) -> No
 
 
 def test_a_broadcast_ends_where_its_playlist_says_so(tmp_path: Path, server: FileServer) -> None:
-    """FFmpeg ends alike where it cannot be reached, and where it has stood still for half a minute."""
+    """FFmpeg ends alike where it cannot be reached, and where it has stood still for half a
+    minute."""
     (tmp_path / "over.m3u8").write_text("#EXTM3U\n#EXTINF:4,\na.ts\n#EXT-X-ENDLIST\n")
     (tmp_path / "on.m3u8").write_text("#EXTM3U\n#EXTINF:4,\na.ts\n")
 
     def why(name: str, waited_s: float) -> str:
-        playlist = SimpleNamespace(name=f"{server.address}/length/{name}", format=SimpleNamespace(name="hls"))
+        playlist = SimpleNamespace(
+            name=f"{server.address}/length/{name}", format=SimpleNamespace(name="hls")
+        )
         return why_ended(playlist.name, playlist, waited_s)  # type: ignore[arg-type]
 
     assert why("over.m3u8", 30) == ""

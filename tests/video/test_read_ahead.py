@@ -26,7 +26,9 @@ class Numbered:
         if self.num_read == self.fails_at:
             raise VideoError("broken here")
         self.num_read += 1
-        return FrameBatch(np.full((1, 4, 4, 3), self.num_read, np.uint8), np.array([float(self.num_read)]))
+        return FrameBatch(
+            np.full((1, 4, 4, 3), self.num_read, np.uint8), np.array([float(self.num_read)])
+        )
 
     def close(self) -> None:
         self.closed = True

@@ -70,16 +70,25 @@ def wrong(path: Path) -> list[tuple[float, int]]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_shows_the_right_picture_at_every_tick(kind: str, clip_of: Callable[[str], Path]) -> None:
+def test_every_kind_shows_the_right_picture_at_every_tick(
+    kind: str, clip_of: Callable[[str], Path]
+) -> None:
     path = clip_of(kind)
     assert numbers(path, 0.5) == [5, 10, 15, 20, 25, 30, 35, 39]
     assert not wrong(path)
     info = probe(path)
-    assert (info.height_px, info.width_px, info.num_video_tracks, info.num_audio_tracks) == (64, 160, 1, 0)
+    assert (info.height_px, info.width_px, info.num_video_tracks, info.num_audio_tracks) == (
+        64,
+        160,
+        1,
+        0,
+    )
     assert info.duration_s == pytest.approx(4.0, abs=0.11)
 
 
-def test_the_number_of_a_picture_is_read_right_and_a_wrong_one_seen(clip_of: Callable[[str], Path]) -> None:
+def test_the_number_of_a_picture_is_read_right_and_a_wrong_one_seen(
+    clip_of: Callable[[str], Path],
+) -> None:
     assert [number_of(picture(n)) for n in (0, 1, 77, 255)] == [0, 1, 77, 255]
     shifted = [(t + 0.1, number_of(frame_to_rgb(f))) for t, f in decode(clip_of("h264.mp4"))]
     assert all(round(t * 10) != n for t, n in shifted)
@@ -90,9 +99,13 @@ def test_variable_frame_rate(suffix: str, tmp_path: Path) -> None:
     times_ms = [0, 40, 900, 1000, 1040, 3600, 3640, 7200]
     path = make_clip(tmp_path / f"vfr.{suffix}", times_ms=times_ms)
     ticks = [1000 * (k + 1) for k in range(len(numbers(path, 1.0)))]
-    assert numbers(path, 1.0) == [max(i for i, t in enumerate(times_ms) if t <= tick) for tick in ticks]
+    assert numbers(path, 1.0) == [
+        max(i for i, t in enumerate(times_ms) if t <= tick) for tick in ticks
+    ]
     assert len(ticks) == 8
-    assert [b.pts_s[0] for b in frames_of(FileSource(path, 1.0))][:4] == pytest.approx([1.0, 1.04, 1.04, 3.64])
+    assert [b.pts_s[0] for b in frames_of(FileSource(path, 1.0))][:4] == pytest.approx(
+        [1.0, 1.04, 1.04, 3.64]
+    )
 
 
 def test_times_start_at_the_first_picture(tmp_path: Path) -> None:
@@ -120,7 +133,9 @@ def test_rotation_and_mirroring_are_applied(
     assert batch is not None
     assert batch.pixels.shape[1:] == expected.shape
     assert np.abs(batch.pixels[0].astype(int) - expected).mean() < 12
-    assert np.abs(batch.pixels[0].astype(int) - expected[::-1, ::-1]).mean() > 40, "the other way up is far off"
+    assert np.abs(batch.pixels[0].astype(int) - expected[::-1, ::-1]).mean() > 40, (
+        "the other way up is far off"
+    )
     info = probe(path)
     assert (info.height_px, info.width_px) == expected.shape[:2]
     assert rotation_deg is None or info.rotation_deg == rotation_deg
@@ -137,7 +152,9 @@ def test_odd_sizes_are_kept(tmp_path: Path, size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize(("default_track", "size"), [(0, (64, 160)), (1, (96, 192))])
-def test_the_default_track_is_watched(tmp_path: Path, default_track: int, size: tuple[int, int]) -> None:
+def test_the_default_track_is_watched(
+    tmp_path: Path, default_track: int, size: tuple[int, int]
+) -> None:
     source = FileSource(make_two_tracks(tmp_path / "two.mkv", default_track), 1.0)
     assert (source.info.height_px, source.info.width_px) == size
     assert source.info.num_video_tracks == 2
@@ -145,8 +162,11 @@ def test_the_default_track_is_watched(tmp_path: Path, default_track: int, size: 
 
 
 def test_a_track_of_one_picture_does_not_hide_another(tmp_path: Path) -> None:
-    """An animated AVIF holds its first picture once more, as an item of its own; others have a still as default."""
-    animated = make_clip(tmp_path / "animated.avif", 20, codec="libsvtav1", options={"preset": "12", "crf": "20"})
+    """An animated AVIF holds its first picture once more, as an item of its own; others have a
+    still as default."""
+    animated = make_clip(
+        tmp_path / "animated.avif", 20, codec="libsvtav1", options={"preset": "12", "crf": "20"}
+    )
     assert numbers(animated, 0.5) == [5, 10, 15, 19]
     source = FileSource(make_two_tracks(tmp_path / "two.mp4", 0, num_frames=(1, 20)), 1.0)
     assert [number_of(b.pixels[0]) for b in frames_of(source)] == [10, 19]
@@ -154,7 +174,10 @@ def test_a_track_of_one_picture_does_not_hide_another(tmp_path: Path) -> None:
 
 
 def test_pictures_keep_the_size_of_the_first(tmp_path: Path) -> None:
-    parts = [make_clip(tmp_path / f"{i}.ts", 30, size=size) for i, size in enumerate([(64, 160), (128, 320)])]
+    parts = [
+        make_clip(tmp_path / f"{i}.ts", 30, size=size)
+        for i, size in enumerate([(64, 160), (128, 320)])
+    ]
     joined = tmp_path / "joined.ts"
     joined.write_bytes(b"".join(p.read_bytes() for p in parts))
     with warnings.catch_warnings():
@@ -163,7 +186,9 @@ def test_pictures_keep_the_size_of_the_first(tmp_path: Path) -> None:
     assert {b.pixels.shape for b in batches} == {(1, 64, 160, 3)}
     times_s = [float(b.pts_s[0]) for b in batches]
     assert times_s == sorted(times_s)
-    assert len(batches) >= 10, "the second recording starts its count anew and is watched all the same"
+    assert len(batches) >= 10, (
+        "the second recording starts its count anew and is watched all the same"
+    )
     moments = [f"{joined}#t={0.5 * (k + 1)}" for k in range(len(batches))]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CorruptStretchWarning)
@@ -173,7 +198,8 @@ def test_pictures_keep_the_size_of_the_first(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("gap_s", [30, 600], ids=["half a minute", "ten minutes"])
 def test_what_was_cut_out_of_a_recording_takes_no_time(tmp_path: Path, gap_s: int) -> None:
-    """Broadcasts are cut by leaving bytes out, and joined by writing one behind the other: their times jump."""
+    """Broadcasts are cut by leaving bytes out, and joined by writing one behind the other: their
+    times jump."""
     first = make_clip(tmp_path / "a.ts", 20)
     later = make_clip(tmp_path / "b.ts", times_ms=[gap_s * 1000 + 100 * k for k in range(20)])
     joined = tmp_path / "joined.ts"
@@ -182,14 +208,22 @@ def test_what_was_cut_out_of_a_recording_takes_no_time(tmp_path: Path, gap_s: in
         assert 5 <= len(list(frames_of(FileSource(joined, 0.5)))) <= 8
     messages = [str(warning.message) for warning in told]
     assert any("which is left out" in message for message in messages)
-    assert any("was skipped" in message for message in messages), "some pictures at the joint are lost"
-    long_still = make_clip(tmp_path / "slides.mkv", times_ms=[0, 30_000])  # control: a picture may stand for long
+    assert any("was skipped" in message for message in messages), (
+        "some pictures at the joint are lost"
+    )
+    long_still = make_clip(
+        tmp_path / "slides.mkv", times_ms=[0, 30_000]
+    )  # control: a picture may stand for long
     assert len(list(frames_of(FileSource(long_still, 10.0)))) == 4
 
 
-def test_a_padded_transport_stream_whose_rate_varies_is_not_taken_for_a_damaged_one(tmp_path: Path) -> None:
+def test_a_padded_transport_stream_whose_rate_varies_is_not_taken_for_a_damaged_one(
+    tmp_path: Path,
+) -> None:
     times_ms = [40 * k for k in range(150) if k % 9 not in (3, 4)]
-    path = make_clip(tmp_path / "padded.ts", times_ms=times_ms, container_options={"muxrate": "500000"})
+    path = make_clip(
+        tmp_path / "padded.ts", times_ms=times_ms, container_options={"muxrate": "500000"}
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("error", CorruptStretchWarning)
         assert sum(1 for _ in decode(path)) == len(times_ms)
@@ -208,14 +242,23 @@ def test_a_picture_that_begins_later_than_the_sound_is_not_cut_off(tmp_path: Pat
         source = FileSource(path, 1.0)
         assert [number_of(b.pixels[0]) for b in frames_of(source)] == [10, 20, 29]
     assert source.duration_s == pytest.approx(3.0, abs=0.2)
-    for kind in ("flv", "mp4", "mkv", "ts"):  # a player shows the first picture two seconds after it begins
+    for kind in (
+        "flv",
+        "mp4",
+        "mkv",
+        "ts",
+    ):  # a player shows the first picture two seconds after it begins
         late = FileSource(make_late_picture(tmp_path / f"late.{kind}", late_s=2), 1.0)
         assert late.second_0_s == pytest.approx(2.0, abs=0.15), kind
         late.close()
-    assert FileSource(make_clip(tmp_path / "clip.mp4"), 1.0).second_0_s == pytest.approx(0.0, abs=0.11)
+    assert FileSource(make_clip(tmp_path / "clip.mp4"), 1.0).second_0_s == pytest.approx(
+        0.0, abs=0.11
+    )
 
 
-def test_the_end_of_a_video_is_known_once_it_was_read(clip_of: Callable[[str], Path], tmp_path: Path) -> None:
+def test_the_end_of_a_video_is_known_once_it_was_read(
+    clip_of: Callable[[str], Path], tmp_path: Path
+) -> None:
     unfinished = make_clip(tmp_path / "unfinished.mkv", container_options={"live": "1"})
     cut_off = tmp_path / "cut.mp4"
     data = clip_of("h264.mp4").read_bytes()
@@ -236,7 +279,9 @@ def test_the_end_of_a_video_is_known_once_it_was_read(clip_of: Callable[[str], P
             num_frames = len(list(frames_of(source)))
         assert source.end_s is not None
         assert in_the_end_s[0] <= source.end_s <= in_the_end_s[1], path.name
-        assert num_frames - 1 <= source.end_s <= num_frames, "the last frame reaches to the end, or beyond"
+        assert num_frames - 1 <= source.end_s <= num_frames, (
+            "the last frame reaches to the end, or beyond"
+        )
 
 
 def test_a_connection_that_is_lost_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,13 +300,17 @@ def test_a_connection_that_is_lost_is_told(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(decoder, "container", Dying())
     monkeypatch.setattr("oncue.video.decode.is_url", lambda _: True)
-    with pytest.warns(CorruptStretchWarning, match=r"connection was lost at 2\.\d\d s \(Connection reset") as told:
+    with pytest.warns(
+        CorruptStretchWarning, match=r"connection was lost at 2\.\d\d s \(Connection reset"
+    ) as told:
         shown = sum(1 for _ in decoder.frames())
     decoder.close()
     assert (len(told), shown) == (1, 25)
 
 
-def test_a_file_address_may_have_escapes_in_it(clip_of: Callable[[str], Path], tmp_path: Path) -> None:
+def test_a_file_address_may_have_escapes_in_it(
+    clip_of: Callable[[str], Path], tmp_path: Path
+) -> None:
     path = tmp_path / "my videos" / "a b.mp4"
     path.parent.mkdir()
     shutil.copy(clip_of("h264.mp4"), path)
@@ -282,7 +331,9 @@ def test_a_corrupt_stretch_is_skipped_and_the_rest_watched(
     path = overwrite(clip_of(kind), 15, 18, tmp_path / kind)
     with pytest.warns(CorruptStretchWarning, match=r"from \d\.\d\d s to \d\.\d\d s") as caught:
         assert not wrong(path), "a picture was smeared or at the wrong time"
-    stretch = [float(word) for word in str(caught[0].message).split() if word.replace(".", "").isdigit()]
+    stretch = [
+        float(word) for word in str(caught[0].message).split() if word.replace(".", "").isdigit()
+    ]
     assert 1.0 <= stretch[0] <= 1.9, "packets 15 to 18 are damaged"
     assert stretch[0] <= stretch[1] <= 3.0, "there are key frames at 2 s and 3 s"
     with pytest.warns(CorruptStretchWarning):
@@ -293,7 +344,8 @@ def test_a_corrupt_stretch_is_skipped_and_the_rest_watched(
 
 @pytest.mark.parametrize("kind", ["slower.ts", "gaps.ts", "alpha8.webm", "alpha9.webm"])
 def test_a_sound_file_is_not_taken_for_a_damaged_one(kind: str, tmp_path: Path) -> None:
-    """Rates that vary in a transport stream, and pictures beside which an alpha channel is stored."""
+    """Rates that vary in a transport stream, and pictures beside which an alpha channel is
+    stored."""
     times_ms = {
         "slower.ts": [*range(0, 2000, 40), *range(2000, 6000, 80)],
         "gaps.ts": [40 * i for i in range(150) if i % 9 not in (3, 4)],
@@ -301,17 +353,24 @@ def test_a_sound_file_is_not_taken_for_a_damaged_one(kind: str, tmp_path: Path) 
     if kind.endswith(".webm"):
         codec = "libvpx" if kind == "alpha8.webm" else "libvpx-vp9"
         options = {"auto-alt-ref": "0", "b": "1M", "deadline": "realtime"}
-        make_clip(tmp_path / kind, times_ms=times_ms, codec=codec, options=options, pix_fmt="yuva420p")
+        make_clip(
+            tmp_path / kind, times_ms=times_ms, codec=codec, options=options, pix_fmt="yuva420p"
+        )
     else:
-        make_clip(tmp_path / kind, times_ms=times_ms, size=(240, 320), options={"bf": "0", "crf": "10"})
+        make_clip(
+            tmp_path / kind, times_ms=times_ms, size=(240, 320), options={"bf": "0", "crf": "10"}
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("error", CorruptStretchWarning)
         shown = [number_of(frame_to_rgb(frame)) for _, frame in decode(tmp_path / kind)]
     assert shown == list(range(len(times_ms)))
 
 
-def test_an_unguarded_decoder_shows_smeared_pictures(clip_of: Callable[[str], Path], tmp_path: Path) -> None:
-    """The damage of the test above is real: read without care, the same file shows wrong pictures or fails."""
+def test_an_unguarded_decoder_shows_smeared_pictures(
+    clip_of: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """The damage of the test above is real: read without care, the same file shows wrong pictures
+    or fails."""
     path = overwrite(clip_of("h264.mp4"), 15, 18, tmp_path / "bad.mp4")
     read: list[tuple[float, int]] = []
     num_errors = 0
@@ -326,7 +385,9 @@ def test_an_unguarded_decoder_shows_smeared_pictures(clip_of: Callable[[str], Pa
 
 
 @pytest.mark.parametrize("kind", ["h264.mp4", "h264.mkv", "vp8.webm"])
-def test_a_file_cut_off_ends_where_its_data_ends(kind: str, clip_of: Callable[[str], Path], tmp_path: Path) -> None:
+def test_a_file_cut_off_ends_where_its_data_ends(
+    kind: str, clip_of: Callable[[str], Path], tmp_path: Path
+) -> None:
     path = tmp_path / kind
     data = clip_of(kind).read_bytes()
     path.write_bytes(data[: int(len(data) * 0.6)])
@@ -336,7 +397,9 @@ def test_a_file_cut_off_ends_where_its_data_ends(kind: str, clip_of: Callable[[s
         assert 4 <= len(numbers(path, 0.5)) <= 6
 
 
-def test_a_damaged_beginning_is_black_and_moves_no_time(clip_of: Callable[[str], Path], tmp_path: Path) -> None:
+def test_a_damaged_beginning_is_black_and_moves_no_time(
+    clip_of: Callable[[str], Path], tmp_path: Path
+) -> None:
     path = overwrite(clip_of("h264.mp4"), 0, 3, tmp_path / "bad.mp4")
     with pytest.warns(CorruptStretchWarning, match="from 0.00 s to 1.00 s"):
         batches = list(frames_of(FileSource(path, 0.5)))
@@ -344,14 +407,18 @@ def test_a_damaged_beginning_is_black_and_moves_no_time(clip_of: Callable[[str],
     assert [number_of(b.pixels[0]) for b in batches[1:]] == [10, 15, 20, 25, 30, 35, 39]
 
 
-def test_noise_anywhere_neither_hangs_nor_crashes(clip_of: Callable[[str], Path], tmp_path: Path) -> None:
+def test_noise_anywhere_neither_hangs_nor_crashes(
+    clip_of: Callable[[str], Path], tmp_path: Path
+) -> None:
     random = np.random.default_rng(0)
     outcomes = set()
     for kind in ("h264.mp4", "h264.mkv", "mpeg4.avi", "h264.ts"):
         data = clip_of(kind).read_bytes()
         for _ in range(6):
             noisy = np.frombuffer(data, np.uint8).copy()
-            noisy[random.integers(0, len(noisy), len(noisy) // 2000)] = random.integers(0, 256, len(noisy) // 2000)
+            noisy[random.integers(0, len(noisy), len(noisy) // 2000)] = random.integers(
+                0, 256, len(noisy) // 2000
+            )
             path = tmp_path / kind
             path.write_bytes(noisy.tobytes())
             with warnings.catch_warnings():
@@ -398,7 +465,9 @@ def test_a_video_without_frames(clip_of: Callable[[str], Path], tmp_path: Path) 
     path = overwrite(clip_of("h264.mkv"), 0, 39, tmp_path / "none.mkv")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CorruptStretchWarning)
-        with pytest.raises(VideoError, match=r"no frame that can be decoded|cannot be opened|no video track"):
+        with pytest.raises(
+            VideoError, match=r"no frame that can be decoded|cannot be opened|no video track"
+        ):
             FileSource(path, 1.0)
 
 
@@ -410,16 +479,23 @@ def test_a_name_with_a_colon_or_a_percent_sign_is_a_file(tmp_path: Path) -> None
 
 def test_cover_art_is_no_video_track(tmp_path: Path) -> None:
     """A track of one picture is refused when, and only when, it is marked as attached."""
-    for mark, tracks in ((av.stream.Disposition.attached_pic, 0), (av.stream.Disposition.default, 1)):
+    for mark, tracks in (
+        (av.stream.Disposition.attached_pic, 0),
+        (av.stream.Disposition.default, 1),
+    ):
         path = tmp_path / "cover.mp4"
         with av.open(str(path), "w") as container:
             sound = container.add_stream("aac", rate=16_000)
             cover = container.add_stream("mjpeg", rate=1)
             cover.height, cover.width, cover.pix_fmt, cover.disposition = 64, 160, "yuvj420p", mark
-            frame = av.VideoFrame.from_ndarray(picture(3), format="rgb24").reformat(format="yuvj420p")
+            frame = av.VideoFrame.from_ndarray(picture(3), format="rgb24").reformat(
+                format="yuvj420p"
+            )
             container.mux(cover.encode(frame))
             container.mux(cover.encode(None))
-            tone = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            tone = av.AudioFrame.from_ndarray(
+                np.zeros((1, 1024), np.float32), format="fltp", layout="mono"
+            )
             tone.sample_rate = 16_000
             container.mux(sound.encode(tone))
             container.mux(sound.encode(None))
@@ -433,24 +509,32 @@ def test_cover_art_is_no_video_track(tmp_path: Path) -> None:
 # Sources over files
 
 
-def test_memory_does_not_grow_with_the_length(clip_of: Callable[[str], Path], tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_length(
+    clip_of: Callable[[str], Path], tmp_path: Path
+) -> None:
     def most_alive(num_frames: int) -> int:
         path = make_clip(tmp_path / f"{num_frames}.mp4", num_frames)
         most = 0
         for _ in frames_of(FileSource(path, 0.5)):
-            most = max(most, sum(isinstance(o, av.VideoFrame | av.Packet) for o in gc.get_objects()))
+            most = max(
+                most, sum(isinstance(o, av.VideoFrame | av.Packet) for o in gc.get_objects())
+            )
         return most
 
     short, long = most_alive(20), most_alive(200)
     assert long <= short + 4
     kept = list(decode(clip_of("h264.mp4")))
-    assert sum(isinstance(o, av.VideoFrame) for o in gc.get_objects()) >= len(kept), "kept frames would be counted"
+    assert sum(isinstance(o, av.VideoFrame) for o in gc.get_objects()) >= len(kept), (
+        "kept frames would be counted"
+    )
 
 
 def test_closing_while_another_thread_reads(clip_of: Callable[[str], Path]) -> None:
     for _ in range(20):
         source = FileSource(clip_of("h264.mp4"), 0.1)
-        reader = threading.Thread(target=lambda s=source: [None for _ in iter(s.read, None)], daemon=True)
+        reader = threading.Thread(
+            target=lambda s=source: [None for _ in iter(s.read, None)], daemon=True
+        )
         reader.start()
         source.close()
         reader.join(5)
@@ -507,12 +591,15 @@ REAL = sorted(p for p in REAL_CLIPS.rglob("*") if p.is_file()) if REAL_CLIPS.is_
 MOST_READ = 20  # grid frames of a clip; enough, and quick
 
 
-@pytest.mark.skipif(not REAL, reason="the real clips are not beside this checkout (../shared/data/videos)")
+@pytest.mark.skipif(
+    not REAL, reason="the real clips are not beside this checkout (../shared/data/videos)"
+)
 @pytest.mark.parametrize("path", REAL, ids=lambda p: p.name)
 def test_real_clips_follow_the_grid(path: Path) -> None:
     """Every clip reads without a warning and shows at each tick what a full decode says it must.
 
-    That goes for the one with a spoilt last second too: it was spoilt before it was encoded, and its stream is sound.
+    That goes for the one with a spoilt last second too: it was spoilt before it was encoded, and
+    its stream is sound.
     """
     source = FileSource(path, 1.0)
     read = [float(b.pts_s[0]) for b in itertools.islice(frames_of(source), MOST_READ)]

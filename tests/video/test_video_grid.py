@@ -1,4 +1,5 @@
-"""Which picture is shown at which tick: the grid against its definition, and the sources built on it."""
+"""Which picture is shown at which tick: the grid against its definition, and the sources built on
+it."""
 
 from __future__ import annotations
 
@@ -30,25 +31,39 @@ def shown(pts: list[float], end_s: float, interval_s: float) -> list[int | None]
     return [run.item for run in runs if run is not None for _ in range(run.num_frames)]
 
 
-def by_definition(pts: list[float], end_s: float, interval_s: float, late_s: float = 0.0) -> list[int | None]:
-    """The newest item with pts <= t at each tick t, looked up in the whole list. Exact for times on a fine grid."""
+def by_definition(
+    pts: list[float], end_s: float, interval_s: float, late_s: float = 0.0
+) -> list[int | None]:
+    """The newest item with pts <= t at each tick t, looked up in the whole list. Exact for times on
+    a fine grid."""
     slack = interval_s * 1e-6
-    ticks = [(k + 1) * interval_s for k in range(max(1, math.ceil(max(end_s, pts[-1]) / interval_s - 1e-6)))]
-    return [max((i for i, p in enumerate(pts) if p <= t + slack + late_s), default=None) for t in ticks]
+    ticks = [
+        (k + 1) * interval_s
+        for k in range(max(1, math.ceil(max(end_s, pts[-1]) / interval_s - 1e-6)))
+    ]
+    return [
+        max((i for i, p in enumerate(pts) if p <= t + slack + late_s), default=None) for t in ticks
+    ]
 
 
 @st.composite
 def times(draw: st.DrawFn) -> tuple[list[float], float, float]:
     """Times that never go back, many of them exactly on ticks, the end, and the interval."""
     interval_s = draw(INTERVALS)
-    steps = draw(st.lists(st.sampled_from([0.0, 0.04, 0.1, 0.25, 1 / 3, 0.5, 1.0, 3.7]), min_size=1, max_size=30))
+    steps = draw(
+        st.lists(
+            st.sampled_from([0.0, 0.04, 0.1, 0.25, 1 / 3, 0.5, 1.0, 3.7]), min_size=1, max_size=30
+        )
+    )
     pts = list(itertools.accumulate(steps))
     return pts, pts[-1] + draw(st.sampled_from([0.0, 0.04, 0.5, 2.0])), interval_s
 
 
 @settings(max_examples=200, deadline=None)
 @given(times())
-def test_the_grid_shows_the_newest_frame_at_every_tick(case: tuple[list[float], float, float]) -> None:
+def test_the_grid_shows_the_newest_frame_at_every_tick(
+    case: tuple[list[float], float, float],
+) -> None:
     assert shown(*case) == by_definition(*case)
 
 
@@ -80,7 +95,12 @@ def test_pushed_frames_come_out_on_the_grid() -> None:
     source = PushSource(1.0)
     push_all(source, [0.0, 0.5, 1.0, 1.5, 3.9])
     batches = list(frames_of(source))
-    assert [(int(b.pixels[0, 0, 0, 0]), float(b.pts_s[0])) for b in batches] == [(2, 1.0), (3, 1.5), (3, 1.5), (4, 3.9)]
+    assert [(int(b.pixels[0, 0, 0, 0]), float(b.pts_s[0])) for b in batches] == [
+        (2, 1.0),
+        (3, 1.5),
+        (3, 1.5),
+        (4, 3.9),
+    ]
 
 
 def test_nothing_is_shown_before_the_first_pushed_frame() -> None:
@@ -181,7 +201,9 @@ def test_close_wakes_a_waiting_reader() -> None:
         (np.zeros((2, 2, 3), np.uint8), math.nan, "nan"),
     ],
 )
-def test_a_bad_push_is_refused_and_changes_nothing(pixels: np.ndarray, pts_s: float, message: str) -> None:
+def test_a_bad_push_is_refused_and_changes_nothing(
+    pixels: np.ndarray, pts_s: float, message: str
+) -> None:
     source = PushSource(1.0)
     source.push(np.zeros((2, 2, 3), np.uint8), 0.5)
     with pytest.raises(VideoError, match=message):
@@ -215,7 +237,9 @@ class Ticks:
 
     def read(self) -> FrameBatch | None:
         self.num_left -= 1
-        return None if self.num_left < 0 else FrameBatch(np.zeros((1, 2, 2, 3), np.uint8), np.zeros(1))
+        return (
+            None if self.num_left < 0 else FrameBatch(np.zeros((1, 2, 2, 3), np.uint8), np.zeros(1))
+        )
 
     def close(self) -> None:
         self.closed = True

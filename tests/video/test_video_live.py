@@ -1,4 +1,5 @@
-"""Live sources: their clock beside the wall's, what is dropped to stay current, and the thread that reads them."""
+"""Live sources: their clock beside the wall's, what is dropped to stay current, and the thread that
+reads them."""
 
 from __future__ import annotations
 
@@ -35,24 +36,36 @@ ARRIVALS = {
     "back by three seconds": [(k / 10 - 3 * (k >= 40), k / 10) for k in range(200)],
     "back to nothing": [((k - 40 * (k >= 40)) / 10, k / 10) for k in range(200)],
     "silent for six seconds": [(k / 10, k / 10 + 6 * (k >= 40)) for k in range(200)],
-    "silent, and its clock went on": [(k / 10 + 6 * (k >= 40), k / 10 + 6 * (k >= 40)) for k in range(200)],
+    "silent, and its clock went on": [
+        (k / 10 + 6 * (k >= 40), k / 10 + 6 * (k >= 40)) for k in range(200)
+    ],
     "a clock five times too slow": [(k / 25, k / 5) for k in range(200)],
     "a clock twice as fast": [(k / 25, k / 50) for k in range(500)],
     "five seconds at once at the start": [(k / 10, max(0.0, k / 10 - 5)) for k in range(200)],
 }
 
 
-def placed(arrivals: list[tuple[float, float]], *, has_stamps: bool = True, may_be_early: bool = False) -> list[float]:
+def placed(
+    arrivals: list[tuple[float, float]], *, has_stamps: bool = True, may_be_early: bool = False
+) -> list[float]:
     times = ArrivalTimes(has_stamps=has_stamps, may_be_early=may_be_early)
     return [times.place(*arrival) for arrival in arrivals]
 
 
 @pytest.mark.parametrize("arrivals", ARRIVALS.values(), ids=ARRIVALS)
-def test_the_clock_does_not_run_away_from_the_time_that_passes(arrivals: list[tuple[float, float]]) -> None:
+def test_the_clock_does_not_run_away_from_the_time_that_passes(
+    arrivals: list[tuple[float, float]],
+) -> None:
     times_s = placed(arrivals)
     assert times_s == sorted(times_s)
-    assert max(abs(time_s - passed_s) for time_s, (_, passed_s) in zip(times_s, arrivals, strict=True)) <= AGREES_S
-    assert any(abs(stamp_s - passed_s) > AGREES_S for stamp_s, passed_s in arrivals) or arrivals[100][0] == 16.0
+    assert (
+        max(abs(time_s - passed_s) for time_s, (_, passed_s) in zip(times_s, arrivals, strict=True))
+        <= AGREES_S
+    )
+    assert (
+        any(abs(stamp_s - passed_s) > AGREES_S for stamp_s, passed_s in arrivals)
+        or arrivals[100][0] == 16.0
+    )
 
 
 def test_stamps_that_agree_with_the_wall_keep_their_precision() -> None:
@@ -65,11 +78,15 @@ def test_stamps_that_agree_with_the_wall_keep_their_precision() -> None:
 def test_pictures_without_stamps_are_of_the_moment_they_arrive() -> None:
     invented = [(k / 25, k / 20) for k in range(200)]
     assert placed(invented, has_stamps=False) == [passed_s for _, passed_s in invented]
-    assert placed(invented) != [passed_s for _, passed_s in invented], "as stamps they would do, to a second"
+    assert placed(invented) != [passed_s for _, passed_s in invented], (
+        "as stamps they would do, to a second"
+    )
 
 
 def test_a_source_that_delivers_in_advance_is_believed_and_set_forward_when_it_stalls() -> None:
-    segments = [(k / 10, max(0.0, k // 60 * 6 - 18.0)) for k in range(600)]  # three at once, then one every 6 s
+    segments = [
+        (k / 10, max(0.0, k // 60 * 6 - 18.0)) for k in range(600)
+    ]  # three at once, then one every 6 s
     assert placed(segments, may_be_early=True) == pytest.approx([k / 10 for k in range(600)])
     stalled = [(stamp_s, passed_s + 60 * (stamp_s >= 30)) for stamp_s, passed_s in segments]
     times_s = placed(stalled, may_be_early=True)
@@ -90,7 +107,8 @@ def watched(
     until_s: float | None = None,
     **kind: bool,
 ) -> tuple[list[tuple[int, int, float]], Waiting[int]]:
-    """What a model that takes `model_s` for a turn is shown: (grid frame, picture, when). Without real time."""
+    """What a model that takes `model_s` for a turn is shown: (grid frame, picture, when). Without
+    real time."""
     times = ArrivalTimes(**{"has_stamps": True, "may_be_early": False, **kind})
     waiting: Waiting[int] = Waiting(Clock(1.0), times, max_waiting, every_frame=every_frame)
     coming, shown, free_at = list(enumerate(arrivals)), [], 0.0
@@ -116,7 +134,9 @@ CAMERA = [(k / 10, k / 10) for k in range(200)]  # 20 s
 
 def test_a_fast_model_sees_every_grid_frame_as_it_comes() -> None:
     shown, waiting = watched(CAMERA, 0.1)
-    assert [(number, picture) for number, picture, _ in shown] == [(k, min(10 * k, 199)) for k in range(1, 21)]
+    assert [(number, picture) for number, picture, _ in shown] == [
+        (k, min(10 * k, 199)) for k in range(1, 21)
+    ]
     assert waiting.num_dropped == 0
     assert waiting.max_lag_s <= 0.15, "until the next picture has come"
 
@@ -125,7 +145,9 @@ def test_a_slow_model_sees_the_newest_frame_and_the_clock_counts_what_was_droppe
     shown, waiting = watched(CAMERA, 2.5)
     assert [number for number, _, _ in shown] == [1, 3, 6, 8, 11, 13, 16, 18, 20]
     assert all(abs(picture - 10 * number) <= 10 for number, picture, _ in shown)
-    assert all(when_s - number < 1.2 for number, _, when_s in shown[:-1]), "never more than a frame behind"
+    assert all(when_s - number < 1.2 for number, _, when_s in shown[:-1]), (
+        "never more than a frame behind"
+    )
     assert waiting.num_dropped == 20 - len(shown)
     assert waiting.max_lag_s < 2.5
 
@@ -161,7 +183,9 @@ def test_a_source_that_is_ahead_loses_nothing_and_is_held_back_where_too_much_wa
     file = [(k / 10, 0.0) for k in range(200)]
     for max_waiting in (1000, 3):
         shown, waiting = watched(file, 0.1, max_waiting=max_waiting, may_be_early=True)
-        assert [(number, picture) for number, picture, _ in shown] == [(k, min(10 * k, 199)) for k in range(1, 21)]
+        assert [(number, picture) for number, picture, _ in shown] == [
+            (k, min(10 * k, 199)) for k in range(1, 21)
+        ]
         assert (waiting.num_dropped, waiting.has_overflowed) == (0, False)
     shown, _ = watched(file, 0.1)  # control: a camera cannot be ahead, so that this is a backlog
     assert [picture for _, picture, _ in shown][-1] == 199
@@ -170,7 +194,10 @@ def test_a_source_that_is_ahead_loses_nothing_and_is_held_back_where_too_much_wa
 
 @settings(max_examples=100, deadline=None)
 @given(
-    steps=st.lists(st.tuples(st.sampled_from([0.1, 0.5, -3.0, 20.0]), st.sampled_from([0.0, 0.1, 2.5])), max_size=60),
+    steps=st.lists(
+        st.tuples(st.sampled_from([0.1, 0.5, -3.0, 20.0]), st.sampled_from([0.0, 0.1, 2.5])),
+        max_size=60,
+    ),
     model_s=st.sampled_from([0.05, 0.9, 3.0]),
     every_frame=st.booleans(),
     may_be_early=st.booleans(),
@@ -196,13 +223,17 @@ def test_grid_frames_come_in_order_and_are_counted(
 class Camera:
     """Stands in for a Decoder: gives picture k, of stamp k / 10, once it is let through."""
 
-    def __init__(self, num_pictures: int, spec: str = "rtsp://camera/1", error: Exception | None = None) -> None:
+    def __init__(
+        self, num_pictures: int, spec: str = "rtsp://camera/1", error: Exception | None = None
+    ) -> None:
         self.spec, self.declared_s, self.end_s = spec, None, num_pictures / 10
         self.stream = SimpleNamespace(
-            average_rate=None, codec_context=SimpleNamespace(codec=SimpleNamespace(canonical_name="h264"))
+            average_rate=None,
+            codec_context=SimpleNamespace(codec=SimpleNamespace(canonical_name="h264")),
         )
         self.container = SimpleNamespace(
-            format=SimpleNamespace(name="rtsp", flags=0), streams=SimpleNamespace(video=[], audio=[])
+            format=SimpleNamespace(name="rtsp", flags=0),
+            streams=SimpleNamespace(video=[], audio=[]),
         )
         self.gate = threading.Semaphore(0)
         self.num_read, self.error = 0, error
@@ -303,8 +334,12 @@ def test_a_warning_says_when_not_every_frame_can_be_kept(monkeypatch: pytest.Mon
     monkeypatch.setattr(live, "MAX_WAITING_BYTES", 2 * picture(0).nbytes)
     for every_frame in (True, False):
         camera, told = Camera(100), []
-        monkeypatch.setattr(live.warnings, "warn", lambda text, kind, told=told, **_: told.append((kind, text)))
-        source = opened(camera, every_frame=every_frame, now=lambda camera=camera: camera.num_read / 10)
+        monkeypatch.setattr(
+            live.warnings, "warn", lambda text, kind, told=told, **_: told.append((kind, text))
+        )
+        source = opened(
+            camera, every_frame=every_frame, now=lambda camera=camera: camera.num_read / 10
+        )
         first = threading.Thread(target=source.read, daemon=True)
         first.start()
         wait_until(lambda source=source: source._started_at is not None)
@@ -322,7 +357,8 @@ def test_a_warning_says_when_not_every_frame_can_be_kept(monkeypatch: pytest.Mon
 
 
 def test_pictures_over_http_without_stamps_are_timed_by_arrival() -> None:
-    """FFmpeg takes them for 25 a second, whatever comes. Here five come a second, by the clock of this test."""
+    """FFmpeg takes them for 25 a second, whatever comes. Here five come a second, by the clock of
+    this test."""
     is_watched = threading.Event()
 
     class Camera(http.server.BaseHTTPRequestHandler):
@@ -337,7 +373,9 @@ def test_pictures_over_http_without_stamps_are_timed_by_arrival() -> None:
                     is_watched.wait(10)
                 jpeg = io.BytesIO()
                 Image.fromarray(picture(number)).save(jpeg, "JPEG", quality=95)
-                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {jpeg.tell()}\r\n\r\n"
+                head = (
+                    f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {jpeg.tell()}\r\n\r\n"
+                )
                 self.wfile.write(head.encode() + jpeg.getvalue() + b"\r\n")
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Camera) as server:
@@ -350,14 +388,21 @@ def test_pictures_over_http_without_stamps_are_timed_by_arrival() -> None:
             return decoder.num_frames / 5
 
         source = LiveSource(decoder, Clock(1.0), every_frame=True, now=now)
-        shown = [(number_of(b.pixels[0]), float(b.pts_s[0])) for b in itertools.islice(iter(source.read, None), 3)]
+        shown = [
+            (number_of(b.pixels[0]), float(b.pts_s[0]))
+            for b in itertools.islice(iter(source.read, None), 3)
+        ]
         source.close()
         server.shutdown()
-    assert [b[0] - a[0] for a, b in itertools.pairwise(shown)] == [5, 5], "of a second each, not of 25 pictures"
+    assert [b[0] - a[0] for a, b in itertools.pairwise(shown)] == [5, 5], (
+        "of a second each, not of 25 pictures"
+    )
     assert [time_s for _, time_s in shown] == pytest.approx([1.0, 2.0, 3.0])
 
 
-def test_only_a_network_source_without_a_known_end_is_live(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_only_a_network_source_without_a_known_end_is_live(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     path = make_clip(tmp_path / "clip.mp4", 12)
     source = open_source(str(path), 1.0)
     assert not isinstance(source, LiveSource)

@@ -1,4 +1,5 @@
-"""Small videos made for the tests. Every picture carries its own number, so that what was shown can be read back."""
+"""Small videos made for the tests. Every picture carries its own number, so that what was shown can
+be read back."""
 
 from __future__ import annotations
 
@@ -17,7 +18,9 @@ REAL_CLIPS = Path(__file__).resolve().parents[3] / "shared" / "data" / "videos"
 
 def picture(number: int, height_px: int = 64, width_px: int = 160) -> np.ndarray:
     """(H, W, 3) uint8: a moving texture, and across the top the bits of `number` in squares."""
-    coarse = np.random.default_rng(0).integers(0, 256, (height_px // 8 + 1, width_px // 8 + 1, 3), np.uint8)
+    coarse = np.random.default_rng(0).integers(
+        0, 256, (height_px // 8 + 1, width_px // 8 + 1, 3), np.uint8
+    )
     pixels = np.roll(coarse.repeat(8, 0).repeat(8, 1)[:height_px, :width_px], number * 3, 1)
     for bit in range(NUM_BITS):
         pixels[:MARK_PX, bit * MARK_PX : (bit + 1) * MARK_PX] = 255 * (number >> bit & 1)
@@ -27,7 +30,9 @@ def picture(number: int, height_px: int = 64, width_px: int = 160) -> np.ndarray
 def number_of(pixels: np.ndarray) -> int:
     """The number that a picture carries."""
     middle = MARK_PX // 2
-    return sum(int(pixels[middle, bit * MARK_PX + middle, 1] > 128) << bit for bit in range(NUM_BITS))
+    return sum(
+        int(pixels[middle, bit * MARK_PX + middle, 1] > 128) << bit for bit in range(NUM_BITS)
+    )
 
 
 def make_clip(
@@ -41,7 +46,8 @@ def make_clip(
     size: tuple[int, int] = (64, 160),
     pix_fmt: str = "yuv420p",
 ) -> Path:
-    """A clip of 10 frames per second, or with frame i at `times_ms[i]`; a key frame every 10 frames."""
+    """A clip of 10 frames per second, or with frame i at `times_ms[i]`; a key frame every 10
+    frames."""
     with av.open(str(path), "w", options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=10, options={"g": "10", **(options or {})})
         stream.height, stream.width, stream.pix_fmt = *size, pix_fmt
@@ -49,7 +55,10 @@ def make_clip(
             stream.codec_context.time_base = Fraction(1, 1000)
         for index in range(len(times_ms) if times_ms is not None else num_frames):
             frame = av.VideoFrame.from_ndarray(picture(index, *size), format="rgb24")
-            frame.pts, frame.time_base = index * 100 if times_ms is None else times_ms[index], Fraction(1, 1000)
+            frame.pts, frame.time_base = (
+                index * 100 if times_ms is None else times_ms[index],
+                Fraction(1, 1000),
+            )
             if times_ms is None:
                 frame.pts, frame.time_base = index, Fraction(1, 10)
             container.mux(stream.encode(frame))
@@ -58,7 +67,8 @@ def make_clip(
 
 
 def make_two_tracks(path: Path, default_track: int, num_frames: tuple[int, int] = (20, 20)) -> Path:
-    """Two video tracks of different sizes, 64x160 and 96x192 pixels, of which one is marked as the default."""
+    """Two video tracks of different sizes, 64x160 and 96x192 pixels, of which one is marked as the
+    default."""
     with av.open(str(path), "w") as container:
         tracks = []
         for index, (height_px, width_px) in enumerate(((64, 160), (96, 192))):
@@ -67,8 +77,12 @@ def make_two_tracks(path: Path, default_track: int, num_frames: tuple[int, int] 
             stream.disposition = av.stream.Disposition.default if index == default_track else 0
             tracks.append(stream)
         for number in range(20):
-            for stream in (track for track, count in zip(tracks, num_frames, strict=True) if number < count):
-                frame = av.VideoFrame.from_ndarray(picture(number, stream.height, stream.width), format="rgb24")
+            for stream in (
+                track for track, count in zip(tracks, num_frames, strict=True) if number < count
+            ):
+                frame = av.VideoFrame.from_ndarray(
+                    picture(number, stream.height, stream.width), format="rgb24"
+                )
                 frame.pts, frame.time_base = number, Fraction(1, 10)
                 container.mux(stream.encode(frame))
         for stream in tracks:
@@ -90,7 +104,8 @@ def make_audio(path: Path, seconds: float = 1.0) -> Path:
 
 
 def set_display_matrix(path: Path, matrix: tuple[int, int, int, int]) -> None:
-    """Rewrites the turning part (a, b, c, d), in units of 1, of the display matrix of an MP4 file of one track."""
+    """Rewrites the turning part (a, b, c, d), in units of 1, of the display matrix of an MP4 file
+    of one track."""
     data = bytearray(path.read_bytes())
     head = data.index(b"tkhd") + 4
     start = head + (40 if data[head] == 0 else 52)
@@ -101,7 +116,8 @@ def set_display_matrix(path: Path, matrix: tuple[int, int, int, int]) -> None:
 
 
 def overwrite(path: Path, first_packet: int, last_packet: int, target: Path) -> Path:
-    """A copy at `target` with noise from inside packet `first_packet` up to inside `last_packet`, in file order."""
+    """A copy at `target` with noise from inside packet `first_packet` up to inside `last_packet`,
+    in file order."""
     data = bytearray(path.read_bytes())
     with av.open(str(path)) as container:
         places = [(p.pos, p.size) for p in container.demux(video=0) if p.size]
@@ -119,7 +135,9 @@ def make_late_picture(path: Path, late_s: int, num_frames: int = 30) -> Path:
         video.codec_context.time_base = Fraction(1, 1000)
         audio = container.add_stream("aac", rate=16_000)
         for start in range(0, (late_s * 10 + num_frames - 1) * 1600, 1024):
-            silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            silence = av.AudioFrame.from_ndarray(
+                np.zeros((1, 1024), np.float32), format="fltp", layout="mono"
+            )
             silence.sample_rate, silence.pts, silence.time_base = 16_000, start, Fraction(1, 16_000)
             container.mux(audio.encode(silence))
         for index in range(num_frames):

@@ -12,10 +12,15 @@ from view_run import group_of, read_lines, write_lines, write_run
 
 
 def test_an_example_that_a_step_uses_twice_is_two_groups(tmp_path: Path) -> None:
-    """As where a file has fewer examples than a step takes: they have the same task and different numbers."""
+    """As where a file has fewer examples than a step takes: they have the same task and different
+    numbers."""
     folder = write_run(tmp_path / "run", (5,))
     first = group_of(15)
-    write_lines(folder, 5, rollout_lines([first, replace(first, example=replace(first.example, index=18))], 5))
+    write_lines(
+        folder,
+        5,
+        rollout_lines([first, replace(first, example=replace(first.example, index=18))], 5),
+    )
     assert len(read_rollouts(folder / "rollouts" / "step_000005.jsonl")) == 6
     one, two = read_run(folder).steps[0].groups
     assert (one.example, two.example) == (15, 18)

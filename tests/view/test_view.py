@@ -1,4 +1,5 @@
-"""The page of stored rollouts: its values are those of the run, texts stay text, and bad input is told in one line."""
+"""The page of stored rollouts: its values are those of the run, texts stay text, and bad input is
+told in one line."""
 
 from __future__ import annotations
 
@@ -39,7 +40,12 @@ def values_of(run: StoredRun) -> dict[str, Any]:
 
 
 def members(values: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    return [(group, member) for step in values["steps"] for group in step["groups"] for member in group["members"]]
+    return [
+        (group, member)
+        for step in values["steps"]
+        for group in step["groups"]
+        for member in group["members"]
+    ]
 
 
 def test_it_shows_what_was_stored(folder: Path) -> None:
@@ -55,25 +61,35 @@ def test_it_shows_what_was_stored(folder: Path) -> None:
         assert [(r["time_s"], r["text"]) for r in member["replies"]] == said
         assert len(member["silent_s"]) + len(said) == 8
         assert [q["text"] for q in group["questions"]] == [q["text"] for q in line["questions"]]
-        assert (group["start_s"], group["end_s"]) == (2.0, max([10.0, *(g["end_s"] for g in group["gold"])]))
-    assert values["steps"][1]["metrics"]["reward"] == pytest.approx(sum(m["reward"] for _, m in shown[9:]) / 9)
+        assert (group["start_s"], group["end_s"]) == (
+            2.0,
+            max([10.0, *(g["end_s"] for g in group["gold"])]),
+        )
+    assert values["steps"][1]["metrics"]["reward"] == pytest.approx(
+        sum(m["reward"] for _, m in shown[9:]) / 9
+    )
 
 
 def test_advantages_of_turns_are_shown_where_they_differ(folder: Path) -> None:
-    assert all(member["turn_advantages"] == [] for _, member in members(values_of(read_run(folder))))
+    assert all(
+        member["turn_advantages"] == [] for _, member in members(values_of(read_run(folder)))
+    )
     lines = read_lines(folder, 5)
     lines[0]["turn_advantages"] = [0.0, 0.5, -1.0, 0.0, 0.0, 0.0, 0.0, 0.25]
     del lines[1]["turn_advantages"]  # as of a run that stored none
     write_lines(folder, 5, lines)
     shown = members(values_of(read_run(folder)))
     assert shown[0][1]["turn_advantages"] == [
-        [turn["time"], gained] for turn, gained in zip(lines[0]["turns"], lines[0]["turn_advantages"], strict=True)
+        [turn["time"], gained]
+        for turn, gained in zip(lines[0]["turns"], lines[0]["turn_advantages"], strict=True)
     ]
     assert shown[1][1]["turn_advantages"] == []
 
 
 @pytest.mark.parametrize("wrong", [[1.0], [0.0] * 7 + [None], [0.0] * 7 + [True], 3])
-def test_advantages_that_are_not_one_number_per_turn_are_refused(folder: Path, wrong: object) -> None:
+def test_advantages_that_are_not_one_number_per_turn_are_refused(
+    folder: Path, wrong: object
+) -> None:
     lines = read_lines(folder, 5)
     lines[0]["turn_advantages"] = wrong
     write_lines(folder, 5, lines)
@@ -107,7 +123,9 @@ def test_the_area_of_the_stairs_is_pauc_and_its_mean_the_term(folder: Path) -> N
             assert area_of(one, gold["end_s"]) / best == pytest.approx(one["pauc"], abs=1e-3)
             if len(one["steps"]) > 1:
                 num += 1
-                assert area_of(one | {"steps": one["steps"][:1]}, gold["end_s"]) / best != pytest.approx(one["pauc"])
+                assert area_of(
+                    one | {"steps": one["steps"][:1]}, gold["end_s"]
+                ) / best != pytest.approx(one["pauc"])
         mean = sum(one["pauc"] for one in stairs) / len(stairs) if stairs else 0.0
         assert mean == pytest.approx(member["terms"]["pauc"])
     assert num > 3
@@ -116,7 +134,9 @@ def test_the_area_of_the_stairs_is_pauc_and_its_mean_the_term(folder: Path) -> N
 def test_stored_judgements_replay_to_the_stored_reward(folder: Path, tmp_path: Path) -> None:
     path, lines = folder / "rollouts" / "step_000005.jsonl", read_lines(folder, 5)
     replay = tmp_path / "judged.jsonl"
-    replay.write_text("".join(json.dumps(judged) + "\n" for line in lines for judged in line["judgements"]))
+    replay.write_text(
+        "".join(json.dumps(judged) + "\n" for line in lines for judged in line["judgements"])
+    )
 
     async def rewards() -> list[float]:
         scored = score_rollouts(read_rollouts(path), read_judgements(replay), RewardSettings())
@@ -134,7 +154,9 @@ def test_the_film_is_what_the_members_were_shown(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("example", "reason"), [(None, "did not store"), (7, "another clip")])
-def test_a_film_that_cannot_be_made_says_why(folder: Path, example: int | None, reason: str) -> None:
+def test_a_film_that_cannot_be_made_says_why(
+    folder: Path, example: int | None, reason: str
+) -> None:
     lines = read_lines(folder, 5)
     for line in lines:
         line["example"] = example
@@ -144,7 +166,9 @@ def test_a_film_that_cannot_be_made_says_why(folder: Path, example: int | None, 
     assert reason in group["no_film"]
 
 
-def test_films_are_bounded_and_the_newest_step_has_them(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_films_are_bounded_and_the_newest_step_has_them(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(page, "MAX_FILM_BYTES", 1)
     first, second = values_of(read_run(folder))["steps"]
     assert second["groups"][0]["film"]
@@ -200,7 +224,11 @@ class Scripts(HTMLParser):
         self._inside = tag == "script"
         if self._inside:
             self.found.append("")
-        self.loads += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "action", "data")]
+        self.loads += [
+            value or ""
+            for name, value in attrs
+            if name in ("src", "href", "srcset", "action", "data")
+        ]
 
     def handle_endtag(self, tag: str) -> None:  # noqa: ARG002
         self._inside = False
@@ -227,9 +255,13 @@ def test_texts_stay_text_and_nothing_is_loaded(folder: Path) -> None:
     group = json.loads(scripts.found[0])["steps"][0]["groups"][0]
     assert group["members"][0]["replies"][0]["text"] == NASTY.strip()
     assert {group["name"], group["no_film"], group["gold"][0]["text"]} == {NASTY}
-    assert not re.search(r"innerHTML|insertAdjacentHTML|document\.write|eval\(|https?://(?!www\.w3\.org)", text)
+    assert not re.search(
+        r"innerHTML|insertAdjacentHTML|document\.write|eval\(|https?://(?!www\.w3\.org)", text
+    )
     assert "default-src 'none'" in text
-    assert len(Scripts(f"<script>x = {json.dumps(NASTY)}</script>").found) > 1  # control: a careless page
+    assert (
+        len(Scripts(f"<script>x = {json.dumps(NASTY)}</script>").found) > 1
+    )  # control: a careless page
 
 
 def test_half_a_character_is_refused_with_its_place(folder: Path) -> None:
@@ -261,7 +293,9 @@ def test_only_what_the_reward_calls_repeated_is_marked_so(tmp_path: Path) -> Non
     assert marked == {"dialogue": [False, True], "span": [False, False]}
 
 
-def test_the_command_writes_the_page(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_the_page(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(["view", str(folder)]) == 0
     assert (folder / "rollouts.html").read_text().startswith("<!doctype html>")
     assert "2 steps, 18 rollouts" in capsys.readouterr().out
@@ -282,7 +316,9 @@ def broken(folder: Path, how: str) -> None:
         "a name without step and member": {"episode_id": "x"},
         "an example that is no number": {"example": "one"},
         "a judgement of an unknown kind": {"judgements": [{"kind": "taste", "time": 1.0}]},
-        "a level out of range": {"judgements": [{"kind": "coverage", "gold_index": 0, "time": 3.0, "level": 9}]},
+        "a level out of range": {
+            "judgements": [{"kind": "coverage", "gold_index": 0, "time": 3.0, "level": 9}]
+        },
         "another gold": {"gold": [{"question": "", "content": "x", "reply_timespan": [1, 2]}]},
         "no turns": {"turns": []},
         "a malformed turn without a time": {"malformed": [{"text": "x", "reason": "y"}]},
@@ -322,7 +358,9 @@ def broken(folder: Path, how: str) -> None:
         ("no rollouts", "has no stored rollouts"),
     ],
 )
-def test_bad_input_is_told_in_one_line(folder: Path, how: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_input_is_told_in_one_line(
+    folder: Path, how: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     broken(folder, how)
     assert cli.main(["view", str(folder)]) == 2
     lines = capsys.readouterr().err.splitlines()
@@ -331,7 +369,9 @@ def test_bad_input_is_told_in_one_line(folder: Path, how: str, told: str, capsys
     assert not (folder / "rollouts.html").exists()
 
 
-def test_places_that_cannot_be_read_or_written(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_places_that_cannot_be_read_or_written(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(["view", str(folder / "nowhere")]) == 2
     assert "holds no run" in capsys.readouterr().err
     assert cli.main(["view", str(folder), "--out", str(folder)]) == 2

@@ -1,4 +1,5 @@
-"""A watching made by hand: a source of plain frames, a scripted policy, no video file and no weights."""
+"""A watching made by hand: a source of plain frames, a scripted policy, no video file and no
+weights."""
 
 from __future__ import annotations
 
@@ -21,10 +22,14 @@ def watch() -> WatchFunction:
     """watch(replies_by_time_s, questions, num_frames) -> Watched"""
 
     def run(
-        replies_by_time_s: Mapping[float, str], questions: Sequence[Question] = (), num_frames: int = 20
+        replies_by_time_s: Mapping[float, str],
+        questions: Sequence[Question] = (),
+        num_frames: int = 20,
     ) -> Watched:
         recorder = Recorder(questions or [Question("What?")], Clock(1.0), KeptFrames(max_film=8))
         stop = watch_source(ShadesSource(num_frames), ScriptedPolicy(replies_by_time_s), recorder)
-        return recorder.finish(source="clip.mp4", model="scripted", video_s=None, load_s=0.0, stop=stop.value)
+        return recorder.finish(
+            source="clip.mp4", model="scripted", video_s=None, load_s=0.0, stop=stop.value
+        )
 
     return run

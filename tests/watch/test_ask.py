@@ -26,7 +26,11 @@ from oncue.watch.questions import check_untimed, parse_question, parse_questions
         ("1:02:03.5: Now?", 3723.5, "Now?"),
         ("3: things", 3.0, "things"),
         ("0: 3: things", 0.0, "3: things"),
-        ("10:30 is on the clock, tell me when it is 10:31", 0.0, "10:30 is on the clock, tell me when it is 10:31"),
+        (
+            "10:30 is on the clock, tell me when it is 10:31",
+            0.0,
+            "10:30 is on the clock, tell me when it is 10:31",
+        ),
         ("2 people: who are they?", 0.0, "2 people: who are they?"),
         ("5: one\ntwo", 5.0, "one\ntwo"),
         ("0: 1,5: how much is that?", 0.0, "1,5: how much is that?"),
@@ -41,7 +45,17 @@ def test_time_and_text(written: str, time_s: float, text: str) -> None:
 
 @pytest.mark.parametrize(
     "written",
-    ["", "   ", "12:", "12.5:  ", "-3: hello", "1:75: hello", "1:60: hello", "1:60:00: hello", "1:00:60: hello"],
+    [
+        "",
+        "   ",
+        "12:",
+        "12.5:  ",
+        "-3: hello",
+        "1:75: hello",
+        "1:60: hello",
+        "1:60:00: hello",
+        "1:00:60: hello",
+    ],
 )
 def test_what_cannot_be_asked(written: str) -> None:
     with pytest.raises(InputError):
@@ -53,7 +67,9 @@ def test_what_cannot_be_asked(written: str) -> None:
 )
 def test_a_number_with_a_colon_is_a_time_or_refused(number: str) -> None:
     for written in (f"{number}: hello", f" {number} s : hello", f"{number}:hello"):
-        with pytest.raises(InputError, match=f"begins with '{re.escape(number)}', which is no time"):
+        with pytest.raises(
+            InputError, match=f"begins with '{re.escape(number)}', which is no time"
+        ):
             parse_question(written)
 
 

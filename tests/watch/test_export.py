@@ -27,7 +27,9 @@ def srt_cues(text: str) -> list[tuple[float, float, str]]:
     for expected, block in enumerate(text.strip("\n").split("\n\n") if text else [], 1):
         number, times, *lines = block.split("\n")
         assert int(number) == expected
-        match = re.fullmatch(r"(\d\d+):(\d\d):(\d\d),(\d{3}) --> (\d\d+):(\d\d):(\d\d),(\d{3})", times)
+        match = re.fullmatch(
+            r"(\d\d+):(\d\d):(\d\d),(\d{3}) --> (\d\d+):(\d\d):(\d\d),(\d{3})", times
+        )
         assert match
         assert lines
         h1, m1, s1, f1, h2, m2, s2, f2 = map(int, match.groups())
@@ -55,12 +57,18 @@ def test_a_caption_lasts_until_the_next_reply_and_at_most_five_seconds() -> None
     ],
 )
 @pytest.mark.parametrize("second_0_s", [0.0, 2.5])
-def test_no_caption_is_later_than_the_end_of_the_video(times_s, end_s, expected, second_0_s) -> None:
+def test_no_caption_is_later_than_the_end_of_the_video(
+    times_s, end_s, expected, second_0_s
+) -> None:
     replies = [reply(time_s) for time_s in times_s]
     shifted = [(start_s + second_0_s, stop_s + second_0_s) for start_s, stop_s in expected]
-    assert [(start, end) for start, end, _ in srt_cues(to_srt(replies, second_0_s, end_s))] == shifted
+    assert [
+        (start, end) for start, end, _ in srt_cues(to_srt(replies, second_0_s, end_s))
+    ] == shifted
     vtt = to_vtt(replies, second_0_s, end_s).partition("\n\n")[2]
-    assert [(start, end) for start, end, _ in srt_cues(re.sub(r"(\d)\.(\d{3})", r"\1,\2", vtt))] == shifted
+    assert [
+        (start, end) for start, end, _ in srt_cues(re.sub(r"(\d)\.(\d{3})", r"\1,\2", vtt))
+    ] == shifted
 
 
 def test_captions_are_in_order_and_empty_replies_have_none() -> None:
@@ -77,7 +85,10 @@ def test_text_cannot_break_a_caption_file() -> None:
     vtt = to_vtt([reply(1.0, NASTY), reply(2.0)])
     assert vtt.startswith("WEBVTT\n\n")
     assert vtt.count("-->") == 2
-    assert "a --&gt; b\n&lt;i&gt;x&lt;/i&gt; &amp; {\\an8} &lt;/script&gt;\n\n2\n00:00:02.000 --> 00:00:07.000" in vtt
+    assert (
+        "a --&gt; b\n&lt;i&gt;x&lt;/i&gt; &amp; {\\an8} &lt;/script&gt;\n\n2\n00:00:02.000 --> "
+        "00:00:07.000" in vtt
+    )
 
 
 def test_no_replies_give_valid_empty_files() -> None:
@@ -96,7 +107,9 @@ def test_json_lines_end_with_the_summary(watch) -> None:
     ]
     assert all(isinstance(line["latency_ms"], float) for line in lines[:-1])
     assert lines[-1]["type"] == "summary"
-    assert {k: lines[-1][k] for k in ("num_turns", "num_silent", "num_replies", "duration_s", "stop")} == {
+    assert {
+        k: lines[-1][k] for k in ("num_turns", "num_silent", "num_replies", "duration_s", "stop")
+    } == {
         "num_turns": 20,
         "num_silent": 18,
         "num_replies": 2,
@@ -109,20 +122,31 @@ def test_the_files_hold_the_captions_for_the_clock_of_the_player(watch, tmp_path
     watched = watch({3.0: "  one\n\n   two <i>", 20.0: "last"})
     paths = write_exports(tmp_path, watched, "<html></html>", 2.5, 19.5)
     jsonl, srt, vtt, page = (path.read_text(encoding="utf-8") for path in paths)
-    assert [path.name for path in paths] == ["replies.jsonl", "replies.srt", "replies.vtt", "index.html"]
+    assert [path.name for path in paths] == [
+        "replies.jsonl",
+        "replies.srt",
+        "replies.vtt",
+        "index.html",
+    ]
     assert jsonl == to_jsonl(watched)
     assert srt == (
         "1\n00:00:05,500 --> 00:00:10,500\none\ntwo <i>\n\n2\n00:00:21,000 --> 00:00:22,000\nlast\n"
     ).replace("<i", "<\u2060i")
     assert vtt == (
-        "WEBVTT\n\n1\n00:00:05.500 --> 00:00:10.500\none\ntwo &lt;i&gt;\n\n2\n00:00:21.000 --> 00:00:22.000\nlast\n"
+        "WEBVTT\n\n1\n00:00:05.500 --> 00:00:10.500\none\ntwo &lt;i&gt;\n\n2\n00:00:21.000 --> "
+        "00:00:22.000\nlast\n"
     )
     assert page == "<html></html>"
 
 
 def test_files_are_written_whole_and_leave_nothing_else(watch, tmp_path: Path) -> None:
     write_exports(tmp_path / "a" / "b", watch({3.0: "one"}), "<html></html>")
-    assert sorted(os.listdir(tmp_path / "a" / "b")) == ["index.html", "replies.jsonl", "replies.srt", "replies.vtt"]
+    assert sorted(os.listdir(tmp_path / "a" / "b")) == [
+        "index.html",
+        "replies.jsonl",
+        "replies.srt",
+        "replies.vtt",
+    ]
 
 
 def test_the_closing_line_says_what_was_watched_and_what_it_took() -> None:
@@ -146,7 +170,9 @@ def test_the_closing_line_says_what_was_watched_and_what_it_took() -> None:
         num_dropped=7,
     )
     assert summary_text(summary) == (
-        "watched 40 turns (39.9 s of video), silent 33 (4 skipped as unchanged), replies 6, unreadable 1, 2.0 s, "
-        "19.9 x real time, at most 0.25 s behind it, 7 frames dropped to stay current, after 3.1 s of loading "
+        "watched 40 turns (39.9 s of video), silent 33 (4 skipped as unchanged), replies 6, "
+        "unreadable 1, 2.0 s, "
+        "19.9 x real time, at most 0.25 s behind it, 7 frames dropped to stay current, after 3.1 s "
+        "of loading "
         "(stopped early)"
     )

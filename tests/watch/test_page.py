@@ -33,7 +33,11 @@ class Reader(HTMLParser):
         self._open = tag
         if tag == "script":
             self.scripts.append((dict(attrs), ""))
-        self.loads += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "action", "data")]
+        self.loads += [
+            value or ""
+            for name, value in attrs
+            if name in ("src", "href", "srcset", "action", "data")
+        ]
         self.labels += [value or "" for name, value in attrs if name == "aria-label"]
 
     def handle_endtag(self, tag: str) -> None:  # noqa: ARG002
@@ -48,7 +52,9 @@ class Reader(HTMLParser):
 
     @property
     def values(self) -> dict[str, Any]:
-        return json.loads(next(text for attrs, text in self.scripts if attrs.get("type") == "application/json"))
+        return json.loads(
+            next(text for attrs, text in self.scripts if attrs.get("type") == "application/json")
+        )
 
 
 def page_of(watched: Watched, **more: Any) -> str:
@@ -58,7 +64,10 @@ def page_of(watched: Watched, **more: Any) -> str:
 def test_it_holds_everything_that_was_seen(watch) -> None:
     watched = watch({3.0: "one", 7.0: "two"}, [Question("A?"), Question("B?", 5.0)])
     values = Reader(page_of(watched, gold=[GoldTurn("due", TimeSpan(2.0, 4.0))])).values
-    assert [(r["time_s"], r["text"], r["question"]) for r in values["replies"]] == [(3, "one", "A?"), (7, "two", "B?")]
+    assert [(r["time_s"], r["text"], r["question"]) for r in values["replies"]] == [
+        (3, "one", "A?"),
+        (7, "two", "B?"),
+    ]
     assert [q["text"] for q in values["questions"]] == ["A?", "B?"]
     assert len(values["silent_s"]) == 18
     assert values["gold"] == [{"start_s": 2.0, "end_s": 4.0, "text": "due"}]
@@ -69,7 +78,9 @@ def test_it_holds_everything_that_was_seen(watch) -> None:
 def test_it_loads_nothing(watch) -> None:
     page = page_of(watch({3.0: "see http://example.com"}))
     assert Reader(page).loads == []
-    code = page.replace("see http://example.com", "").replace("http://www.w3.org/2000/svg", "")  # a name, not a place
+    code = page.replace("see http://example.com", "").replace(
+        "http://www.w3.org/2000/svg", ""
+    )  # a name, not a place
     assert not re.search(r"https?:|@import|url\(|fetch\(|XMLHttpRequest|import\(", code)
     assert "default-src 'none'" in page
 
@@ -81,7 +92,9 @@ def test_text_stays_text(watch) -> None:
     assert read.values["replies"][0]["text"] == NASTY
     assert read.values["title"] == NASTY
     assert read.title == NASTY
-    assert not re.search(r"innerHTML|insertAdjacentHTML|document\.write|eval\(", read.scripts[-1][1])
+    assert not re.search(
+        r"innerHTML|insertAdjacentHTML|document\.write|eval\(", read.scripts[-1][1]
+    )
 
 
 def test_a_careless_page_would_be_caught() -> None:
@@ -99,7 +112,13 @@ def test_nothing_or_little_to_show(watch, replies) -> None:
 def test_it_can_be_used_without_a_pointer_or_sight(watch) -> None:
     page = page_of(watch({3.0: "one"}))
     assert {"Replies", "Timeline"} <= set(Reader(page).labels)
-    for needed in ('lang="en"', 'aria-live="polite"', "ArrowRight", "prefers-color-scheme: dark", "max-width: 760px"):
+    for needed in (
+        'lang="en"',
+        'aria-live="polite"',
+        "ArrowRight",
+        "prefers-color-scheme: dark",
+        "max-width: 760px",
+    ):
         assert needed in page
 
 

@@ -27,14 +27,17 @@ def clips(world: str, num_clips: int = 60, split: str = "test", **how: object) -
 
 
 def test_a_clip_that_stands_still_shows_its_middle_also_where_the_ground_changes():
-    """Clips in which nothing is just coming or going: that would be there in half, and is there or not."""
+    """Clips in which nothing is just coming or going: that would be there in half, and is there or
+    not."""
     num_cut = 0
     for clip in clips("footage", 90):
         middle_s = clip.scene.duration_s / 2
         if any(0 < track.presence_at(middle_s) < 1 for track in clip.scene.tracks):
             continue
         num_cut += bool(clip.scene.cuts)
-        assert (clip.standing_still().painter().frame_at(middle_s) == clip.painter().frame_at(middle_s)).all()
+        assert (
+            clip.standing_still().painter().frame_at(middle_s) == clip.painter().frame_at(middle_s)
+        ).all()
     assert num_cut > 5
 
 
@@ -48,12 +51,20 @@ def test_the_same_seed_gives_the_same_clip(world):
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_splits_seeds_and_numbers_differ(world):
-    made = [make_clip(world, split, index, seed=seed) for split in SPLITS for index in range(20) for seed in (5, 6)]
+    made = [
+        make_clip(world, split, index, seed=seed)
+        for split in SPLITS
+        for index in range(20)
+        for seed in (5, 6)
+    ]
     assert len({clip.clip_id for clip in made}) == 120
     eventful = [clip for clip in made if clip.scene.events]
     assert len(eventful) > 80
     assert len({repr(clip.scene) for clip in made}) == 120
-    assert len({clip.painter().frame_at(clip.scene.duration_s - 1).tobytes() for clip in eventful}) > len(eventful) - 5
+    assert (
+        len({clip.painter().frame_at(clip.scene.duration_s - 1).tobytes() for clip in eventful})
+        > len(eventful) - 5
+    )
 
 
 def test_unknown_names_are_refused():
@@ -65,10 +76,16 @@ def test_unknown_names_are_refused():
 
 def test_kinds_a_world_cannot_be_asked_are_left_out_and_none_is_an_error():
     asked = clips("footage", question_kinds={"look": 5.0, "leaves": 1.0}, num_clips=20)
-    assert {question.text for clip in asked for question in clip.task.questions} == set(WORDINGS["leaves"])
+    assert {question.text for clip in asked for question in clip.task.questions} == set(
+        WORDINGS["leaves"]
+    )
     look = clips("shapes", question_kinds={"look": 5.0}, num_clips=20)
     assert all(any(colour in clip.task.questions[0].text for colour in COLOURS) for clip in look)
-    for world, kinds in (("footage", {"look": 1.0}), ("shapes", {"smell": 1.0}), ("shapes", {"leaves": 0.0})):
+    for world, kinds in (
+        ("footage", {"look": 1.0}),
+        ("shapes", {"smell": 1.0}),
+        ("shapes", {"leaves": 0.0}),
+    ):
         with pytest.raises(ConfigError, match="question_kinds"):
             make_clip(world, "test", 0, question_kinds=kinds)
         with pytest.raises(ConfigError, match=f"world {world}: question_kinds"):
@@ -114,7 +131,8 @@ def area_of(frame: np.ndarray, colour: str) -> dict[str, int]:
 
 
 def shows(event: Event, before: np.ndarray, after: np.ndarray) -> bool:
-    """Whether the event happened between two frames, judged by the colours on the side where it should be."""
+    """Whether the event happened between two frames, judged by the colours on the side where it
+    should be."""
     colour = event.name.split()[0]
     grown = area_of(after, colour)[event.side] - area_of(before, colour)[event.side]
     if event.kind == "changes":
@@ -144,7 +162,9 @@ def test_an_event_can_be_seen_from_visible_s_on_and_not_one_frame_earlier():
 def test_frames_of_shapes_change_only_where_something_happens():
     for clip in clips("shapes", 12):
         frames, rate = list(clip.video_frames()), clip.scene.frame_rate
-        changed_s = [k / rate for k in range(1, len(frames)) if not np.array_equal(frames[k - 1], frames[k])]
+        changed_s = [
+            k / rate for k in range(1, len(frames)) if not np.array_equal(frames[k - 1], frames[k])
+        ]
         moves = [(g.start_s, g.end_s) for track in clip.scene.tracks for g in track.glides]
         events_s = {event.visible_s for event in clip.scene.events}
         for time_s in changed_s:
@@ -158,10 +178,13 @@ def test_a_move_is_due_when_the_middle_is_crossed():
             crossing = [
                 track
                 for track in clip.scene.tracks
-                if (track.x_at(event.visible_s - 0.25) < 0.5) != (track.x_at(event.visible_s + 1e-9) < 0.5)
+                if (track.x_at(event.visible_s - 0.25) < 0.5)
+                != (track.x_at(event.visible_s + 1e-9) < 0.5)
             ]
             assert len(crossing) == 1
-            assert (crossing[0].x_at(math.inf) < 0.5) == (event.side == "left") or len(crossing[0].glides) > 1
+            assert (crossing[0].x_at(math.inf) < 0.5) == (event.side == "left") or len(
+                crossing[0].glides
+            ) > 1
             num_moves += 1
     assert num_moves > 10
 
@@ -178,7 +201,10 @@ def test_grid_frames_are_what_the_written_file_shows(world, tmp_path):
         assert len(shown) == len(grid) == clip.scene.duration_s
         pts_s = [batch.pts_s[0] for batch in shown]
         assert pts_s == [min(k + 1.0, clip.scene.duration_s - 0.25) for k in range(len(grid))]
-        worst += [np.abs(b.pixels[0].astype(int) - g.astype(int)).mean() for b, g in zip(shown, grid, strict=True)]
+        worst += [
+            np.abs(b.pixels[0].astype(int) - g.astype(int)).mean()
+            for b, g in zip(shown, grid, strict=True)
+        ]
     assert max(worst) < 6
 
 
@@ -192,7 +218,9 @@ def test_grid_frames_at_another_interval():
 
 
 @pytest.mark.parametrize("world", WORLDS)
-@pytest.mark.parametrize(("num_frames", "interval_s"), [(1, 0.02), (2, 0.2), (7, 0.5), (5, 1.5), (7, 0.3), (3, 1.1)])
+@pytest.mark.parametrize(
+    ("num_frames", "interval_s"), [(1, 0.02), (2, 0.2), (7, 0.5), (5, 1.5), (7, 0.3), (3, 1.1)]
+)
 def test_a_fixed_length_is_kept(world: str, num_frames: int, interval_s: float) -> None:
     clock = Clock(interval_s)
     length_s = clock.time_of(num_frames)
@@ -201,7 +229,9 @@ def test_a_fixed_length_is_kept(world: str, num_frames: int, interval_s: float) 
     times_s = clip.grid_times(clock)
     assert len(clip.grid_frames(clock)) == len(times_s) == num_frames
     assert 0 <= times_s[0] <= times_s[-1] <= length_s
-    assert len(list(clip.video_frames())) / clip.scene.frame_rate == pytest.approx(length_s, abs=0.25)
+    assert len(list(clip.video_frames())) / clip.scene.frame_rate == pytest.approx(
+        length_s, abs=0.25
+    )
     drawn = make_clip(world, "train", 0, duration_s=(length_s + 2, length_s + 4))
     assert drawn.scene.duration_s == round(drawn.scene.duration_s)
 

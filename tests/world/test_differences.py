@@ -1,4 +1,5 @@
-"""What differs between two pictures: laws over made-up clips, and one scene small enough to tell by hand."""
+"""What differs between two pictures: laws over made-up clips, and one scene small enough to tell by
+hand."""
 
 from __future__ import annotations
 
@@ -31,7 +32,13 @@ def test_from_frame_to_frame_the_differences_are_the_events(world):
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_backwards_everything_is_undone_and_two_looks_at_one_picture_differ_in_nothing(world):
-    undone = {"appears": "leaves", "leaves": "appears", "moves": "moves", "changes": "changes", "cut": "cut"}
+    undone = {
+        "appears": "leaves",
+        "leaves": "appears",
+        "moves": "moves",
+        "changes": "changes",
+        "cut": "cut",
+    }
     num_told = 0
     for clip in (make_clip(world, "val", index) for index in range(60)):
         one_s, other_s = np.random.default_rng(clip.index).uniform(0, clip.scene.duration_s, 2)
@@ -59,7 +66,9 @@ def test_several_differences_come_from_left_to_right_with_the_number_that_is_lef
         Event("changes", 9, "right", "red square", "blue", 2),
         Event("leaves", 9, "right", "red square", count=2),
     ]
-    assert differences(shown, shapes.STYLE, 9, 3)[1] == Event("moves", 3, "left", "blue square", count=2)
+    assert differences(shown, shapes.STYLE, 9, 3)[1] == Event(
+        "moves", 3, "left", "blue square", count=2
+    )
 
 
 def test_half_of_what_enters_or_leaves_slowly_is_there():
@@ -68,7 +77,13 @@ def test_half_of_what_enters_or_leaves_slowly_is_there():
         (from_s, to_s): [e.kind for e in differences(shown, footage.STYLE, from_s, to_s)]
         for from_s, to_s in [(3, 4), (3, 4.25), (4.25, 8), (8, 8.25), (3, 9)]
     }
-    assert kinds == {(3, 4): [], (3, 4.25): ["appears"], (4.25, 8): [], (8, 8.25): ["leaves"], (3, 9): []}
+    assert kinds == {
+        (3, 4): [],
+        (3, 4.25): ["appears"],
+        (4.25, 8): [],
+        (8, 8.25): ["leaves"],
+        (3, 9): [],
+    }
 
 
 def test_across_a_cut_only_the_cut_is_told():
@@ -78,4 +93,7 @@ def test_across_a_cut_only_the_cut_is_told():
     assert differences(shown, footage.STYLE, 4, 13) == [Event("cut", 13, count=0)]
     assert differences(shown, footage.STYLE, 5, 11) == []
     uncut = scene(*shown.tracks)
-    assert [e.kind for e in differences(uncut, footage.STYLE, 4, 5)] == ["leaves", "appears"]  # the cut is what matters
+    assert [e.kind for e in differences(uncut, footage.STYLE, 4, 5)] == [
+        "leaves",
+        "appears",
+    ]  # the cut is what matters

@@ -26,10 +26,14 @@ def test_the_text_of_every_wish_leads_back_to_it():
 @pytest.mark.parametrize("world", WORLDS)
 def test_every_question_of_a_clip_is_known(world):
     for clip in (make_clip(world, "test", index) for index in range(100)):
-        assert [wish_of(q.text).text for q in clip.task.questions] == [q.text for q in clip.task.questions]
+        assert [wish_of(q.text).text for q in clip.task.questions] == [
+            q.text for q in clip.task.questions
+        ]
 
 
-@pytest.mark.parametrize("text", ["", "Tell me whenever something pink appears.", "tell me everything that happens."])
+@pytest.mark.parametrize(
+    "text", ["", "Tell me whenever something pink appears.", "tell me everything that happens."]
+)
 def test_other_questions_are_refused(text):
     with pytest.raises(InputError, match="no world asks"):
         wish_of(text)

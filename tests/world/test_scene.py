@@ -14,9 +14,13 @@ from oncue.world.scene import DEAD_TIME_S, LEAD_IN_S, Scene, compose, frozen
 STYLES = {"shapes": shapes.STYLE, "footage": footage.STYLE}
 
 
-def scenes(world: str, num_scenes: int = 150, duration_s: float = 30.0, **changes: float) -> list[Scene]:
+def scenes(
+    world: str, num_scenes: int = 150, duration_s: float = 30.0, **changes: float
+) -> list[Scene]:
     style = replace(STYLES[world], **changes)
-    return [compose(style, np.random.default_rng((7, k)), duration_s, 4.0) for k in range(num_scenes)]
+    return [
+        compose(style, np.random.default_rng((7, k)), duration_s, 4.0) for k in range(num_scenes)
+    ]
 
 
 @pytest.mark.parametrize("world", STYLES)
@@ -51,7 +55,9 @@ def test_half_of_an_object_can_be_seen_from_visible_s_on_and_no_frame_earlier(wo
     for scene in scenes(world):
         for event in (e for e in scene.events if e.kind in ("appears", "leaves")):
             before_s = event.visible_s - 1 / scene.frame_rate
-            turned = [t for t in scene.tracks if t.is_present(event.visible_s) != t.is_present(before_s)]
+            turned = [
+                t for t in scene.tracks if t.is_present(event.visible_s) != t.is_present(before_s)
+            ]
             assert len(turned) == 1
             earlier, now = turned[0].presence_at(before_s), turned[0].presence_at(event.visible_s)
             assert earlier < 0.5 <= now if event.kind == "appears" else now <= 0.5 < earlier
@@ -67,12 +73,15 @@ def hazard(gaps_s: np.ndarray, start_s: float, end_s: float) -> float:
 
 @pytest.mark.parametrize("world", STYLES)
 def test_the_time_since_the_last_event_does_not_tell_when_the_next_one_comes(world):
-    """One rate per scene, exponential gaps: the hazard of scenes of one rate is flat. Bounded gaps would raise it."""
+    """One rate per scene, exponential gaps: the hazard of scenes of one rate is flat. Bounded gaps
+    would raise it."""
     gaps_s = []
     for scene in scenes(world, 120, duration_s=400.0, empty_frac=0.0):
         times_s = [e.visible_s for e in scene.events if e.kind != "moves"]
         mean_s = np.mean(np.diff(times_s)) if len(times_s) > 30 else 0
-        if 0.5 * STYLES[world].mean_gap_s < mean_s - DEAD_TIME_S < 1.8 * STYLES[world].mean_gap_s:  # the usual rate
+        if (
+            0.5 * STYLES[world].mean_gap_s < mean_s - DEAD_TIME_S < 1.8 * STYLES[world].mean_gap_s
+        ):  # the usual rate
             gaps_s.append(np.diff(times_s) - DEAD_TIME_S)
     gaps = np.concatenate(gaps_s)
     early, late = hazard(gaps, 1, 3), hazard(gaps, 5, 7)
@@ -98,6 +107,6 @@ def test_a_frozen_scene_holds_what_was_there_and_does_not_change(world):
         assert all(math.isinf(cut_s) for cut_s in still.cuts)
         assert len(still.tracks) == sum(t.is_present(15.0) for t in scene.tracks)
         for track in still.tracks:
-            assert {(track.x_at(t), track.look_at(t), track.presence_at(t)) for t in (0.0, 7.3, 30.0)} == {
-                (track.x_at(15.0), track.look_at(15.0), 1.0)
-            }
+            assert {
+                (track.x_at(t), track.look_at(t), track.presence_at(t)) for t in (0.0, 7.3, 30.0)
+            } == {(track.x_at(15.0), track.look_at(15.0), 1.0)}

@@ -30,7 +30,8 @@ NUM_STEPS = 7  # how often `measure` calls `on_step`
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Subjects:
-    """The models that are measured. A checkpoint is all of them; `large` is None where there is no accelerator."""
+    """The models that are measured. A checkpoint is all of them; `large` is None where there is no
+    accelerator."""
 
     silent: LoadedModel
     mixed: LoadedModel
@@ -39,21 +40,31 @@ class Subjects:
 
 
 def given_model(name: str, device: str | None, dtype: str | None) -> Subjects:
-    """A checkpoint. Raises ModelError where it cannot be used, ConfigError for a device or dtype that cannot be."""
+    """A checkpoint. Raises ModelError where it cannot be used, ConfigError for a device or dtype
+    that cannot be."""
     loaded = load_model(name, device, dtype)
-    return Subjects(loaded, loaded, loaded, (lambda: loaded) if loaded.device.type == "cuda" else None)
+    return Subjects(
+        loaded, loaded, loaded, (lambda: loaded) if loaded.device.type == "cuda" else None
+    )
 
 
 def random_models(
-    device: str | None, dtype: str | None, seed: int, shape: Shape = SHAPE_15M, stream_shape: Shape = SHAPE_1M
+    device: str | None,
+    dtype: str | None,
+    seed: int,
+    shape: Shape = SHAPE_15M,
+    stream_shape: Shape = SHAPE_1M,
 ) -> Subjects:
-    """Random weights: `shape` for most figures (float32 unless told otherwise), a smaller one for the long stream."""
+    """Random weights: `shape` for most figures (float32 unless told otherwise), a smaller one for
+    the long stream."""
     place = pick_device(device)
     kind = pick_dtype(dtype or "float32", place)
 
     def large() -> LoadedModel:
         kind = pick_dtype(dtype, place)
-        return random_model(SHAPE_3B, "silent", place, kind, seed=seed, max_pixels=MMDUET2_MAX_PIXELS)
+        return random_model(
+            SHAPE_3B, "silent", place, kind, seed=seed, max_pixels=MMDUET2_MAX_PIXELS
+        )
 
     return Subjects(
         random_model(shape, "silent", place, kind, seed=seed),
@@ -64,7 +75,10 @@ def random_models(
 
 
 def measure(
-    subjects: Subjects, settings: BenchSettings, seed: int, on_step: Callable[[], None] = lambda: None
+    subjects: Subjects,
+    settings: BenchSettings,
+    seed: int,
+    on_step: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """The figures, ready for JSON. Raises what the engine raises: nothing is left out silently.
 
@@ -93,12 +107,17 @@ def measure(
 
 
 def _large(load: Callable[[], LoadedModel], settings: BenchSettings, seed: int) -> dict[str, Any]:
-    """The large model's figures, or why there are none: a GPU too small for it must not cost all that came before."""
+    """The large model's figures, or why there are none: a GPU too small for it must not cost all
+    that came before."""
     try:
         loaded = load()
         return asyncio.run(measure_large(loaded, chip_of(loaded.device), settings, seed))
     except torch.OutOfMemoryError as error:
-        return {"left_out": f"it does not fit into the memory of this GPU ({str(error).splitlines()[0]})"}
+        return {
+            "left_out": (
+                f"it does not fit into the memory of this GPU ({str(error).splitlines()[0]})"
+            )
+        }
 
 
 def _about(loaded: LoadedModel, seed: int) -> dict[str, Any]:
@@ -119,14 +138,19 @@ def _about(loaded: LoadedModel, seed: int) -> dict[str, Any]:
 
 
 def silent_turn_tokens(renderer: QwenVLRenderer) -> int:
-    """How many tokens a silent turn after another silent one adds to the context: one small frame and its answer."""
+    """How many tokens a silent turn after another silent one adds to the context: one small frame
+    and its answer."""
     silence = renderer.policy_turn_ids(Silence())
     grid = renderer.frame_processor(np.zeros((*SMALL_PX, 3), np.uint8)).grid
-    shown = renderer.user_turn_ids(frames_then_text(1, ""), [grid], renderer.decision.lead_after(silence))
+    shown = renderer.user_turn_ids(
+        frames_then_text(1, ""), [grid], renderer.decision.lead_after(silence)
+    )
     return len(shown) + len(renderer.decision.kept(silence))
 
 
-def _speed(loaded: LoadedModel, settings: BenchSettings, seed: int, on_step: Callable[[], None]) -> dict[str, Any]:
+def _speed(
+    loaded: LoadedModel, settings: BenchSettings, seed: int, on_step: Callable[[], None]
+) -> dict[str, Any]:
     carried = asyncio.run(carried_turns(loaded, settings, seed))
     on_step()
     silent = asyncio.run(silent_turns(loaded, settings, seed))
@@ -144,7 +168,8 @@ def _speed(loaded: LoadedModel, settings: BenchSettings, seed: int, on_step: Cal
         "silent_ratio": silent.plain_ms / silent.drafted_ms,
         "silent_turn_ahead_ms": silent.ahead_ms,
         "ahead_ratio": silent.drafted_ms / silent.ahead_ms,
-        "silent_share": (carried.num_silent + silent.num_silent) / (carried.num_timed + silent.num_timed),
+        "silent_share": (carried.num_silent + silent.num_silent)
+        / (carried.num_timed + silent.num_timed),
         "decisions_per_s": {str(n): rate for n, rate in rates.items()},
         "batch_ratio_32": rates[32] / rates[1],
     }

@@ -1,4 +1,5 @@
-"""How exact: the carried session against one full forward, and drafted sessions in a batch against plain ones alone.
+"""How exact: the carried session against one full forward, and drafted sessions in a batch against
+plain ones alone.
 
 Axis letters: R logits read, V vocabulary.
 """
@@ -25,17 +26,23 @@ LONGEST_SHARE = 8  # the longest of the joining dialogues is about this many tim
 
 
 async def max_logit_diff(loaded: LoadedModel, settings: BenchSettings, seed: int) -> float:
-    """The largest difference between a logit the carried session chose by and that of one stock forward over it all.
+    """The largest difference between a logit the carried session chose by and that of one stock
+    forward over it all.
 
     All logits behind every token that was chosen, over `num_logit_turns` turns of one session.
     """
     shown = list(islice(lively_video(seed), settings.num_logit_turns))
     seen: list[torch.Tensor] = []
-    hook = loaded.model.lm_head.register_forward_hook(lambda _module, _given, logits_RV: seen.append(logits_RV.float()))
+    hook = loaded.model.lm_head.register_forward_hook(
+        lambda _module, _given, logits_RV: seen.append(logits_RV.float())
+    )
     places: list[int] = []
     cached: list[torch.Tensor] = []
     try:
-        with Engine(loaded, SamplingParams(max_new_tokens=settings.max_new_tokens)) as engine, engine.open() as session:
+        with (
+            Engine(loaded, SamplingParams(max_new_tokens=settings.max_new_tokens)) as engine,
+            engine.open() as session,
+        ):
             for turn in shown:
                 seen.clear()
                 (answer,) = (await hold(session, [turn])).answers
@@ -51,7 +58,8 @@ async def max_logit_diff(loaded: LoadedModel, settings: BenchSettings, seed: int
 
 
 def _places(renderer: Renderer, answer: PolicyTurn, num_context_tokens: int) -> Iterator[int]:
-    """Where in the prefix, which ends with this answer, stands the token after which each of its tokens was chosen."""
+    """Where in the prefix, which ends with this answer, stands the token after which each of its
+    tokens was chosen."""
     decision, ids = renderer.decision, answer.token_ids
     place = num_context_tokens - len(decision.kept(ids)) - 1
     for i in range(len(ids) - answer.forced_close):
@@ -59,23 +67,33 @@ def _places(renderer: Renderer, answer: PolicyTurn, num_context_tokens: int) -> 
         place += len(decision.next_input(ids[: i + 1]) or ())
 
 
-def _chosen_by(renderer: Renderer, answer: PolicyTurn, seen: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """The logits (V,) behind each token of an answer, from those of its forwards; the first also reads the draft."""
+def _chosen_by(
+    renderer: Renderer, answer: PolicyTurn, seen: Sequence[torch.Tensor]
+) -> list[torch.Tensor]:
+    """The logits (V,) behind each token of an answer, from those of its forwards; the first also
+    reads the draft."""
     if not seen:
-        raise RuntimeError("no logits passed the output layer of the model; the engine does without it")
+        raise RuntimeError(
+            "no logits passed the output layer of the model; the engine does without it"
+        )
     first, later = seen[0], seen[1:]
     num_chosen = len(answer.token_ids) - answer.forced_close
     draft = renderer.decision.silence_draft[: len(first) - 1]
-    num_accepted = next((i for i, token in enumerate(draft) if token != answer.token_ids[i]), len(draft))
+    num_accepted = next(
+        (i for i, token in enumerate(draft) if token != answer.token_ids[i]), len(draft)
+    )
     rows = [*first[: num_accepted + 1], *(logits_RV[0] for logits_RV in later)]
     if len(rows) != num_chosen:
-        raise RuntimeError(f"{len(rows)} logits were read for {num_chosen} chosen tokens; the engine has changed")
+        raise RuntimeError(
+            f"{len(rows)} logits were read for {num_chosen} chosen tokens; the engine has changed"
+        )
     return rows
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """Tokens that differ between two ways to hold the same dialogues, of how many in how many turns."""
+    """Tokens that differ between two ways to hold the same dialogues, of how many in how many
+    turns."""
 
     num_mismatched: int
     num_tokens: int
@@ -84,7 +102,8 @@ class Compared:
 
 
 async def compare_tokens(loaded: LoadedModel, settings: BenchSettings, seed: int) -> Compared:
-    """Dialogues of different lengths: many at once with drafts, joining as others leave, and each alone without drafts.
+    """Dialogues of different lengths: many at once with drafts, joining as others leave, and each
+    alone without drafts.
 
     A dialogue that once went another way counts with every later token that differs.
     """
@@ -116,8 +135,13 @@ async def _watch(engine: Engine, shown: Sequence[EnvTurn], seats: asyncio.Semaph
 
 
 def dialogues(num_turns: int, num_at_once: int, seed: int) -> list[list[EnvTurn]]:
-    """`num_turns` turns in all, in about three times as many dialogues as run at once, of very different lengths."""
+    """`num_turns` turns in all, in about three times as many dialogues as run at once, of very
+    different lengths."""
     weights = np.random.default_rng(seed).uniform(1, LONGEST_SHARE, 3 * num_at_once)
     ends = np.rint(num_turns * weights.cumsum() / weights.sum()).astype(int)
     lengths = np.diff(ends, prepend=0)
-    return [list(islice(lively_video(seed + i), int(length))) for i, length in enumerate(lengths) if length]
+    return [
+        list(islice(lively_video(seed + i), int(length)))
+        for i, length in enumerate(lengths)
+        if length
+    ]

@@ -1,7 +1,8 @@
-"""What a step of GRPO costs: rollouts and update of a model of any size, their time, tokens and memory.
+"""What a step of GRPO costs: rollouts and update of a model of any size, their time, tokens and
+memory.
 
-Frames, texts and rewards are random, so nothing is learned that means anything; the work is that of a real step in
-which every member has a gradient.
+Frames, texts and rewards are random, so nothing is learned that means anything; the work is that of
+a real step in which every member has a gradient.
 """
 
 from __future__ import annotations
@@ -37,9 +38,10 @@ _RECOMPUTED = 1  # once more forward, with gradient checkpointing
 
 @dataclass(frozen=True, slots=True)
 class GrpoStepSettings:
-    """`num_turns` of every rollout, each with the frames per turn of the run, of `size_px` (height, width); `num_steps`
-    that are timed, after one that is not. `reply_bias` as in `SamplingParams`: random weights hardly ever stay silent
-    without one. What is trained knows nothing of it, which changes numbers, and no work."""
+    """`num_turns` of every rollout, each with the frames per turn of the run, of `size_px` (height,
+    width); `num_steps` that are timed, after one that is not. `reply_bias` as in `SamplingParams`:
+    random weights hardly ever stay silent without one. What is trained knows nothing of it, which
+    changes numbers, and no work."""
 
     num_turns: int = 20
     num_steps: int = 3
@@ -54,11 +56,12 @@ def measure_grpo_step(
     chip: Chip | None,
     on_step: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """The figures of `config` on `loaded` (whose weights it changes), ready for JSON; times are medians over the steps.
+    """The figures of `config` on `loaded` (whose weights it changes), ready for JSON; times are
+    medians over the steps.
 
-    `roofline_train_s` is the arithmetic of the update over the peak of `chip`: two operations per weight and token,
-    three times for forward and backward, once more where activations are computed again; attention is left out, and
-    what members share is counted for each.
+    `roofline_train_s` is the arithmetic of the update over the peak of `chip`: two operations per
+    weight and token, three times for forward and backward, once more where activations are computed
+    again; attention is left out, and what members share is counted for each.
     """
     trainer = PolicyTrainer(config, loaded, Path())
     dtype = getattr(torch, config.autocast_dtype) if config.autocast_dtype else None
@@ -68,7 +71,12 @@ def measure_grpo_step(
     rollout_bytes = train_bytes = 0
     with (
         Engine(
-            trainer.loaded, sampling, lockstep=True, lookahead=config.lookahead, autocast_dtype=dtype, record=True
+            trainer.loaded,
+            sampling,
+            lockstep=True,
+            lookahead=config.lookahead,
+            autocast_dtype=dtype,
+            record=True,
         ) as engine,
         asyncio.Runner() as runner,
     ):
@@ -91,10 +99,15 @@ def measure_grpo_step(
                 rollout_s.append(rolled_s - started_s)
                 train_s.append(trained_s - rolled_s)
                 num_tokens.append(made["num_tokens"])
-                rollout_bytes, train_bytes = max(rollout_bytes, rolled_bytes), max(train_bytes, trained_bytes)
+                rollout_bytes, train_bytes = (
+                    max(rollout_bytes, rolled_bytes),
+                    max(train_bytes, trained_bytes),
+                )
                 said = [x.acted for group in groups for e in group.episodes for x in e.exchanges]
                 silent += [isinstance(acted.action, Silence) for acted in said]
-                replies += [len(acted.token_ids) for acted in said if not isinstance(acted.action, Silence)]
+                replies += [
+                    len(acted.token_ids) for acted in said if not isinstance(acted.action, Silence)
+                ]
     num_rollouts = config.prompts_per_step * config.group_size
     num_frames = num_rollouts * settings.num_turns * config.frames_per_turn
     figures = {
@@ -138,7 +151,9 @@ def measure_grpo_step(
     }
 
 
-def _example(config: GrpoConfig, settings: GrpoStepSettings, step: int, number: int) -> RolloutExample:
+def _example(
+    config: GrpoConfig, settings: GrpoStepSettings, step: int, number: int
+) -> RolloutExample:
     """A segment of random frames, with a question at its beginning."""
     per_turn = config.frames_per_turn
     shown = video(1000 * step + number, settings.size_px)
@@ -153,7 +168,10 @@ def _example(config: GrpoConfig, settings: GrpoStepSettings, step: int, number: 
 def _rewarded(group: Group, random: np.random.Generator) -> Group:
     """The group as if it had been judged: every member did better or worse than the others."""
     drawn = random.normal(size=len(group.episodes)).astype(np.float32)
-    gained = [of_tokens(trace, np.full(num_turns(trace), g)) for trace, g in zip(group.traces, drawn, strict=True)]
+    gained = [
+        of_tokens(trace, np.full(num_turns(trace), g))
+        for trace, g in zip(group.traces, drawn, strict=True)
+    ]
     return replace(group, advantages=tuple(gained))
 
 

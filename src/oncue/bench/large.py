@@ -1,4 +1,5 @@
-"""A model of real size on an accelerator: one long stream, many streams at once, and the share of the limit reached."""
+"""A model of real size on an accelerator: one long stream, many streams at once, and the share of
+the limit reached."""
 
 from __future__ import annotations
 
@@ -23,8 +24,11 @@ LARGE_PX = (224, 448)  # 128 vision tokens
 _NUM_WARM_ROUNDS = 2
 
 
-async def measure_large(loaded: LoadedModel, chip: Chip, settings: BenchSettings, seed: int) -> dict[str, Any]:
-    """The figures of `loaded` on `chip`, ready for JSON. A model that does not stay silent is measured as it is."""
+async def measure_large(
+    loaded: LoadedModel, chip: Chip, settings: BenchSettings, seed: int
+) -> dict[str, Any]:
+    """The figures of `loaded` on `chip`, ready for JSON. A model that does not stay silent is
+    measured as it is."""
     reset_peak(loaded.device)
     patched = loaded.renderer.frame_processor(next(video(seed, LARGE_PX)).frames.pixels[0])
     num_patches = len(patched.patches)
@@ -47,12 +51,18 @@ async def measure_large(loaded: LoadedModel, chip: Chip, settings: BenchSettings
 
 
 async def _one_stream(
-    loaded: LoadedModel, chip: Chip, work: Work, settings: BenchSettings, seed: int, *, static: bool = False
+    loaded: LoadedModel,
+    chip: Chip,
+    work: Work,
+    settings: BenchSettings,
+    seed: int,
+    *,
+    static: bool = False,
 ) -> dict[str, float]:
     """One bounded stream. Its prefix goes up and down between 2/3 and 4/3 of the context asked for.
 
-    `max_ms` is a turn in which the prefix was cut. `flatness_pct`: how much slower the last tenth of the turns is than
-    the first, by medians.
+    `max_ms` is a turn in which the prefix was cut. `flatness_pct`: how much slower the last tenth
+    of the turns is than the first, by medians.
     """
     target = settings.large_context_tokens
     window = Window(4 * target // 3, 2 * target // 3)
@@ -60,7 +70,10 @@ async def _one_stream(
     took_ms: list[float] = []
     lengths, growths, num_silent = [], [], 0
     shown = video(seed, LARGE_PX)
-    with Engine(loaded, _sampling(settings), window=window, shapes=shapes) as engine, engine.open() as session:
+    with (
+        Engine(loaded, _sampling(settings), window=window, shapes=shapes) as engine,
+        engine.open() as session,
+    ):
         await _fill(session, shown, target)
         for turn in islice(shown, settings.num_large_turns):
             num_before = session.num_context_tokens
@@ -91,13 +104,21 @@ async def _one_stream(
 async def _many_streams(
     loaded: LoadedModel, chip: Chip, work: Work, settings: BenchSettings, seed: int
 ) -> dict[str, float]:
-    """Streams of one past and different presents, about the context asked for in the middle of what is timed."""
+    """Streams of one past and different presents, about the context asked for in the middle of what
+    is timed."""
     num_streams, num_rounds = settings.num_large_streams, settings.num_large_rounds
     past = video(seed, LARGE_PX)
-    futures = [list(islice(video(seed + 1 + i, LARGE_PX), num_rounds + _NUM_WARM_ROUNDS)) for i in range(num_streams)]
+    futures = [
+        list(islice(video(seed + 1 + i, LARGE_PX), num_rounds + _NUM_WARM_ROUNDS))
+        for i in range(num_streams)
+    ]
     with Engine(loaded, _sampling(settings)) as engine, engine.open() as first:
         num_new = await _fill(first, past, 1)
-        await _fill(first, past, settings.large_context_tokens - (num_rounds // 2 + _NUM_WARM_ROUNDS) * num_new)
+        await _fill(
+            first,
+            past,
+            settings.large_context_tokens - (num_rounds // 2 + _NUM_WARM_ROUNDS) * num_new,
+        )
         sessions = [first, *(first.fork() for _ in range(num_streams - 1))]
         await hold_all(sessions, [shown[:_NUM_WARM_ROUNDS] for shown in futures])
         num_before, started_s = first.num_context_tokens, time.perf_counter()
@@ -124,7 +145,8 @@ async def _many_streams(
 
 
 async def _fill(session: EngineSession, shown: Iterator[EnvTurn], num_tokens: int) -> int:
-    """Show turns until the prefix has `num_tokens`, one at least. Returns how many tokens the last one added."""
+    """Show turns until the prefix has `num_tokens`, one at least. Returns how many tokens the last
+    one added."""
     while True:
         num_before = session.num_context_tokens
         await hold(session, islice(shown, 1))

@@ -18,19 +18,26 @@ _NUM_SAMPLES = 200
 
 
 async def rss_growth_pct(
-    loaded: LoadedModel, settings: BenchSettings, seed: int, read_bytes: Callable[[], int] | None = None
+    loaded: LoadedModel,
+    settings: BenchSettings,
+    seed: int,
+    read_bytes: Callable[[], int] | None = None,
 ) -> float:
-    """How much more memory the process holds at the end of a bounded stream than after its warm-up, in percent.
+    """How much more memory the process holds at the end of a bounded stream than after its warm-up,
+    in percent.
 
-    Compared are the highest readings of two stretches of one length, right after the warm-up and at the end: a bounded
-    context grows and is cut again and again, so single readings go up and down.
+    Compared are the highest readings of two stretches of one length, right after the warm-up and at
+    the end: a bounded context grows and is cut again and again, so single readings go up and down.
     """
     read = read_bytes or resident_bytes
     stride = max(1, (settings.num_stream_turns - settings.num_warm_stream_turns) // _NUM_SAMPLES)
     shown = islice(video(seed), settings.num_stream_turns)
     sampling = SamplingParams(max_new_tokens=settings.max_new_tokens)
     readings: list[int] = []
-    with Engine(loaded, sampling, window=Window(settings.stream_window_tokens)) as engine, engine.open() as session:
+    with (
+        Engine(loaded, sampling, window=Window(settings.stream_window_tokens)) as engine,
+        engine.open() as session,
+    ):
         await hold(session, islice(shown, settings.num_warm_stream_turns))
         while (await hold(session, islice(shown, stride))).answers:
             readings.append(read())
@@ -40,9 +47,12 @@ async def rss_growth_pct(
 
 
 def resident_bytes() -> int:
-    """Memory of this process that is in RAM now; where the system does not say, the most it has ever been."""
+    """Memory of this process that is in RAM now; where the system does not say, the most it has
+    ever been."""
     if _STATUS.is_file():
-        found = re.search(r"^VmRSS:\s*(\d+) kB", _STATUS.read_text("ascii", "replace"), re.MULTILINE)
+        found = re.search(
+            r"^VmRSS:\s*(\d+) kB", _STATUS.read_text("ascii", "replace"), re.MULTILINE
+        )
         if found:
             return int(found[1]) * 1024
     import resource

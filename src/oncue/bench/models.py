@@ -1,16 +1,20 @@
 """Models with random weights to measure on: Qwen2.5-VL of any size, built in memory.
 
-A measurement needs a model that behaves in a known way, which random weights do not. So a few values are set by hand.
-A forward still does the work of the architecture: every matrix has its size and is multiplied as ever.
+A measurement needs a model that behaves in a known way, which random weights do not. So a few
+values are set by hand. A forward still does the work of the architecture: every matrix has its size
+and is multiplied as ever.
 
-Three units in the MLP of the last layer say NO REPLY, one per step from the end of the prompt to the closing mark: each
-reads the embedding of one token and writes that of the next into the residual stream, which the output layer reads.
+Three units in the MLP of the last layer say NO REPLY, one per step from the end of the prompt to
+the closing mark: each reads the embedding of one token and writes that of the next into the
+residual stream, which the output layer reads.
 
-silent  All other weights are so small that the stream stays close to the embedding of the token itself. So every turn
+silent  All other weights are so small that the stream stays close to the embedding of the token
+itself. So every turn
         is silent, whatever is shown.
-mixed   All other weights are so large that what was shown and said before decides the next token, and the first of the
-        three units opens for one half of what may be in the stream. So some turns are silent and some are not, with
-        texts of different lengths.
+mixed   All other weights are so large that what was shown and said before decides the next token,
+and the first of the
+        three units opens for one half of what may be in the stream. So some turns are silent and
+        some are not, with texts of different lengths.
 """
 
 from __future__ import annotations
@@ -28,14 +32,18 @@ from oncue.render.qwen_vl import QwenVLRenderer
 
 Behaviour = Literal["silent", "mixed"]
 
-# Of a mixed model, found by trial: what is said differs from turn to turn, and rounding errors are not blown up.
+# Of a mixed model, found by trial: what is said differs from turn to turn, and rounding errors are
+# not blown up.
 MATRIX_GAIN, QUERY_GAIN, CLOSING_SCALE, GATE_GAIN = 1.2, 2.0, 2.0, 2.0
-SILENCE_SHARE = 0.5  # of the length of an output row: how far those of the silent answer read its embeddings
+SILENCE_SHARE = (
+    0.5  # of the length of an output row: how far those of the silent answer read its embeddings
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The size of a Qwen2.5-VL. `full_attention_layers` are those of the vision encoder that see a whole frame."""
+    """The size of a Qwen2.5-VL. `full_attention_layers` are those of the vision encoder that see a
+    whole frame."""
 
     name: str
     hidden_size: int
@@ -58,7 +66,20 @@ SHAPE_1M = Shape("1M", 128, 384, 4, 4, 2, 1024, (4, 6, 6), 2, 64, 192, 2, (1,))
 SHAPE_15M = Shape("15M", 384, 1024, 6, 6, 2, 4096, (8, 12, 12), 4, 192, 512, 4, (3,))
 # config.json of Qwen2.5-VL-3B-Instruct
 SHAPE_3B = Shape(
-    "Qwen2.5-VL-3B", 2048, 11008, 36, 16, 2, 151_936, (16, 24, 24), 32, 1280, 3420, 16, (7, 15, 23, 31), tied=True
+    "Qwen2.5-VL-3B",
+    2048,
+    11008,
+    36,
+    16,
+    2,
+    151_936,
+    (16, 24, 24),
+    32,
+    1280,
+    3420,
+    16,
+    (7, 15, 23, 31),
+    tied=True,
 )
 
 
@@ -71,15 +92,22 @@ def random_model(
     seed: int = 0,
     max_pixels: int | None = None,
 ) -> LoadedModel:
-    """A model of `shape` with random weights, ready to run. Text and frames are prepared as for the bundled model.
+    """A model of `shape` with random weights, ready to run. Text and frames are prepared as for the
+    bundled model.
 
     `max_pixels` caps the area of a frame in place of the bundled model's cap.
     """
-    from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLForConditionalGeneration
+    from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
+        Qwen2_5_VLForConditionalGeneration,
+    )
 
     renderer = QwenVLRenderer.from_pretrained(BUNDLED_NAME, max_pixels)
     mixed = behaviour == "mixed"
-    std = MATRIX_GAIN * shape.hidden_size**-0.5 if mixed else (shape.hidden_size * shape.num_layers) ** -0.5
+    std = (
+        MATRIX_GAIN * shape.hidden_size**-0.5
+        if mixed
+        else (shape.hidden_size * shape.num_layers) ** -0.5
+    )
     with torch.random.fork_rng(), torch.device(device):
         torch.manual_seed(seed)
         model = Qwen2_5_VLForConditionalGeneration._from_config(
@@ -104,7 +132,11 @@ def config_of(shape: Shape, renderer: QwenVLRenderer, initializer_range: float =
         "num_key_value_heads": shape.num_kv_heads,
         "max_position_embeddings": shape.max_positions,
         "initializer_range": initializer_range,
-        "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": list(shape.mrope_section)},
+        "rope_parameters": {
+            "rope_type": "default",
+            "rope_theta": 1e6,
+            "mrope_section": list(shape.mrope_section),
+        },
         "bos_token_id": None,
         "eos_token_id": renderer.im_end_id,
         "pad_token_id": renderer.endoftext_id,
@@ -131,7 +163,9 @@ def config_of(shape: Shape, renderer: QwenVLRenderer, initializer_range: float =
     )
 
 
-def _set_by_hand(model: Any, renderer: QwenVLRenderer, mixed: bool, random: torch.Generator) -> None:
+def _set_by_hand(
+    model: Any, renderer: QwenVLRenderer, mixed: bool, random: torch.Generator
+) -> None:
     """See the first lines of this module. Embeddings get standard deviation 1."""
     decoder, head_VE = model.model.language_model, model.lm_head.weight
     embedding_VE = model.get_input_embeddings().weight
@@ -154,4 +188,6 @@ def _set_by_hand(model: Any, renderer: QwenVLRenderer, mixed: bool, random: torc
             mlp.gate_proj.weight[unit] = towards_E
         mlp.down_proj.weight[:, unit] = embedding_VE[after]
         if head_VE is not embedding_VE:
-            head_VE[after] += SILENCE_SHARE * head_length * embedding_VE[after] / embedding_VE[after].norm()
+            head_VE[after] += (
+                SILENCE_SHARE * head_length * embedding_VE[after] / embedding_VE[after].norm()
+            )

@@ -1,7 +1,8 @@
-"""Many sessions that come, are fed, and are cancelled or killed at random: does anything leak, stick, or say the wrong?
+"""Many sessions that come, are fed, and are cancelled or killed at random: does anything leak,
+stick, or say the wrong?
 
-Every session watches one of a few videos, with or without a bounded context, and what it says is compared with the same
-video watched alone, turn by turn, up to where it was stopped.
+Every session watches one of a few videos, with or without a bounded context, and what it says is
+compared with the same video watched alone, turn by turn, up to where it was stopped.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ _PAUSE_S = 0.2  # longest wait before the next turn is shown
 
 @dataclass(frozen=True, slots=True)
 class SoakSettings:
-    """How long, how many sessions at a time, and of what: `num_videos` of at most `num_turns` turns."""
+    """How long, how many sessions at a time, and of what: `num_videos` of at most `num_turns`
+    turns."""
 
     duration_s: float = 600.0
     num_sessions: int = 200
@@ -43,9 +45,10 @@ class SoakSettings:
 
 @dataclass(slots=True)
 class SoakCounts:
-    """What happened: sessions by fate, turns answered, those that differ from the session alone, those that
-    failed by no doing of ours, those that were never answered, and what was still held after the last session had gone.
-    `num_answers`: how many different ones there were to compare with."""
+    """What happened: sessions by fate, turns answered, those that differ from the session alone,
+    those that failed by no doing of ours, those that were never answered, and what was still held
+    after the last session had gone. `num_answers`: how many different ones there were to compare
+    with."""
 
     fates: Counter[Fate] = field(default_factory=Counter)
     num_turns: int = 0
@@ -60,13 +63,20 @@ class SoakCounts:
     @property
     def is_sound(self) -> bool:
         """Whether nothing went wrong, and something could have been seen to."""
-        bad = self.num_wrong + self.num_failed + self.num_stuck + self.num_slots_left + self.num_sessions_left
+        bad = (
+            self.num_wrong
+            + self.num_failed
+            + self.num_stuck
+            + self.num_slots_left
+            + self.num_sessions_left
+        )
         return not bad and self.num_answers > 1
 
 
 @dataclass(frozen=True, slots=True)
 class _Stream:
-    """A video, whether it is watched with a bounded context, and what a session alone says about it."""
+    """A video, whether it is watched with a bounded context, and what a session alone says about
+    it."""
 
     turns: tuple[EnvTurn, ...]
     window: Window | None
@@ -78,16 +88,24 @@ async def soak(loaded: LoadedModel, settings: SoakSettings, seed: int) -> SoakCo
     counts, random = SoakCounts(), np.random.default_rng(seed)
     sampling = SamplingParams(max_new_tokens=settings.max_new_tokens)
     with Engine(loaded, sampling, draft=False) as alone:
-        streams = [await _stream(alone, settings, seed + i, bounded=i % 2 == 1) for i in range(settings.num_videos)]
+        streams = [
+            await _stream(alone, settings, seed + i, bounded=i % 2 == 1)
+            for i in range(settings.num_videos)
+        ]
     counts.num_answers = len({answer for stream in streams for answer in stream.expected})
     with Engine(loaded, sampling) as engine:
         ends_s = time.monotonic() + settings.duration_s
         memory = asyncio.create_task(_watch_memory(settings.duration_s))
         await asyncio.gather(
-            *(_visitor(engine, streams, ends_s, counts, random.spawn(1)[0]) for _ in range(settings.num_sessions))
+            *(
+                _visitor(engine, streams, ends_s, counts, random.spawn(1)[0])
+                for _ in range(settings.num_sessions)
+            )
         )
         counts.rss_growth_pct = await memory
-        with engine.open() as last:  # what was cancelled in the middle of a step goes with the next one
+        with (
+            engine.open() as last
+        ):  # what was cancelled in the middle of a step goes with the next one
             await last.fill()
         counts.num_slots_left, counts.num_sessions_left = engine.num_slots_taken, engine.num_open
     return counts
@@ -102,7 +120,11 @@ async def _stream(alone: Engine, settings: SoakSettings, seed: int, *, bounded: 
 
 
 async def _visitor(
-    engine: Engine, streams: list[_Stream], ends_s: float, counts: SoakCounts, random: np.random.Generator
+    engine: Engine,
+    streams: list[_Stream],
+    ends_s: float,
+    counts: SoakCounts,
+    random: np.random.Generator,
 ) -> None:
     """One session after the other until the time is up."""
     while time.monotonic() < ends_s:
@@ -119,7 +141,12 @@ async def _visitor(
 
 
 async def _turn(
-    session: EngineSession, stream: _Stream, k: int, fate: Fate, counts: SoakCounts, random: np.random.Generator
+    session: EngineSession,
+    stream: _Stream,
+    k: int,
+    fate: Fate,
+    counts: SoakCounts,
+    random: np.random.Generator,
 ) -> None:
     """Show turn `k`; unless it is to be finished, stop it somewhere on the way."""
     task = asyncio.create_task(session.respond(stream.turns[k]))
@@ -141,7 +168,8 @@ async def _turn(
 
 
 async def _watch_memory(duration_s: float) -> float:
-    """How much the highest reading of the last fifth of the time exceeds that of the second fifth, in percent."""
+    """How much the highest reading of the last fifth of the time exceeds that of the second fifth,
+    in percent."""
     readings = []
     for _ in range(100):
         await asyncio.sleep(duration_s / 100)

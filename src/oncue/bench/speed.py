@@ -1,4 +1,5 @@
-"""How fast: a carried session against processing all again, silence with and without a draft, batches, frames."""
+"""How fast: a carried session against processing all again, silence with and without a draft,
+batches, frames."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ HD_PX = (720, 1280)
 
 @dataclass(frozen=True, slots=True)
 class CarriedTurns:
-    """Milliseconds per turn at each of `TURNS`: with everything processed again, and with the session carried on.
+    """Milliseconds per turn at each of `TURNS`: with everything processed again, and with the
+    session carried on.
 
     `num_same_answers` of them were answered alike by both, token for token.
     """
@@ -37,10 +39,11 @@ class CarriedTurns:
 async def carried_turns(loaded: LoadedModel, settings: BenchSettings, seed: int) -> CarriedTurns:
     """One dialogue, carried on; at each of `TURNS` the same turn is also answered from scratch.
 
-    The turns around these are timed; those between are given as silent history, so that a long dialogue is soon there.
+    The turns around these are timed; those between are given as silent history, so that a long
+    dialogue is soon there.
 
-    From scratch: all frames are prepared and encoded, the whole prompt goes through the model, the answer is decoded
-    token by token (transformers' own `generate`).
+    From scratch: all frames are prepared and encoded, the whole prompt goes through the model, the
+    answer is decoded token by token (transformers' own `generate`).
     """
     sampling = SamplingParams(max_new_tokens=settings.max_new_tokens)
     before = settings.num_near_turns // 2
@@ -52,7 +55,9 @@ async def carried_turns(loaded: LoadedModel, settings: BenchSettings, seed: int)
             await give(session, shown[num_held : turn - before - 1])
             head = await hold(session, shown[turn - before - 1 : turn])
             answer = head.answers[-1]
-            prompt_ids = session.context_ids[: -len(engine.renderer.decision.kept(answer.token_ids)) or None]
+            prompt_ids = session.context_ids[
+                : -len(engine.renderer.decision.kept(answer.token_ids)) or None
+            ]
             frames = [observed.frames.pixels[0] for observed in shown[:turn]]
             scratch_ms = []
             for _ in range(settings.num_reprefills):
@@ -71,8 +76,9 @@ async def carried_turns(loaded: LoadedModel, settings: BenchSettings, seed: int)
 
 @dataclass(frozen=True, slots=True)
 class SilentTurns:
-    """Median milliseconds per turn, decoded token by token (`plain_ms`), with the silent answer drafted, and with
-    `FILE_LOOKAHEAD` turns that are known to come in the same forward (`ahead_ms`)."""
+    """Median milliseconds per turn, decoded token by token (`plain_ms`), with the silent answer
+    drafted, and with `FILE_LOOKAHEAD` turns that are known to come in the same forward
+    (`ahead_ms`)."""
 
     plain_ms: float
     drafted_ms: float
@@ -118,13 +124,16 @@ async def silent_turns(loaded: LoadedModel, settings: BenchSettings, seed: int) 
 async def decisions_per_s(
     loaded: LoadedModel, counts: Sequence[int], settings: BenchSettings, seed: int
 ) -> dict[int, float]:
-    """Turns answered per second by each of these numbers of sessions at once, each watching a video of its own.
+    """Turns answered per second by each of these numbers of sessions at once, each watching a video
+    of its own.
 
-    Small numbers are timed several times, spread over the time that all take together, so that a slow moment of the
-    machine hits all alike.
+    Small numbers are timed several times, spread over the time that all take together, so that a
+    slow moment of the machine hits all alike.
     """
     num_times = {count: -(-settings.num_batch_sessions // count) for count in counts}
-    spread = sorted(((k + 0.5) / num_times[count], count) for count in counts for k in range(num_times[count]))
+    spread = sorted(
+        ((k + 0.5) / num_times[count], count) for count in counts for k in range(num_times[count])
+    )
     num_turns = settings.num_warm_turns + settings.num_rounds
     videos = [list(islice(video(seed + i), num_turns)) for i in range(max(counts))]
     elapsed_s = dict.fromkeys(counts, 0.0)
@@ -137,11 +146,16 @@ async def decisions_per_s(
             started_s = time.perf_counter()
             await hold_all(sessions, [shown[settings.num_warm_turns :] for shown in videos[:count]])
             elapsed_s[count] += time.perf_counter() - started_s
-    return {count: num_times[count] * count * settings.num_rounds / elapsed_s[count] for count in counts}
+    return {
+        count: num_times[count] * count * settings.num_rounds / elapsed_s[count] for count in counts
+    }
 
 
-def preprocess_ms(loaded: LoadedModel, size_px: tuple[int, int], settings: BenchSettings, seed: int) -> float:
-    """Median milliseconds from the pixels of one frame (height, width) to the patches the vision encoder takes."""
+def preprocess_ms(
+    loaded: LoadedModel, size_px: tuple[int, int], settings: BenchSettings, seed: int
+) -> float:
+    """Median milliseconds from the pixels of one frame (height, width) to the patches the vision
+    encoder takes."""
     random = np.random.default_rng(seed)
     took_ms = []
     for _ in range(settings.num_preprocessed):

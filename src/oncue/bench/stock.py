@@ -1,6 +1,8 @@
-"""The same work done by transformers' own code, from scratch: the whole dialogue with all its frames.
+"""The same work done by transformers' own code, from scratch: the whole dialogue with all its
+frames.
 
-This is what the released evaluation scripts of such models do in every turn, and what a carried session must equal.
+This is what the released evaluation scripts of such models do in every turn, and what a carried
+session must equal.
 
 Axis letters: L tokens, E width.
 """
@@ -16,8 +18,11 @@ import torch
 from oncue.model.loading import LoadedModel
 
 
-def stock_inputs(loaded: LoadedModel, context_ids: Sequence[int], frames: Sequence[np.ndarray]) -> dict[str, Any]:
-    """What the model class takes for a whole dialogue. Every frame (H, W, 3) is resized and patched anew."""
+def stock_inputs(
+    loaded: LoadedModel, context_ids: Sequence[int], frames: Sequence[np.ndarray]
+) -> dict[str, Any]:
+    """What the model class takes for a whole dialogue. Every frame (H, W, 3) is resized and patched
+    anew."""
     renderer = loaded.renderer
     ids_1L = torch.tensor([list(context_ids)], device=loaded.device)
     inputs: dict[str, Any] = {
@@ -29,13 +34,18 @@ def stock_inputs(loaded: LoadedModel, context_ids: Sequence[int], frames: Sequen
         patched = [renderer.frame_processor(frame) for frame in frames]
         patches = torch.from_numpy(np.concatenate([frame.patches for frame in patched]))
         inputs["pixel_values"] = patches.to(loaded.device)
-        inputs["image_grid_thw"] = torch.tensor([frame.grid for frame in patched], device=loaded.device)
+        inputs["image_grid_thw"] = torch.tensor(
+            [frame.grid for frame in patched], device=loaded.device
+        )
     return inputs
 
 
 @torch.inference_mode()
-def stock_hidden(loaded: LoadedModel, context_ids: Sequence[int], frames: Sequence[np.ndarray]) -> torch.Tensor:
-    """(L, E): what the output layer is given at each token, in one forward that lays out the positions by itself."""
+def stock_hidden(
+    loaded: LoadedModel, context_ids: Sequence[int], frames: Sequence[np.ndarray]
+) -> torch.Tensor:
+    """(L, E): what the output layer is given at each token, in one forward that lays out the
+    positions by itself."""
     loaded.model.model.rope_deltas = None  # shared state of the model object
     output = loaded.model.model(**stock_inputs(loaded, context_ids, frames), use_cache=False)
     return output.last_hidden_state[0]
@@ -43,7 +53,10 @@ def stock_hidden(loaded: LoadedModel, context_ids: Sequence[int], frames: Sequen
 
 @torch.inference_mode()
 def stock_answer(
-    loaded: LoadedModel, prompt_ids: Sequence[int], frames: Sequence[np.ndarray], max_new_tokens: int
+    loaded: LoadedModel,
+    prompt_ids: Sequence[int],
+    frames: Sequence[np.ndarray],
+    max_new_tokens: int,
 ) -> tuple[int, ...]:
     """The greedy answer to a whole prompt, token by token after one forward over all of it."""
     loaded.model.model.rope_deltas = None

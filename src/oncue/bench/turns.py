@@ -1,4 +1,5 @@
-"""What the models are shown, and how long each answer takes: the one loop (`run_episode`) with a clock in it."""
+"""What the models are shown, and how long each answer takes: the one loop (`run_episode`) with a
+clock in it."""
 
 from __future__ import annotations
 
@@ -12,7 +13,16 @@ import numpy as np
 
 from oncue.engine.session import EngineSession
 from oncue.rollout import run_episode
-from oncue.types import Action, EnvTurn, FrameBatch, PolicySession, PolicyTurn, Silence, StopReason, Task
+from oncue.types import (
+    Action,
+    EnvTurn,
+    FrameBatch,
+    PolicySession,
+    PolicyTurn,
+    Silence,
+    StopReason,
+    Task,
+)
 
 SMALL_PX = (112, 112)  # height and width; 16 vision tokens
 QUESTION = "Tell me whenever something moves."
@@ -34,7 +44,8 @@ class Held:
 
 
 class TimedTurns:
-    """A `VideoEnv` that shows the given turns, and keeps how long each answer took from being shown to being known."""
+    """A `VideoEnv` that shows the given turns, and keeps how long each answer took from being shown
+    to being known."""
 
     def __init__(self, turns: Iterable[EnvTurn]) -> None:
         self._turns = iter(turns)
@@ -69,16 +80,22 @@ async def give(session: EngineSession, turns: Sequence[EnvTurn]) -> None:
         await session.fill()
 
 
-async def hold_all(sessions: Sequence[PolicySession], videos: Sequence[Iterable[EnvTurn]]) -> list[Held]:
+async def hold_all(
+    sessions: Sequence[PolicySession], videos: Sequence[Iterable[EnvTurn]]
+) -> list[Held]:
     """Show each session its own turns, all of them at once."""
-    return list(await asyncio.gather(*(hold(s, turns) for s, turns in zip(sessions, videos, strict=True))))
+    return list(
+        await asyncio.gather(*(hold(s, turns) for s, turns in zip(sessions, videos, strict=True)))
+    )
 
 
 def random_frame(random: np.random.Generator, size_px: tuple[int, int] = SMALL_PX) -> np.ndarray:
     """(H, W, 3) uint8: blocks of random colours."""
     height, width = size_px
     blocks = random.integers(0, 256, (_BLOCKS, _BLOCKS, 3), dtype=np.uint8)
-    return blocks.repeat(-(-height // _BLOCKS), axis=0)[:height].repeat(-(-width // _BLOCKS), axis=1)[:, :width]
+    return blocks.repeat(-(-height // _BLOCKS), axis=0)[:height].repeat(
+        -(-width // _BLOCKS), axis=1
+    )[:, :width]
 
 
 def video(seed: int, size_px: tuple[int, int] = SMALL_PX) -> Iterator[EnvTurn]:
@@ -89,11 +106,15 @@ def video(seed: int, size_px: tuple[int, int] = SMALL_PX) -> Iterator[EnvTurn]:
 
 
 def lively_video(seed: int) -> Iterator[EnvTurn]:
-    """Without end: mostly one small frame a turn, sometimes two of another size or none, now and then a question."""
+    """Without end: mostly one small frame a turn, sometimes two of another size or none, now and
+    then a question."""
     random = np.random.default_rng(seed)
     for k in count():
         num_frames = int(random.choice((0, 1, 2), p=(0.1, 0.7, 0.2)))
-        frames = [random_frame(random, (56, 84) if num_frames == 2 else SMALL_PX) for _ in range(num_frames)]
+        frames = [
+            random_frame(random, (56, 84) if num_frames == 2 else SMALL_PX)
+            for _ in range(num_frames)
+        ]
         asks = k == 0 or not frames or random.random() < 0.1
         pixels = np.stack(frames) if frames else np.zeros((0, 0, 0, 3), np.uint8)
         yield one_turn(pixels, k + 1.0, f"{QUESTION} {random.integers(100)}" if asks else "")

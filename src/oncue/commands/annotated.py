@@ -13,20 +13,29 @@ from oncue.video.opening import is_url, source_name
 
 
 def annotated_task(annotations: Path, source: str) -> Task:
-    """One task of all rows about the video `source`: their questions, each once, and due replies in order of time.
+    """One task of all rows about the video `source`: their questions, each once, and due replies in
+    order of time.
 
-    Of an address the last part of its path is the name of the video. Where no row names the video, that whose
-    `question_id` is its name counts.
+    Of an address the last part of its path is the name of the video. Where no row names the video,
+    that whose `question_id` is its name counts.
 
-    Raises DataError where no row is about it, or rows of several videos might be, and what `load_gold` raises.
+    Raises DataError where no row is about it, or rows of several videos might be, and what
+    `load_gold` raises.
     """
-    parts = Path(re.split(r"[?#]", source_name(source))[0]).parts if is_url(source) else Path(source).absolute().parts
+    parts = (
+        Path(re.split(r"[?#]", source_name(source))[0]).parts
+        if is_url(source)
+        else Path(source).absolute().parts
+    )
     samples = load_gold(annotations)
     tasks = [s.task for s in _of_video(samples, parts)] or [
         s.task for s in samples if s.task.task_id == Path(parts[-1]).stem
     ]
     if not tasks:
-        raise DataError(f"{annotations} says nothing about {parts[-1]}; it is about {samples[0].video} and the like")
+        raise DataError(
+            f"{annotations} says nothing about {parts[-1]}; it is about {samples[0].video} and the "
+            "like"
+        )
     questions = dict.fromkeys(question for task in tasks for question in task.questions)
     gold = [turn for task in tasks for turn in task.gold]
     return Task(
@@ -38,8 +47,9 @@ def annotated_task(annotations: Path, source: str) -> Task:
 
 
 def _of_video(samples: Sequence[GoldSample], parts: tuple[str, ...]) -> list[GoldSample]:
-    """The samples of the video at the path `parts`: those that name it by the longest end of that path, else by its
-    name alone, in whatever folder. Raises DataError where these are of different videos."""
+    """The samples of the video at the path `parts`: those that name it by the longest end of that
+    path, else by its name alone, in whatever folder. Raises DataError where these are of different
+    videos."""
     named = [s for s in samples if Path(s.video).name == parts[-1]]
     whole = [s for s in named if parts[-len(Path(s.video).parts) :] == Path(s.video).parts]
     longest = max((len(Path(s.video).parts) for s in whole), default=0)
@@ -47,7 +57,8 @@ def _of_video(samples: Sequence[GoldSample], parts: tuple[str, ...]) -> list[Gol
     videos = sorted({s.video for s in found})
     if len(videos) > 1:
         raise DataError(
-            f"{' and '.join(videos[:2])} are both called {parts[-1]}, and neither is the end of {'/'.join(parts)}; "
+            f"{' and '.join(videos[:2])} are both called {parts[-1]}, and neither is the end of "
+            f"{'/'.join(parts)}; "
             "give rows of one video, or watch it by a path that ends so"
         )
     return found

@@ -1,4 +1,5 @@
-"""`oncue bench`: what the engine and a step of reinforcement learning cost, how exact they are, how much they stand."""
+"""`oncue bench`: what the engine and a step of reinforcement learning cost, how exact they are, how
+much they stand."""
 
 from __future__ import annotations
 
@@ -18,8 +19,9 @@ from oncue.terminal import console_on
 
 @dataclass(frozen=True)
 class BenchEngine:
-    """Measure the engine on this machine: speed of a carried session, of silence and of batches, exactness, memory. By
-    default on random weights of 15 M parameters; on a GPU also on those of a Qwen2.5-VL-3B.
+    """Measure the engine on this machine: speed of a carried session, of silence and of batches,
+    exactness, memory. By default on random weights of 15 M parameters; on a GPU also on those of a
+    Qwen2.5-VL-3B.
 
     Example: oncue bench engine --quick
     """
@@ -31,8 +33,8 @@ class BenchEngine:
     """cpu, cuda, cuda:1, ... By default a GPU where there is one."""
 
     dtype: str | None = None
-    """float32, bfloat16 or float16. By default float32 for the small random weights, and for the others what a GPU
-    does best: bfloat16 there, float32 elsewhere."""
+    """float32, bfloat16 or float16. By default float32 for the small random weights, and for the
+    others what a GPU does best: bfloat16 there, float32 elsewhere."""
 
     seed: int = 0
     """Seed of weights and frames."""
@@ -63,16 +65,21 @@ class BenchEngine:
         lines = tuple((f"{row.name:<{width}}  {row.meaning}", row.value) for row in rows)
         table = TextTable(title_of(figures), ("figure", "value"), lines)
         console = console_on(sys.stdout)
-        console.print(table.rich() if console.is_terminal else table.plain(), markup=False, soft_wrap=True)
+        console.print(
+            table.rich() if console.is_terminal else table.plain(), markup=False, soft_wrap=True
+        )
         return 0
 
     def _check(self) -> None:
-        """What can be found wrong before anything slow is done. Raises ConfigError and InputError."""
+        """What can be found wrong before anything slow is done. Raises ConfigError and
+        InputError."""
         if self.seed < 0:
             raise ConfigError(f"--seed must not be negative, got {self.seed}")
         if self.out is not None:
             if self.out.is_dir():
-                raise ConfigError(f"--out must be a file, and {self.out} is a folder; give a name in it")
+                raise ConfigError(
+                    f"--out must be a file, and {self.out} is a folder; give a name in it"
+                )
             prepare_folder(self.out.parent)
 
     def _measure(self) -> dict[str, Any]:
@@ -91,9 +98,9 @@ class BenchEngine:
 
 @dataclass(frozen=True)
 class BenchGrpo:
-    """Measure steps of reinforcement learning (rollouts and update) on random weights, frames and rewards: time, tokens
-    and peak memory. On a GPU the model has the shapes of Qwen2.5-VL-3B and the settings those of the recipe mmduet2-3b,
-    elsewhere it has a million parameters in float32.
+    """Measure steps of reinforcement learning (rollouts and update) on random weights, frames and
+    rewards: time, tokens and peak memory. On a GPU the model has the shapes of Qwen2.5-VL-3B and
+    the settings those of the recipe mmduet2-3b, elsewhere it has a million parameters in float32.
 
     Example: oncue bench grpo --json
     """
@@ -120,11 +127,12 @@ class BenchGrpo:
     """The longest reply; random weights say many as long."""
 
     reply_bias: float = -7.0
-    """Added to the log-odds of replying: random weights hardly stay silent without. `silent_share` says how often they
-    were."""
+    """Added to the log-odds of replying: random weights hardly stay silent without. `silent_share`
+    says how often they were."""
 
     gradient_checkpointing: bool = True
-    """Compute activations again in the backward pass; the other way takes memory in place of time."""
+    """Compute activations again in the backward pass; the other way takes memory in place of
+    time."""
 
     steps: int = 3
     """Steps that are timed, after one that is not."""
@@ -140,7 +148,14 @@ class BenchGrpo:
 
     def run(self) -> int:
         """Measure and show. Returns the exit code."""
-        least = {"prompts": 1, "turns": 1, "frames_per_turn": 1, "micro_batch_size": 1, "max_new_tokens": 1, "steps": 1}
+        least = {
+            "prompts": 1,
+            "turns": 1,
+            "frames_per_turn": 1,
+            "micro_batch_size": 1,
+            "max_new_tokens": 1,
+            "steps": 1,
+        }
         check_smallest(self, **least, group_size=2, lookahead=0, seed=0)
         figures = self._measure()
         if self.json:
@@ -188,7 +203,9 @@ class BenchGrpo:
         settings = GrpoStepSettings(self.turns, self.steps, self.reply_bias)
         try:
             with Progress("measuring", 1 + self.steps) as progress:
-                return measure_grpo_step(loaded, config, settings, chip_of(place) if on_gpu else None, progress.step)
+                return measure_grpo_step(
+                    loaded, config, settings, chip_of(place) if on_gpu else None, progress.step
+                )
         except torch.OutOfMemoryError as error:
             raise RunStoppedError(
                 f"the step does not fit into the memory of {place} ({str(error).splitlines()[0]}); "
@@ -198,8 +215,9 @@ class BenchGrpo:
 
 @dataclass(frozen=True)
 class BenchSoak:
-    """Open, feed, cancel and kill sessions at random for a while, each checked against the same dialogue held alone.
-    Exit code 1 if anything leaked, stuck, failed or was answered otherwise, or all answers were to be the same.
+    """Open, feed, cancel and kill sessions at random for a while, each checked against the same
+    dialogue held alone. Exit code 1 if anything leaked, stuck, failed or was answered otherwise, or
+    all answers were to be the same.
 
     Example: oncue bench soak --minutes 10 --sessions 200
     """
@@ -211,8 +229,9 @@ class BenchSoak:
     """How many sessions at a time."""
 
     model: str | None = None
-    """A model folder, a hub id (owner/name), or mini, which ships with the package. By default a small one with random
-    weights that speaks often: one that is nearly always silent would hardly show what goes wrong."""
+    """A model folder, a hub id (owner/name), or mini, which ships with the package. By default a
+    small one with random weights that speaks often: one that is nearly always silent would hardly
+    show what goes wrong."""
 
     device: str | None = None
     """cpu, cuda, cuda:1, ... By default a GPU where there is one."""
@@ -266,5 +285,8 @@ class BenchSoak:
         else:
             print("\n".join(f"{name:<20} {value:g}" for name, value in figures.items()))
         if counts.num_answers < 2:
-            print("oncue: all answers were the same, so nothing could have been seen to go wrong", file=sys.stderr)
+            print(
+                "oncue: all answers were the same, so nothing could have been seen to go wrong",
+                file=sys.stderr,
+            )
         return 0 if counts.is_sound else 1

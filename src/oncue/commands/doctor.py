@@ -29,6 +29,10 @@ class Doctor:
             findings.append(finding)
             print(json.dumps(finding.as_json()) if self.json else finding.line(), flush=True)
         num_failed = sum(finding.status == FAILED for finding in findings)
-        closing = f"{num_failed} of {len(findings)} checks failed" if num_failed else "everything needed works"
+        closing = (
+            f"{num_failed} of {len(findings)} checks failed"
+            if num_failed
+            else "everything needed works"
+        )
         print(closing, file=sys.stderr if self.json else sys.stdout)
         return 1 if num_failed else 0

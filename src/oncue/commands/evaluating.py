@@ -1,4 +1,5 @@
-"""What the commands of `oncue eval` share: a policy from flags, the benchmark run on it, its report."""
+"""What the commands of `oncue eval` share: a policy from flags, the benchmark run on it, its
+report."""
 
 from __future__ import annotations
 
@@ -49,7 +50,8 @@ def evaluate(
 ) -> int:
     """Run `benchmark` on the policy of `flags` and report. Returns the exit code.
 
-    `sampling` (fields of `SamplingParams`) is recorded, `seed` is that of the sampling; `local_only` as of `server_model`.
+    `sampling` (fields of `SamplingParams`) is recorded, `seed` is that of the sampling;
+    `local_only` as of `server_model`.
     """
     from oncue.eval.runner import run_benchmark
     from oncue.policy.open_policy import open_policy

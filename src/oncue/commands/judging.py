@@ -22,7 +22,8 @@ class JudgeServer:
     """How a judge openai:MODEL@URL is asked."""
 
     cache: Path | None = None
-    """openai: SQLite file that keeps the answers. By default oncue/judge.sqlite3 in the user's cache folder."""
+    """openai: SQLite file that keeps the answers. By default oncue/judge.sqlite3 in the user's
+    cache folder."""
 
     max_at_once: int = 16
     """openai: requests on the way at once."""
@@ -37,20 +38,26 @@ class JudgeServer:
     """openai: stop when more than this share of 50 answers failed among the newest 50."""
 
     request_fields: str = "{}"
-    """openai: JSON object of more fields for every request, such as {"chat_template_kwargs": {"enable_thinking":
-    false}}."""
+    """openai: JSON object of more fields for every request, such as {"chat_template_kwargs":
+    {"enable_thinking": false}}."""
 
-    def judge(self, spec: str, max_score: int, prefix: str = "--", *, keep_answers: bool = True) -> Judge:
-        """The judge that `spec` names (`make_judge`). `prefix`: what these flags begin with on the command line.
-        `keep_answers` False leaves the file of answers alone, for a judge that will not be asked.
+    def judge(
+        self, spec: str, max_score: int, prefix: str = "--", *, keep_answers: bool = True
+    ) -> Judge:
+        """The judge that `spec` names (`make_judge`). `prefix`: what these flags begin with on the
+        command line. `keep_answers` False leaves the file of answers alone, for a judge that will
+        not be asked.
 
-        Raises ConfigError for a spec that names none, for numbers out of range, and for flags that would do nothing.
+        Raises ConfigError for a spec that names none, for numbers out of range, and for flags that
+        would do nothing.
         """
         from oncue.scoring.judge_specs import make_judge
 
         if spec.startswith(SERVER):
             options = self._options(prefix)
-            return make_judge(spec, max_score, options if keep_answers else replace(options, cache=None))
+            return make_judge(
+                spec, max_score, options if keep_answers else replace(options, cache=None)
+            )
         self.check_unused(spec, prefix)
         return make_judge(spec, max_score)
 
@@ -67,9 +74,13 @@ class JudgeServer:
         try:
             more = json.loads(self.request_fields)
         except (ValueError, RecursionError) as error:
-            raise ConfigError(f"{prefix}request-fields is not JSON ({error}); expected an object of fields") from error
+            raise ConfigError(
+                f"{prefix}request-fields is not JSON ({error}); expected an object of fields"
+            ) from error
         if not isinstance(more, dict):
-            raise ConfigError(f"{prefix}request-fields must be a JSON object, got {self.request_fields!r:.80}")
+            raise ConfigError(
+                f"{prefix}request-fields must be a JSON object, got {self.request_fields!r:.80}"
+            )
         return Options(
             max_at_once=self.max_at_once,
             timeout_s=self.timeout_s,

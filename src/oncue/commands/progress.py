@@ -11,7 +11,8 @@ LINE_EVERY_S = 10.0
 
 
 class Progress:
-    """Counts `total` pieces of work called `what`. Use it in a `with` statement and call `step` after each piece."""
+    """Counts `total` pieces of work called `what`. Use it in a `with` statement and call `step`
+    after each piece."""
 
     def __init__(self, what: str, total: int) -> None:
         from rich.progress import Progress as Bar
@@ -30,7 +31,10 @@ class Progress:
 
     def __exit__(self, *_: object) -> None:
         self._line.stop()
-        print(f"{self.what}: {self.num_done} of {self.total}, {self._elapsed_s():.1f} s", file=sys.stderr)
+        print(
+            f"{self.what}: {self.num_done} of {self.total}, {self._elapsed_s():.1f} s",
+            file=sys.stderr,
+        )
 
     def step(self) -> None:
         """One more is done."""
@@ -39,7 +43,10 @@ class Progress:
         due = not self._shows_bar and time.monotonic() - self._told >= LINE_EVERY_S
         if due and self.num_done < self.total:
             self._told = time.monotonic()
-            print(f"{self.what}: {self.num_done} of {self.total}, {self._elapsed_s():.0f} s", file=sys.stderr)
+            print(
+                f"{self.what}: {self.num_done} of {self.total}, {self._elapsed_s():.0f} s",
+                file=sys.stderr,
+            )
 
     def _elapsed_s(self) -> float:
         return time.monotonic() - self._started

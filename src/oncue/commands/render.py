@@ -27,21 +27,23 @@ class Render:
     """Which row of a file of several, from 1."""
 
     mask: bool = False
-    """Show what is trained: in ⟦ ⟧ in the text; as a second column, 1 or 0, beside the ids, and as a third the id that
-    is trained where it is not the one that stands there."""
+    """Show what is trained: in ⟦ ⟧ in the text; as a second column, 1 or 0, beside the ids, and as
+    a third the id that is trained where it is not the one that stands there."""
 
     ids: bool = False
     """Print one token id per line instead of the text."""
 
     model: str | None = None
-    """The model whose tokenizer gives the ids: a folder, a hub id (owner/name) or mini (only for --ids). By default
-    mini."""
+    """The model whose tokenizer gives the ids: a folder, a hub id (owner/name) or mini (only for
+    --ids). By default mini."""
 
     decision_format: Annotated[Literal["text", "token"] | None, tyro.conf.arg(name="format")] = None
-    """How silence is said: text (NO REPLY) or token (nothing is added). By default text, with --ids that of --model."""
+    """How silence is said: text (NO REPLY) or token (nothing is added). By default text, with --ids
+    that of --model."""
 
     frame_size: tuple[int, int] | None = None
-    """Width and height of the frames in pixels, where the row's images are not at hand (only for --ids)."""
+    """Width and height of the frames in pixels, where the row's images are not at hand (only for
+    --ids)."""
 
     max_pixels: int | None = None
     """Largest area of a frame in pixels before it is scaled down (only for --ids)."""
@@ -52,7 +54,9 @@ class Render:
 
         for name in ("model", "frame_size", "max_pixels"):
             if not self.ids and getattr(self, name) is not None:
-                raise ConfigError(f"--{name.replace('_', '-')} is for token ids; leave it out, or add --ids")
+                raise ConfigError(
+                    f"--{name.replace('_', '-')} is for token ids; leave it out, or add --ids"
+                )
         show_dialogue(
             self.dialogue,
             model=name_or_bundled(self.model),

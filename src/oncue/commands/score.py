@@ -41,12 +41,13 @@ class ScoreRewards:
     """
 
     episodes: tyro.conf.Positional[Path]
-    """JSON lines of {"episode_id", "gold": [{"question", "content", "reply_timespan": [a, b]}], "turns": [{"time",
-    "text"}], "previous_replies": [...]}; the text of a silent turn is NO REPLY."""
+    """JSON lines of {"episode_id", "gold": [{"question", "content", "reply_timespan": [a, b]}],
+    "turns": [{"time", "text"}], "previous_replies": [...]}; the text of a silent turn is NO
+    REPLY."""
 
     judge: str
-    """exact (for generated clips), lexical (shared words), openai:MODEL@URL (any OpenAI-compatible server, its key in
-    OPENAI_API_KEY), or replay:FILE (what --record wrote)."""
+    """exact (for generated clips), lexical (shared words), openai:MODEL@URL (any OpenAI-compatible
+    server, its key in OPENAI_API_KEY), or replay:FILE (what --record wrote)."""
 
     profile: Literal["paper", "official"] = "official"
     """The formula of the paper's text, or that of the released code."""
@@ -64,11 +65,12 @@ class ScoreRewards:
     """Weight of the share of replies that begin like an earlier one, -1 to 0."""
 
     prefix_characters: int = 50
-    """Common characters from which two replies begin alike (paper: more than these, official: these)."""
+    """Common characters from which two replies begin alike (paper: more than these, official:
+    these)."""
 
     repetition_scope: Literal["dialogue", "span"] = "dialogue"
-    """What a reply may repeat: all that was said before it (as published), or only what was said in a span of its
-    own."""
+    """What a reply may repeat: all that was said before it (as published), or only what was said in
+    a span of its own."""
 
     record: Path | None = None
     """File for what the judge decided, in the format of replay:FILE."""
@@ -92,13 +94,19 @@ class ScoreRewards:
             record = None
             if self.record is not None:
                 prepare_folder(self.record.parent, "give another --record")
-                record = files.enter_context(files.enter_context(replacing(self.record)).open("w", encoding="utf-8"))
+                record = files.enter_context(
+                    files.enter_context(replacing(self.record)).open("w", encoding="utf-8")
+                )
             scored = completed(self._score(stored, judge, settings, record))
         self._report(scored, settings)
         return 0
 
     async def _score(
-        self, stored: Sequence[StoredRollout], judge: Answering, settings: RewardSettings, record: TextIO | None
+        self,
+        stored: Sequence[StoredRollout],
+        judge: Answering,
+        settings: RewardSettings,
+        record: TextIO | None,
     ) -> list[ScoredRollout]:
         """Scores all, and says each as soon as it is there."""
         from oncue.records.judgements import judgement_lines
@@ -128,7 +136,9 @@ class ScoreRewards:
     def _report(self, scored: Sequence[ScoredRollout], settings: RewardSettings) -> None:
         if not self.json:
             table, console = _table(scored, settings, self.judge), console_on(sys.stdout)
-            console.print(table.rich() if console.is_terminal else table.plain(), markup=False, soft_wrap=True)
+            console.print(
+                table.rich() if console.is_terminal else table.plain(), markup=False, soft_wrap=True
+            )
         for line in _missing(scored):
             print(line, file=sys.stderr)
 
@@ -152,10 +162,13 @@ class ScoreRewards:
             read["judgements"] = Path(self.judge.removeprefix(PREFIX))
         for what, path in read.items():
             if self.record is not None and self.record.resolve() == path.resolve():
-                raise ConfigError(f"--record {self.record} is the file the {what} are read from; give another")
+                raise ConfigError(
+                    f"--record {self.record} is the file the {what} are read from; give another"
+                )
 
     def _judge(self) -> Answering:
-        """A judge, or what one decided. Raises ConfigError for flags that would do nothing with it."""
+        """A judge, or what one decided. Raises ConfigError for flags that would do nothing with
+        it."""
         from oncue.records.judgements import PREFIX, read_judgements
 
         if self.judge.startswith(PREFIX):
@@ -170,19 +183,26 @@ def _warn_of_strays(stored: Sequence[StoredRollout], recorded: Mapping[str, Judg
     """Says where recorded judgements cannot be meant for these rollouts."""
     from oncue.records.judgements import num_strays
 
-    strays = {one.episode_id: num_strays(one, recorded[one.episode_id]) for one in stored if one.episode_id in recorded}
+    strays = {
+        one.episode_id: num_strays(one, recorded[one.episode_id])
+        for one in stored
+        if one.episode_id in recorded
+    }
     unknown = sorted(recorded.keys() - strays.keys())
     if unknown:
         print(
-            f"oncue: warning: judgements of {len(unknown)} episodes that are not among the rollouts (the first is "
+            f"oncue: warning: judgements of {len(unknown)} episodes that are not among the "
+            "rollouts (the first is "
             f"{unknown[0]!r}) are not used",
             file=sys.stderr,
         )
     first = next((name for name, number in strays.items() if number), None)
     if first is not None:
         print(
-            f"oncue: warning: {sum(strays.values())} recorded judgements name a reply or gold turn that their episode "
-            f"does not have, or a reply outside the span (the first in {first!r}); they are not used",
+            f"oncue: warning: {sum(strays.values())} recorded judgements name a reply or gold turn "
+            "that their episode "
+            f"does not have, or a reply outside the span (the first in {first!r}); they are not "
+            "used",
             file=sys.stderr,
         )
 
@@ -210,7 +230,22 @@ def _missing(scored: Sequence[ScoredRollout]) -> list[str]:
     if not num_missing:
         return []
     num_rollouts = sum(one.terms.num_unscored > 0 for one in scored)
-    told = [mark.reason for one in scored for mark in one.judgements.coverage.values() if isinstance(mark, Unscored)]
-    told += [mark.reason for one in scored for mark in one.judgements.repeated.values() if isinstance(mark, Unscored)]
-    reasons = [f"  {number} x {reason}" for reason, number in Counter(told).most_common(_NUM_REASONS)]
-    return [f"{num_missing} judgements are missing, in {num_rollouts} rollouts; they count in no term", *reasons]
+    told = [
+        mark.reason
+        for one in scored
+        for mark in one.judgements.coverage.values()
+        if isinstance(mark, Unscored)
+    ]
+    told += [
+        mark.reason
+        for one in scored
+        for mark in one.judgements.repeated.values()
+        if isinstance(mark, Unscored)
+    ]
+    reasons = [
+        f"  {number} x {reason}" for reason, number in Counter(told).most_common(_NUM_REASONS)
+    ]
+    return [
+        f"{num_missing} judgements are missing, in {num_rollouts} rollouts; they count in no term",
+        *reasons,
+    ]

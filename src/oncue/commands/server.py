@@ -38,10 +38,11 @@ def server_model(
     *,
     verify_silence: bool = False,
 ) -> ServerModel:
-    """What `open_policy` opens for `--server`: the model of `--model`, or its only one where that flag was left out.
+    """What `open_policy` opens for `--server`: the model of `--model`, or its only one where that
+    flag was left out.
 
-    `questions` are those that will be asked. Raises ConfigError for a flag of `local_only` that was given, for it would
-    do nothing, and InputError for a question with a chat mark in it.
+    `questions` are those that will be asked. Raises ConfigError for a flag of `local_only` that was
+    given, for it would do nothing, and InputError for a question with a chat mark in it.
     """
     from oncue.policy.chat_prompt import check_text
     from oncue.policy.chat_server import ServerOptions
@@ -52,11 +53,16 @@ def server_model(
     for name in local_only:
         if getattr(flags, name) != getattr(type(flags), name):
             flag = "--" + name.replace("_", "-")
-            raise ConfigError(f"{flag} is for models that run here; leave it out, or leave --server out")
+            raise ConfigError(
+                f"{flag} is for models that run here; leave it out, or leave --server out"
+            )
     for question in questions:
         check_text(question.text)
     max_pixels = MMDUET2_MAX_PIXELS if flags.max_pixels is None else flags.max_pixels
     options = ServerOptions(
-        flags.max_new_tokens, max_pixels, verify_silence=verify_silence, context_tokens=flags.context_tokens
+        flags.max_new_tokens,
+        max_pixels,
+        verify_silence=verify_silence,
+        context_tokens=flags.context_tokens,
     )
     return ServerModel(flags.server, flags.model, options)

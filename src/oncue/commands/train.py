@@ -8,7 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from oncue.commands.training import RunOptions, TrainCommand, check_files, parse_settings, refuse_replaced
+from oncue.commands.training import (
+    RunOptions,
+    TrainCommand,
+    check_files,
+    parse_settings,
+    refuse_replaced,
+)
 
 
 class TrainSft(TrainCommand):
@@ -48,12 +54,18 @@ class TrainSft(TrainCommand):
         out, resume = self.options.out, self.resumes
         changed = self.options.allow_changed_data
         return train_sft(
-            self.config, out, resume=resume, allow_changed_data=changed, report=self.report, build_model=build_mini
+            self.config,
+            out,
+            resume=resume,
+            allow_changed_data=changed,
+            report=self.report,
+            build_model=build_mini,
         )
 
     def progress_line(self, metrics: dict[str, Any]) -> str:
         return (
-            f"{metrics['step']:>6} / {metrics['total_steps']}  {metrics['stage']:<10} loss {metrics['loss']:.4f}  "
+            f"{metrics['step']:>6} / {metrics['total_steps']}  {metrics['stage']:<10} loss "
+            f"{metrics['loss']:.4f}  "
             f"grad {metrics['grad_norm']:.2f}  {metrics['tokens_per_s']:,.0f} tokens/s"
         )
 
@@ -65,5 +77,9 @@ class TrainSft(TrainCommand):
         with tempfile.TemporaryDirectory() as folder:
             model = self.config.model
             if model == NEW_MODEL:
-                model = str(build_mini(Path(folder), self.config.seed, self.config.decision_format or "text"))
+                model = str(
+                    build_mini(
+                        Path(folder), self.config.seed, self.config.decision_format or "text"
+                    )
+                )
             yield from plan_stages(self.config, model, self.options.out)

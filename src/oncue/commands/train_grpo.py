@@ -28,20 +28,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _GrpoOptions(RunOptions):
-    """Multi-turn reinforcement learning: the run itself. Every setting of the recipe is a flag too (listed below).
+    """Multi-turn reinforcement learning: the run itself. Every setting of the recipe is a flag too
+    (listed below).
 
     Example: oncue train grpo --recipe mini --out runs/mini-rl
     """
 
     held_out_from: tuple[Path, ...] | None = None
-    """Files of supervised training (JSONL rows): examples of --data whose video stands in them are refused."""
+    """Files of supervised training (JSONL rows): examples of --data whose video stands in them are
+    refused."""
 
     judge_server: JudgeServer = field(default_factory=JudgeServer)
     """How a judge openai:MODEL@URL is asked. It may differ when a run is resumed."""
 
 
 class TrainGrpo(TrainCommand):
-    """Multi-turn reinforcement learning. Flags of the run first; every setting of the recipe is a flag too.
+    """Multi-turn reinforcement learning. Flags of the run first; every setting of the recipe is a
+    flag too.
 
     Example: oncue train grpo --recipe mini --out runs/mini-rl
     """
@@ -73,14 +76,18 @@ class TrainGrpo(TrainCommand):
             given, examples = config.examples, RowExamples(options.data)
             if isinstance(given, RowExamples):
                 examples = replace(given, paths=options.data)
-            others = {each.name for each in fields(given)} - {each.name for each in fields(examples)}
+            others = {each.name for each in fields(given)} - {
+                each.name for each in fields(examples)
+            }
             refuse_replaced(flags, *(f"--examples.{name.replace('_', '-')}" for name in others))
             own = make_dataclass("OfRows", [("examples", RowExamples)])
             of_rows, flags = parse_known(own(examples), flags, prog)
             config = replace(parse_settings(config, flags, prog), examples=of_rows.examples)
         if not isinstance(config.examples, RowExamples):
             if options.held_out_from:
-                raise ConfigError("--held-out-from compares videos of examples; give them with --data")
+                raise ConfigError(
+                    "--held-out-from compares videos of examples; give them with --data"
+                )
             return config
         check_files(config.examples.paths, "JSONL files of examples with --data")
         rows = config.examples.rows(skip_bad=config.skip_bad_rows)
@@ -130,7 +137,8 @@ class TrainGrpo(TrainCommand):
         delay = "no reply in time" if delay_s is None else f"delay {delay_s:.1f} s"
         return (
             f"{metrics['step']:>6} / {metrics['total_steps']}  reward {metrics['reward']:.3f}  "
-            f"PAUC {100 * metrics['reward_pauc']:.1f}  replies {metrics['replies_per_episode']:.1f}  {delay}  "
+            f"PAUC {100 * metrics['reward_pauc']:.1f}  replies "
+            f"{metrics['replies_per_episode']:.1f}  {delay}  "
             f"rollout {metrics['rollout_s']:.1f} s  train {metrics['train_s']:.1f} s  "
             f"{metrics['tokens_per_s']:,.0f} tokens/s"
         )
@@ -145,4 +153,6 @@ class TrainGrpo(TrainCommand):
         from oncue.rewards.proactive import MAX_SCORE
 
         server: JudgeServer = self.options.judge_server
-        return server.judge(self.config.judge, MAX_SCORE, prefix="--judge-server.", keep_answers=keep_answers)
+        return server.judge(
+            self.config.judge, MAX_SCORE, prefix="--judge-server.", keep_answers=keep_answers
+        )

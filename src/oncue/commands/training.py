@@ -1,4 +1,5 @@
-"""What the training commands share: a recipe, a file of settings and flags become one config, and that a run."""
+"""What the training commands share: a recipe, a file of settings and flags become one config, and
+that a run."""
 
 from __future__ import annotations
 
@@ -12,7 +13,13 @@ from typing import Any, ClassVar, Literal, Self
 
 import tyro
 
-from oncue.errors import ConfigError, DataError, JudgeDownError, RunStoppedError, StoppedElsewhereError
+from oncue.errors import (
+    ConfigError,
+    DataError,
+    JudgeDownError,
+    RunStoppedError,
+    StoppedElsewhereError,
+)
 from oncue.files import disk_of, is_full, prepare_folder
 from oncue.memory import lack_of_memory
 
@@ -28,38 +35,43 @@ class RunOptions:
     """The run directory."""
 
     recipe: str | None = None
-    """Where settings come from: mini (sft: a new model; grpo: from mini-sft), mini-more (sft: a second run), mini-late
-    (sft: it goes on, and mostly speaks late) or mmduet2-3b (published settings). Not needed with --resume auto, which
-    takes the settings of the run in --out."""
+    """Where settings come from: mini (sft: a new model; grpo: from mini-sft), mini-more (sft: a
+    second run), mini-late (sft: it goes on, and mostly speaks late) or mmduet2-3b (published
+    settings). Not needed with --resume auto, which takes the settings of the run in --out."""
 
     config: Path | None = None
-    """YAML file of settings, such as the config.yaml of another run; it replaces those of the recipe."""
+    """YAML file of settings, such as the config.yaml of another run; it replaces those of the
+    recipe."""
 
     data: tuple[Path, ...] | None = None
     """Training files (JSONL); they replace the data of the recipe (sft: of its last stage)."""
 
     resume: Literal["auto", "never"] = "never"
-    """auto: go on where the run in --out stopped, with its settings, or start it where --recipe is given. A run that is
-    finished goes on where it is given more steps."""
+    """auto: go on where the run in --out stopped, with its settings, or start it where --recipe is
+    given. A run that is finished goes on where it is given more steps."""
 
     allow_changed_data: bool = False
-    """Resume although rows of --data were edited since the run was started; a warning says which."""
+    """Resume although rows of --data were edited since the run was started; a warning says
+    which."""
 
     check_data: Literal["all", "sample", "none"] = "all"
-    """How many rows of files are looked at before the first step: their form, and the heads of the images and videos
-    they name. sample: 1,000, drawn by the seed. Bad ones stop the start, or are counted with --skip-bad-rows."""
+    """How many rows of files are looked at before the first step: their form, and the heads of the
+    images and videos they name. sample: 1,000, drawn by the seed. Bad ones stop the start, or are
+    counted with --skip-bad-rows."""
 
     dry_run: bool = False
-    """Print the resolved settings and what they cost, and stop. The first step is made and thrown away, to say how long
-    the run takes; Ctrl-C leaves this out. Nothing is written. Exit codes: 0 the run can start, 1 too little memory or
-    disk, 2 a model, data or settings that cannot be used."""
+    """Print the resolved settings and what they cost, and stop. The first step is made and thrown
+    away, to say how long the run takes; Ctrl-C leaves this out. Nothing is written. Exit codes: 0
+    the run can start, 1 too little memory or disk, 2 a model, data or settings that cannot be
+    used."""
 
     json: bool = False
     """One JSON object per logged step on stdout; everything else goes to stderr."""
 
 
 class TrainCommand:
-    """A training command. Subclasses name their flags (`options_class`), and say what is trained and how it goes."""
+    """A training command. Subclasses name their flags (`options_class`), and say what is trained
+    and how it goes."""
 
     options_class: ClassVar[type[RunOptions]] = RunOptions
 
@@ -75,29 +87,43 @@ class TrainCommand:
         flags = [flag for flag in flags if flag not in ("-h", "--help")]
         if wants_help:  # shows the settings of a recipe, so it needs one
             flags = ["--recipe", "mini", "--out", "RUN", *flags]
-        options, rest = tyro.cli(cls.options_class, args=flags, prog=prog, config=_SHAPE, return_unknown_args=True)
+        options, rest = tyro.cli(
+            cls.options_class, args=flags, prog=prog, config=_SHAPE, return_unknown_args=True
+        )
         require_values("--data", options.data)
-        config = cls.recipe(options.recipe) if options.recipe is not None else cls._settings_of_run(options)
+        config = (
+            cls.recipe(options.recipe)
+            if options.recipe is not None
+            else cls._settings_of_run(options)
+        )
         kind = type(config)
         if options.config is not None:
             config = load_config(kind, options.config, config)
         if wants_help:
             with contextlib.suppress(SystemExit):
-                tyro.cli(cls.options_class, args=["--help"], prog=prog, config=_SHAPE, default=options)
+                tyro.cli(
+                    cls.options_class, args=["--help"], prog=prog, config=_SHAPE, default=options
+                )
             tyro.cli(kind, args=["--help"], prog=prog, config=_SHAPE, default=config)
         return cls(options, cls.settings(config, rest, options, prog))
 
     @classmethod
     def _settings_of_run(cls, options: RunOptions) -> Any:
-        """The settings of the run in --out. Raises ConfigError where it is not to be resumed, or is not there."""
+        """The settings of the run in --out. Raises ConfigError where it is not to be resumed, or is
+        not there."""
         from oncue.train.run_dir import stored_settings
 
         is_there = (options.out / "config.yaml").exists()
         if options.resume != "auto":
-            advice = f", or --resume auto to go on with the run in {options.out}" if is_there else ""
+            advice = (
+                f", or --resume auto to go on with the run in {options.out}" if is_there else ""
+            )
             raise ConfigError(f"no recipe is given; name one with --recipe, such as mini{advice}")
         if not is_there:
-            raise ConfigError(f"there is no run in {options.out} to resume; give its --out, or start one with --recipe")
+            raise ConfigError(
+                f"there is no run in {options.out} to resume; give its --out, or start one with "
+                "--recipe"
+            )
         return stored_settings(options.out, cls.config_class())
 
     @classmethod
@@ -130,7 +156,8 @@ class TrainCommand:
     def run(self) -> int:
         """Train, or say what would be trained. Returns the exit code.
 
-        Of several processes that train together, the first speaks for all; one that cannot go on says so itself.
+        Of several processes that train together, the first speaks for all; one that cannot go on
+        says so itself.
         """
         from oncue.train.parallel import Ranks
 
@@ -151,7 +178,8 @@ class TrainCommand:
 
     @contextlib.contextmanager
     def _at_work(self) -> Iterator[None]:
-        """Keeps the run directory to this process, its settings as they are now, and its curves up to date."""
+        """Keeps the run directory to this process, its settings as they are now, and its curves up
+        to date."""
         from oncue.train.resuming import change_settings
         from oncue.train.run_dir import alone_in, curves_to_the_end
 
@@ -177,8 +205,8 @@ class TrainCommand:
             print(f"oncue: warning: step {metrics['step']}: {warning}", file=sys.stderr)
 
     def _describe(self) -> int:
-        """Prints the resolved settings, and what they cost. Nothing is written. Returns the exit code: that of the
-        worst problem which keeps the run from starting."""
+        """Prints the resolved settings, and what they cost. Nothing is written. Returns the exit
+        code: that of the worst problem which keeps the run from starting."""
         import yaml
 
         from oncue.config import to_plain
@@ -192,8 +220,9 @@ class TrainCommand:
 
 
 def check_rows(config: Any, how_many: Literal["all", "sample", "none"]) -> None:
-    """Looks at the rows of the files a run trains on, with progress on stderr, and says which cannot be used. Raises
-    DataError where there are any, unless the settings skip them and others are left."""
+    """Looks at the rows of the files a run trains on, with progress on stderr, and says which
+    cannot be used. Raises DataError where there are any, unless the settings skip them and others
+    are left."""
     from oncue.commands.progress import Progress
     from oncue.data.row_checks import row_checks, what_is_wrong
 
@@ -206,7 +235,11 @@ def check_rows(config: Any, how_many: Literal["all", "sample", "none"]) -> None:
         return
     counted = f"{len(wrong):,} of {len(checks):,} rows cannot be used"
     if not config.skip_bad_rows or len(wrong) == len(checks):
-        remedy = "correct them" if config.skip_bad_rows else "correct them, or leave them out with --skip-bad-rows"
+        remedy = (
+            "correct them"
+            if config.skip_bad_rows
+            else "correct them, or leave them out with --skip-bad-rows"
+        )
         for line in wrong[1:_BAD_ROWS_SHOWN]:
             print(f"oncue: {line}", file=sys.stderr)
         raise DataError(f"{counted}; {remedy}; the first: {wrong[0]}")
@@ -220,20 +253,25 @@ def parse_settings(config: Any, flags: Sequence[str], prog: str) -> Any:
 
 def parse_known(config: Any, flags: Sequence[str], prog: str) -> tuple[Any, list[str]]:
     """`config` with what those `flags` change that are about it, and the others."""
-    return tyro.cli(type(config), args=flags, prog=prog, config=_SHAPE, default=config, return_unknown_args=True)
+    return tyro.cli(
+        type(config), args=flags, prog=prog, config=_SHAPE, default=config, return_unknown_args=True
+    )
 
 
 def refuse_replaced(flags: Sequence[str], *prefixes: str) -> None:
-    """Raises ConfigError for the first flag that begins so: it is about what --data takes the place of."""
+    """Raises ConfigError for the first flag that begins so: it is about what --data takes the place
+    of."""
     for flag in flags:
         if flag.replace("_", "-").startswith(prefixes):
             raise ConfigError(
-                f"{flag.partition('=')[0]} does nothing with --data, which replaces what it is about; give one"
+                f"{flag.partition('=')[0]} does nothing with --data, which replaces what it is "
+                "about; give one"
             )
 
 
 def require_values(flag: str, given: Sequence[Any] | None) -> None:
-    """Raises ConfigError for a flag that stands there without a value, as an empty variable of a shell leaves it."""
+    """Raises ConfigError for a flag that stands there without a value, as an empty variable of a
+    shell leaves it."""
     if given is not None and not given:
         raise ConfigError(f"{flag} has no value; give at least one, or leave {flag} out")
 
@@ -252,7 +290,8 @@ def _resumable() -> Iterator[None]:
         yield
     except JudgeDownError as error:
         raise RunStoppedError(
-            f"{error}. The run stopped at its last finished step; the same command with --resume auto goes on from "
+            f"{error}. The run stopped at its last finished step; the same command with --resume "
+            "auto goes on from "
             "its newest checkpoint"
         ) from error
     except BrokenPipeError:  # the reader of stdout has gone, which is no fault of the disk
@@ -262,6 +301,7 @@ def _resumable() -> Iterator[None]:
             raise
         room = f"; {disk_of(Path(error.filename))}" if is_full(error) and error.filename else ""
         raise RunStoppedError(
-            f"the run cannot go on ({error}{room}); make room or repair the disk, then the same command with --resume "
+            f"the run cannot go on ({error}{room}); make room or repair the disk, then the same "
+            "command with --resume "
             "auto goes on from the newest checkpoint"
         ) from error

@@ -16,7 +16,8 @@ from oncue.startup import loading
 
 @dataclass(frozen=True)
 class View:
-    """Show the rollouts of a run of reinforcement learning on a page: what each member said, when, and what it earned.
+    """Show the rollouts of a run of reinforcement learning on a page: what each member said, when,
+    and what it earned.
 
     Example: oncue view runs/grpo --open
     """
@@ -44,14 +45,19 @@ class View:
         run = read_run(self.run_folder, self.step)
         prepare_folder(out.parent)
         if out.is_dir():
-            raise ConfigError(f"{out} is a folder; give a file such as {out / 'rollouts.html'} with --out")
+            raise ConfigError(
+                f"{out} is a folder; give a file such as {out / 'rollouts.html'} with --out"
+            )
         page = to_page(run, partial(film_of, config=run.config))
         write_text(out, page)
         num_rollouts = sum(len(group.members) for step in run.steps for group in step.groups)
         steps = f"{len(run.steps)} step" + ("" if len(run.steps) == 1 else "s")
         print(f"wrote {out}: {steps}, {num_rollouts} rollouts, {len(page) / 1e6:.1f} MB")
         if run.num_left_out:
-            print(f"{run.num_left_out} more stored steps are not on it; --step N names those to show", file=sys.stderr)
+            print(
+                f"{run.num_left_out} more stored steps are not on it; --step N names those to show",
+                file=sys.stderr,
+            )
         if self.open:
             import webbrowser
 

@@ -42,30 +42,36 @@ ENDLESS_CONTEXT_TOKENS = 16384  # about two minutes of the 3B model at one frame
 class Watch:
     """Watch a video and speak on cue: replies appear while it is being watched.
 
-    Example: oncue watch clip.mp4 --ask "Tell me whenever someone comes in." --out seen/
-    Exit codes: 0 done, 1 a model server failed, a camera was lost, memory ran out or a disk is full, 2 bad usage or
-    input, 130 stopped by Ctrl-C, SIGTERM or a closed terminal. What was seen is still written.
+    Example: oncue watch clip.mp4 --ask "Tell me whenever someone comes in." --out seen/ Exit codes:
+    0 done, 1 a model server failed, a camera was lost, memory ran out or a disk is full, 2 bad
+    usage or input, 130 stopped by Ctrl-C, SIGTERM or a closed terminal. What was seen is still
+    written.
     """
 
     source: tyro.conf.Positional[str]
-    """The video: a file, or an address such as rtsp://... or https://... Of an address a password, and what stands
-    behind ? or #, are shown nowhere. A camera or broadcast that is lost is connected again, six times in a minute;
-    then watching ends with "stop": "source_lost" and exit code 1."""
+    """The video: a file, or an address such as rtsp://... or https://... Of an address a password,
+    and what stands behind ? or #, are shown nowhere. A camera or broadcast that is lost is
+    connected again, six times in a minute; then watching ends with "stop": "source_lost" and exit
+    code 1."""
 
     ask: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """What you want to be told; may be given several times. "12.5: TEXT" or "1:30: TEXT" asks at that video time,
-    without a time at the start. A text that itself begins with a number and a colon needs "0: " before it."""
+    """What you want to be told; may be given several times. "12.5: TEXT" or "1:30: TEXT" asks at
+    that video time, without a time at the start. A text that itself begins with a number and a
+    colon needs "0: " before it."""
 
     model: str | None = None
-    """A model folder, a hub id (owner/name), or mini, which ships with the package. By default mini."""
+    """A model folder, a hub id (owner/name), or mini, which ships with the package. By default
+    mini."""
 
     server: str | None = None
-    """Address of an OpenAI-compatible chat server (vLLM, SGLang, ...), such as http://localhost:8000, whose model is
-    asked instead of one that runs here. --model is then the server's name for it, and may be left out if it has only
-    one. A key for the server is taken from OPENAI_API_KEY."""
+    """Address of an OpenAI-compatible chat server (vLLM, SGLang, ...), such as
+    http://localhost:8000, whose model is asked instead of one that runs here. --model is then the
+    server's name for it, and may be left out if it has only one. A key for the server is taken from
+    OPENAI_API_KEY."""
 
     verify_silence: bool = False
-    """With --server: take a turn for silence only if all of it is NO REPLY, not by its first word. Slower."""
+    """With --server: take a turn for silence only if all of it is NO REPLY, not by its first word.
+    Slower."""
 
     device: str | None = None
     """cpu, cuda, cuda:1, ... By default a GPU where there is one."""
@@ -86,60 +92,69 @@ class Watch:
     """Seed of the sampling."""
 
     reply_bias: float = 0.0
-    """Added to the log-odds of replying in every turn: above 0 the model speaks more readily, below 0 less. 0: as it
-    was trained."""
+    """Added to the log-odds of replying in every turn: above 0 the model speaks more readily, below
+    0 less. 0: as it was trained."""
 
     max_new_tokens: int = 512
     """Longest reply; a longer one is cut."""
 
     context_tokens: int | None = None
-    """Longest context the model is given: before it grows beyond, old turns are dropped, down to half. The newest
-    question always stays, and as far as there is room older ones, the last replies and the newest turns. It cannot be
-    longer than what the model was made for. By default everything is kept as long as the model has room; of a stream
-    without a known end, and of a video too long for the model, 16384 tokens. With --server the tokens are estimated,
-    and by default 64 turns are kept."""
+    """Longest context the model is given: before it grows beyond, old turns are dropped, down to
+    half. The newest question always stays, and as far as there is room older ones, the last replies
+    and the newest turns. It cannot be longer than what the model was made for. By default
+    everything is kept as long as the model has room; of a stream without a known end, and of a
+    video too long for the model, 16384 tokens. With --server the tokens are estimated, and by
+    default 64 turns are kept."""
 
     cuda_graphs: bool = False
-    """Replay the model's forwards as CUDA graphs: fewer launches, so faster turns on a GPU. The first turn of each
-    shape is slow, since its graph is recorded then."""
+    """Replay the model's forwards as CUDA graphs: fewer launches, so faster turns on a GPU. The
+    first turn of each shape is slow, since its graph is recorded then."""
 
     skip_unchanged: float | None = None
-    """Do not show the model a frame that differs from the last one it was shown by less than this many grey levels (of
-    255, on average over the picture). Such a turn is silent and costs next to nothing. Cameras' noise is often below
-    1; a small thing that moves may be, too. By default every frame is shown."""
+    """Do not show the model a frame that differs from the last one it was shown by less than this
+    many grey levels (of 255, on average over the picture). Such a turn is silent and costs next to
+    nothing. Cameras' noise is often below 1; a small thing that moves may be, too. By default every
+    frame is shown."""
 
     max_pixels: int | None = None
-    """Largest area of a frame, in pixels, before it is scaled down. By default what the model's folder says, but no
-    more than the 128 vision tokens MMDuet2 was trained with (100352 with Qwen2.5-VL, 131072 with Qwen3-VL)."""
+    """Largest area of a frame, in pixels, before it is scaled down. By default what the model's
+    folder says, but no more than the 128 vision tokens MMDuet2 was trained with (100352 with
+    Qwen2.5-VL, 131072 with Qwen3-VL)."""
 
     system: str | None = None
-    """System message. By default the proactive one that the model's decision format is trained with."""
+    """System message. By default the proactive one that the model's decision format is trained
+    with."""
 
     json: bool = False
-    """One JSON object per line on stdout as things happen, the summary last; everything else goes to stderr."""
+    """One JSON object per line on stdout as things happen, the summary last; everything else goes
+    to stderr."""
 
     out: Path | None = None
     """Folder for replies.jsonl, replies.srt, replies.vtt and index.html, a page to look at."""
 
     gold: Path | None = None
-    """Annotation file (ProactiveVideoQA format, as of `oncue world make`): the questions of all its rows about this
-    video are asked, and the page shows when replies are due. With --ask, what you ask takes the place of the
-    questions; the page still shows when replies to theirs are due."""
+    """Annotation file (ProactiveVideoQA format, as of `oncue world make`): the questions of all its
+    rows about this video are asked, and the page shows when replies are due. With --ask, what you
+    ask takes the place of the questions; the page still shows when replies to theirs are due."""
 
     realtime: bool = False
-    """Show a file at the speed of life, as if it came from a camera. All its frames are shown: where the model is
-    slower than life it falls behind, and the summary says how far. A live source runs at that speed anyway."""
+    """Show a file at the speed of life, as if it came from a camera. All its frames are shown:
+    where the model is slower than life it falls behind, and the summary says how far. A live source
+    runs at that speed anyway."""
 
     every_frame: bool = False
-    """Show all frames of a live source (a camera, a stream without a known end), however far the model falls behind.
-    By default frames are dropped to stay current when the model is slower than they come; the summary says how many.
-    Waiting frames take up at most 512 MiB; beyond that the oldest are dropped, and a warning says so."""
+    """Show all frames of a live source (a camera, a stream without a known end), however far the
+    model falls behind. By default frames are dropped to stay current when the model is slower than
+    they come; the summary says how many. Waiting frames take up at most 512 MiB; beyond that the
+    oldest are dropped, and a warning says so."""
 
     def run(self) -> int:
         """Watch, print, export. Returns the exit code."""
         task = annotated_task(self.gold, self.source) if self.gold is not None else Task("watch")
         questions = parse_questions(self.ask) if self.ask or not task.questions else task.questions
-        recorder = Recorder(questions, self._clock(), KeptFrames() if self.out is not None else None)
+        recorder = Recorder(
+            questions, self._clock(), KeptFrames() if self.out is not None else None
+        )
         if self.out is not None:
             prepare_folder(self.out, files=FILES)
         screen = Lines(sys.stderr if self.json else sys.stdout)
@@ -179,9 +194,12 @@ class Watch:
         with stopper.undisturbed():
             run.report(stop)
         late = run.recorder.unasked
-        if stop == StopReason.SOURCE_ENDED and late:  # only now: a source of unknown length, or shorter than it says
+        if (
+            stop == StopReason.SOURCE_ENDED and late
+        ):  # only now: a source of unknown length, or shorter than it says
             raise InputError(
-                f"question {late[0].text!r} is at {late[0].time_s:g} s and was never asked: the video ended at "
+                f"question {late[0].text!r} is at {late[0].time_s:g} s and was never asked: the "
+                "video ended at "
                 f"{run.recorder.clock_s:g} s; give it an earlier time"
             )
 
@@ -197,7 +215,9 @@ class Watch:
         run.opened = source
         run.info = getattr(source, "info", None)
         if self._is_file():
-            source = ReadAhead(source)  # decodes while the model is loaded; a camera must not be read ahead
+            source = ReadAhead(
+                source
+            )  # decodes while the model is loaded; a camera must not be read ahead
         try:
             check_questions(run.recorder.questions, run.video_s)
             check_text("the system message", self.system or "")
@@ -220,11 +240,17 @@ class Watch:
         return Path(self.source).is_file()
 
     def _lookahead(self) -> int:
-        """How many turns may share the forward of the one before them: none where frames come as they happen, where
-        each may be left out, where the model is elsewhere, and at the fixed shapes of CUDA graphs."""
+        """How many turns may share the forward of the one before them: none where frames come as
+        they happen, where each may be left out, where the model is elsewhere, and at the fixed
+        shapes of CUDA graphs."""
         from oncue.env.streaming import FILE_LOOKAHEAD
 
-        one_by_one = self.realtime or self.cuda_graphs or self.server is not None or self.skip_unchanged is not None
+        one_by_one = (
+            self.realtime
+            or self.cuda_graphs
+            or self.server is not None
+            or self.skip_unchanged is not None
+        )
         return FILE_LOOKAHEAD if self._is_file() and not one_by_one else 0
 
     def _session(self, *, run: _Run, closing: ExitStack) -> PolicySession:
@@ -241,7 +267,9 @@ class Watch:
         name = name_or_bundled(self.model)
         loaded = LocalModel(name, self.device, self.dtype, max_pixels=self.max_pixels).load()
         most = min(ENDLESS_CONTEXT_TOKENS, loaded.max_prefix_tokens)
-        bound = self.context_tokens or (most if run.video_s is None or self._is_too_long(run, loaded, most) else None)
+        bound = self.context_tokens or (
+            most if run.video_s is None or self._is_too_long(run, loaded, most) else None
+        )
         spec = LocalModel(
             loaded,
             sampling=sampling,
@@ -252,7 +280,8 @@ class Watch:
         return closing.enter_context(open_policy(spec)).open(system=self.system)
 
     def _is_too_long(self, run: _Run, loaded: LoadedModel, most: int) -> bool:
-        """Whether the video has more turns than the model has room for, if all are shown; says so."""
+        """Whether the video has more turns than the model has room for, if all are shown; says
+        so."""
         from oncue.engine.context_fit import positions_if_silent
 
         if run.video_s is None or run.info is None or self.skip_unchanged is not None:
@@ -269,12 +298,16 @@ class Watch:
         if num_needed <= loaded.max_prefix_tokens:
             return False
         run.screen.noted(
-            f"{num_turns} turns need about {num_needed} positions, and the model has {loaded.max_positions}: the "
-            f"context is bounded at {most} tokens, and old turns are dropped (--context-tokens sets another bound)"
+            f"{num_turns} turns need about {num_needed} positions, and the model has "
+            f"{loaded.max_positions}: the "
+            f"context is bounded at {most} tokens, and old turns are dropped (--context-tokens "
+            "sets another bound)"
         )
         return True
 
-    def _server_session(self, questions: Sequence[Question], closing: ExitStack) -> tuple[PolicySession, str]:
+    def _server_session(
+        self, questions: Sequence[Question], closing: ExitStack
+    ) -> tuple[PolicySession, str]:
         """A session on the chat server, and the name of its model; `closing` closes it."""
         from oncue.commands.server import server_model
         from oncue.policy.open_policy import open_policy
@@ -285,8 +318,11 @@ class Watch:
         return policy.open(system=self.system), policy.name
 
     def _clock(self) -> Clock:
-        """The grid of video time. Checks the numbers that would otherwise be found wrong only after loading."""
-        check_smallest(self, frames_per_turn=1, max_new_tokens=1, temperature=0, seed=0, context_tokens=1)
+        """The grid of video time. Checks the numbers that would otherwise be found wrong only after
+        loading."""
+        check_smallest(
+            self, frames_per_turn=1, max_new_tokens=1, temperature=0, seed=0, context_tokens=1
+        )
         if self.skip_unchanged is not None:
             check_threshold(self.skip_unchanged)
         if self.verify_silence and self.server is None:
@@ -300,7 +336,9 @@ class Watch:
 class _Run:
     """One run of the command: where its replies go, and what its report needs."""
 
-    def __init__(self, flags: Watch, recorder: Recorder, screen: Lines, gold: tuple[GoldTurn, ...]) -> None:
+    def __init__(
+        self, flags: Watch, recorder: Recorder, screen: Lines, gold: tuple[GoldTurn, ...]
+    ) -> None:
         self.flags, self.recorder, self.screen, self.gold = flags, recorder, screen, gold
         self.stream = JsonLines() if flags.json else None
         self.started = time.perf_counter()
@@ -333,7 +371,9 @@ class _Run:
             self.stream.write(watched.summary.as_json())
         self.screen.finished(watched.summary)
         if self.flags.out is not None and self._is_worth_writing(stop):
-            self.screen.noted(f"wrote {self.flags.out / 'index.html'} and replies.jsonl, .srt, .vtt beside it")
+            self.screen.noted(
+                f"wrote {self.flags.out / 'index.html'} and replies.jsonl, .srt, .vtt beside it"
+            )
 
     def _is_worth_writing(self, stop: str) -> bool:
         """Whoever stops before the first turn keeps what an earlier run wrote."""
@@ -355,6 +395,9 @@ class _Run:
         if self.flags.out is not None and self._is_worth_writing(stop):
             title = name.rsplit("/", 1)[-1] or name
             page = to_page(watched, title=title, gold=self.gold)
-            start_s, end_s = getattr(self.opened, "second_0_s", 0.0), getattr(self.opened, "end_s", None)
+            start_s, end_s = (
+                getattr(self.opened, "second_0_s", 0.0),
+                getattr(self.opened, "end_s", None),
+            )
             write_exports(self.flags.out, watched, page, start_s, end_s)
         return watched

@@ -22,8 +22,8 @@ class WorldMake:
     """
 
     out: tyro.conf.Positional[Path]
-    """The folder to write to; clips that are already there are kept with their gold, also where they are more than
-    --count."""
+    """The folder to write to; clips that are already there are kept with their gold, also where
+    they are more than --count."""
 
     world: Literal["shapes", "footage"] = "shapes"
     """shapes: clean, for studies. footage: objects cut into noisy, unevenly lit backgrounds."""
@@ -51,10 +51,21 @@ class WorldMake:
 
         def tell(clip: Clip, path: Path) -> None:
             if self.json:
-                gold = [{"span": [g.span.start_s, g.span.end_s], "text": g.content} for g in clip.task.gold]
-                print(json.dumps({"type": "clip", "video": str(path), "num_gold": len(gold), "gold": gold}), flush=True)
+                gold = [
+                    {"span": [g.span.start_s, g.span.end_s], "text": g.content}
+                    for g in clip.task.gold
+                ]
+                print(
+                    json.dumps(
+                        {"type": "clip", "video": str(path), "num_gold": len(gold), "gold": gold}
+                    ),
+                    flush=True,
+                )
             else:
-                print(f"{path}  {clip.scene.duration_s:g} s, {len(clip.task.gold)} replies due", flush=True)
+                print(
+                    f"{path}  {clip.scene.duration_s:g} s, {len(clip.task.gold)} replies due",
+                    flush=True,
+                )
 
         if self.seed < 0:
             raise ConfigError(f"--seed must not be negative, got {self.seed}")
@@ -72,5 +83,8 @@ class WorldMake:
             frame_interval_s=self.frame_interval_s,
             on_clip=tell,
         )
-        print(f"wrote annotations.json, scenes.jsonl and dialogues.jsonl to {self.out}", file=sys.stderr)
+        print(
+            f"wrote annotations.json, scenes.jsonl and dialogues.jsonl to {self.out}",
+            file=sys.stderr,
+        )
         return 0

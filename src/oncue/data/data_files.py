@@ -15,8 +15,8 @@ _NAMED = 5  # rows named where several differ
 
 @dataclass(frozen=True, slots=True)
 class FileDigest:
-    """The SHA-256 of a file, and the beginning of that of each of its lines, without blank space around it. An older
-    version wrote no `lines` (None)."""
+    """The SHA-256 of a file, and the beginning of that of each of its lines, without blank space
+    around it. An older version wrote no `lines` (None)."""
 
     sha256: str
     lines: tuple[str, ...] | None
@@ -38,7 +38,10 @@ class FileDigest:
         if not isinstance(plain, Mapping):
             return None
         lines = str(plain.get("lines", ""))
-        return cls(str(plain.get("sha256")), tuple(lines[k : k + _DIGITS] for k in range(0, len(lines), _DIGITS)))
+        return cls(
+            str(plain.get("sha256")),
+            tuple(lines[k : k + _DIGITS] for k in range(0, len(lines), _DIGITS)),
+        )
 
     def plain(self) -> dict[str, str]:
         """As JSON holds it: the digests of the lines in one text."""
@@ -57,7 +60,10 @@ def changed_rows(before: FileDigest, now: FileDigest) -> str:
         return ""
     num_before, num_now = _num_rows(before.lines), _num_rows(now.lines)
     if num_before != num_now:
-        return f"it has {num_now:,} rows, it had {num_before:,}; the first that differs is row {rows[0]}"
+        return (
+            f"it has {num_now:,} rows, it had {num_before:,}; the first that "
+            f"differs is row {rows[0]}"
+        )
     more = f" and {len(rows) - _NAMED:,} more" if len(rows) > _NAMED else ""
     named = ", ".join(map(str, rows[:_NAMED]))
     return f"row {named} differs" if len(rows) == 1 else f"rows {named}{more} differ"

@@ -1,4 +1,5 @@
-"""Where training dialogues come from. Sources are addressed by index, so a resumed run reads on where it stopped."""
+"""Where training dialogues come from. Sources are addressed by index, so a resumed run reads on
+where it stopped."""
 
 from __future__ import annotations
 
@@ -31,12 +32,13 @@ Item = tuple[Dialogue, Sequence[np.ndarray]]
 class WorldSource:
     """An endless supply of made-up clips with their gold dialogues, painted on the fly.
 
-    `worlds`: odds of each world. `num_turns`: smallest and largest number of turns of a sample. `mean_gap_s`: mean
-    time between events; None takes the world's own. `empty_frac`: share of clips in which nothing happens.
-    `question_kinds`: odds of each kind of question (what a world cannot be asked is left out); None takes the world's
-    own. `pixel_noise`: largest standard deviation of the noise put on frames (levels of 255), drawn per clip: what
-    compression does to a video file. `turn_odds`: odds of the first, second, ... turn of its span for a gold reply,
-    in place of `placement` (see `reply_turn`).
+    `worlds`: odds of each world. `num_turns`: smallest and largest number of turns of a sample.
+    `mean_gap_s`: mean time between events; None takes the world's own. `empty_frac`: share of clips
+    in which nothing happens. `question_kinds`: odds of each kind of question (what a world cannot
+    be asked is left out); None takes the world's own. `pixel_noise`: largest standard deviation of
+    the noise put on frames (levels of 255), drawn per clip: what compression does to a video file.
+    `turn_odds`: odds of the first, second, ... turn of its span for a gold reply, in place of
+    `placement` (see `reply_turn`).
     """
 
     worlds: dict[str, float] = field(default_factory=lambda: {"shapes": 1.0, "footage": 1.0})
@@ -54,7 +56,9 @@ class WorldSource:
         if self.turn_odds:
             check_odds("turn_odds", self.turn_odds)
         if not 1 <= self.num_turns[0] <= self.num_turns[1]:
-            raise ConfigError(f"num_turns must be a smallest and a largest number of turns, got {self.num_turns}")
+            raise ConfigError(
+                f"num_turns must be a smallest and a largest number of turns, got {self.num_turns}"
+            )
         check_clips(self)
 
     def item(self, index: int, seed: int, clock: Clock, frames_per_turn: int) -> Item:
@@ -90,14 +94,18 @@ class WorldSource:
 
 @dataclass(frozen=True, slots=True)
 class MixedSource:
-    """Made-up clips of several kinds: each sample comes from one of `parts`, drawn with these `odds`."""
+    """Made-up clips of several kinds: each sample comes from one of `parts`, drawn with these
+    `odds`."""
 
     parts: tuple[WorldSource, ...]
     odds: tuple[float, ...]
 
     def __post_init__(self) -> None:
         if not self.parts or len(self.parts) != len(self.odds):
-            raise ConfigError(f"odds must be one number per part, got {len(self.odds)} for {len(self.parts)} parts")
+            raise ConfigError(
+                f"odds must be one number per part, got {len(self.odds)} for {len(self.parts)} "
+                "parts"
+            )
         check_odds("odds", self.odds)
 
     def item(self, index: int, seed: int, clock: Clock, frames_per_turn: int) -> Item:
@@ -110,10 +118,14 @@ class MixedSource:
 def check_odds(name: str, odds: Sequence[float]) -> None:
     """Raises ConfigError for odds that nothing can be drawn by."""
     if not (min(odds) >= 0 and 0 < sum(odds) < math.inf):
-        raise ConfigError(f"{name} must be numbers of 0 or more, not all of them 0, got {tuple(odds)}")
+        raise ConfigError(
+            f"{name} must be numbers of 0 or more, not all of them 0, got {tuple(odds)}"
+        )
 
 
-def with_noise(frames: list[np.ndarray], deviation: float, rng: np.random.Generator) -> list[np.ndarray]:
+def with_noise(
+    frames: list[np.ndarray], deviation: float, rng: np.random.Generator
+) -> list[np.ndarray]:
     """The frames with grey noise; one field is drawn, and each frame gets another stretch of it."""
     if deviation < 0.5:
         return frames
@@ -122,22 +134,28 @@ def with_noise(frames: list[np.ndarray], deviation: float, rng: np.random.Genera
     noisy = []
     for frame in frames:
         top, left = rng.integers(0, 32, 2)
-        noisy.append(np.clip(frame + field_px[top : top + height, left : left + width], 0, 255).astype(np.uint8))
+        noisy.append(
+            np.clip(frame + field_px[top : top + height, left : left + width], 0, 255).astype(
+                np.uint8
+            )
+        )
     return noisy
 
 
 @dataclass(frozen=True, slots=True)
 class RowSource:
-    """Dialogues of one or more JSONL files in MMDuet2's SFT row format, shuffled anew in every epoch.
+    """Dialogues of one or more JSONL files in MMDuet2's SFT row format, shuffled anew in every
+    epoch.
 
-    Image paths are looked for beside the file they stand in, then in the working directory. Frames per turn are those
-    of the rows.
+    Image paths are looked for beside the file they stand in, then in the working directory. Frames
+    per turn are those of the rows.
     """
 
     paths: tuple[Path, ...]
 
     def item(self, index: int, seed: int, clock: Clock, frames_per_turn: int) -> Item:  # noqa: ARG002
-        """Row `index` of the shuffled epochs, with its images. Errors name the row: DialogueError, DataError."""
+        """Row `index` of the shuffled epochs, with its images. Errors name the row: DialogueError,
+        DataError."""
         row = self._row(index, seed)
         dialogue, images = row.parse()
         with row.named():
@@ -165,19 +183,22 @@ class RowSource:
 
 @dataclass(frozen=True, slots=True)
 class RowLine:
-    """A row as it is written: its file, the number of its line from 1, and its text, which is parsed when it is
-    needed."""
+    """A row as it is written: its file, the number of its line from 1, and its text, which is
+    parsed when it is needed."""
 
     path: Path
     number: int
     text: bytes
 
     def parse(self) -> tuple[Dialogue, list[Path]]:
-        """Its dialogue, and a path for each of its frames. Raises DialogueError and DataError, with file and number,
-        for a row that breaks the format."""
+        """Its dialogue, and a path for each of its frames. Raises DialogueError and DataError, with
+        file and number, for a row that breaks the format."""
         dialogue, images = parse_row(_value(self.text, str(self)), str(self))
         if len(images) != dialogue.num_frames:
-            raise DialogueError(f"{self}: it shows {dialogue.num_frames} frames but lists no images; give their paths")
+            raise DialogueError(
+                f"{self}: it shows {dialogue.num_frames} frames but lists no images; give their "
+                "paths"
+            )
         return dialogue, [locate(image, self.path.parent) for image in images]
 
     @contextmanager
@@ -196,13 +217,18 @@ def _value(line: bytes, where: str) -> Any:
     try:
         return json.loads(line.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise DialogueError(f"{where} is not UTF-8 text ({error}); save the file as UTF-8") from error
+        raise DialogueError(
+            f"{where} is not UTF-8 text ({error}); save the file as UTF-8"
+        ) from error
     except (ValueError, RecursionError) as error:  # also for numbers too long and values too deep
-        raise DialogueError(f"{where} is not JSON ({error}); expected an object with messages on one line") from error
+        raise DialogueError(
+            f"{where} is not JSON ({error}); expected an object with messages on one line"
+        ) from error
 
 
 def forget_rows() -> None:
-    """Rows are read from their files again: these may have been edited since. During a run they stay what they were."""
+    """Rows are read from their files again: these may have been edited since. During a run they
+    stay what they were."""
     _lines.cache_clear()
 
 
@@ -211,11 +237,19 @@ def _lines(paths: tuple[Path, ...]) -> list[RowLine]:
     lines: list[RowLine] = []
     for path in paths:
         if not path.is_file():
-            raise ConfigError(f"there is no training file {path}; give JSONL files in the SFT row format")
+            raise ConfigError(
+                f"there is no training file {path}; give JSONL files in the SFT row format"
+            )
         with path.open("rb") as file:
-            lines += [RowLine(path, number, line) for number, line in enumerate(file, start=1) if line.strip()]
+            lines += [
+                RowLine(path, number, line)
+                for number, line in enumerate(file, start=1)
+                if line.strip()
+            ]
     if not lines:
-        raise ConfigError(f"no rows in {', '.join(map(str, paths)) or 'no files'}; give JSONL files with --data")
+        raise ConfigError(
+            f"no rows in {', '.join(map(str, paths)) or 'no files'}; give JSONL files with --data"
+        )
     return lines
 
 

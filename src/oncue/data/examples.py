@@ -1,7 +1,9 @@
-"""What a policy practises on: a stretch of video to be watched, with what was shown and said before it as context.
+"""What a policy practises on: a stretch of video to be watched, with what was shown and said before
+it as context.
 
-Rollouts over whole videos have too sparse a reward, so an example is a segment; all before it stands in the prompt with
-its gold replies, which are never trained but count as said (paper section 4.3.1).
+Rollouts over whole videos have too sparse a reward, so an example is a segment; all before it
+stands in the prompt with its gold replies, which are never trained but count as said (paper section
+4.3.1).
 """
 
 from __future__ import annotations
@@ -19,17 +21,29 @@ from oncue.data.world_draws import check_clips, draw_world
 from oncue.dialogue.write import Placement, reply_turn, turn_reaching
 from oncue.env.fixed_turns import FixedTurns
 from oncue.errors import ConfigError
-from oncue.types import Action, EnvTurn, FrameBatch, GoldTurn, Question, Reply, Silence, Task, VideoEnv
+from oncue.types import (
+    Action,
+    EnvTurn,
+    FrameBatch,
+    GoldTurn,
+    Question,
+    Reply,
+    Silence,
+    Task,
+    VideoEnv,
+)
 from oncue.world.clip import Clip, make_clip
 
-_RL_SEEDS = 1_000_003  # examples are clips that supervised training never draws, for seeds below 1,000 of both
+# examples are clips that supervised training never draws, for seeds below 1,000 of both
+_RL_SEEDS = 1_000_003
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RolloutExample:
-    """A segment to be watched. `history`: turns before it with the answers they got. `turns`: what is shown. `task`
-    holds the replies due in the segment. All times are those of the video. `index`: its number in its supply.
-    `skipped`: what was wrong with the line of a file in whose place it is shown."""
+    """A segment to be watched. `history`: turns before it with the answers they got. `turns`: what
+    is shown. `task` holds the replies due in the segment. All times are those of the video.
+    `index`: its number in its supply. `skipped`: what was wrong with the line of a file in whose
+    place it is shown."""
 
     task: Task
     history: tuple[tuple[EnvTurn, Action], ...]
@@ -51,9 +65,9 @@ class RolloutExample:
 class ExampleSource(Protocol):
     """A supply of examples, addressed by number, so that a resumed run reads on where it stopped.
 
-    `has_exact_judge`: whether the exact judge knows what is due in them. `num_rows`: rows of an epoch, None for a
-    supply that has none. `named`: what is wrong with an example inside the block names its row. `reread`: files are
-    read once more when they are next needed.
+    `has_exact_judge`: whether the exact judge knows what is due in them. `num_rows`: rows of an
+    epoch, None for a supply that has none. `named`: what is wrong with an example inside the block
+    names its row. `reread`: files are read once more when they are next needed.
     """
 
     @property
@@ -71,9 +85,11 @@ class ExampleSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WorldExamples:
-    """An endless supply of segments of made-up clips. Settings as in `WorldSource`; both ranges are numbers of turns.
+    """An endless supply of segments of made-up clips. Settings as in `WorldSource`; both ranges are
+    numbers of turns.
 
-    `num_turns`: of the segment. `history_turns`: before it, answered with gold replies placed by `placement`.
+    `num_turns`: of the segment. `history_turns`: before it, answered with gold replies placed by
+    `placement`.
     """
 
     worlds: dict[str, float] = field(default_factory=lambda: {"shapes": 1.0, "footage": 1.0})
@@ -90,7 +106,10 @@ class WorldExamples:
         for name, smallest in (("num_turns", 1), ("history_turns", 0)):
             low, high = getattr(self, name)
             if not smallest <= low <= high:
-                raise ConfigError(f"{name} must be a smallest (>= {smallest}) and a largest number, got {(low, high)}")
+                raise ConfigError(
+                    f"{name} must be a smallest (>= {smallest}) and a largest number, got "
+                    f"{(low, high)}"
+                )
         check_clips(self)
 
     @property
@@ -127,7 +146,13 @@ class WorldExamples:
         return self._example(clip, index, num_before, clock, frames_per_turn, rng)
 
     def _example(
-        self, clip: Clip, index: int, num_before: int, clock: Clock, frames_per_turn: int, rng: np.random.Generator
+        self,
+        clip: Clip,
+        index: int,
+        num_before: int,
+        clock: Clock,
+        frames_per_turn: int,
+        rng: np.random.Generator,
     ) -> RolloutExample:
         frames = with_noise(clip.grid_frames(clock), float(rng.uniform(0, self.pixel_noise)), rng)
         shown = shown_turns(frames, clip.task.questions, clock, frames_per_turn)
@@ -146,8 +171,9 @@ def split_example(
     index: int,
     num_left_out: int = 0,
 ) -> RolloutExample:
-    """The example of a video whose first `num_before` turns are history, answered by the gold replies `placed` in them;
-    the others are due. `shown` are all turns but the first `num_left_out`."""
+    """The example of a video whose first `num_before` turns are history, answered by the gold
+    replies `placed` in them; the others are due. `shown` are all turns but the first
+    `num_left_out`."""
     answers: dict[int, list[str]] = {}
     for gold, turn in placed:
         if turn is not None and turn < num_before:
@@ -157,7 +183,9 @@ def split_example(
         (shown[i - num_left_out], Reply(" ".join(answers[i])) if i in answers else Silence())
         for i in range(num_left_out, num_before)
     )
-    return RolloutExample(replace(task, gold=due), history, tuple(shown[num_before - num_left_out :]), index)
+    return RolloutExample(
+        replace(task, gold=due), history, tuple(shown[num_before - num_left_out :]), index
+    )
 
 
 def shown_turns(
@@ -167,9 +195,11 @@ def shown_turns(
     frames_per_turn: int,
     num_left_out: int = 0,
 ) -> list[EnvTurn]:
-    """The turns that show grid frames (H, W, 3), each with the questions that have come due, as `StreamingEnv` does.
+    """The turns that show grid frames (H, W, 3), each with the questions that have come due, as
+    `StreamingEnv` does.
 
-    The first frame is number `num_left_out`, the first of a turn; this turn also has the questions due before it.
+    The first frame is number `num_left_out`, the first of a turn; this turn also has the questions
+    due before it.
     """
     num_frames, first_turn = num_left_out + len(frames), num_left_out // frames_per_turn
     texts: dict[int, list[str]] = {}
@@ -178,9 +208,13 @@ def shown_turns(
         if turn is not None:
             texts.setdefault(max(turn, first_turn), []).append(question.text)
     turns = []
-    for number, first in enumerate(range(num_left_out, num_frames, frames_per_turn), start=first_turn):
+    for number, first in enumerate(
+        range(num_left_out, num_frames, frames_per_turn), start=first_turn
+    ):
         some = frames[first - num_left_out : first - num_left_out + frames_per_turn]
         pts_s = np.array([clock.time_of(first + i + 1) for i in range(len(some))])
         clock_s = clock.time_of(first + len(some))
-        turns.append(EnvTurn(FrameBatch(np.stack(some), pts_s), clock_s, "\n".join(texts.get(number, ()))))
+        turns.append(
+            EnvTurn(FrameBatch(np.stack(some), pts_s), clock_s, "\n".join(texts.get(number, ())))
+        )
     return turns

@@ -1,5 +1,6 @@
-"""A look at all rows before a run begins: their form, and the heads of the files they name. Nothing is decoded but the
-first frame of each video, so a file that is cut off is found only when it is read."""
+"""A look at all rows before a run begins: their form, and the heads of the files they name. Nothing
+is decoded but the first frame of each video, so a file that is cut off is found only when it is
+read."""
 
 from __future__ import annotations
 
@@ -35,8 +36,9 @@ class HasRows(Protocol):
 
 
 def row_checks(config: HasRows, how_many: HowMany) -> list[Check]:
-    """A call for every row of the files a run trains on, or for a sample of `SAMPLE` of them drawn by its seed. Each
-    raises DialogueError or DataError, with file and row, for a row that cannot be used."""
+    """A call for every row of the files a run trains on, or for a sample of `SAMPLE` of them drawn
+    by its seed. Each raises DialogueError or DataError, with file and row, for a row that cannot be
+    used."""
     checks = [] if how_many == "none" else list(config.row_checks())
     if how_many == "sample" and len(checks) > SAMPLE:
         chosen = np.random.default_rng(config.seed).choice(len(checks), SAMPLE, replace=False)
@@ -65,7 +67,10 @@ def dialogue_checks(sources: Sequence[RowSource]) -> Iterator[Check]:
 def example_checks(examples: RowExamples, clock: Clock, frames_per_turn: int) -> Iterator[Check]:
     """A call for every row of these examples."""
     files = _Files()
-    return (partial(_check_example, line, examples, clock, frames_per_turn, files) for line in examples.lines())
+    return (
+        partial(_check_example, line, examples, clock, frames_per_turn, files)
+        for line in examples.lines()
+    )
 
 
 def _check_dialogue(row: RowLine, files: _Files) -> None:
@@ -76,7 +81,11 @@ def _check_dialogue(row: RowLine, files: _Files) -> None:
 
 
 def _check_example(
-    line: ExampleRow | DataError, examples: RowExamples, clock: Clock, frames_per_turn: int, files: _Files
+    line: ExampleRow | DataError,
+    examples: RowExamples,
+    clock: Clock,
+    frames_per_turn: int,
+    files: _Files,
 ) -> None:
     if isinstance(line, DataError):
         raise line

@@ -1,9 +1,11 @@
-"""Examples from users' videos: JSON lines, each a segment to be watched and what was due before and in it.
+"""Examples from users' videos: JSON lines, each a segment to be watched and what was due before and
+in it.
 
     {"example_id", "video", "segment": [start_s, end_s], "questions": [{"time_s", "text"}],
      "gold": [{"question", "content", "reply_timespan": [a, b], "visible_s"}]}
 
-`visible_s` may be left out. All before the segment is history: shown with its gold replies, never trained.
+`visible_s` may be left out. All before the segment is history: shown with its gold replies, never
+trained.
 """
 
 from __future__ import annotations
@@ -23,7 +25,15 @@ from oncue.data.examples import RolloutExample, shown_turns, split_example
 from oncue.dialogue.frames import local_path, locate
 from oncue.dialogue.write import Placement, reply_turn
 from oncue.errors import ConfigError, DataError, InputError, VideoError
-from oncue.fields import filled_lines, items_of, json_lines, json_object, seconds_of, span_of, text_of
+from oncue.fields import (
+    filled_lines,
+    items_of,
+    json_lines,
+    json_object,
+    seconds_of,
+    span_of,
+    text_of,
+)
 from oncue.types import GoldTurn, Question, Task, TimeSpan
 from oncue.video.source import FileSource, frames_of
 
@@ -45,9 +55,9 @@ class ExampleRow:
 class RowExamples:
     """The examples of JSONL files, in their order, again and again.
 
-    At most `max_history_turns` turns of history are shown, and at most `max_frames` frames in all (paper section 4.3.1:
-    90 at 2 s): the oldest turns are left out, and the questions asked in them stand in the first turn that is shown.
-    `placement`: where gold replies stand in the history.
+    At most `max_history_turns` turns of history are shown, and at most `max_frames` frames in all
+    (paper section 4.3.1: 90 at 2 s): the oldest turns are left out, and the questions asked in them
+    stand in the first turn that is shown. `placement`: where gold replies stand in the history.
     """
 
     paths: tuple[Path, ...]
@@ -66,17 +76,21 @@ class RowExamples:
         return len(self.lines())
 
     def lines(self) -> tuple[ExampleRow | DataError, ...]:
-        """Every line, or what is wrong with one that breaks the format. Raises DataError for files without any."""
+        """Every line, or what is wrong with one that breaks the format. Raises DataError for files
+        without any."""
         return _lines(self.paths)
 
     def rows(self, *, skip_bad: bool = False) -> tuple[ExampleRow, ...]:
-        """Every line. One that breaks the format is left out with `skip_bad`; else its DataError is raised, with file
-        and line."""
-        return tuple(_usable(line) for line in self.lines() if not (skip_bad and isinstance(line, DataError)))
+        """Every line. One that breaks the format is left out with `skip_bad`; else its DataError is
+        raised, with file and line."""
+        return tuple(
+            _usable(line) for line in self.lines() if not (skip_bad and isinstance(line, DataError))
+        )
 
     @contextmanager
     def named(self, index: int) -> Iterator[None]:
-        """What is wrong with example number `index` is a DataError that begins with its file and line."""
+        """What is wrong with example number `index` is a DataError that begins with its file and
+        line."""
         lines = self.lines()
         try:
             yield
@@ -84,7 +98,8 @@ class RowExamples:
             raise DataError(f"{_usable(lines[index % len(lines)]).where}: {error}") from error
 
     def check_lengths(self, clock: Clock, frames_per_turn: int) -> None:
-        """Raises DataError for a segment of more frames than `max_frames`, wherever in the files it stands."""
+        """Raises DataError for a segment of more frames than `max_frames`, wherever in the files it
+        stands."""
         for row in self.rows():
             self.segment_frames(row, clock, frames_per_turn)
 
@@ -94,7 +109,8 @@ class RowExamples:
         num_frames = clock.frames_until(row.segment.end_s) - num_before * frames_per_turn
         if num_frames > self.max_frames:
             raise DataError(
-                f"{row.where}: its segment has {num_frames} frames, more than max_frames = {self.max_frames}; "
+                f"{row.where}: its segment has {num_frames} frames, more than max_frames = "
+                f"{self.max_frames}; "
                 "shorten the segment, or raise --examples.max-frames"
             )
         return num_frames
@@ -112,23 +128,29 @@ class RowExamples:
         forget_examples()
 
     def item(self, index: int, seed: int, clock: Clock, frames_per_turn: int) -> RolloutExample:
-        """Example number `index`, from the first line again after the last. Raises DataError for what cannot be
-        shown: a line that breaks the format, an unreadable video, or a segment that holds no turn, or more frames than
-        `max_frames`."""
+        """Example number `index`, from the first line again after the last. Raises DataError for
+        what cannot be shown: a line that breaks the format, an unreadable video, or a segment that
+        holds no turn, or more frames than `max_frames`."""
         lines = self.lines()
         row = _usable(lines[index % len(lines)])
         num_before = clock.frames_until(row.segment.start_s) // frames_per_turn
         num_until = clock.frames_until(row.segment.end_s)
-        room = (self.max_frames - self.segment_frames(row, clock, frames_per_turn)) // frames_per_turn
+        room = (
+            self.max_frames - self.segment_frames(row, clock, frames_per_turn)
+        ) // frames_per_turn
         first = max(0, num_before - min(self.max_history_turns, room))
         frames = _frames(row, clock, first * frames_per_turn, num_until)
         num_shown = first * frames_per_turn + len(frames)
         if num_shown <= num_before * frames_per_turn:
             raise DataError(
-                f"{row.where}: nothing of {row.video} is shown in the segment {row.segment.start_s:g} to "
-                f"{row.segment.end_s:g} s; expected at least one frame at {clock.frame_interval_s:g} s each"
+                f"{row.where}: nothing of {row.video} is shown in the segment "
+                f"{row.segment.start_s:g} to "
+                f"{row.segment.end_s:g} s; expected at least one frame at "
+                f"{clock.frame_interval_s:g} s each"
             )
-        turns = shown_turns(frames, row.task.questions, clock, frames_per_turn, first * frames_per_turn)
+        turns = shown_turns(
+            frames, row.task.questions, clock, frames_per_turn, first * frames_per_turn
+        )
         rng = np.random.default_rng((seed, index, 13))
         placed = [
             (gold, reply_turn(gold.span, clock, frames_per_turn, num_shown, self.placement, rng))
@@ -144,19 +166,29 @@ def unusual_segments(rows: Sequence[ExampleRow]) -> str | None:
     odd = [row for row in rows if not low <= row.segment.duration_s <= high]
     if not odd:
         return None
-    too_short = "in short ones little can be due" if any(row.segment.duration_s < low for row in odd) else ""
-    too_long = "long ones have too sparse a reward" if any(row.segment.duration_s > high for row in odd) else ""
+    too_short = (
+        "in short ones little can be due"
+        if any(row.segment.duration_s < low for row in odd)
+        else ""
+    )
+    too_long = (
+        "long ones have too sparse a reward"
+        if any(row.segment.duration_s > high for row in odd)
+        else ""
+    )
     return (
-        f"{len(odd)} of {len(rows)} examples have a segment shorter than {low:g} s or longer than {high:g} s, the "
-        f"first in {odd[0].where} ({odd[0].segment.duration_s:g} s); {', '.join(filter(None, (too_short, too_long)))}"
+        f"{len(odd)} of {len(rows)} examples have a segment shorter than {low:g} s or longer than "
+        f"{high:g} s, the "
+        f"first in {odd[0].where} ({odd[0].segment.duration_s:g} s); "
+        f"{', '.join(filter(None, (too_short, too_long)))}"
     )
 
 
 def check_held_out(rows: Sequence[ExampleRow], trained: Sequence[Path]) -> None:
     """Raises DataError for an example whose video stands in files of supervised rows.
 
-    Videos are the same where their names are, without folder and ending. A row names its `video_id`, the videos of its
-    moments, and the folders of its pictures.
+    Videos are the same where their names are, without folder and ending. A row names its
+    `video_id`, the videos of its moments, and the folders of its pictures.
     """
     seen: dict[str, str] = {}
     for path in trained:
@@ -167,7 +199,8 @@ def check_held_out(rows: Sequence[ExampleRow], trained: Sequence[Path]) -> None:
         name = example.video.stem
         if name in seen:
             raise DataError(
-                f"{example.where}: example {example.task.task_id!r} shows the video {name!r}, which was trained on "
+                f"{example.where}: example {example.task.task_id!r} shows the video {name!r}, "
+                "which was trained on "
                 f"({seen[name]}); leave the example out, or name other files with --held-out-from"
             )
 
@@ -175,18 +208,22 @@ def check_held_out(rows: Sequence[ExampleRow], trained: Sequence[Path]) -> None:
 def _videos_of(row: Mapping[str, Any]) -> set[str]:
     metadata, images = row.get("metadata"), row.get("images")
     names = (
-        {Path(str(metadata["video_id"])).stem} if isinstance(metadata, Mapping) and "video_id" in metadata else set()
+        {Path(str(metadata["video_id"])).stem}
+        if isinstance(metadata, Mapping) and "video_id" in metadata
+        else set()
     )
     for image in images if isinstance(images, list) else []:
-        path = local_path(str(image["path"] if isinstance(image, Mapping) and "path" in image else image))
+        path = local_path(
+            str(image["path"] if isinstance(image, Mapping) and "path" in image else image)
+        )
         video, moment, _ = str(path).replace("\\", "/").partition("#t=")
         names.add(Path(video).stem if moment else Path(video).parent.name)
     return names - {""}
 
 
 def forget_examples() -> None:
-    """Examples are read from their files again: these may have been edited since. During a run they stay what they
-    were."""
+    """Examples are read from their files again: these may have been edited since. During a run they
+    stay what they were."""
     _lines.cache_clear()
 
 
@@ -207,7 +244,10 @@ def _lines(paths: tuple[Path, ...]) -> tuple[ExampleRow | DataError, ...]:
             places[name] = where
             rows.append(row)
     if not rows:
-        raise DataError(f"no examples in {', '.join(map(str, paths)) or 'no files'}; expected {EXPECTED} on each line")
+        raise DataError(
+            f"no examples in {', '.join(map(str, paths)) or 'no files'}; expected {EXPECTED} on "
+            "each line"
+        )
     return tuple(rows)
 
 
@@ -218,28 +258,47 @@ def _usable(line: ExampleRow | DataError) -> ExampleRow:
 
 
 def _row(value: Mapping[str, Any], where: str, folder: Path) -> ExampleRow:
-    name, video = text_of(value, "example_id", where), locate(local_path(text_of(value, "video", where)), folder)
+    name, video = (
+        text_of(value, "example_id", where),
+        locate(local_path(text_of(value, "video", where)), folder),
+    )
     if not video.is_file():
-        raise DataError(f"{where}: there is no video {video}; give its path from the folder of the file")
+        raise DataError(
+            f"{where}: there is no video {video}; give its path from the folder of the file"
+        )
     segment = span_of(value, "segment", where)
     if segment.start_s < 0 or segment.duration_s <= 0:
-        raise DataError(f"{where}: 'segment' must be [start, end] with 0 <= start < end, got {value['segment']}")
+        raise DataError(
+            f"{where}: 'segment' must be [start, end] with 0 <= start < end, got {value['segment']}"
+        )
     questions = tuple(
-        Question(text_of(q, "text", f"{where}, question {n}"), seconds_of(q, "time_s", f"{where}, question {n}"))
+        Question(
+            text_of(q, "text", f"{where}, question {n}"),
+            seconds_of(q, "time_s", f"{where}, question {n}"),
+        )
         for n, q in enumerate(items_of(value, "questions", where), 1)
     )
     if not any(question.time_s <= segment.end_s for question in questions):
-        raise DataError(f"{where}: no question is asked before the segment ends; there is nothing to reply to")
-    gold = tuple(_gold(turn, f"{where}, gold turn {n}") for n, turn in enumerate(items_of(value, "gold", where), 1))
+        raise DataError(
+            f"{where}: no question is asked before the segment ends; there is nothing to reply to"
+        )
+    gold = tuple(
+        _gold(turn, f"{where}, gold turn {n}")
+        for n, turn in enumerate(items_of(value, "gold", where), 1)
+    )
     return ExampleRow(where, video, segment, Task(name, questions, gold))
 
 
 def _gold(turn: Any, where: str) -> GoldTurn:
     span = span_of(turn, "reply_timespan", where)
     if span.duration_s <= 0:
-        raise DataError(f"{where}: reply_timespan has no width ({span.start_s:g} s); widen or drop it")
+        raise DataError(
+            f"{where}: reply_timespan has no width ({span.start_s:g} s); widen or drop it"
+        )
     visible_s = seconds_of(turn, "visible_s", where) if turn.get("visible_s") is not None else None
-    return GoldTurn(text_of(turn, "content", where), span, text_of(turn, "question", where), visible_s)
+    return GoldTurn(
+        text_of(turn, "content", where), span, text_of(turn, "question", where), visible_s
+    )
 
 
 def _frames(row: ExampleRow, clock: Clock, first: int, end: int) -> list[np.ndarray]:

@@ -1,4 +1,5 @@
-"""Whether the rollouts of an example fit into the longest sequence that may be trained, found out before they begin."""
+"""Whether the rollouts of an example fit into the longest sequence that may be trained, found out
+before they begin."""
 
 from __future__ import annotations
 
@@ -10,14 +11,19 @@ from oncue.render.qwen_vl import QwenVLRenderer
 from oncue.types import Action, EnvTurn, Reply
 
 
-def check_token_budget(example: RolloutExample, renderer: QwenVLRenderer, max_new_tokens: int, max_tokens: int) -> None:
-    """Raises DataError for an example whose longest rollout has more than `max_tokens` tokens. Nothing is ever cut."""
+def check_token_budget(
+    example: RolloutExample, renderer: QwenVLRenderer, max_new_tokens: int, max_tokens: int
+) -> None:
+    """Raises DataError for an example whose longest rollout has more than `max_tokens` tokens.
+    Nothing is ever cut."""
     num_tokens = longest_rollout(example, renderer, max_new_tokens)
     if num_tokens > max_tokens:
         raise DataError(
             f"a rollout of example {example.task.task_id!r} may need {num_tokens:,} tokens "
-            f"({len(example.frames)} frames, {len(example.turns)} turns of up to {max_new_tokens} new tokens), "
-            f"more than max_tokens = {max_tokens:,}; show fewer turns or less history, smaller frames "
+            f"({len(example.frames)} frames, {len(example.turns)} turns of up to {max_new_tokens} "
+            "new tokens), "
+            f"more than max_tokens = {max_tokens:,}; show fewer turns or less history, smaller "
+            "frames "
             "(--max-pixels) or shorter replies, or raise --max-tokens"
         )
 
@@ -25,10 +31,14 @@ def check_token_budget(example: RolloutExample, renderer: QwenVLRenderer, max_ne
 def longest_rollout(example: RolloutExample, renderer: QwenVLRenderer, max_new_tokens: int) -> int:
     """Tokens of a rollout in which every turn is a reply of the greatest length."""
     probe = renderer.policy_turn_ids(Reply("a"))
-    marks = len(renderer.decision.kept(probe)) - len(probe)  # what a format adds to the tokens of a reply
+    marks = len(renderer.decision.kept(probe)) - len(
+        probe
+    )  # what a format adds to the tokens of a reply
     longest_reply = max_new_tokens + 1 + marks  # and a closing token
     total = len(renderer.system_block(renderer.proactive_system).token_ids) + 1
-    total += sum(_shown(turn, renderer) + _said(action, renderer) for turn, action in example.history)
+    total += sum(
+        _shown(turn, renderer) + _said(action, renderer) for turn, action in example.history
+    )
     return total + sum(_shown(turn, renderer) + longest_reply for turn in example.turns)
 
 

@@ -1,4 +1,5 @@
-"""The pictures a dialogue names: image files, or moments of videos written as media fragments (`clip.mp4#t=12.5`)."""
+"""The pictures a dialogue names: image files, or moments of videos written as media fragments
+(`clip.mp4#t=12.5`)."""
 
 from __future__ import annotations
 
@@ -16,21 +17,22 @@ _MOMENT = re.compile(r"#t=(\d+(?:\.\d+)?)$")
 
 
 def local_path(text: str) -> Path:
-    """The path that a row names: as it is, behind `file://` (with or without `localhost`, %20 for a blank), or below
-    the home folder (`~/`). A moment keeps its mark."""
+    """The path that a row names: as it is, behind `file://` (with or without `localhost`, %20 for a
+    blank), or below the home folder (`~/`). A moment keeps its mark."""
     if text.startswith("file:"):
         text = unquote(re.sub(r"^file:(//localhost(?=/)|//)?", "", text))
     return Path(text).expanduser() if text.startswith("~/") else Path(text)
 
 
 def is_elsewhere(text: str) -> bool:
-    """Whether `text` names what no file holds: the address of a server, or a picture written out as a data: URL."""
+    """Whether `text` names what no file holds: the address of a server, or a picture written out as
+    a data: URL."""
     return bool(re.match(r"data:|(?!file:)[a-z][a-z0-9+.-]+://", text, re.IGNORECASE))
 
 
 def locate(path: Path, folder: Path) -> Path:
-    """`path` beside a file in `folder`, where it exists there; else as it is. Backslashes of a path written on Windows
-    separate folders where only that exists. A moment keeps its mark."""
+    """`path` beside a file in `folder`, where it exists there; else as it is. Backslashes of a path
+    written on Windows separate folders where only that exists. A moment keeps its mark."""
     slashed = Path(str(path).replace("\\", "/"))
     found = (each for each in (folder / path, path, folder / slashed, slashed) if _is_there(each))
     return next(found, path)
@@ -47,26 +49,36 @@ def _is_there(path: Path) -> bool:
 
 
 def load_frames(paths: Sequence[Path | str]) -> list[np.ndarray]:
-    """(H, W, 3) uint8 RGB for each path, in order; each video is decoded once, each picture read by `load_picture`.
+    """(H, W, 3) uint8 RGB for each path, in order; each video is decoded once, each picture read by
+    `load_picture`.
 
-    A moment shows the newest frame at or before it (a moment after the end the last one, before the start the first).
-    Raises DataError for an image that is missing or no picture, VideoError for a video that is missing or unreadable.
+    A moment shows the newest frame at or before it (a moment after the end the last one, before the
+    start the first). Raises DataError for an image that is missing or no picture, VideoError for a
+    video that is missing or unreadable.
     """
     moments: dict[str, list[float]] = {}
     for path in paths:
         if match := _MOMENT.search(str(path)):
             moments.setdefault(str(path)[: match.start()], []).append(float(match[1]))
-    shown = {(video, time_s): frame for video, times_s in moments.items() for time_s, frame in _seek(video, times_s)}
+    shown = {
+        (video, time_s): frame
+        for video, times_s in moments.items()
+        for time_s, frame in _seek(video, times_s)
+    }
     frames = []
     for path in paths:
         match = _MOMENT.search(str(path))
-        frames.append(shown[str(path)[: match.start()], float(match[1])] if match else load_picture(Path(path)))
+        frames.append(
+            shown[str(path)[: match.start()], float(match[1])]
+            if match
+            else load_picture(Path(path))
+        )
     return frames
 
 
 def _seek(video: str, times_s: list[float]) -> list[tuple[float, np.ndarray]]:
-    """(time, frame) for each wanted time, in one pass over the video; all of the size of its first picture, as who
-    watches the video sees them."""
+    """(time, frame) for each wanted time, in one pass over the video; all of the size of its first
+    picture, as who watches the video sees them."""
     from oncue.video.decode import decode, frame_to_rgb
 
     waiting = sorted(set(times_s))

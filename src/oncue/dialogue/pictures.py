@@ -1,8 +1,8 @@
 """Picture files as the frames a model sees: upright, on white, 8 bits per channel.
 
-Transparent ground becomes white, as in `qwen_vl_utils` and vLLM (transformers' own processor drops the alpha channel,
-which shows whatever colour lies under it, mostly black). The EXIF orientation is applied. Of several pictures in a file
-(GIF, WebP, TIFF) the first is taken.
+Transparent ground becomes white, as in `qwen_vl_utils` and vLLM (transformers' own processor drops
+the alpha channel, which shows whatever colour lies under it, mostly black). The EXIF orientation is
+applied. Of several pictures in a file (GIF, WebP, TIFF) the first is taken.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ _WHITES = (1, 255, 65_535)  # what may be white in a picture of 32 bits per chan
 def load_picture(path: Path) -> np.ndarray:
     """The picture of a file, (H, W, 3) uint8 RGB.
 
-    16 bits per channel become the higher 8. In grey of 32 bits (whole numbers or floats) white is the smallest of 1,
-    255 and 65,535 that no value exceeds. Raises DataError for a file that is missing, is no picture, is cut off, has
-    more pixels than Pillow opens (178,956,970), or has values of 32 bits beyond these ranges.
+    16 bits per channel become the higher 8. In grey of 32 bits (whole numbers or floats) white is
+    the smallest of 1, 255 and 65,535 that no value exceeds. Raises DataError for a file that is
+    missing, is no picture, is cut off, has more pixels than Pillow opens (178,956,970), or has
+    values of 32 bits beyond these ranges.
     """
     with _opened(path) as image:
         image.load()  # for TIFF, Pillow turns the picture here
@@ -40,8 +41,8 @@ def load_picture(path: Path) -> np.ndarray:
 
 
 def picture_size_px(path: Path) -> tuple[int, int]:
-    """The two sides of a picture as stored, from the head of its file. Raises DataError as `load_picture`, apart from
-    what only reading all of it can show."""
+    """The two sides of a picture as stored, from the head of its file. Raises DataError as
+    `load_picture`, apart from what only reading all of it can show."""
     with _opened(path) as image:
         return image.size
 
@@ -51,7 +52,10 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     from PIL import Image
 
     if not os.path.isfile(path):  # False for a name that is too long, too
-        raise DataError(f"there is no image {path!s:.200}; check the paths of the row, they are relative to its file")
+        raise DataError(
+            f"there is no image {path!s:.200}; check the paths of the row, they are relative to "
+            "its file"
+        )
     try:
         with Image.open(path) as image:
             yield image
@@ -100,7 +104,8 @@ def _grey(image: Image.Image, path: Path) -> np.ndarray:
         white = next((white for white in _WHITES if most <= white), None)
         if white is None or not least >= 0:  # not a number, either
             raise DataError(
-                f"{path} has grey values from {least:g} to {most:g}; expected 0 to 1, to 255 or to 65535; save it with "
+                f"{path} has grey values from {least:g} to {most:g}; expected 0 to 1, to 255 or to "
+                "65535; save it with "
                 "8 bits"
             )
         levels = np.rint(values * (255 / white)).astype(np.uint8)

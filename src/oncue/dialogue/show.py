@@ -1,4 +1,5 @@
-"""Shows a written dialogue as the model sees it: its exact chat text, or its token ids, and what of it is trained."""
+"""Shows a written dialogue as the model sees it: its exact chat text, or its token ids, and what of
+it is trained."""
 
 from __future__ import annotations
 
@@ -30,13 +31,15 @@ def show_dialogue(
     max_pixels: int | None = None,
     decision_name: DecisionName | None = None,
 ) -> None:
-    """Writes the dialogue of a row to `out`, in the decision format `decision_name` (by default that of the model).
+    """Writes the dialogue of a row to `out`, in the decision format `decision_name` (by default
+    that of the model).
 
-    The chat text as it is, each frame as `<image>`; with `mask`, trained stretches stand in ⟦ ⟧. With `ids`, one token
-    id per line; with `mask` too, a tab and 1 (trained) or 0 follow, and after another tab the id that is trained where
-    it is not the one that stands there. Only `ids` needs a `model` (see `oncue.hub`), and
-    the size of the frames: `frame_size` (width, height) in pixels, or else the images of the row. Raises DialogueError
-    for a row that breaks the format or images that are missing, ModelError for the model.
+    The chat text as it is, each frame as `<image>`; with `mask`, trained stretches stand in ⟦ ⟧.
+    With `ids`, one token id per line; with `mask` too, a tab and 1 (trained) or 0 follow, and after
+    another tab the id that is trained where it is not the one that stands there. Only `ids` needs a
+    `model` (see `oncue.hub`), and the size of the frames: `frame_size` (width, height) in pixels,
+    or else the images of the row. Raises DialogueError for a row that breaks the format or images
+    that are missing, ModelError for the model.
     """
     dialogue, images = read_row(path, row)
     if not ids:
@@ -53,21 +56,34 @@ def show_dialogue(
         width_px, height_px = frame_size
         if min(width_px, height_px) < 1:
             raise DialogueError(f"a frame size must be positive, got {width_px}x{height_px}")
-        unseen = PatchedFrame(np.empty((0, 0), np.float32), renderer.frame_processor.grid(height_px, width_px))
+        unseen = PatchedFrame(
+            np.empty((0, 0), np.float32), renderer.frame_processor.grid(height_px, width_px)
+        )
         frames = [unseen] * dialogue.num_frames  # ids need no pixels
     else:
         frames = [renderer.frame_processor(frame) for frame in _load(dialogue, images)]
     part = renderer.dialogue(dialogue, frames).whole
-    for token_id, trained, target_id in zip(part.token_ids, part.loss_mask, part.target_ids, strict=True):
-        shown = f"\t{int(trained)}" + (f"\t{target_id}" if target_id != token_id else "") if mask else ""
+    for token_id, trained, target_id in zip(
+        part.token_ids, part.loss_mask, part.target_ids, strict=True
+    ):
+        shown = (
+            f"\t{int(trained)}" + (f"\t{target_id}" if target_id != token_id else "")
+            if mask
+            else ""
+        )
         out.write(f"{token_id}{shown}\n")
 
 
 def _load(dialogue: Dialogue, images: Sequence[Path]) -> list[np.ndarray]:
     """The frames of the row as (H, W, 3) uint8 RGB: image files, or moments of videos."""
-    remedy = "the number of tokens depends on the size of the frames, which --frame-size WIDTH HEIGHT gives, too"
+    remedy = (
+        "the number of tokens depends on the size of the frames, which "
+        "--frame-size WIDTH HEIGHT gives, too"
+    )
     if len(images) != dialogue.num_frames:
-        raise DialogueError(f"the row shows {dialogue.num_frames} frames but lists no images; {remedy}")
+        raise DialogueError(
+            f"the row shows {dialogue.num_frames} frames but lists no images; {remedy}"
+        )
     try:
         return load_frames(images)
     except (DataError, VideoError) as error:

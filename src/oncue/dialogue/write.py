@@ -1,4 +1,5 @@
-"""From a task with gold replies to the dialogue a model is trained on (paper sections 3 and 4.2)."""
+"""From a task with gold replies to the dialogue a model is trained on (paper sections 3 and
+4.2)."""
 
 from __future__ import annotations
 
@@ -14,9 +15,9 @@ from oncue.types import Dialogue, DialogueTurn, Task, TimeSpan
 class Placement(enum.StrEnum):
     """Which turn of its span a gold reply is written into.
 
-    end: the last turn whose clock is inside, as in the paper. spread: an evenly drawn turn inside, which leaves the
-    model unsure when to speak (what reinforcement learning needs to start from). start: the first turn inside.
-    A span without a turn takes the first turn after its start.
+    end: the last turn whose clock is inside, as in the paper. spread: an evenly drawn turn inside,
+    which leaves the model unsure when to speak (what reinforcement learning needs to start from).
+    start: the first turn inside. A span without a turn takes the first turn after its start.
     """
 
     END = "end"
@@ -25,7 +26,8 @@ class Placement(enum.StrEnum):
 
 
 def turn_reaching(time_s: float, clock: Clock, frames_per_turn: int, num_frames: int) -> int | None:
-    """The index of the first turn whose clock is at or after `time_s`; None when `num_frames` frames end before it.
+    """The index of the first turn whose clock is at or after `time_s`; None when `num_frames`
+    frames end before it.
 
     The last turn may hold fewer than `frames_per_turn` frames.
     """
@@ -44,8 +46,8 @@ def reply_turn(
 ) -> int | None:
     """The index of the turn that answers `span`, or None when the video ends before it.
 
-    `turn_odds`, where given, take the place of `placement`: the odds of the first turn inside, of the one after it, and
-    so on; what falls behind the span is answered in its last turn.
+    `turn_odds`, where given, take the place of `placement`: the odds of the first turn inside, of
+    the one after it, and so on; what falls behind the span is answered in its last turn.
     """
     first = turn_reaching(span.start_s, clock, frames_per_turn, num_frames)
     if first is None:
@@ -75,9 +77,11 @@ def write_dialogue(
     turn_odds: Sequence[float] = (),
     rng: np.random.Generator | None = None,
 ) -> Dialogue:
-    """The dialogue of `task` over `num_frames` grid frames: a reply in the turn its span asks for, `silence` elsewhere.
+    """The dialogue of `task` over `num_frames` grid frames: a reply in the turn its span asks for,
+    `silence` elsewhere.
 
-    A question stands in the first turn whose clock reaches it. Two replies due in one turn are joined by a space.
+    A question stands in the first turn whose clock reaches it. Two replies due in one turn are
+    joined by a space.
     """
     rng = rng or np.random.default_rng(0)
     num_turns = -(-num_frames // frames_per_turn)

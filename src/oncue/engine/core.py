@@ -1,9 +1,10 @@
 """The core of the engine: sessions submit turns, it answers those that wait, together.
 
-Each step is one forward for everybody: turns that wait are shown, with a draft of the silent answer (`engine.request`),
-and whoever is speaking gets the next token. Turns join and leave between steps. Steps run in a worker thread of the
-engine's own, so the event loop stays free; frames are prepared in further threads from the moment a turn is submitted,
-beside the step that is running. What two sessions are shown is prepared and encoded once.
+Each step is one forward for everybody: turns that wait are shown, with a draft of the silent answer
+(`engine.request`), and whoever is speaking gets the next token. Turns join and leave between steps.
+Steps run in a worker thread of the engine's own, so the event loop stays free; frames are prepared
+in further threads from the moment a turn is submitted, beside the step that is running. What two
+sessions are shown is prepared and encoded once.
 """
 
 from __future__ import annotations
@@ -42,21 +43,22 @@ _CLOSED = "the session was closed while it was answering a turn"
 
 
 class EngineCore:
-    """Answers the turns of any number of sessions with one model. Use it from one event loop at a time.
+    """Answers the turns of any number of sessions with one model. Use it from one event loop at a
+    time.
 
     It knows sessions by their state; `Engine` hands them out.
 
-    `draft=False` decodes a silent answer token by token like any other: the same answers, for comparison.
-    `window` bounds the prefix of every session that is not opened with another one. Raises ConfigError where it allows
-    more tokens than the model has positions for, and for a `lookahead` below 0.
-    `lockstep` makes a step wait until every open session has a turn pending or being answered, so that who shares a
-    forward, and with it the last bits of every result, follows from the sessions alone; for reproducible rollouts. An
-    open session that is shown nothing then stops all others: close it.
-    `lookahead`: how many of the turns that a session foresees may share the forward of the one before them
-    (`engine.lookahead`); the answers are the same.
-    `shapes` runs forwards of few rows at fixed shapes, on a GPU as CUDA graphs. `autocast_dtype`: the type products are
-    computed in, by default that of the weights. `record`: sessions keep a trace (`EngineSession.trace`), which grows
-    with the dialogue; for training.
+    `draft=False` decodes a silent answer token by token like any other: the same answers, for
+    comparison. `window` bounds the prefix of every session that is not opened with another one.
+    Raises ConfigError where it allows more tokens than the model has positions for, and for a
+    `lookahead` below 0. `lockstep` makes a step wait until every open session has a turn pending or
+    being answered, so that who shares a forward, and with it the last bits of every result, follows
+    from the sessions alone; for reproducible rollouts. An open session that is shown nothing then
+    stops all others: close it. `lookahead`: how many of the turns that a session foresees may share
+    the forward of the one before them (`engine.lookahead`); the answers are the same. `shapes` runs
+    forwards of few rows at fixed shapes, on a GPU as CUDA graphs. `autocast_dtype`: the type
+    products are computed in, by default that of the weights. `record`: sessions keep a trace
+    (`EngineSession.trace`), which grows with the dialogue; for training.
     """
 
     def __init__(
@@ -96,7 +98,9 @@ class EngineCore:
         self._worker: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="oncue-engine")
-        self._preparing = ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_THREADS), thread_name_prefix="oncue-frames")
+        self._preparing = ThreadPoolExecutor(
+            min(os.cpu_count() or 1, _MOST_THREADS), thread_name_prefix="oncue-frames"
+        )
         self._num_opened = 0
         self._num_open = 0
         self._closed = False
@@ -117,19 +121,28 @@ class EngineCore:
 
     @property
     def num_slots_taken(self) -> int:
-        """How many sessions hold a place in the cache: those open, and for a moment those just cancelled."""
+        """How many sessions hold a place in the cache: those open, and for a moment those just
+        cancelled."""
         return self._pool.num_taken
 
     def new_state(
-        self, system: str | None, seed: int | None, window: Window | None, action_format: ActionFormat | None
+        self,
+        system: str | None,
+        seed: int | None,
+        window: Window | None,
+        action_format: ActionFormat | None,
     ) -> SessionState:
         """The state of a new session, see `Engine.open`."""
         bounds, grammar = self._checked(window) or self._window, self._spoken(action_format)
-        part = self.renderer.system_block(self.renderer.proactive_system if system is None else system)
+        part = self.renderer.system_block(
+            self.renderer.proactive_system if system is None else system
+        )
         number, generator = self._admit(seed)
         system_ids = tuple(part.token_ids.tolist())
         recorder = TraceRecorder() if self.record else None
-        return SessionState(number, self._pool.take(), generator, bounds, system_ids, grammar, recorder)
+        return SessionState(
+            number, self._pool.take(), generator, bounds, system_ids, grammar, recorder
+        )
 
     def twin_of(self, state: SessionState, seed: int | None) -> SessionState:
         """The state of a new session with the prefix of `state`, see `EngineSession.fork`."""
@@ -137,8 +150,9 @@ class EngineCore:
         return state.twin(number, self._pool.copy(state.slot), generator)
 
     def forget(self) -> None:
-        """Drop the vision tokens of frames shown before, and give back the memory that closed sessions have left for
-        the next ones. Call it before every change of the model's weights, which needs the memory.
+        """Drop the vision tokens of frames shown before, and give back the memory that closed
+        sessions have left for the next ones. Call it before every change of the model's weights,
+        which needs the memory.
 
         Sessions that are still open hold keys of the old weights: close them first.
         """
@@ -156,10 +170,13 @@ class EngineCore:
             self._pool.give_back(state.slot)
 
     def close(self) -> None:
-        """Stop the worker thread once it is idle. Sessions keep their memory until they are closed."""
+        """Stop the worker thread once it is idle. Sessions keep their memory until they are
+        closed."""
         self._closed = True
         self._thread.shutdown(wait=True)
-        self._preparing.shutdown(wait=True, cancel_futures=True)  # nobody takes what is still to be prepared
+        self._preparing.shutdown(
+            wait=True, cancel_futures=True
+        )  # nobody takes what is still to be prepared
 
     def __enter__(self) -> Self:
         return self
@@ -173,7 +190,9 @@ class EngineCore:
             raise RuntimeError("this engine is closed; build another one")
         loop = asyncio.get_running_loop()
         frames, coming = self._prepare(observed, state), self._coming(observed, state)
-        pending = PendingRequest(state, observed, frames, loop.create_future(), time.perf_counter(), coming)
+        pending = PendingRequest(
+            state, observed, frames, loop.create_future(), time.perf_counter(), coming
+        )
         state.hand_over()
         self._queue.append(pending)
         self._changed.set()
@@ -194,8 +213,11 @@ class EngineCore:
             self._give_up(left, RuntimeError(_CLOSED))
             raise
 
-    async def _stepped(self, taken: Sequence[PendingRequest], loop: asyncio.AbstractEventLoop) -> None:
-        """One step in the worker thread, and its outcomes delivered, though the event loop may be ending."""
+    async def _stepped(
+        self, taken: Sequence[PendingRequest], loop: asyncio.AbstractEventLoop
+    ) -> None:
+        """One step in the worker thread, and its outcomes delivered, though the event loop may be
+        ending."""
         loop_ends: asyncio.CancelledError | None = None
         try:
             step = self._thread.submit(self._step, taken, loop)
@@ -204,7 +226,9 @@ class EngineCore:
             except asyncio.CancelledError as ends:
                 loop_ends = ends
             outcomes = step.result()  # a step is not stopped half-way
-        except Exception as error:  # closed in the meantime, or a defect of ours: nobody may wait for ever
+        except (
+            Exception
+        ) as error:  # closed in the meantime, or a defect of ours: nobody may wait for ever
             self._give_up(taken, error)
             return
         for outcome in outcomes:
@@ -223,7 +247,8 @@ class EngineCore:
                 self._deliver(Outcome(pending, error))
 
     def _deliver(self, outcome: Outcome) -> None:
-        """Hand a turn's outcome to whoever waits; its session may be used, or let go, from here on."""
+        """Hand a turn's outcome to whoever waits; its session may be used, or let go, from here
+        on."""
         state, answered = outcome.pending.state, outcome.pending.answered
         state.hand_back()
         if state.closed:
@@ -236,7 +261,8 @@ class EngineCore:
             answered.set_result(outcome.result)
 
     async def _others_arrive(self) -> None:
-        """Let the sessions that were just answered submit their next turn, so that they share the next forward."""
+        """Let the sessions that were just answered submit their next turn, so that they share the
+        next forward."""
         while self.lockstep and len(self._queue) + len(self._requests) < self._num_open:
             self._changed.clear()
             await self._changed.wait()
@@ -249,23 +275,28 @@ class EngineCore:
         """`window`, if the model can be shown as much as it allows."""
         if window is not None and window.max_tokens > self._max_prefix_tokens:
             raise ConfigError(
-                f"a context of {window.max_tokens} tokens is too long for {self.loaded.name}, which has "
-                f"{self.loaded.max_positions} positions; allow at most {self._max_prefix_tokens} (--context-tokens, or "
+                f"a context of {window.max_tokens} tokens is too long for {self.loaded.name}, "
+                "which has "
+                f"{self.loaded.max_positions} positions; allow at most {self._max_prefix_tokens} "
+                "(--context-tokens, or "
                 "max_tokens of a Window)"
             )
         return window
 
     def _spoken(self, action_format: ActionFormat | None) -> ActionFormat:
-        """The grammar of a new session, if this model and these sampling settings can be used with it."""
+        """The grammar of a new session, if this model and these sampling settings can be used with
+        it."""
         grammar, usual = action_format or self.renderer.format, self.renderer.format
         if grammar.silence_text is None and self.renderer.decision.allowed(0) is not None:
             raise ConfigError(
-                f"{self.loaded.name} decides by a token whether it is silent, and {grammar} has no silence; use a "
+                f"{self.loaded.name} decides by a token whether it is silent, and {grammar} has no "
+                "silence; use a "
                 "model with the text format"
             )
         if grammar.silence_text != usual.silence_text and self.sampling.reply_bias:
             raise ConfigError(
-                f"a reply bias weighs {usual.silence_text!r}, which is not the silence of {grammar}; leave it at 0, "
+                f"a reply bias weighs {usual.silence_text!r}, which is not the silence of "
+                f"{grammar}; leave it at 0, "
                 f"got {self.sampling.reply_bias:g}"
             )
         return grammar
@@ -279,14 +310,16 @@ class EngineCore:
         state = int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
         return number, torch.Generator().manual_seed(state)
 
-    def _prepare(self, observed: EnvTurn | None, state: SessionState) -> Future[tuple[CachedFrame, ...]]:
+    def _prepare(
+        self, observed: EnvTurn | None, state: SessionState
+    ) -> Future[tuple[CachedFrame, ...]]:
         """The frames of the turn to show, being prepared."""
         foreseen = state.take_foreseen(observed)
         return (foreseen.frames if foreseen else None) or self._start(observed)
 
     def _coming(self, observed: EnvTurn | None, state: SessionState) -> list[UpcomingTurn]:
-        """The turns that may go ahead with the one to show. Frames are prepared up to the end of the forward after it,
-        and no further: others wait for theirs."""
+        """The turns that may go ahead with the one to show. Frames are prepared up to the end of
+        the forward after it, and no further: others wait for theirs."""
         if observed is None:
             return []
         now = self._lookahead.reach(state.num_silent)
@@ -303,12 +336,16 @@ class EngineCore:
         """In a thread of `_preparing`: the frames of a turn, ready for the vision encoder."""
         processor = self.renderer.frame_processor
         if not shared:
-            return tuple(CachedFrame.of(processor(frame), keeps_patches=self.record) for frame in pixels)
+            return tuple(
+                CachedFrame.of(processor(frame), keeps_patches=self.record) for frame in pixels
+            )
         return tuple(self._encoder_cache.frame(frame, processor) for frame in pixels)
 
     # From here on: the worker thread.
 
-    def _step(self, taken: Sequence[PendingRequest], loop: asyncio.AbstractEventLoop) -> list[Outcome]:
+    def _step(
+        self, taken: Sequence[PendingRequest], loop: asyncio.AbstractEventLoop
+    ) -> list[Outcome]:
         """One forward for all; the turns that are over with it. One turn's error is no other's."""
         outcomes: list[Outcome] = []
         for answer in self._requests:
@@ -330,15 +367,26 @@ class EngineCore:
         return outcomes
 
     def _begin(self, pending: PendingRequest) -> Request:
-        """Render a turn, and make room for it in the window. On an error the session is as it was before."""
+        """Render a turn, and make room for it in the window. On an error the session is as it was
+        before."""
         state, observed = pending.state, pending.observed
         ahead = state.take_ahead()
         if observed is None:
             return Request(pending, self.renderer, [], ())
-        if ahead and ahead[0].observed is observed and ahead[0].num_context == len(state.context_ids):
+        if (
+            ahead
+            and ahead[0].observed is observed
+            and ahead[0].num_context == len(state.context_ids)
+        ):
             turn, *following = ahead
             answer = Request(
-                pending, self.renderer, turn.turn_ids, turn.frames, self._draft, ahead=turn, following=following
+                pending,
+                self.renderer,
+                turn.turn_ids,
+                turn.frames,
+                self._draft,
+                ahead=turn,
+                following=following,
             )
             answer.limit(self.sampling.max_new_tokens)
             return answer
@@ -351,7 +399,8 @@ class EngineCore:
         if room < 1 and state.window is not None and state.window.when_full:
             state.bound_from_now_on()
             _log.warning(
-                "the context of %s is full at %g s; from now on it is bounded at %d tokens, and old turns are dropped",
+                "the context of %s is full at %g s; from now on it is bounded at %d tokens, and "
+                "old turns are dropped",
                 self.loaded.name,
                 observed.clock_s,
                 state.window.max_tokens,
@@ -359,17 +408,23 @@ class EngineCore:
             return self._begin(pending)
         if room < 1:
             raise ContextFullError(
-                f"the dialogue is too long for {self.loaded.name}: with the turn at {observed.clock_s:g} s it needs "
-                f"{answer.prompt.answer_position + 2} positions, and the model has {self.loaded.max_positions}; "
-                "bound the context (--context-tokens of watch and eval, or a Window), or show fewer or smaller frames"
+                f"the dialogue is too long for {self.loaded.name}: with the turn at "
+                f"{observed.clock_s:g} s it needs "
+                f"{answer.prompt.answer_position + 2} positions, and the model has "
+                f"{self.loaded.max_positions}; "
+                "bound the context (--context-tokens of watch and eval, or a Window), or show "
+                "fewer or smaller frames"
             )
         answer.limit(min(self.sampling.max_new_tokens, room))
         num_context = len(state.context_ids) + len(ids)
-        answer.following = self._lookahead.after(answer.prompt, num_context, pending.coming, state.window)
+        answer.following = self._lookahead.after(
+            answer.prompt, num_context, pending.coming, state.window
+        )
         return answer
 
     def _advance(self, answers: Sequence[Request]) -> list[Outcome]:
-        """Choose for those whose turn went ahead; where there are none, one forward over all of these turns."""
+        """Choose for those whose turn went ahead; where there are none, one forward over all of
+        these turns."""
         ready = [answer for answer in answers if answer.logits_RV is not None]
         if ready:
             return self._chosen(ready)
@@ -379,18 +434,23 @@ class EngineCore:
         started_s, logits_RV, failure = time.perf_counter(), None, None
         try:
             logits_RV = self._model.forward(rows)
-        except Exception as error:  # kept no longer than it is needed: it holds what the forward has made
+        except (
+            Exception
+        ) as error:  # kept no longer than it is needed: it holds what the forward has made
             failure = None if any(answer.following for answer in answers) else error
         if logits_RV is None:
             return self._recovered(answers, failure)
         forward_s = time.perf_counter() - started_s
-        for answer, read_RV in zip(answers, logits_RV.split([len(row.read) for row in rows]), strict=True):
+        for answer, read_RV in zip(
+            answers, logits_RV.split([len(row.read) for row in rows]), strict=True
+        ):
             answer.take(read_RV, forward_s)
         return self._chosen(answers)
 
     def _recovered(self, answers: Sequence[Request], failure: Exception | None) -> list[Outcome]:
-        """After a forward that failed. With turns ahead (`failure` None) it may be the size: none goes ahead from now
-        on. Else each half by itself, down to the turn at fault, whose caller is told."""
+        """After a forward that failed. With turns ahead (`failure` None) it may be the size: none
+        goes ahead from now on. Else each half by itself, down to the turn at fault, whose caller is
+        told."""
         if failure is None:
             self._lookahead.most = 0
             for answer in answers:

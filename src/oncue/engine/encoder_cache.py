@@ -1,4 +1,5 @@
-"""Frames on their way into the model: patched once, encoded once, shared by the sessions that are shown the same."""
+"""Frames on their way into the model: patched once, encoded once, shared by the sessions that are
+shown the same."""
 
 from __future__ import annotations
 
@@ -19,9 +20,9 @@ from oncue.render.base import Grid, PatchedFrame
 class CachedFrame:
     """One frame of a dialogue: first its patches, then, once encoded, its vision tokens instead.
 
-    `features` (1 + depths, tokens, width): the tokens that stand in the text, and for models that feed the vision
-    encoder into several layers (DeepStack) those of each further depth. `keeps_patches`: they stay beside the vision
-    tokens, for a trace.
+    `features` (1 + depths, tokens, width): the tokens that stand in the text, and for models that
+    feed the vision encoder into several layers (DeepStack) those of each further depth.
+    `keeps_patches`: they stay beside the vision tokens, for a trace.
     """
 
     grid: Grid
@@ -41,10 +42,11 @@ class CachedFrame:
 
 
 class EncoderCache:
-    """The newest frames shown to anyone, by their pixels. What two sessions are shown is patched and encoded once.
+    """The newest frames shown to anyone, by their pixels. What two sessions are shown is patched
+    and encoded once.
 
-    Threads may share it: one patches a frame, and whoever is shown the same meanwhile waits for it. `keeps_patches` as
-    of its frames.
+    Threads may share it: one patches a frame, and whoever is shown the same meanwhile waits for it.
+    `keeps_patches` as of its frames.
     """
 
     def __init__(self, capacity: int = 256, *, keeps_patches: bool = False) -> None:
@@ -53,8 +55,11 @@ class EncoderCache:
         self._lock = threading.Lock()
 
     def frame(self, pixels: np.ndarray, patch: Callable[[np.ndarray], PatchedFrame]) -> CachedFrame:
-        """The shown frame of `pixels` (H, W, 3) uint8; `patch` is called where it is new. Raises what that raises."""
-        digest = hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16, salt=_salt(pixels.shape)).digest()
+        """The shown frame of `pixels` (H, W, 3) uint8; `patch` is called where it is new. Raises
+        what that raises."""
+        digest = hashlib.blake2b(
+            np.ascontiguousarray(pixels).data, digest_size=16, salt=_salt(pixels.shape)
+        ).digest()
         with self._lock:
             known = self._frames.pop(digest, None)
             self._frames[digest] = shown = known or Future()
@@ -63,7 +68,9 @@ class EncoderCache:
         if known is None:
             try:
                 shown.set_result(CachedFrame.of(patch(pixels), keeps_patches=self._keeps_patches))
-            except BaseException as error:  # whoever waits for this frame is told the same; the next one tries again
+            except (
+                BaseException
+            ) as error:  # whoever waits for this frame is told the same; the next one tries again
                 shown.set_exception(error)
                 with self._lock:
                     if self._frames.get(digest) is shown:

@@ -1,9 +1,11 @@
-"""One turn being answered: what it puts into the next forward, and what the logits that come back decide.
+"""One turn being answered: what it puts into the next forward, and what the logits that come back
+decide.
 
-The first forward of a turn holds the turn and, as a draft, the choices of a silent answer. Each choice is made as if
-there were no draft, with the same random number; while it equals the drafted one, the logits for the next are already
-there. So a silent turn costs one forward, and the answer is the one plain decoding gives. Turns that are known to come
-next may follow in the same forward (`engine.lookahead`).
+The first forward of a turn holds the turn and, as a draft, the choices of a silent answer. Each
+choice is made as if there were no draft, with the same random number; while it equals the drafted
+one, the logits for the next are already there. So a silent turn costs one forward, and the answer
+is the one plain decoding gives. Turns that are known to come next may follow in the same forward
+(`engine.lookahead`).
 
 Axis letters: L tokens, R logits read, V vocabulary.
 """
@@ -31,17 +33,19 @@ from oncue.render.qwen_vl import QwenVLRenderer
 from oncue.types import EnvTurn, PolicyTurn
 
 _NOT_A_NUMBER = (
-    "the model's output is not a number (NaN); load it in another number format, such as --dtype float32, and look "
+    "the model's output is not a number (NaN); load it in another number format, such as --dtype "
+    "float32, and look "
     "whether its weights are whole"
 )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PendingRequest:
-    """A turn that a session has submitted, and where its answer goes. `submitted_s` is a `perf_counter` reading.
+    """A turn that a session has submitted, and where its answer goes. `submitted_s` is a
+    `perf_counter` reading.
 
-    `observed` None: nothing is asked; what is pending enters the cache. `frames` are being prepared by another thread.
-    `coming`: what will be shown next, as far as the engine looks ahead.
+    `observed` None: nothing is asked; what is pending enters the cache. `frames` are being prepared
+    by another thread. `coming`: what will be shown next, as far as the engine looks ahead.
     """
 
     state: SessionState
@@ -59,11 +63,13 @@ class PendingRequest:
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """The state of one turn between forwards. `turn_ids` are its tokens; those pending from before come first.
+    """The state of one turn between forwards. `turn_ids` are its tokens; those pending from before
+    come first.
 
-    `ahead`: this turn as it went into an earlier forward. `following` are the turns that went, or go, ahead with it;
-    `logits_RV` what was read for this one, until it is chosen from. `elsewhere_s` is to be added to the time since the
-    turn was submitted, so that a forward counts in equal parts for all turns that were in it.
+    `ahead`: this turn as it went into an earlier forward. `following` are the turns that went, or
+    go, ahead with it; `logits_RV` what was read for this one, until it is chosen from.
+    `elsewhere_s` is to be added to the time since the turn was submitted, so that a forward counts
+    in equal parts for all turns that were in it.
     """
 
     pending: PendingRequest
@@ -96,7 +102,9 @@ class Request:
             self.elsewhere_s = self.ahead.share_s
             return
         ids = [*state.pending_ids, *self.turn_ids]
-        self.prompt = Prompt.of(self.renderer, ids, (*state.pending_frames, *self.frames), state.next_position)
+        self.prompt = Prompt.of(
+            self.renderer, ids, (*state.pending_frames, *self.frames), state.next_position
+        )
 
     @property
     def state(self) -> SessionState:
@@ -124,10 +132,19 @@ class Request:
         if self.chosen:
             ids = self.decision.next_input(self.chosen)
             assert ids is not None
-            return RowInput(state.slot, np.array(ids, np.int64), self._text_positions(len(ids)), (), (len(ids) - 1,))
+            return RowInput(
+                state.slot,
+                np.array(ids, np.int64),
+                self._text_positions(len(ids)),
+                (),
+                (len(ids) - 1,),
+            )
         if not self.num_asked:
             return RowInput(
-                state.slot, np.array(self.prompt.ids, np.int64), self.prompt.positions_3L, self.prompt.frames
+                state.slot,
+                np.array(self.prompt.ids, np.int64),
+                self.prompt.positions_3L,
+                self.prompt.frames,
             )
         prompts = [self.prompt, *(turn.prompt for turn in self.following)]
         fed: list[int] = []
@@ -139,10 +156,13 @@ class Request:
             fed += new_ids
             positions.append(positions_3L)
         frames = [frame for prompt in prompts for frame in prompt.frames]
-        return RowInput(state.slot, np.array(fed, np.int64), np.concatenate(positions, axis=1), frames, read)
+        return RowInput(
+            state.slot, np.array(fed, np.int64), np.concatenate(positions, axis=1), frames, read
+        )
 
     def take(self, logits_RV: torch.Tensor, forward_s: float) -> None:
-        """Keep what the forward of `row` read, for this turn and for those that went ahead with it."""
+        """Keep what the forward of `row` read, for this turn and for those that went ahead with
+        it."""
         asked = self.num_asked
         self.logits_RV = logits_RV[:asked]
         if self.chosen or not self.following:
@@ -159,14 +179,17 @@ class Request:
         return logits_RV
 
     def uniforms(self, num: int) -> list[float]:
-        """The session's random numbers in [0, 1) for the next `num` choices. Those of choices that are not made after
-        all go back: one is spent per token chosen, drafted or not."""
-        drawn: list[float] = torch.rand(num, dtype=torch.float64, generator=self.state.generator).tolist()
+        """The session's random numbers in [0, 1) for the next `num` choices. Those of choices that
+        are not made after all go back: one is spent per token chosen, drafted or not."""
+        drawn: list[float] = torch.rand(
+            num, dtype=torch.float64, generator=self.state.generator
+        ).tolist()
         self._num_drawn += num
         return drawn
 
     def advance(self, tokens: Sequence[int], logprobs: Sequence[float]) -> None:
-        """Take over what was chosen after each of the logits read, as far as it follows from what was drafted."""
+        """Take over what was chosen after each of the logits read, as far as it follows from what
+        was drafted."""
         if self.pending.observed is None:
             self.done = True
             return
@@ -187,17 +210,23 @@ class Request:
                 break
             self.num_fed += len(following)
         self._give_back_numbers(len(tokens) - 1 - i)
-        self.state.keep(self._base_length + len(self.prompt.ids) + self.num_fed)  # no more than what was said
+        self.state.keep(
+            self._base_length + len(self.prompt.ids) + self.num_fed
+        )  # no more than what was said
 
     def settle(self) -> PolicyTurn | None:
         """Write the finished answer into the session's prefix; on an error nothing is written."""
         state, observed, prompt = self.state, self.pending.observed, self.prompt
         kept = self.decision.kept(self.chosen) if observed else ()
-        action = self.renderer.read_action(self.chosen, self.forced, state.format) if observed else None
+        action = (
+            self.renderer.read_action(self.chosen, self.forced, state.format) if observed else None
+        )
         fed_3L = text_positions(prompt.answer_position, self.num_fed)
         entered_3L = np.concatenate([prompt.positions_3L, fed_3L], axis=1)
         num_pending = len(kept) - self.num_fed
-        state.append([*self.turn_ids, *kept], num_pending, entered_3L, prompt.answer_position + self.num_fed)
+        state.append(
+            [*self.turn_ids, *kept], num_pending, entered_3L, prompt.answer_position + self.num_fed
+        )
         if observed is None or action is None:
             return None
         silent = tuple(self.chosen) == self.renderer.silence_ids and not self.forced
@@ -206,11 +235,16 @@ class Request:
         state.end_turn(turn, self.renderer, silent=silent, logprobs=drawn, ahead=self.following)
         latency_ms = (time.perf_counter() - self.pending.submitted_s + self.elsewhere_s) * 1000
         return PolicyTurn(
-            action, tuple(self.chosen), tuple(self.logprobs), latency_ms=latency_ms, forced_close=self.forced
+            action,
+            tuple(self.chosen),
+            tuple(self.logprobs),
+            latency_ms=latency_ms,
+            forced_close=self.forced,
         )
 
     def undo(self) -> None:
-        """Put the session back to where it was before this turn; a cut of its prefix (`Window`) stays."""
+        """Put the session back to where it was before this turn; a cut of its prefix (`Window`)
+        stays."""
         self.state.forget(self._base_length)
         self.state.generator.set_state(self._random_state)
 

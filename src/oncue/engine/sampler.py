@@ -19,7 +19,8 @@ from oncue.types import Silence
 
 
 class Sampler:
-    """Chooses tokens for many answers at once; what may be chosen follows the decision format of each."""
+    """Chooses tokens for many answers at once; what may be chosen follows the decision format of
+    each."""
 
     def __init__(self, loaded: LoadedModel, sampling: SamplingParams) -> None:
         self._sampling = sampling
@@ -38,7 +39,10 @@ class Sampler:
                 logits_RV = self._biased(answers, asked, logits_RV)
             logprobs_RV = token_logprobs(logits_RV, self._sampling, self._banned(answers, asked))
             tokens_R = choose_tokens(logprobs_RV, self._sampling, self._uniforms(answers, asked))
-            tokens, logprobs = tokens_R.tolist(), logprobs_RV.gather(1, tokens_R[:, None])[:, 0].tolist()
+            tokens, logprobs = (
+                tokens_R.tolist(),
+                logprobs_RV.gather(1, tokens_R[:, None])[:, 0].tolist(),
+            )
         first = 0
         for answer, num_asked in zip(answers, asked, strict=True):
             end = first + num_asked
@@ -49,15 +53,24 @@ class Sampler:
         """A random number for each choice; greedy ones need none."""
         if self._sampling.temperature == 0:
             return []
-        return [number for answer, num in zip(answers, asked, strict=True) for number in answer.uniforms(num)]
+        return [
+            number
+            for answer, num in zip(answers, asked, strict=True)
+            for number in answer.uniforms(num)
+        ]
 
-    def _biased(self, answers: Sequence[Request], asked: Sequence[int], logits_RV: torch.Tensor) -> torch.Tensor:
-        """The logits with the log-odds of silence lower by `reply_bias` where an answer begins, whatever the
-        temperature; below 0 also as long as it may still become the silent one. What is drafted is silence."""
+    def _biased(
+        self, answers: Sequence[Request], asked: Sequence[int], logits_RV: torch.Tensor
+    ) -> torch.Tensor:
+        """The logits with the log-odds of silence lower by `reply_bias` where an answer begins,
+        whatever the temperature; below 0 also as long as it may still become the silent one. What
+        is drafted is silence."""
         bias, silence_ids = self._sampling.reply_bias, self._silence_ids
         end = len(silence_ids) if bias < 0 else 1
         rows, ids = [], []
-        for start, answer, num_asked in zip(itertools.accumulate(asked, initial=0), answers, asked, strict=False):
+        for start, answer, num_asked in zip(
+            itertools.accumulate(asked, initial=0), answers, asked, strict=False
+        ):
             so_far = len(answer.chosen)
             if list(answer.chosen) == silence_ids[:so_far]:
                 places = range(so_far, min(so_far + num_asked, end))
@@ -77,7 +90,9 @@ class Sampler:
         ]
         if not any(limits):
             return self._banned_V
-        return torch.stack([self._banned_V if limit is None else self._all_but(limit) for limit in limits])
+        return torch.stack(
+            [self._banned_V if limit is None else self._all_but(limit) for limit in limits]
+        )
 
     def _all_but(self, allowed: frozenset[int]) -> torch.Tensor:
         if allowed not in self._limited:
@@ -88,11 +103,14 @@ class Sampler:
 
 
 def banned_tokens(loaded: LoadedModel) -> torch.Tensor:
-    """Which ids (V,) bool a policy may never choose: special tokens but the closing one, and ids without a text."""
+    """Which ids (V,) bool a policy may never choose: special tokens but the closing one, and ids
+    without a text."""
     renderer = loaded.renderer
     num_ids = renderer.tokenizer.get_vocab_size(with_added_tokens=True)
     banned_V = torch.arange(loaded.model.lm_head.out_features) >= num_ids
-    special = {i for i, token in renderer.tokenizer.get_added_tokens_decoder().items() if token.special}
+    special = {
+        i for i, token in renderer.tokenizer.get_added_tokens_decoder().items() if token.special
+    }
     banned_V[sorted(special | renderer.structural_ids)] = True
     banned_V[renderer.im_end_id] = False
     return banned_V

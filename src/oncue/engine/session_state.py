@@ -1,7 +1,8 @@
 """What the engine knows of one dialogue, and the only code that writes it.
 
-The prefix only grows (a `Window` cuts it now and then). The newest ids (the closing token of the last turn, or history
-that was replayed) are pending: they enter the cache in the same forward as the next turn.
+The prefix only grows (a `Window` cuts it now and then). The newest ids (the closing token of the
+last turn, or history that was replayed) are pending: they enter the cache in the same forward as
+the next turn.
 
 Axis letters: L tokens.
 """
@@ -33,11 +34,12 @@ from oncue.types import Action, EnvTurn, PolicyTurn
 class SessionState:
     """What the engine needs to go on with a session.
 
-    `context_ids` is the whole prefix; its last `len(pending_ids)` tokens are not in the cache yet, and
-    `pending_frames` are the frames among them. `next_position` is the M-RoPE position of the first token that is not
-    in the cache. `turns` holds what a `window` needs to cut the prefix, and is empty without one. `coming` are turns
-    foreseen, `ahead` the first of them that went through the model already: beyond `slot.length` lie their keys.
-    `recorder` writes the trace, where one is wanted. `format`: the grammar of the answers.
+    `context_ids` is the whole prefix; its last `len(pending_ids)` tokens are not in the cache yet,
+    and `pending_frames` are the frames among them. `next_position` is the M-RoPE position of the
+    first token that is not in the cache. `turns` holds what a `window` needs to cut the prefix, and
+    is empty without one. `coming` are turns foreseen, `ahead` the first of them that went through
+    the model already: beyond `slot.length` lie their keys. `recorder` writes the trace, where one
+    is wanted. `format`: the grammar of the answers.
     """
 
     number: int
@@ -108,7 +110,8 @@ class SessionState:
         self.coming += map(UpcomingTurn, turns)
 
     def take_foreseen(self, observed: EnvTurn | None) -> UpcomingTurn | None:
-        """What was foreseen of the turn to show. If another one was foreseen, nothing is any more."""
+        """What was foreseen of the turn to show. If another one was foreseen, nothing is any
+        more."""
         if observed is None or not self.coming:
             return None
         foreseen = self.coming.popleft()
@@ -127,12 +130,16 @@ class SessionState:
         self.slot.length = min(self.slot.length, num_tokens)
 
     def keep(self, num_tokens: int) -> None:
-        """Let the cache hold the first `num_tokens` tokens, all of which have been through the model: what was drafted
-        beyond them is forgotten, what went ahead of its turn counts from now on."""
+        """Let the cache hold the first `num_tokens` tokens, all of which have been through the
+        model: what was drafted beyond them is forgotten, what went ahead of its turn counts from
+        now on."""
         self.slot.length = num_tokens
 
-    def append(self, ids: Sequence[int], num_pending: int, positions_3L: np.ndarray, next_position: int) -> None:
-        """`ids` are in the prefix from now on, and all of it but the last `num_pending` tokens in the cache.
+    def append(
+        self, ids: Sequence[int], num_pending: int, positions_3L: np.ndarray, next_position: int
+    ) -> None:
+        """`ids` are in the prefix from now on, and all of it but the last `num_pending` tokens in
+        the cache.
 
         `positions_3L`: of the tokens that entered the cache, those that were pending first.
         """
@@ -151,8 +158,9 @@ class SessionState:
         logprobs: Sequence[float] = (),
         ahead: Sequence[SpeculatedTurn] = (),
     ) -> None:
-        """The turn was answered, and its tokens are in the prefix. `logprobs`: of those that were drawn. `ahead`: the
-        turns that went through the model behind it, which count if it was silent."""
+        """The turn was answered, and its tokens are in the prefix. `logprobs`: of those that were
+        drawn. `ahead`: the turns that went through the model behind it, which count if it was
+        silent."""
         decision = renderer.decision
         self.lead = decision.lead_after(turn.chosen)
         self.num_silent = self.num_silent + 1 if silent else 0
@@ -180,11 +188,14 @@ class SessionState:
     def trace(self, renderer: QwenVLRenderer) -> TokenTrace:
         """Everything seen and chosen so far. Raises RuntimeError where nothing was recorded."""
         if self.recorder is None:
-            raise RuntimeError("this session records no trace; open it on an engine with record=True")
+            raise RuntimeError(
+                "this session records no trace; open it on an engine with record=True"
+            )
         return self.recorder.trace(self.context_ids, self._pending_positions(renderer))
 
     def cut(self, coming: EnvTurn, grids: Sequence[Grid], renderer: QwenVLRenderer) -> None:
-        """Drop old turns if the prefix and the turn `coming`, with frames of `grids`, exceed the window.
+        """Drop old turns if the prefix and the turn `coming`, with frames of `grids`, exceed the
+        window.
 
         Raises ContextFullError, and drops nothing, where they still would.
         """
@@ -197,7 +208,9 @@ class SessionState:
 
         if not window.is_exceeded_by(num_with(len(self.context_ids), self.lead)):
             return
-        most = min(window.target_tokens, window.max_tokens - num_with(0, Lead.CLOSED))  # nothing is longer than CLOSED
+        most = min(
+            window.target_tokens, window.max_tokens - num_with(0, Lead.CLOSED)
+        )  # nothing is longer than CLOSED
         kept = kept_turns(self.turns, window, renderer, most - len(self.system_ids))
         turns = [self.turns[i] for i in kept]
         lead, num_cached, ids = Lead.START, len(self.system_ids), list(self.system_ids)
@@ -210,9 +223,12 @@ class SessionState:
         num_needed = num_with(len(ids), lead)
         if num_needed > window.max_tokens:
             raise ContextFullError(
-                f"the turn at {coming.clock_s:g} s needs {num_needed} tokens with what must be kept (the system "
-                f"message and the newest question), and the window allows {window.max_tokens}; allow more tokens "
-                "(--context-tokens of watch and eval, or a larger Window), or show fewer or smaller frames"
+                f"the turn at {coming.clock_s:g} s needs {num_needed} tokens with what must be "
+                "kept (the system "
+                f"message and the newest question), and the window allows {window.max_tokens}; "
+                "allow more tokens "
+                "(--context-tokens of watch and eval, or a larger Window), or show fewer or "
+                "smaller frames"
             )
         self._restart(turns, ids, lead, min(num_cached, self.num_cached), num_same, renderer)
 
@@ -225,8 +241,8 @@ class SessionState:
         num_same: int,
         renderer: QwenVLRenderer,
     ) -> None:
-        """The prefix is `ids` from now on. Its first `num_cached` tokens, with the first `num_same` turns, are in the
-        cache as before; the rest is pending."""
+        """The prefix is `ids` from now on. Its first `num_cached` tokens, with the first `num_same`
+        turns, are in the cache as before; the rest is pending."""
         if self.recorder is not None:
             frames = [frame for turn in turns for frame in turn.frames]
             pending_positions = self._pending_positions(renderer)
@@ -243,5 +259,7 @@ class SessionState:
         """(3, n) of the tokens that are not in the cache yet, as they will enter it."""
         grids = [frame.grid for frame in self.pending_frames]
         pad_id, merge_size = renderer.image_pad_id, renderer.merge_size
-        positions, _ = mrope_positions(self.pending_ids, grids, pad_id, merge_size, self.next_position)
+        positions, _ = mrope_positions(
+            self.pending_ids, grids, pad_id, merge_size, self.next_position
+        )
         return positions

@@ -1,4 +1,5 @@
-"""Frames through the vision tower at fixed shapes: on a GPU, a graph for each number of frames of one grid.
+"""Frames through the vision tower at fixed shapes: on a GPU, a graph for each number of frames of
+one grid.
 
 Axis letters as in `vision`.
 """
@@ -24,12 +25,15 @@ class StaticVision:
 
     def __init__(self, model: Any, graphs: Graphs, max_frames: int) -> None:
         self._model, self._graphs, self._max_frames = model, graphs, max_frames
-        self._shapes: dict[tuple[Grid, ...], tuple[Tensor, FrameLayout]] = {}  # where patches go, and how they lie
+        self._shapes: dict[
+            tuple[Grid, ...], tuple[Tensor, FrameLayout]
+        ] = {}  # where patches go, and how they lie
 
     def encode(
         self, patches_PC: Tensor, grids: Sequence[Grid], device: torch.device
     ) -> list[tuple[Tensor, ...]] | None:
-        """As `encode_frames`, for patches on the CPU; valid until the next forward. None: these go the plain way."""
+        """As `encode_frames`, for patches on the CPU; valid until the next forward. None: these go
+        the plain way."""
         key = tuple(grids)
         if len(key) > self._max_frames or len(set(key)) > 1:
             return None
@@ -38,7 +42,12 @@ class StaticVision:
             if not layout.options or len(self._shapes) == _MAX_SHAPES:
                 return None
             with torch.inference_mode(False):
-                self._shapes[key] = torch.zeros(patches_PC.shape, dtype=patches_PC.dtype, device=device), layout
+                self._shapes[key] = (
+                    torch.zeros(patches_PC.shape, dtype=patches_PC.dtype, device=device),
+                    layout,
+                )
         place_PC, layout = self._shapes[key]
         place_PC.copy_(upload(patches_PC, device))
-        return self._graphs.run(("frames", key), lambda: encode_laid_out(self._model, place_PC, layout))
+        return self._graphs.run(
+            ("frames", key), lambda: encode_laid_out(self._model, place_PC, layout)
+        )

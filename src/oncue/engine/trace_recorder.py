@@ -14,7 +14,8 @@ from oncue.render.trace import TokenTrace, TraceSegment
 
 @dataclass(frozen=True, slots=True)
 class _Choice:
-    """A token that was drawn: at which place of the segment, by which turn, with which log-probability."""
+    """A token that was drawn: at which place of the segment, by which turn, with which
+    log-probability."""
 
     place: int
     token_id: int
@@ -24,9 +25,11 @@ class _Choice:
 
 @dataclass(slots=True, eq=False)
 class TraceRecorder:
-    """What a `SessionState` records of itself. Its caller knows the ids; here is what belongs to them.
+    """What a `SessionState` records of itself. Its caller knows the ids; here is what belongs to
+    them.
 
-    `positions`: those of the tokens that are in the cache, in stretches (3, n). `num_turns`: turns answered so far.
+    `positions`: those of the tokens that are in the cache, in stretches (3, n). `num_turns`: turns
+    answered so far.
     """
 
     positions: list[np.ndarray] = field(default_factory=list)
@@ -38,7 +41,11 @@ class TraceRecorder:
     def copy(self) -> TraceRecorder:
         """One that goes on from here by itself."""
         return TraceRecorder(
-            list(self.positions), list(self.frames), self.num_turns, list(self._choices), list(self._segments)
+            list(self.positions),
+            list(self.frames),
+            self.num_turns,
+            list(self._choices),
+            list(self._segments),
         )
 
     def end_turn(
@@ -51,8 +58,8 @@ class TraceRecorder:
     ) -> None:
         """A turn that showed `frames` was answered; its first choice was made at `place`.
 
-        The first `len(logprobs)` of `chosen` were drawn: none of a replayed turn, all but the closing token of one that
-        the token limit closed.
+        The first `len(logprobs)` of `chosen` were drawn: none of a replayed turn, all but the
+        closing token of one that the token limit closed.
         """
         self.frames += frames
         for k, logprob in enumerate(logprobs):
@@ -61,23 +68,33 @@ class TraceRecorder:
         self.num_turns += 1
 
     def break_off(
-        self, ids: Sequence[int], pending_positions: np.ndarray, num_kept: int, frames: Sequence[CachedFrame]
+        self,
+        ids: Sequence[int],
+        pending_positions: np.ndarray,
+        num_kept: int,
+        frames: Sequence[CachedFrame],
     ) -> None:
-        """The prefix `ids` was cut. The first `num_kept` tokens are still in the cache; the new prefix has `frames`."""
+        """The prefix `ids` was cut. The first `num_kept` tokens are still in the cache; the new
+        prefix has `frames`."""
         if self._choices:
             self._segments.append(self._segment(ids, pending_positions))
         kept = np.concatenate([np.zeros((3, 0), np.int64), *self.positions], axis=1)[:, :num_kept]
         self.positions, self.frames, self._choices = [kept], list(frames), []
 
     def trace(self, ids: Sequence[int], pending_positions: np.ndarray) -> TokenTrace:
-        """The trace so far, whose last prefix is `ids`. `pending_positions` (3, n): of those not in the cache yet."""
-        last = [self._segment(ids, pending_positions)] if self._choices or not self._segments else []
+        """The trace so far, whose last prefix is `ids`. `pending_positions` (3, n): of those not in
+        the cache yet."""
+        last = (
+            [self._segment(ids, pending_positions)] if self._choices or not self._segments else []
+        )
         return TokenTrace((*self._segments, *last))
 
     def _segment(self, ids: Sequence[int], pending_positions: np.ndarray) -> TraceSegment:
         token_ids = np.array(ids, np.int64)
         positions = np.concatenate([*self.positions, pending_positions], axis=1)
-        if self._choices and self._choices[-1].place == len(token_ids):  # a last choice that no token stands for
+        if self._choices and self._choices[-1].place == len(
+            token_ids
+        ):  # a last choice that no token stands for
             token_ids = np.append(token_ids, self._choices[-1].token_id)
             positions = np.append(positions, positions.max(keepdims=True).repeat(3, 0) + 1, axis=1)
         targets, turn_of = token_ids.copy(), np.full(len(token_ids), -1, np.int64)

@@ -1,10 +1,12 @@
-"""Bounded context: what a session on an endless stream keeps, so that memory and time per turn stay flat.
+"""Bounded context: what a session on an endless stream keeps, so that memory and time per turn stay
+flat.
 
-When the prefix would outgrow its bound, old silent turns are dropped in one go, down to about half. What is kept is
-exactly the prefix of a dialogue that consists of the kept turns: positions start anew, and what comes after the first
-gap goes through the model again (its vision tokens are still there). So a bounded session answers as one that was
-shown only the kept turns; no key is left at a position it was not computed for. The price is that every token goes
-through the decoder about twice.
+When the prefix would outgrow its bound, old silent turns are dropped in one go, down to about half.
+What is kept is exactly the prefix of a dialogue that consists of the kept turns: positions start
+anew, and what comes after the first gap goes through the model again (its vision tokens are still
+there). So a bounded session answers as one that was shown only the kept turns; no key is left at a
+position it was not computed for. The price is that every token goes through the decoder about
+twice.
 """
 
 from __future__ import annotations
@@ -24,12 +26,13 @@ from oncue.types import Action, Answer, EnvTurn, Reply, Retrieve
 class Window:
     """Bounds of a session's prefix, in tokens and turns.
 
-    Before a turn is shown, a prefix that would exceed `max_tokens` with it is cut to at most `keep_tokens` (default:
-    half). The system message and the newest turn that brings a question always stay, even beyond `keep_tokens`. Of the
-    others as many as fit: first the newest `max_questions` turns that bring a question, then the newest `max_replies`
-    that were answered with a reply, an answer or a request for frames, all with their frames, then the newest turns.
-    `when_full`: nothing is cut before the model has no position left for a turn; from then on these bounds hold.
-    Raises ConfigError for numbers out of range.
+    Before a turn is shown, a prefix that would exceed `max_tokens` with it is cut to at most
+    `keep_tokens` (default: half). The system message and the newest turn that brings a question
+    always stay, even beyond `keep_tokens`. Of the others as many as fit: first the newest
+    `max_questions` turns that bring a question, then the newest `max_replies` that were answered
+    with a reply, an answer or a request for frames, all with their frames, then the newest turns.
+    `when_full`: nothing is cut before the model has no position left for a turn; from then on these
+    bounds hold. Raises ConfigError for numbers out of range.
     """
 
     max_tokens: int
@@ -43,7 +46,8 @@ class Window:
             raise ConfigError(f"max_tokens of a window must be at least 1, got {self.max_tokens}")
         if self.keep_tokens is not None and not 0 < self.keep_tokens < self.max_tokens:
             raise ConfigError(
-                f"keep_tokens must lie between 0 and max_tokens ({self.max_tokens}), got {self.keep_tokens}"
+                f"keep_tokens must lie between 0 and max_tokens ({self.max_tokens}), got "
+                f"{self.keep_tokens}"
             )
         if self.max_questions < 1 or self.max_replies < 0:
             raise ConfigError(
@@ -63,7 +67,8 @@ class Window:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PastTurn:
-    """A turn of the prefix: what was shown, the ids that answered it, and whether they say or ask for something."""
+    """A turn of the prefix: what was shown, the ids that answered it, and whether they say or ask
+    for something."""
 
     shape: Shape
     frames: tuple[CachedFrame, ...]
@@ -71,9 +76,16 @@ class PastTurn:
     replied: bool
 
     @classmethod
-    def of(cls, observed: EnvTurn, frames: Sequence[CachedFrame], chosen: Sequence[int], action: Action) -> PastTurn:
+    def of(
+        cls, observed: EnvTurn, frames: Sequence[CachedFrame], chosen: Sequence[int], action: Action
+    ) -> PastTurn:
         """The turn `observed`, whose frames are `frames`, answered by `action`."""
-        return cls(shape_of(observed), tuple(frames), tuple(chosen), isinstance(action, Reply | Retrieve | Answer))
+        return cls(
+            shape_of(observed),
+            tuple(frames),
+            tuple(chosen),
+            isinstance(action, Reply | Retrieve | Answer),
+        )
 
     @property
     def text(self) -> str:
@@ -86,8 +98,11 @@ class PastTurn:
         return [*shown.tolist(), *renderer.decision.kept(self.chosen)]
 
 
-def kept_turns(turns: Sequence[PastTurn], window: Window, renderer: QwenVLRenderer, room: int) -> list[int]:
-    """Which turns a cut keeps, in order: the newest question, and as much else as `room` tokens hold with it."""
+def kept_turns(
+    turns: Sequence[PastTurn], window: Window, renderer: QwenVLRenderer, room: int
+) -> list[int]:
+    """Which turns a cut keeps, in order: the newest question, and as much else as `room` tokens
+    hold with it."""
     newest_first = range(len(turns) - 1, -1, -1)
     questions = [i for i in newest_first if turns[i].text][: window.max_questions]
     replies = [i for i in newest_first if turns[i].replied][: window.max_replies]

@@ -1,6 +1,7 @@
 """The world that pushes frames: the video runs on whatever the policy says (paper section 4.1).
 
-Each turn shows the next `frames_per_turn` frames of a source, and with them the questions that have come due.
+Each turn shows the next `frames_per_turn` frames of a source, and with them the questions that have
+come due.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from oncue.types import Action, EnvTurn, FrameBatch, FrameSource, Question, Stop
 
 FILE_LOOKAHEAD = 3  # turns of a file that may be asked about together with the one before them
 MAX_BYTES_AHEAD = 64 * 2**20  # of the frames that wait; one turn may always be read ahead
-CLOSE_WAIT_S = 1.0  # how long `close` lets a read in flight finish before it closes the source under it
+CLOSE_WAIT_S = (
+    1.0  # how long `close` lets a read in flight finish before it closes the source under it
+)
 
 
 class _Shown(NamedTuple):
@@ -41,20 +44,22 @@ class _ReadyTurn(NamedTuple):
 class StreamingEnv:
     """A VideoEnv over one FrameSource. Cheap to make; reads nothing before `open`.
 
-    The clock is the number of frames shown times the source's frame interval, so a turn without frames would not move
-    it. Frames that a live source drops (its `num_dropped`) count as if they had been shown. A question comes with the
-    first turn whose clock reaches its time; several due at once are joined by a newline. The last turn of a video may
-    hold fewer than `frames_per_turn` frames.
+    The clock is the number of frames shown times the source's frame interval, so a turn without
+    frames would not move it. Frames that a live source drops (its `num_dropped`) count as if they
+    had been shown. A question comes with the first turn whose clock reaches its time; several due
+    at once are joined by a newline. The last turn of a video may hold fewer than `frames_per_turn`
+    frames.
 
-    Frames are read in a thread of this environment's own (a camera may block for long, and must not hold up the event
-    loop or another stream). Up to `turns_ahead` turns are read while the policy thinks, and never shown early; more
-    than one is for sources that can be read at any speed. Who asks (`announce_to`) is told of each as it is there.
+    Frames are read in a thread of this environment's own (a camera may block for long, and must not
+    hold up the event loop or another stream). Up to `turns_ahead` turns are read while the policy
+    thinks, and never shown early; more than one is for sources that can be read at any speed. Who
+    asks (`announce_to`) is told of each as it is there.
 
-    `undelivered` holds the questions not shown yet; non-empty at the end only where the source had no known duration
-    or ended before it.
+    `undelivered` holds the questions not shown yet; non-empty at the end only where the source had
+    no known duration or ended before it.
 
-    Raises ConfigError for numbers out of range; InputError for a question that is empty, has no valid time, or lies
-    past the end of a source of known duration (its `duration_s`).
+    Raises ConfigError for numbers out of range; InputError for a question that is empty, has no
+    valid time, or lies past the end of a source of known duration (its `duration_s`).
     """
 
     def __init__(
@@ -69,7 +74,9 @@ class StreamingEnv:
         if frames_per_turn < 1:
             raise ConfigError(f"frames_per_turn must be at least 1, got {frames_per_turn}")
         if max_turns is not None and max_turns < 1:
-            raise ConfigError(f"max_turns must be at least 1, or None for no limit, got {max_turns}")
+            raise ConfigError(
+                f"max_turns must be at least 1, or None for no limit, got {max_turns}"
+            )
         if turns_ahead < 0:
             raise ConfigError(f"turns_ahead must be at least 0, got {turns_ahead}")
         check_questions(questions, getattr(source, "duration_s", None))
@@ -105,7 +112,9 @@ class StreamingEnv:
     async def open(self) -> EnvTurn | StopReason:
         """The first turn; SOURCE_ENDED for a source without a single frame."""
         if self._opened:
-            raise RuntimeError("the environment is already open; make a new one for another episode")
+            raise RuntimeError(
+                "the environment is already open; make a new one for another episode"
+            )
         self._opened = True
         return await self._next_turn()
 
@@ -116,9 +125,11 @@ class StreamingEnv:
         return await self._next_turn()
 
     def cancel(self) -> None:
-        """End the episode: the turn being waited for, or the next one asked for, is StopReason.CANCELLED.
+        """End the episode: the turn being waited for, or the next one asked for, is
+        StopReason.CANCELLED.
 
-        Call it in the event loop's thread (from elsewhere: `loop.call_soon_threadsafe(env.cancel)`).
+        Call it in the event loop's thread (from elsewhere:
+        `loop.call_soon_threadsafe(env.cancel)`).
         """
         self._cancelled.set()
 
@@ -148,11 +159,21 @@ class StreamingEnv:
         return turn
 
     def _read_on(self, num_turns: int) -> None:
-        """Read in a thread until that many turns wait to be shown, or their frames take up too much room."""
-        left = num_turns if self._max_turns is None else min(num_turns, self._max_turns - self._num_turns)
+        """Read in a thread until that many turns wait to be shown, or their frames take up too much
+        room."""
+        left = (
+            num_turns
+            if self._max_turns is None
+            else min(num_turns, self._max_turns - self._num_turns)
+        )
         num_bytes = sum(ready.turn.frames.pixels.nbytes for ready in self._ready)
         over = self._ended or self._error is not None or self._cancelled.is_set()
-        if self._reading is None and not over and len(self._ready) < left and num_bytes <= MAX_BYTES_AHEAD:
+        if (
+            self._reading is None
+            and not over
+            and len(self._ready) < left
+            and num_bytes <= MAX_BYTES_AHEAD
+        ):
             self._reading = _in_thread(self._read_frames)
             self._reading.add_done_callback(self._take)
 
@@ -207,18 +228,22 @@ class StreamingEnv:
         waiting = self._questions[self._num_asked :]
         due = [q for q in waiting if self.clock.first_at_or_after(q.time_s) <= self._num_frames]
         self._num_asked += len(due)
-        return EnvTurn(_join([shown.batch for shown in batches]), clock_s, "\n".join(q.text for q in due))
+        return EnvTurn(
+            _join([shown.batch for shown in batches]), clock_s, "\n".join(q.text for q in due)
+        )
 
     def _check_not_early(self, batch: FrameBatch) -> None:
         if len(batch) and self.clock.first_at_or_after(float(batch.pts_s[-1])) > self._num_frames:
             raise VideoError(
                 f"the source gave the frame of {batch.pts_s[-1]:.3f} s when the clock read "
-                f"{self.clock.time_of(self._num_frames):.3f} s; a source must never show a frame of the future"
+                f"{self.clock.time_of(self._num_frames):.3f} s; a source must never show a frame "
+                "of the future"
             )
 
 
 def turns_to_read_ahead(lookahead: int) -> int:
-    """How many turns are to be read while that many go ahead of the one shown: those, and what is next after them."""
+    """How many turns are to be read while that many go ahead of the one shown: those, and what is
+    next after them."""
     return 2 * lookahead + 1
 
 
@@ -229,13 +254,17 @@ def check_text(what: str, text: str) -> None:
 
 
 def check_questions(questions: Sequence[Question], duration_s: float | None) -> None:
-    """Raise InputError for the first question that could never be asked of a video of `duration_s` (None: unknown)."""
+    """Raise InputError for the first question that could never be asked of a video of `duration_s`
+    (None: unknown)."""
     for question in questions:
         if not question.text.strip():
             raise InputError(f"the question at {question.time_s:g} s is empty; give it some text")
         check_text("the question", question.text)
         if not (math.isfinite(question.time_s) and question.time_s >= 0):
-            raise InputError(f"question {question.text!r} has time {question.time_s}; expected seconds, 0 or more")
+            raise InputError(
+                f"question {question.text!r} has time {question.time_s}; expected seconds, 0 or "
+                "more"
+            )
         if duration_s is not None and question.time_s > duration_s:
             raise InputError(
                 f"question {question.text!r} is at {question.time_s:.10g} s, but the video ends at "
@@ -249,14 +278,18 @@ def _join(batches: list[FrameBatch]) -> FrameBatch:
     sizes = {batch.pixels.shape[1:] for batch in batches}
     if len(sizes) > 1:
         raise VideoError(
-            f"the frames of one turn have different sizes {sorted(sizes)} (height, width, channels); "
+            f"the frames of one turn have different sizes {sorted(sizes)} (height, width, "
+            "channels); "
             "use one frame per turn, or a source that keeps its size"
         )
-    return FrameBatch(np.concatenate([b.pixels for b in batches]), np.concatenate([b.pts_s for b in batches]))
+    return FrameBatch(
+        np.concatenate([b.pixels for b in batches]), np.concatenate([b.pts_s for b in batches])
+    )
 
 
 def _in_thread(read: Callable[[], list[_Shown]]) -> asyncio.Future[list[_Shown]]:
-    """Run `read` in a daemon thread: unlike a pool's, one that blocks for ever starves nobody and holds up no exit."""
+    """Run `read` in a daemon thread: unlike a pool's, one that blocks for ever starves nobody and
+    holds up no exit."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[list[_Shown]] = loop.create_future()
 
@@ -275,7 +308,9 @@ def _in_thread(read: Callable[[], list[_Shown]]) -> asyncio.Future[list[_Shown]]
             batches = read()
         except BaseException as raised:  # handed to whoever awaits the future, and raised there
             error = raised
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits for these frames any more
+        with contextlib.suppress(
+            RuntimeError
+        ):  # the loop is closed: nobody waits for these frames any more
             loop.call_soon_threadsafe(settle, batches, error)
 
     threading.Thread(target=run, name="oncue-frames", daemon=True).start()

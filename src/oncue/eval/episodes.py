@@ -16,7 +16,8 @@ async def watch(
     task: Task,
     on_exchange: Callable[[Exchange], None] | None = None,
 ) -> Transcript:
-    """What `session` said about `source`, asked the questions of `task`; one frame per turn, no frame kept.
+    """What `session` said about `source`, asked the questions of `task`; one frame per turn, no
+    frame kept.
 
     The caller closes both. Raises what the source, the session or a question out of range raises.
     """

@@ -1,4 +1,5 @@
-"""What a benchmark is, and the one runner of all: items watched together, everything closed, scores in the end."""
+"""What a benchmark is, and the one runner of all: items watched together, everything closed, scores
+in the end."""
 
 from __future__ import annotations
 
@@ -23,7 +24,9 @@ class Steps(Protocol):
         """One more is done."""
 
 
-ShowProgress = Callable[[str, int], AbstractContextManager[Steps]]  # of work by that name, of so many pieces
+ShowProgress = Callable[
+    [str, int], AbstractContextManager[Steps]
+]  # of work by that name, of so many pieces
 
 
 class Scores(Protocol):
@@ -67,7 +70,8 @@ class Benchmark(Protocol[ItemT, SeenT]):
         ...
 
     def check_name(self, name: str) -> None:
-        """Raises ConfigError for a name that the model may not have here, such as that of a baseline."""
+        """Raises ConfigError for a name that the model may not have here, such as that of a
+        baseline."""
         ...
 
     def questions(self) -> Iterable[Question]:
@@ -75,7 +79,8 @@ class Benchmark(Protocol[ItemT, SeenT]):
         ...
 
     def items(self, show: ShowProgress) -> Sequence[ItemT]:
-        """What is watched, in order. Called once, before all that follows; what it takes to make is shown."""
+        """What is watched, in order. Called once, before all that follows; what it takes to make is
+        shown."""
         ...
 
     def source(self, item: ItemT) -> FrameSource:
@@ -114,8 +119,8 @@ def run_benchmark(
 ) -> Scores:
     """The scores of `policy`, called `name` there (by default by its own name). Closes `policy`.
 
-    Raises what the benchmark raises, and the first error of an item: the others are then broken off, and nothing is
-    scored. Not for use inside an event loop.
+    Raises what the benchmark raises, and the first error of an item: the others are then broken
+    off, and nothing is scored. Not for use inside an event loop.
     """
     name = policy.name if name is None else name
     with policy:
@@ -134,8 +139,8 @@ async def watch_items(
 ) -> list[SeenT]:
     """What is recorded of each item, in their order; `num_at_once` of them are watched together.
 
-    `on_item` is called as items are finished. After an error, which is raised, no item is still being watched. All
-    sources and sessions, and the connections of `policy`, are closed in the end.
+    `on_item` is called as items are finished. After an error, which is raised, no item is still
+    being watched. All sources and sessions, and the connections of `policy`, are closed in the end.
     """
     places = asyncio.Semaphore(benchmark.num_at_once)
 
@@ -155,7 +160,9 @@ async def watch_items(
         await policy.disconnect()
 
 
-async def _watched(benchmark: Benchmark[ItemT, SeenT], item: ItemT, policy: Policy[PolicySession]) -> SeenT:
+async def _watched(
+    benchmark: Benchmark[ItemT, SeenT], item: ItemT, policy: Policy[PolicySession]
+) -> SeenT:
     source = benchmark.source(item)
     try:
         session = benchmark.session(policy, item)

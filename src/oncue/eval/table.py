@@ -1,4 +1,5 @@
-"""Scores as tables and as JSON. Shares become percent here and nowhere else; N, judge and omega always stand by."""
+"""Scores as tables and as JSON. Shares become percent here and nowhere else; N, judge and omega
+always stand by."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ class TextTable:
         widths = [max(map(len, column)) for column in zip(self.header, *self.rows, strict=True)]
         lines = [
             "  ".join(
-                cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+                cell.rjust(w) if i else cell.ljust(w)
+                for i, (cell, w) in enumerate(zip(row, widths, strict=True))
             )
             for row in (self.header, *self.rows)
         ]
@@ -48,8 +50,11 @@ class TextTable:
         return table
 
 
-def proactive_json(result: ProactiveResult, max_unscored_share: float = MAX_UNSCORED_SHARE) -> dict[str, Number]:
-    """The numbers of one result, ready for `json.dumps`: percent with two decimals, None where undefined.
+def proactive_json(
+    result: ProactiveResult, max_unscored_share: float = MAX_UNSCORED_SHARE
+) -> dict[str, Number]:
+    """The numbers of one result, ready for `json.dumps`: percent with two decimals, None where
+    undefined.
 
     PAUC is None, too, where more than `max_unscored_share` of the marks are missing.
     """
@@ -60,7 +65,10 @@ def proactive_json(result: ProactiveResult, max_unscored_share: float = MAX_UNSC
         "n_gold_turns": len(result.turns),
         "judge": result.judge,
         "max_score": result.max_score,
-        **{f"pauc_omega_{omega:g}": percent(result.pauc(omega)) if marked else None for omega in result.omegas},
+        **{
+            f"pauc_omega_{omega:g}": percent(result.pauc(omega)) if marked else None
+            for omega in result.omegas
+        },
         "duplicates": percent(duplicates.share),
         "duplicate_scope": result.duplicate_scope,
         "n_duplicates": duplicates.num_duplicate,
@@ -116,22 +124,37 @@ _TIMING_COLUMNS = {
 }
 
 
-def proactive_table(results: Mapping[str, ProactiveResult], title: str = "Proactive dialogues") -> TextTable:
+def proactive_table(
+    results: Mapping[str, ProactiveResult], title: str = "Proactive dialogues"
+) -> TextTable:
     """One row per policy. All results must be of the same samples, judge and omegas."""
-    settings = {(len(r.dialogues), len(r.turns), r.judge, r.max_score, r.omegas) for r in results.values()}
+    settings = {
+        (len(r.dialogues), len(r.turns), r.judge, r.max_score, r.omegas) for r in results.values()
+    }
     if len(settings) != 1:
-        raise ValueError(f"results of one table must share samples, judge and omegas, got {sorted(settings)}")
+        raise ValueError(
+            f"results of one table must share samples, judge and omegas, got {sorted(settings)}"
+        )
     num_samples, num_turns, judge, max_score, omegas = settings.pop()
-    columns = {f"pauc_omega_{omega:g}": f"PAUC w={omega:g}" for omega in omegas} | _PROACTIVE_COLUMNS
+    columns = {
+        f"pauc_omega_{omega:g}": f"PAUC w={omega:g}" for omega in omegas
+    } | _PROACTIVE_COLUMNS
     return TextTable(
-        f"{title} (N = {num_samples} samples, {num_turns} gold turns; judge {judge}, marks 0 to {max_score})",
+        f"{title} (N = {num_samples} samples, {num_turns} gold turns; judge {judge}, marks 0 to "
+        f"{max_score})",
         ("policy", *columns.values()),
-        tuple(_row(name, _counted(proactive_json(result)), columns) for name, result in results.items()),
+        tuple(
+            _row(name, _counted(proactive_json(result)), columns)
+            for name, result in results.items()
+        ),
     )
 
 
-def timing_table(results: Mapping[str, Sequence[TimingCount]], title: str = "Timing of replies") -> TextTable:
-    """One row per policy: spans hit and missed, false replies, pooled F1 and the mean F1 of the clips."""
+def timing_table(
+    results: Mapping[str, Sequence[TimingCount]], title: str = "Timing of replies"
+) -> TextTable:
+    """One row per policy: spans hit and missed, false replies, pooled F1 and the mean F1 of the
+    clips."""
     numbers = {name: timing_json(counts) for name, counts in results.items()}
     sizes = sorted({str(row["n_clips"]) for row in numbers.values()})
     return TextTable(

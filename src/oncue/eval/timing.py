@@ -1,6 +1,8 @@
-"""Timing alone: was something said when it was due, and nothing when not. What was said plays no part.
+"""Timing alone: was something said when it was due, and nothing when not. What was said plays no
+part.
 
-A gold span with at least one reply is a hit; replies in no span are false; spans without a reply are missed.
+A gold span with at least one reply is a hit; replies in no span are false; spans without a reply
+are missed.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ from oncue.types import TimedReply, TimeSpan
 
 @dataclass(frozen=True, slots=True)
 class TimingCount:
-    """Spans hit, replies in no span, spans missed. Ratios are None where they would divide by zero."""
+    """Spans hit, replies in no span, spans missed. Ratios are None where they would divide by
+    zero."""
 
     num_hit: int = 0
     num_false: int = 0
@@ -21,7 +24,9 @@ class TimingCount:
 
     def __add__(self, other: TimingCount) -> TimingCount:
         return TimingCount(
-            self.num_hit + other.num_hit, self.num_false + other.num_false, self.num_missed + other.num_missed
+            self.num_hit + other.num_hit,
+            self.num_false + other.num_false,
+            self.num_missed + other.num_missed,
         )
 
     @property
@@ -32,7 +37,8 @@ class TimingCount:
 
     @property
     def precision(self) -> float | None:
-        """Hits over hits and false replies (further replies in a span that is hit already do not count)."""
+        """Hits over hits and false replies (further replies in a span that is hit already do not
+        count)."""
         total = self.num_hit + self.num_false
         return self.num_hit / total if total else None
 
@@ -43,11 +49,16 @@ class TimingCount:
 
 
 def count_timing(
-    replies: Iterable[TimedReply | float], spans: Sequence[TimeSpan], *, early_s: float = 0.0, late_s: float = 0.0
+    replies: Iterable[TimedReply | float],
+    spans: Sequence[TimeSpan],
+    *,
+    early_s: float = 0.0,
+    late_s: float = 0.0,
 ) -> TimingCount:
     """The timing of one clip; `replies` may be given by their times alone.
 
-    Each span is closed, and widened by `early_s` before and `late_s` after. One reply may hit several spans.
+    Each span is closed, and widened by `early_s` before and `late_s` after. One reply may hit
+    several spans.
     """
     times_s = [reply.time_s if isinstance(reply, TimedReply) else reply for reply in replies]
     wide = [TimeSpan(span.start_s - early_s, span.end_s + late_s) for span in spans]

@@ -14,11 +14,12 @@ _recording = threading.Lock()
 
 
 class Graphs:
-    """Runs functions that read and write the same memory every time they are run under the same key, and wait for
-    nothing: on a GPU each is recorded at its first run, and replayed from then on. Elsewhere they are simply run.
+    """Runs functions that read and write the same memory every time they are run under the same
+    key, and wait for nothing: on a GPU each is recorded at its first run, and replayed from then
+    on. Elsewhere they are simply run.
 
-    Memory a function merely reads must be kept by whoever gave it the key. What it returns is valid until anything is
-    run again: what one graph returns may lie where another one computes.
+    Memory a function merely reads must be kept by whoever gave it the key. What it returns is valid
+    until anything is run again: what one graph returns may lie where another one computes.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -38,15 +39,21 @@ class Graphs:
         return result
 
     def _record(self, function: Callable[[], Any]) -> tuple[torch.cuda.CUDAGraph, Any]:
-        """Run once outside a graph (libraries set themselves up at a first call), then record: on the model's own GPU,
-        which need not be the current one of this thread, and alone in the process, as CUDA asks."""
+        """Run once outside a graph (libraries set themselves up at a first call), then record: on
+        the model's own GPU, which need not be the current one of this thread, and alone in the
+        process, as CUDA asks."""
         with _recording, torch.cuda.device(self._device):
-            stream, current = torch.cuda.Stream(self._device), torch.cuda.current_stream(self._device)
+            stream, current = (
+                torch.cuda.Stream(self._device),
+                torch.cuda.current_stream(self._device),
+            )
             stream.wait_stream(current)
             with torch.cuda.stream(stream):
                 function()
             current.wait_stream(stream)
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"):
+            with torch.cuda.graph(
+                graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"
+            ):
                 result = function()
         return graph, result

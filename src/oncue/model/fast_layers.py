@@ -11,7 +11,8 @@ from oncue.model.vision_attention import batch_vision_windows
 
 
 def use_fast_layers(model: Any) -> None:
-    """Exchanges those layers in place. Parameters, their names and, up to rounding, all values stay as they were."""
+    """Exchanges those layers in place. Parameters, their names and, up to rounding, all values stay
+    as they were."""
     batch_vision_windows(model)
     project_patches_by_matrix(model)
     multiply_in_onednn(model)

@@ -1,11 +1,14 @@
-"""Linear layers that compute in oneDNN on an x86 processor with AVX-512, as torch itself does in every other format.
+"""Linear layers that compute in oneDNN on an x86 processor with AVX-512, as torch itself does in
+every other format.
 
-torch sends float32 matrices to MKL, which does without AVX-512 on processors that are not Intel's: less than half the
-speed of oneDNN, which looks at what the processor can do. With AVX2 alone MKL is as fast, and has nothing to compile.
-On other processors and GPUs, in other formats and for small products nothing changes.
+torch sends float32 matrices to MKL, which does without AVX-512 on processors that are not Intel's:
+less than half the speed of oneDNN, which looks at what the processor can do. With AVX2 alone MKL is
+as fast, and has nothing to compile. On other processors and GPUs, in other formats and for small
+products nothing changes.
 
-oneDNN compiles each shape when it comes first, and keeps what it compiled, about a megabyte per shape: by default so
-many that a training, whose shapes hardly ever come again, would grow by gigabytes.
+oneDNN compiles each shape when it comes first, and keeps what it compiled, about a megabyte per
+shape: by default so many that a training, whose shapes hardly ever come again, would grow by
+gigabytes.
 """
 
 from __future__ import annotations
@@ -18,13 +21,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-for _capacity in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):  # oneDNN's own, and torch's before it
+for _capacity in (
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY",
+    "LRU_CACHE_CAPACITY",
+):  # oneDNN's own, and torch's before it
     os.environ.setdefault(_capacity, "64")  # read at the first product
 
 HAS_ONEDNN = (  # torch can be asked for it
     torch.backends.mkldnn.is_available()
     and platform.machine() in ("x86_64", "AMD64")
-    and hasattr(torch.ops.mkldnn, "_linear_pointwise")  # torch's own compiler calls it; no promise that it stays
+    and hasattr(
+        torch.ops.mkldnn, "_linear_pointwise"
+    )  # torch's own compiler calls it; no promise that it stays
 )
 USES_ONEDNN = HAS_ONEDNN and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 MIN_PRODUCTS = 1 << 20  # multiplications: below, the call itself costs more than is saved
@@ -83,12 +91,14 @@ def _product(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tenso
 
 
 def is_plain(weight: Tensor) -> bool:
-    """Whether a parameter holds its values as they are: quantized ones may come as tensors of a type of their own."""
+    """Whether a parameter holds its values as they are: quantized ones may come as tensors of a
+    type of their own."""
     return type(weight) is torch.nn.Parameter
 
 
 def multiply_in_onednn(model: torch.nn.Module) -> None:
-    """Makes every plain linear layer of a model a `OneDnnLinear`; not those of quantized weights."""
+    """Makes every plain linear layer of a model a `OneDnnLinear`; not those of quantized
+    weights."""
     for layer in model.modules():
         if type(layer) is torch.nn.Linear and is_plain(layer.weight):
             layer.__class__ = OneDnnLinear

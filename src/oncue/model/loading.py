@@ -1,6 +1,7 @@
 """Loads a model by name (see `oncue.hub`): weights, renderer, device and number format.
 
-Everything wrong with a model is a `ModelError` of one line, found before the slow part wherever it can be.
+Everything wrong with a model is a `ModelError` of one line, found before the slow part wherever it
+can be.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ _LOADING_ERRORS = (
     TypeError,
     AttributeError,
 )  # as transformers raises them
-_HARMLESS = re.compile(r"rotary\w*\.inv_freq$")  # computed from the config; older releases of transformers stored it
+_HARMLESS = re.compile(
+    r"rotary\w*\.inv_freq$"
+)  # computed from the config; older releases of transformers stored it
 _NUM_SHOWN = 3  # names in a warning
 _DTYPES = ("float32", "bfloat16", "float16")
 
@@ -53,13 +56,15 @@ class LoadedModel:
 
     @property
     def max_positions(self) -> int:
-        """How many positions the model was made for; the context of a session cannot grow beyond."""
+        """How many positions the model was made for; the context of a session cannot grow
+        beyond."""
         return int(self.model.config.get_text_config().max_position_embeddings)
 
     @property
     def max_prefix_tokens(self) -> int:
-        """How long a prefix may be, the turn that is shown included: behind it must fit a reply of one token, what
-        stands in a reply unchosen, and the closing token. No token takes more than one position."""
+        """How long a prefix may be, the turn that is shown included: behind it must fit a reply of
+        one token, what stands in a reply unchosen, and the closing token. No token takes more than
+        one position."""
         reply_ids = self.renderer.policy_turn_ids(Reply("."))
         num_unchosen = len(self.renderer.decision.kept(reply_ids)) - len(reply_ids)
         return self.max_positions - num_unchosen - 2
@@ -73,13 +78,15 @@ def load_model(
     max_pixels: int | None = None,
     decision_name: DecisionName | None = None,
 ) -> LoadedModel:
-    """The named model. By default on CUDA in bfloat16 where there is one, else on the CPU in float32.
+    """The named model. By default on CUDA in bfloat16 where there is one, else on the CPU in
+    float32.
 
-    `dtype`: "float32", "bfloat16", "float16" or None. `max_pixels` caps the area of a frame, `decision_name` is the
-    decision format (defaults: see `QwenVLRenderer.from_pretrained`). Quantized weights stay as they are, where
-    transformers and its packages can run them on that device; by default in the format that the rest is stored in.
-    Raises ModelError where the name leads to no usable model, ConfigError for a device or dtype that cannot be.
-    Warns (ModelWarning) of tensors that the model does not take.
+    `dtype`: "float32", "bfloat16", "float16" or None. `max_pixels` caps the area of a frame,
+    `decision_name` is the decision format (defaults: see `QwenVLRenderer.from_pretrained`).
+    Quantized weights stay as they are, where transformers and its packages can run them on that
+    device; by default in the format that the rest is stored in. Raises ModelError where the name
+    leads to no usable model, ConfigError for a device or dtype that cannot be. Warns (ModelWarning)
+    of tensors that the model does not take.
     """
     from oncue.model.fast_layers import use_fast_layers
 
@@ -121,7 +128,8 @@ def _check_vocabulary(folder: Path, renderer: QwenVLRenderer, model: Any) -> Non
 
 
 def pick_device(device: str | torch.device | None) -> torch.device:
-    """The device asked for, or CUDA where there is one, else the CPU. Raises ConfigError where it is not there."""
+    """The device asked for, or CUDA where there is one, else the CPU. Raises ConfigError where it
+    is not there."""
     import torch
 
     if device in (None, "auto"):
@@ -130,14 +138,17 @@ def pick_device(device: str | torch.device | None) -> torch.device:
         place = torch.device(device)
         torch.empty(1, device=place)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ConfigError(f"device {str(device)!r} cannot be used ({_first_line(error)}); try cpu") from error
+        raise ConfigError(
+            f"device {str(device)!r} cannot be used ({_first_line(error)}); try cpu"
+        ) from error
     if place.type == "meta":
         raise ConfigError("device 'meta' holds no values; try cpu")
     return place
 
 
 def pick_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype:
-    """The number format asked for, or bfloat16 on CUDA and float32 elsewhere, whatever the checkpoint is stored in."""
+    """The number format asked for, or bfloat16 on CUDA and float32 elsewhere, whatever the
+    checkpoint is stored in."""
     import torch
 
     if dtype in (None, "auto"):
@@ -150,9 +161,14 @@ def pick_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.d
 
 
 def _load_weights(
-    folder: Path, architecture: str, dtype: torch.dtype | str, device: torch.device, method: str | None
+    folder: Path,
+    architecture: str,
+    dtype: torch.dtype | str,
+    device: torch.device,
+    method: str | None,
 ) -> Any:
-    """The model. Raises ModelError for unreadable, missing or ill-fitting weights (never random ones).
+    """The model. Raises ModelError for unreadable, missing or ill-fitting weights (never random
+    ones).
 
     `method`: how its weights are quantized; those are put on `device`, plain ones are on the CPU.
     """
@@ -169,9 +185,16 @@ def _load_weights(
         if method is None:
             check_size(folder, kind)
         else:
-            options = _quantized_options(kind.config_class.from_pretrained(folder), folder, device, method)
+            options = _quantized_options(
+                kind.config_class.from_pretrained(folder), folder, device, method
+            )
         model, report = kind.from_pretrained(
-            folder, dtype=dtype, attn_implementation="sdpa", local_files_only=True, output_loading_info=True, **options
+            folder,
+            dtype=dtype,
+            attn_implementation="sdpa",
+            local_files_only=True,
+            output_loading_info=True,
+            **options,
         )
     except ModelError:
         raise
@@ -179,10 +202,14 @@ def _load_weights(
         expected = (
             "config.json and weights must be those of one complete checkpoint"
             if method is None
-            else f"its weights are quantized by {method}: do what this asks for, or give weights that are not quantized"
+            else (
+                f"its weights are quantized by {method}: do what this asks for, or give "
+                "weights that are not quantized"
+            )
         )
         raise ModelError(
-            f"the model in {folder} cannot be loaded ({type(error).__name__}: {_first_line(error)}); {expected}"
+            f"the model in {folder} cannot be loaded ({type(error).__name__}: "
+            f"{_first_line(error)}); {expected}"
         ) from error
     finally:
         logging.set_verbosity(shown)
@@ -192,11 +219,16 @@ def _load_weights(
     return model
 
 
-def _quantized_options(config: Any, folder: Path, device: torch.device, method: str) -> dict[str, Any]:
-    """How transformers is to load quantized weights besides: where they go, since some must be loaded there."""
+def _quantized_options(
+    config: Any, folder: Path, device: torch.device, method: str
+) -> dict[str, Any]:
+    """How transformers is to load quantized weights besides: where they go, since some must be
+    loaded there."""
     from transformers.utils import is_accelerate_available
 
-    said = getattr(config, "quantization_config", None) or config.get_text_config().quantization_config
+    said = (
+        getattr(config, "quantization_config", None) or config.get_text_config().quantization_config
+    )
     if is_unpacked(method, device.type):
         said["dequantize"] = True  # its own choice only where the machine has no GPU at all
         warnings.warn(
@@ -205,13 +237,17 @@ def _quantized_options(config: Any, folder: Path, device: torch.device, method: 
             ModelWarning,
             stacklevel=1,  # one place, so that it is said once
         )
-    placed = {"device_map": {"": str(device)}} if device.type != "cpu" or is_accelerate_available() else {}
+    placed = (
+        {"device_map": {"": str(device)}}
+        if device.type != "cpu" or is_accelerate_available()
+        else {}
+    )
     return {"config": config, **placed}
 
 
 def _try_out(loaded: LoadedModel, folder: Path, method: str) -> None:
-    """Runs one frame and one token. Raises ModelError where what the layers compute with cannot run here: packages for
-    quantized weights look for their kernels at the first product."""
+    """Runs one frame and one token. Raises ModelError where what the layers compute with cannot run
+    here: packages for quantized weights look for their kernels at the first product."""
     import numpy as np
     import torch
 
@@ -221,7 +257,9 @@ def _try_out(loaded: LoadedModel, folder: Path, method: str) -> None:
     token = torch.zeros(1, 1, dtype=torch.long, device=loaded.device)
     try:
         with torch.inference_mode():
-            encode_frames(loaded.model, torch.from_numpy(frame.patches).to(loaded.device), [frame.grid])
+            encode_frames(
+                loaded.model, torch.from_numpy(frame.patches).to(loaded.device), [frame.grid]
+            )
             loaded.model(input_ids=token, use_cache=False)
     except _LOADING_ERRORS as error:
         raise ModelError(
@@ -232,16 +270,22 @@ def _try_out(loaded: LoadedModel, folder: Path, method: str) -> None:
 
 
 def _check_report(folder: Path, report: Mapping[str, Any]) -> None:
-    """Raises ModelError for tensors that the weights lack, and warns of those that nothing takes."""
-    missing = sorted(report["missing_keys"]) + sorted(str(key) for key in report.get("mismatched_keys", ()))
+    """Raises ModelError for tensors that the weights lack, and warns of those that nothing
+    takes."""
+    missing = sorted(report["missing_keys"]) + sorted(
+        str(key) for key in report.get("mismatched_keys", ())
+    )
     if missing:
         raise ModelError(
-            f"the weights in {folder} lack {len(missing)} tensors that config.json asks for, such as {missing[0]}; "
+            f"the weights in {folder} lack {len(missing)} tensors that config.json asks for, such "
+            f"as {missing[0]}; "
             "config.json and weights must be those of one complete checkpoint"
         )
     unexpected = sorted(key for key in report["unexpected_keys"] if not _HARMLESS.search(key))
     if unexpected:
-        shown = ", ".join(unexpected[:_NUM_SHOWN]) + (", ..." if len(unexpected) > _NUM_SHOWN else "")
+        shown = ", ".join(unexpected[:_NUM_SHOWN]) + (
+            ", ..." if len(unexpected) > _NUM_SHOWN else ""
+        )
         warnings.warn(
             f"the weights in {folder} have tensors that the model of config.json does not take; "
             f"{len(unexpected)} are left out: {shown}",
@@ -251,7 +295,8 @@ def _check_report(folder: Path, report: Mapping[str, Any]) -> None:
 
 
 def model_class(architecture: str) -> Any:
-    """The class, imported from its own module: the package's automatic classes cost time and pull in torchvision."""
+    """The class, imported from its own module: the package's automatic classes cost time and pull
+    in torchvision."""
     module = import_module(f"transformers.models.{architecture}.modeling_{architecture}")
     return getattr(module, MODEL_CLASSES[architecture])
 

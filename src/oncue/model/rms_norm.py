@@ -1,8 +1,10 @@
-"""RMS normalisation as one operation of torch, where the stock layer has eight in half formats, and six in float32.
+"""RMS normalisation as one operation of torch, where the stock layer has eight in half formats, and
+six in float32.
 
-A forward of Qwen2.5-VL-3B with a frame in it normalises 138 times, and on a GPU each of these operations is a launch.
-On a CPU values and gradients in float32 are the same bit for bit; in half formats the product with the weight is
-rounded once and not twice. Where types are mixed, as in a vision tower trained with autocast, the stock layer computes.
+A forward of Qwen2.5-VL-3B with a frame in it normalises 138 times, and on a GPU each of these
+operations is a launch. On a CPU values and gradients in float32 are the same bit for bit; in half
+formats the product with the weight is rounded once and not twice. Where types are mixed, as in a
+vision tower trained with autocast, the stock layer computes.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ class _OneOperation:
 
 
 def normalise_at_once(model: torch.nn.Module) -> None:
-    """Makes every RMS norm of a Qwen-VL model compute in one operation. Parameters stay where they are."""
+    """Makes every RMS norm of a Qwen-VL model compute in one operation. Parameters stay where they
+    are."""
     for layer in model.modules():
         stock = type(layer)
         if stock.__name__ in _STOCK:

@@ -1,9 +1,9 @@
 """Whole dialogues in one forward, for training: what several of them begin with is computed once.
 
-Rollouts of a group are shown the same, and are alike until they first say something different. Put together by what
-they begin with they are a tree: each branch is a stretch of tokens behind the branches before it. A token sees those of
-its own branch up to itself, and all of the branches before. A dialogue that shares nothing is a branch without any
-before it.
+Rollouts of a group are shown the same, and are alike until they first say something different. Put
+together by what they begin with they are a tree: each branch is a stretch of tokens behind the
+branches before it. A token sees those of its own branch up to itself, and all of the branches
+before. A dialogue that shares nothing is a branch without any before it.
 
 Axis letters: T tokens of all branches, H heads, J key/value heads, D head width.
 """
@@ -19,7 +19,8 @@ import torch
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """`length` tokens behind those of the branches with the numbers `before`, the first of them at the root."""
+    """`length` tokens behind those of the branches with the numbers `before`, the first of them at
+    the root."""
 
     length: int
     before: tuple[int, ...] = ()
@@ -33,22 +34,31 @@ def attend_branches(
     value_1JTD: torch.Tensor,
     **options: Any,
 ) -> torch.Tensor:
-    """(1, T, H, D): attention within the tree, whose tokens stand one branch behind the other, by transformers' own
-    sdpa; `options` are what it takes besides.
+    """(1, T, H, D): attention within the tree, whose tokens stand one branch behind the other, by
+    transformers' own sdpa; `options` are what it takes besides.
 
-    Each branch is attended to as the end of the dialogue from its root on, and what comes out for the branches before
-    it is dropped. A mask would spare that work, but with one there is neither the fast kernel nor its small memory.
+    Each branch is attended to as the end of the dialogue from its root on, and what comes out for
+    the branches before it is dropped. A mask would spare that work, but with one there is neither
+    the fast kernel nor its small memory.
     """
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     lengths = [branch.length for branch in branches]
-    by_branch = list(zip(*(states.split(lengths, dim=2) for states in (query_1HTD, key_1JTD, value_1JTD)), strict=True))
+    by_branch = list(
+        zip(
+            *(states.split(lengths, dim=2) for states in (query_1HTD, key_1JTD, value_1JTD)),
+            strict=True,
+        )
+    )
     attended = []
     for own, branch in zip(by_branch, branches, strict=True):
         way = own
         if branch.before:
             way = tuple(
-                torch.cat(states, dim=2) for states in zip(*(by_branch[i] for i in branch.before), own, strict=True)
+                torch.cat(states, dim=2)
+                for states in zip(*(by_branch[i] for i in branch.before), own, strict=True)
             )
-        attended.append(sdpa_attention_forward(module, *way, None, **options)[0][:, -branch.length :])
+        attended.append(
+            sdpa_attention_forward(module, *way, None, **options)[0][:, -branch.length :]
+        )
     return torch.cat(attended, dim=1)

@@ -1,8 +1,9 @@
 """Attention of the vision tower over many frames at once.
 
-Without flash-attn the stock tower calls attention once per window (or frame) in a Python loop. Windows of one length
-can share a call; frames of one video all have the same few lengths. Registered through the library's own interface; a
-name with "flash" in it is what makes the tower pass the borders of its windows instead of looping over them.
+Without flash-attn the stock tower calls attention once per window (or frame) in a Python loop.
+Windows of one length can share a call; frames of one video all have the same few lengths.
+Registered through the library's own interface; a name with "flash" in it is what makes the tower
+pass the borders of its windows instead of looping over them.
 
 Axis letters: H heads, L patches, D head width.
 """
@@ -22,7 +23,8 @@ NAME = "oncue_flash_by_length"
 
 
 def batch_vision_windows(model: Any) -> None:
-    """Makes the vision tower of a Qwen-VL model compute windows of equal length together. Same values, fewer calls."""
+    """Makes the vision tower of a Qwen-VL model compute windows of equal length together. Same
+    values, fewer calls."""
     from transformers import AttentionInterface
 
     AttentionInterface.register(NAME, attend_by_length)
@@ -47,20 +49,26 @@ def attend_by_length(
     query, key, value = (t[0].transpose(0, 1) for t in (query_1HLD, key_1HLD, value_1HLD))
     if windows.order_L is None:
         return _attend(query, key, value, windows.groups[0][0], scaling)[None], None
-    found = [_attend(query[rows], key[rows], value[rows], length, scaling) for length, rows in windows.groups]
+    found = [
+        _attend(query[rows], key[rows], value[rows], length, scaling)
+        for length, rows in windows.groups
+    ]
     return torch.cat(found)[windows.order_L][None], None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Windows:
-    """Windows by their length: for each length the patches (L of them) in its windows. `order_L` puts what is found for
-    one group after the other back in order; None where all windows are of one length."""
+    """Windows by their length: for each length the patches (L of them) in its windows. `order_L`
+    puts what is found for one group after the other back in order; None where all windows are of
+    one length."""
 
     groups: tuple[tuple[int, Tensor | None], ...]
     order_L: Tensor | None
 
 
-_known: WeakIdKeyDictionary = WeakIdKeyDictionary()  # windows by the tensor of their borders: all layers share it
+_known: WeakIdKeyDictionary = (
+    WeakIdKeyDictionary()
+)  # windows by the tensor of their borders: all layers share it
 
 
 def _windows(borders: Tensor, device: torch.device) -> _Windows:
@@ -79,12 +87,17 @@ def _grouped(lengths: list[int], device: torch.device) -> _Windows:
     for length in lengths:
         starts.setdefault(length, []).append(at)
         at += length
-    rows = {n: (torch.tensor(begins)[:, None] + torch.arange(n)).flatten() for n, begins in starts.items()}
+    rows = {
+        n: (torch.tensor(begins)[:, None] + torch.arange(n)).flatten()
+        for n, begins in starts.items()
+    }
     order_L = upload(torch.argsort(torch.cat(list(rows.values()))), device)
     return _Windows(tuple((n, upload(each, device)) for n, each in rows.items()), order_L)
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, length: int, scaling: float | None) -> Tensor:
+def _attend(
+    query: Tensor, key: Tensor, value: Tensor, length: int, scaling: float | None
+) -> Tensor:
     """(L, H, D) attention inside consecutive stretches of `length`."""
     q, k, v = (t.unflatten(0, (-1, length)).transpose(1, 2) for t in (query, key, value))
     out = torch.nn.functional.scaled_dot_product_attention(q, k, v, scale=scaling)

@@ -1,4 +1,5 @@
-"""What the first token of an answer says about the turn, and whether a message can begin with it."""
+"""What the first token of an answer says about the turn, and whether a message can begin with
+it."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ class Opening(enum.Enum):
 
 
 def opening(token: str, silence_text: str) -> Opening:
-    """How a turn goes on whose first token has the text `token`: for NO REPLY, `NO` is silent, `N` may be either."""
+    """How a turn goes on whose first token has the text `token`: for NO REPLY, `NO` is silent, `N`
+    may be either."""
     begun = token.lstrip()
     if begun and (begun.startswith(OPENING) or OPENING.startswith(begun)):
         return Opening.THINKS
@@ -27,5 +29,6 @@ def opening(token: str, silence_text: str) -> Opening:
 
 
 def can_begin_message(text: str) -> bool:
-    """Whether `text` survives being the beginning of a message: templates strip those, and half a character is none."""
+    """Whether `text` survives being the beginning of a message: templates strip those, and half a
+    character is none."""
     return bool(text) and text == text.strip() and "\ufffd" not in text

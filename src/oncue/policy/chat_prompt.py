@@ -1,8 +1,10 @@
-"""What a chat server is sent: turns as messages, and a window over them, so that a prompt never outgrows its bound.
+"""What a chat server is sent: turns as messages, and a window over them, so that a prompt never
+outgrows its bound.
 
-A round is one turn that was shown and its answer. Rounds pile up until a bound is reached; then old silent rounds are
-dropped in one go, so that between two cuts every prompt begins with the one before it, as prefix caches want it.
-What a server refuses as too large is a bound from then on, for all sessions on it.
+A round is one turn that was shown and its answer. Rounds pile up until a bound is reached; then old
+silent rounds are dropped in one go, so that between two cuts every prompt begins with the one
+before it, as prefix caches want it. What a server refuses as too large is a bound from then on, for
+all sessions on it.
 """
 
 from __future__ import annotations
@@ -40,9 +42,11 @@ def policy_message(text: str) -> Message:
 
 
 def user_message(shown: EnvTurn, frames: FrameProcessor, jpeg_quality: int) -> Message:
-    """A turn: its text, and its frames as JPEG, scaled down as `frames` does for a local model, in order.
+    """A turn: its text, and its frames as JPEG, scaled down as `frames` does for a local model, in
+    order.
 
-    Raises InputError for text with a chat mark in it, which a server may take for the end of the message.
+    Raises InputError for text with a chat mark in it, which a server may take for the end of the
+    message.
     """
     pictures = iter(shown.pictures)
     parts: list[Message] = []
@@ -52,7 +56,10 @@ def user_message(shown: EnvTurn, frames: FrameProcessor, jpeg_quality: int) -> M
             parts.append({"type": "text", "text": text})
             continue
         parts.append(_image(next(pictures), frames, jpeg_quality))
-    return {"role": "user", "content": parts if shown.batches else "".join(part["text"] for part in parts)}
+    return {
+        "role": "user",
+        "content": parts if shown.batches else "".join(part["text"] for part in parts),
+    }
 
 
 def _image(pixels: np.ndarray, frames: FrameProcessor, jpeg_quality: int) -> Message:
@@ -66,19 +73,24 @@ def check_text(text: str) -> None:
     """Raise InputError for text with a chat mark in it."""
     for mark in STRUCTURAL_MARKS:
         if mark in text:
-            raise InputError(f"the text {text!r:.120} holds {mark}, which steers a chat server; leave that out")
+            raise InputError(
+                f"the text {text!r:.120} holds {mark}, which steers a chat server; leave that out"
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How large a part of a prompt is: its images, its tokens as estimated here, its bytes in the request."""
+    """How large a part of a prompt is: its images, its tokens as estimated here, its bytes in the
+    request."""
 
     images: int = 0
     tokens: int = 0
     bytes: int = 0
 
     def __add__(self, other: Size) -> Size:
-        return Size(self.images + other.images, self.tokens + other.tokens, self.bytes + other.bytes)
+        return Size(
+            self.images + other.images, self.tokens + other.tokens, self.bytes + other.bytes
+        )
 
     def of(self, unit: Unit) -> int:
         amount: int = getattr(self, unit)
@@ -92,10 +104,17 @@ class Size:
 def size_of(message: Message, image_tokens: int = 0) -> Size:
     """The size of a message whose images are `image_tokens` vision tokens together."""
     content = message["content"]
-    parts: list[Message] = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    parts: list[Message] = (
+        [{"type": "text", "text": content}] if isinstance(content, str) else content
+    )
     images = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
     num_text = sum(len(part["text"].encode()) for part in parts if part["type"] == "text")
-    tokens = _TOKENS_PER_MESSAGE + -(-num_text // _BYTES_PER_TOKEN) + image_tokens + _TOKENS_PER_IMAGE * len(images)
+    tokens = (
+        _TOKENS_PER_MESSAGE
+        + -(-num_text // _BYTES_PER_TOKEN)
+        + image_tokens
+        + _TOKENS_PER_IMAGE * len(images)
+    )
     return Size(len(images), tokens, num_text + sum(map(len, images)))
 
 
@@ -106,8 +125,8 @@ def total_size(parts: Iterable[Size]) -> Size:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Round:
-    """A turn as the two messages it is in the prompt, of `size` together; whether it brought a question, whether it was
-    replied to."""
+    """A turn as the two messages it is in the prompt, of `size` together; whether it brought a
+    question, whether it was replied to."""
 
     shown: Message
     answered: Message
@@ -128,10 +147,10 @@ class Round:
 class RoundWindow:
     """Bounds of a prompt, in rounds.
 
-    A turn that would make more than `max_rounds` cuts the prompt to at most `keep_rounds` (default: half) before it.
-    Kept are the newest `max_questions` rounds that brought a question, the newest `max_replies` that were replied to,
-    all with their frames, and as many of the newest as there is room for. The system message always stays.
-    Raises ConfigError for numbers out of range.
+    A turn that would make more than `max_rounds` cuts the prompt to at most `keep_rounds` (default:
+    half) before it. Kept are the newest `max_questions` rounds that brought a question, the newest
+    `max_replies` that were replied to, all with their frames, and as many of the newest as there is
+    room for. The system message always stays. Raises ConfigError for numbers out of range.
     """
 
     max_rounds: int = 64
@@ -148,8 +167,10 @@ class RoundWindow:
         num_pinned = self.max_questions + self.max_replies
         if not num_pinned < self.num_kept < self.max_rounds:
             raise ConfigError(
-                f"a cut must leave room for {num_pinned} pinned rounds and a newer one, and make room for another: "
-                f"expected {num_pinned} < keep_rounds < max_rounds, got {self.num_kept} and {self.max_rounds}"
+                f"a cut must leave room for {num_pinned} pinned rounds and a newer one, and make "
+                "room for another: "
+                f"expected {num_pinned} < keep_rounds < max_rounds, got {self.num_kept} and "
+                f"{self.max_rounds}"
             )
 
     @property
@@ -158,17 +179,21 @@ class RoundWindow:
         return self.max_rounds // 2 if self.keep_rounds is None else self.keep_rounds
 
     def cut(self, rounds: Sequence[Round]) -> tuple[Round, ...]:
-        """The rounds, in order, that go before the next turn: all of them, or those that a cut keeps."""
+        """The rounds, in order, that go before the next turn: all of them, or those that a cut
+        keeps."""
         if len(rounds) < self.max_rounds:
             return tuple(rounds)
         kept = list(self._by_importance(rounds))[: self.num_kept]
         return tuple(rounds[i] for i in sorted(kept))
 
-    def fitted(self, rounds: Sequence[Round], fixed: Size, limits: Mapping[Unit, int]) -> tuple[Round, ...]:
-        """The rounds that go between messages of the size `fixed`, such that the prompt is within `limits`.
+    def fitted(
+        self, rounds: Sequence[Round], fixed: Size, limits: Mapping[Unit, int]
+    ) -> tuple[Round, ...]:
+        """The rounds that go between messages of the size `fixed`, such that the prompt is within
+        `limits`.
 
-        A cut leaves at most half of each limit to them. The newest question always stays, without its frames where
-        those are too many.
+        A cut leaves at most half of each limit to them. The newest question always stays, without
+        its frames where those are too many.
         """
         if (fixed + total_size(turn.size for turn in rounds)).fits(limits):
             return tuple(rounds)
@@ -185,7 +210,8 @@ class RoundWindow:
         return tuple(kept[i] for i in sorted(kept))
 
     def _by_importance(self, rounds: Sequence[Round]) -> Iterable[int]:
-        """The places of all rounds: the newest questions, the newest replies, the newest of the others."""
+        """The places of all rounds: the newest questions, the newest replies, the newest of the
+        others."""
         newest_first = range(len(rounds) - 1, -1, -1)
         questions = [i for i in newest_first if rounds[i].asked][: self.max_questions]
         replies = [i for i in newest_first if rounds[i].replied][: self.max_replies]
@@ -194,10 +220,11 @@ class RoundWindow:
 
 @dataclass(slots=True)
 class PromptBounds:
-    """How large the prompts of one server may be, and what was learned about that. Its sessions share it.
+    """How large the prompts of one server may be, and what was learned about that. Its sessions
+    share it.
 
-    `context_tokens` bounds a prompt in estimated tokens, in place of the number of rounds of `window`. `learned` are
-    the limits of the server itself.
+    `context_tokens` bounds a prompt in estimated tokens, in place of the number of rounds of
+    `window`. `learned` are the limits of the server itself.
     """
 
     window: RoundWindow
@@ -205,9 +232,11 @@ class PromptBounds:
     learned: dict[Unit, int] = field(default_factory=dict)
 
     def kept(self, rounds: Sequence[Round], fixed: Size, clock_s: float) -> tuple[Round, ...]:
-        """The rounds that go before the turn at `clock_s`, which has the size `fixed` with the system message.
+        """The rounds that go before the turn at `clock_s`, which has the size `fixed` with the
+        system message.
 
-        Raises ContextFullError where that turn and the newest question are more than `context_tokens`.
+        Raises ContextFullError where that turn and the newest question are more than
+        `context_tokens`.
         """
         most = self.context_tokens
         if most is None:
@@ -218,14 +247,17 @@ class PromptBounds:
         num_needed = (fixed + total_size(turn.size for turn in kept)).tokens
         if num_needed > most:
             raise ContextFullError(
-                f"the turn at {clock_s:g} s needs about {num_needed} tokens with what must be kept (the system message "
-                f"and the newest question), and {most} are allowed; allow more (--context-tokens), or show fewer or "
+                f"the turn at {clock_s:g} s needs about {num_needed} tokens with what must be kept "
+                "(the system message "
+                f"and the newest question), and {most} are allowed; allow more (--context-tokens), "
+                "or show fewer or "
                 "smaller frames"
             )
         return kept
 
     def refused(self, unit: Unit, size: Size) -> bool:
-        """Stay below `size` from now on: the server refused a prompt of it for its `unit`. Whether `unit` is news."""
+        """Stay below `size` from now on: the server refused a prompt of it for its `unit`. Whether
+        `unit` is news."""
         is_news, most = unit not in self.learned, int(_SAFE_SHARE * size.of(unit))
         self.learned[unit] = min(most, self.learned.get(unit, most))
         return is_news

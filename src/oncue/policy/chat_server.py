@@ -1,15 +1,16 @@
-"""A policy behind any OpenAI-compatible chat server (vLLM, SGLang, ...): each turn is at most two requests.
+"""A policy behind any OpenAI-compatible chat server (vLLM, SGLang, ...): each turn is at most two
+requests.
 
-The first request asks for one token. If it begins the silence text, the client writes that text itself and goes on: a
-silent turn costs the server one forward over what is new. Otherwise a second request lets the server continue the
-message, streamed. A server that cannot continue a message gets one whole request per turn; which kind it is shows at
-the first turn that is not silent.
+The first request asks for one token. If it begins the silence text, the client writes that text
+itself and goes on: a silent turn costs the server one forward over what is new. Otherwise a second
+request lets the server continue the message, streamed. A server that cannot continue a message gets
+one whole request per turn; which kind it is shows at the first turn that is not silent.
 
-A model that thinks before it answers cannot be read by its first token: once an answer held a thought, each turn is
-one whole request too. Thoughts are never spoken, and never sent back.
+A model that thinks before it answers cannot be read by its first token: once an answer held a
+thought, each turn is one whole request too. Thoughts are never spoken, and never sent back.
 
-The server keeps nothing between turns: the dialogue is sent again each time, bounded by `PromptBounds`, and the
-server's prefix cache spares it the work.
+The server keeps nothing between turns: the dialogue is sent again each time, bounded by
+`PromptBounds`, and the server's prefix cache spares it the work.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ _log = logging.getLogger(__name__)
 _CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}
 _NUM_CANDIDATES = 5  # for the first token, with their probabilities; no server allows fewer
 _TOO_SMALL = (
-    "not even one turn fits: show fewer or smaller frames (--frames-per-turn, --max-pixels), allow shorter replies "
+    "not even one turn fits: show fewer or smaller frames (--frames-per-turn, --max-pixels), allow "
+    "shorter replies "
     "(--max-new-tokens), or give the server a larger limit"
 )
 _NUM_COMPARED = 8  # tokens of a continuation that show whether it is one
@@ -59,11 +61,12 @@ _NUM_COMPARED = 8  # tokens of a continuation that show whether it is one
 class ServerOptions:
     """How a chat server is asked.
 
-    `verify_silence`: let the server finish each turn that begins like silence, and take it for silence only if it is
-    exactly that; without it, the first word of the silence text decides. `silence_token_ids`: ids of the first token
-    of silence in the model's vocabulary; vLLM then gives their probability even where they are unlikely.
-    `context_tokens` bounds a prompt in tokens as estimated here, in place of the rounds of `window`. `timeout_s` bounds
-    each request. Raises ConfigError for numbers out of range.
+    `verify_silence`: let the server finish each turn that begins like silence, and take it for
+    silence only if it is exactly that; without it, the first word of the silence text decides.
+    `silence_token_ids`: ids of the first token of silence in the model's vocabulary; vLLM then
+    gives their probability even where they are unlikely. `context_tokens` bounds a prompt in tokens
+    as estimated here, in place of the rounds of `window`. `timeout_s` bounds each request. Raises
+    ConfigError for numbers out of range.
     """
 
     max_new_tokens: int = 512
@@ -79,7 +82,8 @@ class ServerOptions:
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1 or not 1 <= self.jpeg_quality <= 100 or not self.timeout_s > 0:
             raise ConfigError(
-                "a chat server needs max_new_tokens >= 1, jpeg_quality from 1 to 100 and timeout_s > 0, got "
+                "a chat server needs max_new_tokens >= 1, jpeg_quality from 1 to 100 and timeout_s "
+                "> 0, got "
                 f"{self.max_new_tokens}, {self.jpeg_quality} and {self.timeout_s}"
             )
 
@@ -92,29 +96,43 @@ class _Answer:
 
 
 class ChatServer:
-    """A model on a server, and what was learnt about that server. Open a session per dialogue; they may share it.
+    """A model on a server, and what was learnt about that server. Open a session per dialogue; they
+    may share it.
 
-    `url` is the server's address with or without its /v1; `api_key` defaults to the variable OPENAI_API_KEY. Nothing
-    is sent before the first turn. Raises ConfigError for an address that cannot be one.
+    `url` is the server's address with or without its /v1; `api_key` defaults to the variable
+    OPENAI_API_KEY. Nothing is sent before the first turn. Raises ConfigError for an address that
+    cannot be one.
     """
 
     def __init__(
-        self, url: str, model: str, options: ServerOptions | None = None, *, api_key: str | None = None
+        self,
+        url: str,
+        model: str,
+        options: ServerOptions | None = None,
+        *,
+        api_key: str | None = None,
     ) -> None:
         self.model = model
         self.options = options or ServerOptions()
         key = os.environ.get("OPENAI_API_KEY", "") if api_key is None else api_key
         self.client = ChatClient(base_url(url), key, self.options.timeout_s, self.options.retries)
-        self.continues: bool | None = None  # whether the server continues a message; None: not known yet
+        self.continues: bool | None = (
+            None  # whether the server continues a message; None: not known yet
+        )
         self.thinks = False  # whether an answer held a thought
         self.opens_thoughts = False  # whether the mark before a thought is in the server's template
         self.bounds = PromptBounds(self.options.window, self.options.context_tokens)
         self.format = TextFormat()
         self._frames = FrameProcessor(max_pixels=self.options.max_pixels)
         listing: dict[str, Any] = {"logprobs": True, "top_logprobs": _NUM_CANDIDATES}
-        self._extras: list[Mapping[str, Any]] = [listing, {}]  # fields for the first token; the first not yet refused
+        self._extras: list[Mapping[str, Any]] = [
+            listing,
+            {},
+        ]  # fields for the first token; the first not yet refused
         if self.options.silence_token_ids:
-            self._extras.insert(0, {**listing, "logprob_token_ids": list(self.options.silence_token_ids)})
+            self._extras.insert(
+                0, {**listing, "logprob_token_ids": list(self.options.silence_token_ids)}
+            )
 
     def open(self, system: str = PROACTIVE_SYSTEM) -> ChatSession:
         """A new dialogue that begins with the system message `system`."""
@@ -130,7 +148,9 @@ class ChatServer:
 
     def user_size(self, shown: EnvTurn, message: Message) -> Size:
         """The size of `message`, which is the turn `shown`."""
-        return size_of(message, sum(self._frames.token_count(*pixels.shape[:2]) for pixels in shown.pictures))
+        return size_of(
+            message, sum(self._frames.token_count(*pixels.shape[:2]) for pixels in shown.pictures)
+        )
 
     async def answer(self, messages: Sequence[Message]) -> _Answer:
         """The model's answer to the last of `messages`, in as few tokens as it takes."""
@@ -142,7 +162,10 @@ class ChatServer:
         probability = self._silence_probability(first)
         if not first.at_limit:
             return _Answer(first.text, False, probability)
-        if opening(first.text, self.format.silence_text) is Opening.SILENT and not self.options.verify_silence:
+        if (
+            opening(first.text, self.format.silence_text) is Opening.SILENT
+            and not self.options.verify_silence
+        ):
             return _Answer(self.format.silence_text, False, probability)
         if self.options.max_new_tokens == 1:
             return _Answer(first.text, True, probability)
@@ -159,7 +182,10 @@ class ChatServer:
         done = await self._ask(messages, self.options.max_new_tokens)
         has_thought = done.thought or OPENING in done.text or CLOSING in done.text
         if has_thought and not self.thinks:
-            _log.warning("the model on %s thinks first: from now on each turn is one whole request", self.client.url)
+            _log.warning(
+                "the model on %s thinks first: from now on each turn is one whole request",
+                self.client.url,
+            )
         self.thinks |= has_thought
         self.opens_thoughts |= CLOSING in done.text and OPENING not in done.text
         if has_thought:
@@ -169,7 +195,8 @@ class ChatServer:
         return _Answer(done.text, done.at_limit, self._silence_probability(done))
 
     async def _learn(self, messages: Sequence[Message], first: Completion) -> _Answer:
-        """The answer as a whole, and then whether continuing `first` leads to the same: some servers begin anew."""
+        """The answer as a whole, and then whether continuing `first` leads to the same: some
+        servers begin anew."""
         whole = await self._whole(messages)
         following = whole.text[len(first.text) :]
         if self.thinks or not following or not whole.text.startswith(first.text):
@@ -181,10 +208,15 @@ class ChatServer:
             return whole
         self.continues = rest is not None and bool(rest.text) and following.startswith(rest.text)
         if not self.continues:
-            _log.warning("%s does not continue a message: from now on each turn is one whole request", self.client.url)
+            _log.warning(
+                "%s does not continue a message: from now on each turn is one whole request",
+                self.client.url,
+            )
         return whole
 
-    async def _rest(self, messages: Sequence[Message], first: Completion, max_tokens: int) -> Completion | None:
+    async def _rest(
+        self, messages: Sequence[Message], first: Completion, max_tokens: int
+    ) -> Completion | None:
         """How the server continues a message that begins with `first`; None where it refuses to."""
         begun = policy_message(first.text)
         try:
@@ -193,7 +225,8 @@ class ChatServer:
             return None
 
     async def _ask(self, messages: Sequence[Message], max_tokens: int) -> Completion:
-        """A request with as many of the extra fields as the server takes; which those are is remembered."""
+        """A request with as many of the extra fields as the server takes; which those are is
+        remembered."""
         extras = self._extras
         for place, extra in enumerate(extras[:-1]):
             with contextlib.suppress(RefusedError):
@@ -214,14 +247,16 @@ class ChatServer:
         if done.first_probs is None:
             return None
         silence = self.format.silence_text
-        return sum(p for token, p in done.first_probs.items() if opening(token, silence) is Opening.SILENT)
+        return sum(
+            p for token, p in done.first_probs.items() if opening(token, silence) is Opening.SILENT
+        )
 
 
 class ChatSession:
     """A `PolicySession` on a `ChatServer`. Get one from `ChatServer.open`.
 
-    `silence_probability` is that of the newest turn: how likely its first token began silence, as far as the server
-    listed candidates (so it may be too low), or None where it lists none.
+    `silence_probability` is that of the newest turn: how likely its first token began silence, as
+    far as the server listed candidates (so it may be too low), or None where it lists none.
     """
 
     def __init__(self, server: ChatServer, system: str) -> None:
@@ -238,13 +273,19 @@ class ChatSession:
         return len(self._rounds)
 
     async def respond(self, observed: EnvTurn) -> PolicyTurn:
-        """Show a turn and get the policy's answer, without token ids. Turns of one session go one after the other.
+        """Show a turn and get the policy's answer, without token ids. Turns of one session go one
+        after the other.
 
-        Raises BackendError where the server gives no answer, InputError for a turn that cannot be sent. After an
-        error, and after being cancelled, the session is as it was before: the turn can be shown again.
+        Raises BackendError where the server gives no answer, InputError for a turn that cannot be
+        sent. After an error, and after being cancelled, the session is as it was before: the turn
+        can be shown again.
         """
         if self._closed or self._busy:
-            state = "closed; open another one" if self._closed else "answering a turn; await it before the next"
+            state = (
+                "closed; open another one"
+                if self._closed
+                else "answering a turn; await it before the next"
+            )
             raise RuntimeError(f"this session is {state}")
         self._busy = True
         started = time.perf_counter()
@@ -257,7 +298,9 @@ class ChatSession:
         action = self._server.format.read(answer.text, truncated=answer.at_limit)
         said = behind_thoughts(answer.text)
         if said is None or isinstance(action, Silence):
-            said = self._server.format.silence_text  # of a thought that was cut off, nobody heard anything either
+            said = (
+                self._server.format.silence_text
+            )  # of a thought that was cut off, nobody heard anything either
         if not self._closed:
             answered = policy_message(said)
             asked, replied = bool(observed.text), isinstance(action, Reply)
@@ -266,8 +309,11 @@ class ChatSession:
         latency_ms = (time.perf_counter() - started) * 1000
         return PolicyTurn(action, latency_ms=latency_ms, forced_close=answer.at_limit)
 
-    async def _answer(self, shown: Message, size: Size, clock_s: float) -> tuple[_Answer, tuple[Round, ...]]:
-        """The answer to the turn `shown`, and the rounds that went before it: fewer where the server takes less."""
+    async def _answer(
+        self, shown: Message, size: Size, clock_s: float
+    ) -> tuple[_Answer, tuple[Round, ...]]:
+        """The answer to the turn `shown`, and the rounds that went before it: fewer where the
+        server takes less."""
         bounds, fixed = self._server.bounds, size_of(self._system) + size
         kept = bounds.kept(self._rounds, fixed, clock_s)
         while True:
@@ -289,16 +335,24 @@ class ChatSession:
 
 
 def connect(url: str, model: str | None = None, options: ServerOptions | None = None) -> ChatServer:
-    """The server at `url` and its model `model`, or the only one it has. Not for use inside an event loop.
+    """The server at `url` and its model `model`, or the only one it has. Not for use inside an
+    event loop.
 
-    Raises ConfigError where the model must be named, BackendError where the server does not say which it has.
+    Raises ConfigError where the model must be named, BackendError where the server does not say
+    which it has.
     """
     server = ChatServer(url, model or "", options)
     if model is None:
         names = asyncio.run(_model_names(server))
         if len(names) != 1:
-            known = f"it has {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}" if names else "it lists none"
-            raise ConfigError(f"name the model that {server.client.url} should use (--model NAME): {known}")
+            known = (
+                f"it has {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
+                if names
+                else "it lists none"
+            )
+            raise ConfigError(
+                f"name the model that {server.client.url} should use (--model NAME): {known}"
+            )
         server.model = names[0]
     return server
 

@@ -1,6 +1,8 @@
-"""The one place that opens a policy: a model that runs here, a model behind a chat server, or a script.
+"""The one place that opens a policy: a model that runs here, a model behind a chat server, or a
+script.
 
-Light to import: torch and the engine are loaded when a model that runs here is opened, and for nothing else.
+Light to import: torch and the engine are loaded when a model that runs here is opened, and for
+nothing else.
 """
 
 from __future__ import annotations
@@ -33,12 +35,13 @@ SessionT_co = TypeVar("SessionT_co", bound=PolicySession, covariant=True)
 class LocalModel:
     """A model that runs here, and how its engine runs it.
 
-    `model`: a name (see `oncue.hub`), or a model that is loaded; then `device`, `dtype` and `max_pixels` are settled,
-    and raise ConfigError. These three as of `load_model`.
-    `sampling` holds for all sessions: the engine draws for all of them at once. `window` bounds every session that is
-    not opened with another one. `lookahead`, `lockstep` and `record` as of `EngineCore`. `graph_tokens`: the longest
-    context, in tokens, that CUDA graphs are made for; None: no CUDA graphs. `autocast_dtype`: the name of the type
-    that products are computed in, by default that of the weights.
+    `model`: a name (see `oncue.hub`), or a model that is loaded; then `device`, `dtype` and
+    `max_pixels` are settled, and raise ConfigError. These three as of `load_model`. `sampling`
+    holds for all sessions: the engine draws for all of them at once. `window` bounds every session
+    that is not opened with another one. `lookahead`, `lockstep` and `record` as of `EngineCore`.
+    `graph_tokens`: the longest context, in tokens, that CUDA graphs are made for; None: no CUDA
+    graphs. `autocast_dtype`: the name of the type that products are computed in, by default that of
+    the weights.
     """
 
     model: str | Path | LoadedModel = BUNDLED_NAME
@@ -56,7 +59,10 @@ class LocalModel:
     def __post_init__(self) -> None:
         settled = (self.device, self.dtype, self.max_pixels) != (None, None, None)
         if settled and not isinstance(self.model, str | Path):
-            raise ConfigError("device, dtype and max_pixels of a loaded model are settled; give them to load_model")
+            raise ConfigError(
+                "device, dtype and max_pixels of a loaded model are settled; give them to "
+                "load_model"
+            )
 
     @property
     def name(self) -> str:
@@ -73,7 +79,8 @@ class LocalModel:
 
 @dataclass(frozen=True, slots=True)
 class ServerModel:
-    """A model behind the chat server at `url`. `name` is the server's for it; None: its only one."""
+    """A model behind the chat server at `url`. `name` is the server's for it; None: its only
+    one."""
 
     url: str
     name: str | None = None
@@ -82,8 +89,8 @@ class ServerModel:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A policy without weights: `session_for(task)` makes the session of a dialogue; `task` is None where the opener
-    named none."""
+    """A policy without weights: `session_for(task)` makes the session of a dialogue; `task` is None
+    where the opener named none."""
 
     session_for: Callable[[Task | None], PolicySession]
     name: str = "script"
@@ -94,10 +101,12 @@ PolicySpec = LocalModel | ServerModel | Script
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What a record of scores says of how a policy ran: without it, nobody could tell two of the same name apart.
+    """What a record of scores says of how a policy ran: without it, nobody could tell two of the
+    same name apart.
 
-    `server` is its address without secrets. What runs there, and how, only the server knows: `device` and `dtype` are
-    then None. So are those that a script has not. `context_tokens` None: the context is not bounded in tokens.
+    `server` is its address without secrets. What runs there, and how, only the server knows:
+    `device` and `dtype` are then None. So are those that a script has not. `context_tokens` None:
+    the context is not bounded in tokens.
     """
 
     name: str
@@ -119,7 +128,8 @@ class Provenance:
 
 
 class Policy(ABC, Generic[SessionT_co]):
-    """An open policy, which gives sessions. Get one from `open_policy`; close it, or use it in a `with` statement."""
+    """An open policy, which gives sessions. Get one from `open_policy`; close it, or use it in a
+    `with` statement."""
 
     def __init__(self, provenance: Provenance) -> None:
         self.provenance = provenance
@@ -131,12 +141,15 @@ class Policy(ABC, Generic[SessionT_co]):
         return self.provenance.name
 
     @abstractmethod
-    def open(self, task: Task | None = None, *, system: str | None = None, seed: int | None = None) -> SessionT_co:
+    def open(
+        self, task: Task | None = None, *, system: str | None = None, seed: int | None = None
+    ) -> SessionT_co:
         """A session of one dialogue.
 
-        `task`: what it will be about; only a script looks at it. `system`: the system message, by default the
-        proactive one of the policy. `seed` starts the session's random numbers where they are drawn here; a server
-        draws its own, a script none. Raises RuntimeError once the policy is closed.
+        `task`: what it will be about; only a script looks at it. `system`: the system message, by
+        default the proactive one of the policy. `seed` starts the session's random numbers where
+        they are drawn here; a server draws its own, a script none. Raises RuntimeError once the
+        policy is closed.
         """
 
     def _kept(self, session: SessionT) -> SessionT:
@@ -149,7 +162,8 @@ class Policy(ABC, Generic[SessionT_co]):
             raise RuntimeError("this policy is closed; open it again with open_policy")
 
     async def disconnect(self) -> None:
-        """Close what belongs to the running event loop, such as connections. The next turn opens new ones."""
+        """Close what belongs to the running event loop, such as connections. The next turn opens
+        new ones."""
 
     def close(self) -> None:
         """Close the sessions that somebody still holds. Closing twice is fine."""
@@ -189,7 +203,8 @@ class LocalPolicy(Policy["EngineSession"]):
         seed: int | None = None,
         window: Window | None = None,
     ) -> EngineSession:
-        """As of `Policy`; `window` bounds this session in place of the policy's. Raises as `Engine.open`, too."""
+        """As of `Policy`; `window` bounds this session in place of the policy's. Raises as
+        `Engine.open`, too."""
         self._check_open()
         return self._kept(self.engine.open(system, seed, window))
 
@@ -257,8 +272,9 @@ def open_policy(spec: PolicySpec) -> LocalPolicy | ServerPolicy | ScriptedPolici
 def open_policy(spec: PolicySpec) -> LocalPolicy | ServerPolicy | ScriptedPolicies:
     """The policy of `spec`, open; whoever opens it closes it.
 
-    A server is asked for the name of its model where `spec` gives none; not for use inside an event loop then. Raises
-    ConfigError for anything but a spec and for settings that cannot be, and as `load_model` and `connect`.
+    A server is asked for the name of its model where `spec` gives none; not for use inside an event
+    loop then. Raises ConfigError for anything but a spec and for settings that cannot be, and as
+    `load_model` and `connect`.
     """
     match spec:
         case LocalModel():
@@ -269,13 +285,17 @@ def open_policy(spec: PolicySpec) -> LocalPolicy | ServerPolicy | ScriptedPolici
             return ServerPolicy(spec.url, connect(spec.url, spec.name, spec.options))
         case Script():
             return ScriptedPolicies(spec)
-    raise ConfigError(f"a policy is opened from a LocalModel, a ServerModel or a Script, got {spec!r:.60}")
+    raise ConfigError(
+        f"a policy is opened from a LocalModel, a ServerModel or a Script, got {spec!r:.60}"
+    )
 
 
 def _open_local(spec: LocalModel) -> LocalPolicy:
     loaded = spec.load()
     if spec.graph_tokens is not None and loaded.device.type != "cuda":
-        raise ConfigError(f"--cuda-graphs needs a CUDA device, got {loaded.device.type}; leave it out")
+        raise ConfigError(
+            f"--cuda-graphs needs a CUDA device, got {loaded.device.type}; leave it out"
+        )
     import torch
 
     from oncue.engine.engine import Engine, StaticShapes

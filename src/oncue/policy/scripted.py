@@ -9,7 +9,8 @@ from oncue.types import Action, EnvTurn, PolicyTurn, Reply, Silence
 
 
 class ScriptedPolicy:
-    """Says each text of `replies_by_time_s` once, at the first turn whose clock reaches its time; silent otherwise.
+    """Says each text of `replies_by_time_s` once, at the first turn whose clock reaches its time;
+    silent otherwise.
 
     Several texts that fall due in the same turn are joined by newlines, earliest first.
     """
@@ -17,7 +18,10 @@ class ScriptedPolicy:
     def __init__(self, replies_by_time_s: Mapping[float, str]) -> None:
         empty = [time_s for time_s, text in replies_by_time_s.items() if not text.strip()]
         if empty:
-            raise ConfigError(f"a scripted reply needs text, got none at {empty[0]} s; leave the time out to be silent")
+            raise ConfigError(
+                f"a scripted reply needs text, got none at {empty[0]} s; leave the time out to be "
+                "silent"
+            )
         self._waiting = sorted(replies_by_time_s.items())
 
     async def respond(self, observed: EnvTurn) -> PolicyTurn:

@@ -1,4 +1,5 @@
-"""A filter before a policy: turns in which nothing has changed are silent, and cost no forward and no context."""
+"""A filter before a policy: turns in which nothing has changed are silent, and cost no forward and
+no context."""
 
 from __future__ import annotations
 
@@ -12,13 +13,15 @@ from oncue.video.change import grey_difference, small_grey
 
 
 class SkipUnchanged:
-    """A PolicySession that shows `session` only what is new, and answers the rest with silence itself.
+    """A PolicySession that shows `session` only what is new, and answers the rest with silence
+    itself.
 
-    A turn is skipped if it has frames and no text, and the mean grey difference (`video.change`) of each of its frames
-    from the last frame that was really shown is below `threshold` (levels of 255). So a slow drift adds up until it is
-    shown. A skipped turn counts as a turn of the policy's own (`sampled`) with no token ids, as of any policy that has
-    none; it leaves nothing in the context of `session`, which therefore cannot tell how long the picture stood still.
-    For watching, not for rollouts that are trained on. Closing it closes `session`.
+    A turn is skipped if it has frames and no text, and the mean grey difference (`video.change`) of
+    each of its frames from the last frame that was really shown is below `threshold` (levels of
+    255). So a slow drift adds up until it is shown. A skipped turn counts as a turn of the policy's
+    own (`sampled`) with no token ids, as of any policy that has none; it leaves nothing in the
+    context of `session`, which therefore cannot tell how long the picture stood still. For
+    watching, not for rollouts that are trained on. Closing it closes `session`.
 
     Raises ConfigError for a threshold that is not above 0 and at most 255.
     """
@@ -36,7 +39,8 @@ class SkipUnchanged:
         return self._num_skipped
 
     async def respond(self, observed: EnvTurn) -> PolicyTurn:
-        """The answer of `session`, or silence. After an error of `session` the turn counts as not shown."""
+        """The answer of `session`, or silence. After an error of `session` the turn counts as not
+        shown."""
         started = time.perf_counter()
         greys = [small_grey(pixels) for pixels in observed.pictures]
         if greys and not observed.text and all(self._is_known(grey) for grey in greys):
@@ -58,6 +62,7 @@ def check_threshold(threshold: float) -> None:
     """Raise ConfigError for a threshold that would skip nothing at all, or everything."""
     if not 0 < threshold <= 255:
         raise ConfigError(
-            "the threshold for unchanged frames (--skip-unchanged) must be above 0 and at most 255 grey levels, "
+            "the threshold for unchanged frames (--skip-unchanged) must be above 0 and at most 255 "
+            "grey levels, "
             f"got {threshold:g}"
         )

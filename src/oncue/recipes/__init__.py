@@ -1,4 +1,5 @@
-"""Which numbers: complete settings under a name. Published constants stand here and nowhere else."""
+"""Which numbers: complete settings under a name. Published constants stand here and nowhere
+else."""
 
 from __future__ import annotations
 
@@ -18,7 +19,12 @@ def sft_recipe(name: str) -> SftConfig:
     from oncue.recipes.mini_rl import mini_late_sft
     from oncue.recipes.mmduet2 import mmduet2_3b_sft
 
-    recipes = {"mini": mini_sft, "mini-more": mini_more_sft, "mini-late": mini_late_sft, "mmduet2-3b": mmduet2_3b_sft}
+    recipes = {
+        "mini": mini_sft,
+        "mini-more": mini_more_sft,
+        "mini-late": mini_late_sft,
+        "mmduet2-3b": mmduet2_3b_sft,
+    }
     return _named(name, recipes)
 
 

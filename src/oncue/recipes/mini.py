@@ -1,7 +1,7 @@
 """The mini recipes: how the bundled model learns to notice, on two cores.
 
-The curriculum goes from a few frames in which something happens half of the time to long streams in which little does:
-trained on streams from the start, the model falls silent for good.
+The curriculum goes from a few frames in which something happens half of the time to long streams in
+which little does: trained on streams from the start, the model falls silent for good.
 """
 
 from __future__ import annotations
@@ -14,19 +14,25 @@ from oncue.dialogue.write import Placement
 from oncue.render.qwen_vl import DEFAULT_SYSTEM
 from oncue.train.sft.loop import NEW_MODEL, SftConfig, Stage
 
-# Parameters of the new model's start (`mini_model`): while the words are still being learned, the gradient would wash
-# them out within two hundred steps. What compares stays frozen throughout, the rest in the first stage only.
+# Parameters of the new model's start (`mini_model`): while the words are still being learned, the
+# gradient would wash them out within two hundred steps. What compares stays frozen throughout, the
+# rest in the first stage only.
 SEEING = ("model.visual.*",)
 COMPARING = ("model.language_model.layers.0.*",)
 AIMING = ("model.language_model.layers.[12].self_attn.[qk]_proj.*",)
 
 
 def mini_sft() -> SftConfig:
-    """Every setting of the bundled model's first training; `model` "new" builds an untrained one first."""
+    """Every setting of the bundled model's first training; `model` "new" builds an untrained one
+    first."""
 
-    def stage(name: str, num_turns: tuple[int, int], num_steps: int, batch_size: int, **options: Any) -> Stage:
+    def stage(
+        name: str, num_turns: tuple[int, int], num_steps: int, batch_size: int, **options: Any
+    ) -> Stage:
         scale, frozen = options.pop("scale"), options.pop("frozen")
-        source = WorldSource(num_turns=num_turns, placement=Placement.START, pixel_noise=3.0, **options)
+        source = WorldSource(
+            num_turns=num_turns, placement=Placement.START, pixel_noise=3.0, **options
+        )
         return Stage(name, source, batch_size, num_steps, scale, frozen)
 
     return SftConfig(
@@ -67,7 +73,16 @@ def mini_sft() -> SftConfig:
                 scale=0.7,
                 frozen=COMPARING,
             ),
-            stage("short", (6, 14), 1400, 10, mean_gap_s=1.2, empty_frac=0.15, scale=0.7, frozen=COMPARING),
+            stage(
+                "short",
+                (6, 14),
+                1400,
+                10,
+                mean_gap_s=1.2,
+                empty_frac=0.15,
+                scale=0.7,
+                frozen=COMPARING,
+            ),
             stage("long", (12, 40), 900, 4, empty_frac=0.2, scale=0.6, frozen=COMPARING),
         ),
         frame_interval_s=1.0,
@@ -88,11 +103,14 @@ def mini_sft() -> SftConfig:
 
 
 def mini_more_sft() -> SftConfig:
-    """Every setting of its second: the last two stages once more, longer, in larger batches and on other clips.
+    """Every setting of its second: the last two stages once more, longer, in larger batches and on
+    other clips.
 
-    `model` is to be a checkpoint of the first; by default it is the bundled model, which has had both.
+    `model` is to be a checkpoint of the first; by default it is the bundled model, which has had
+    both.
 
-    What it learns is to tell one kind of event from another: a thing that moves is not one that appears.
+    What it learns is to tell one kind of event from another: a thing that moves is not one that
+    appears.
     """
     recipe = mini_sft()
     short, long = recipe.stages[-2:]

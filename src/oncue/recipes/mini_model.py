@@ -1,9 +1,11 @@
-"""A new mini model: a Qwen2.5-VL of about a million parameters, with a start that lets two cores teach it to notice.
+"""A new mini model: a Qwen2.5-VL of about a million parameters, with a start that lets two cores
+teach it to notice.
 
-A pretrained model has circuits that compare what it sees with what it saw; a small new one would need most of its
-training to find them (with a plain start, a thousand steps left it silent or guessing). So the new model is given a
-rough one by hand (`recipes.mini_start`). These are ordinary weights; the recipe says which it trains. The result is an
-ordinary checkpoint that nothing treats specially.
+A pretrained model has circuits that compare what it sees with what it saw; a small new one would
+need most of its training to find them (with a plain start, a thousand steps left it silent or
+guessing). So the new model is given a rough one by hand (`recipes.mini_start`). These are ordinary
+weights; the recipe says which it trains. The result is an ordinary checkpoint that nothing treats
+specially.
 """
 
 from __future__ import annotations
@@ -40,12 +42,15 @@ NUM_LAYERS, MLP_SIZE = 4, 384
 
 
 def build_mini(folder: Path, seed: int = 0, decision_name: DecisionName = "text") -> Path:
-    """Writes a new, untrained mini model with its tokenizer and image processor to `folder`, in Hugging Face format.
+    """Writes a new, untrained mini model with its tokenizer and image processor to `folder`, in
+    Hugging Face format.
 
     `decision_name`: the decision format it is to learn.
     """
     import torch
-    from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLForConditionalGeneration
+    from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
+        Qwen2_5_VLForConditionalGeneration,
+    )
 
     folder.mkdir(parents=True, exist_ok=True)
     texts = [*vocabulary(), *[layout_of(decision_name).proactive_system, DEFAULT_SYSTEM] * 100]
@@ -115,18 +120,24 @@ def _config(renderer: QwenVLRenderer) -> Any:
 def _scale_inputs(model: Any, processor: FrameProcessor) -> None:
     """Brings words and places to the same size, with nothing in the channels kept for the start.
 
-    Places are centred and scaled over frames of the `footage` world; new weights give features twenty times too small.
+    Places are centred and scaled over frames of the `footage` world; new weights give features
+    twenty times too small.
     """
     import torch
 
     embedding = model.get_input_embeddings().weight
     embedding.mul_(EMBEDDING_STD / embedding.std())
     embedding[:, NUM_FEATURES:] *= 0.1
-    frames = [make_clip("footage", "train", i, duration_s=(3.0, 3.0)).grid_frames(Clock(1.0))[-1] for i in range(48)]
+    frames = [
+        make_clip("footage", "train", i, duration_s=(3.0, 3.0)).grid_frames(Clock(1.0))[-1]
+        for i in range(48)
+    ]
     patched = [processor(frame) for frame in frames]
     patches = torch.cat([torch.from_numpy(frame.patches) for frame in patched])
     grids = torch.tensor([frame.grid for frame in patched])
-    features = torch.cat(list(model.model.get_image_features(patches, grids).pooler_output))[:, :NUM_FEATURES]
+    features = torch.cat(list(model.model.get_image_features(patches, grids).pooler_output))[
+        :, :NUM_FEATURES
+    ]
     scale = EMBEDDING_STD / features.std(0).mean()
     last = model.model.visual.merger.mlp[2]
     last.weight.mul_(scale)
@@ -136,11 +147,16 @@ def _scale_inputs(model: Any, processor: FrameProcessor) -> None:
 
 
 def _complete_processor(folder: Path) -> None:
-    """Names the stock processor, so that transformers users with torchvision can load the folder by AutoProcessor."""
+    """Names the stock processor, so that transformers users with torchvision can load the folder by
+    AutoProcessor."""
     image = json.loads((folder / "preprocessor_config.json").read_text("utf-8"))
     video = {**image, "video_processor_type": "Qwen2VLVideoProcessor"}
     video.pop("image_processor_type", None)
-    config = {"processor_class": "Qwen2_5_VLProcessor", "image_processor": image, "video_processor": video}
+    config = {
+        "processor_class": "Qwen2_5_VLProcessor",
+        "image_processor": image,
+        "video_processor": video,
+    }
     (folder / "processor_config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
     path = folder / "tokenizer_config.json"
     tokenizer = {**json.loads(path.read_text("utf-8")), "processor_class": "Qwen2_5_VLProcessor"}

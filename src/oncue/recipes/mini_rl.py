@@ -1,6 +1,8 @@
-"""The mini recipes of reinforcement learning: a model that mostly speaks late, then rewards for when it does.
+"""The mini recipes of reinforcement learning: a model that mostly speaks late, then rewards for
+when it does.
 
-Minutes each on two cores, from the supervised model, on made-up clips. What was tried is in docs/experiment_log.md.
+Minutes each on two cores, from the supervised model, on made-up clips. What was tried is in
+docs/experiment_log.md.
 """
 
 from __future__ import annotations
@@ -19,19 +21,26 @@ from oncue.train.sft.settings import SftConfig, Stage
 
 # Forms are harder to tell apart than anything in footage, so shapes are shown twice as often.
 _WORLDS = {"shapes": 2.0, "footage": 1.0}
-_MEAN_GAP_S = 2.0  # more happens than in the worlds' own clips: a segment in which nothing is due teaches little
+# more happens than in the worlds' own clips: a segment in which nothing is due teaches little
+_MEAN_GAP_S = 2.0
 
 
 def mini_late_sft() -> SftConfig:
-    """Every setting of the start: the supervised model goes on, with most gold replies one turn after the first.
+    """Every setting of the start: the supervised model goes on, with most gold replies one turn
+    after the first.
 
-    So it speaks late, as a model does whose labels stand at the end of their spans, and at times at once, which is what
-    reinforcement learning can then pay for. A third of the samples are short clips in which it speaks at once, under
-    another system message: without them it forgets the names of what it has just seen. Silence weighs 1, as in the
-    paper: at half of that, as in `mini-sft`, it speaks more readily, and more often twice in a span.
+    So it speaks late, as a model does whose labels stand at the end of their spans, and at times at
+    once, which is what reinforcement learning can then pay for. A third of the samples are short
+    clips in which it speaks at once, under another system message: without them it forgets the
+    names of what it has just seen. Silence weighs 1, as in the paper: at half of that, as in
+    `mini-sft`, it speaks more readily, and more often twice in a span.
     """
     streams = WorldSource(
-        worlds=_WORLDS, num_turns=(8, 20), mean_gap_s=_MEAN_GAP_S, turn_odds=(0.1, 0.9), pixel_noise=3.0
+        worlds=_WORLDS,
+        num_turns=(8, 20),
+        mean_gap_s=_MEAN_GAP_S,
+        turn_odds=(0.1, 0.9),
+        pixel_noise=3.0,
     )
     names = WorldSource(
         worlds={"shapes": 3.0, "footage": 1.0},
@@ -46,7 +55,9 @@ def mini_late_sft() -> SftConfig:
     return replace(
         mini_sft(),
         model="mini-sft",
-        stages=(Stage("late", MixedSource((names, streams), (0.35, 0.65)), 12, 400, frozen=COMPARING),),
+        stages=(
+            Stage("late", MixedSource((names, streams), (0.35, 0.65)), 12, 400, frozen=COMPARING),
+        ),
         learning_rate=6e-4,
         silence_weight=1.0,
         log_every_steps=25,
@@ -57,13 +68,15 @@ def mini_late_sft() -> SftConfig:
 def mini_grpo() -> GrpoConfig:
     """Every setting: 32 rollouts of 16 s per step.
 
-    `repetition_scope`: in these clips the same thing often happens twice. Where telling it again counts as repetition,
-    what is right is punished with what is wrong, and less of both is said. `repetition`: three times the published
-    weight, since it is so rare here to say the same twice within a span that the published one hardly unlearns it.
+    `repetition_scope`: in these clips the same thing often happens twice. Where telling it again
+    counts as repetition, what is right is punished with what is wrong, and less of both is said.
+    `repetition`: three times the published weight, since it is so rare here to say the same twice
+    within a span that the published one hardly unlearns it.
 
-    `temperature`: at 1 the model says so much that is wrong that silence pays best, and it falls silent for good.
-    `scale_by_deviation`: in a group in which nothing is due, one false reply would count as much as a right one does
-    elsewhere, though it costs far less than that earns. Unscaled, more is said, right and wrong.
+    `temperature`: at 1 the model says so much that is wrong that silence pays best, and it falls
+    silent for good. `scale_by_deviation`: in a group in which nothing is due, one false reply would
+    count as much as a right one does elsewhere, though it costs far less than that earns. Unscaled,
+    more is said, right and wrong.
     """
     return GrpoConfig(
         model="mini-sft",

@@ -15,14 +15,17 @@ from oncue.train.sft.loop import SftConfig, Stage
 
 
 def mmduet2_3b_sft() -> SftConfig:
-    """Supervised fine-tuning of Qwen2.5-VL-3B (paper section 4.2; the official script where the paper is silent).
+    """Supervised fine-tuning of Qwen2.5-VL-3B (paper section 4.2; the official script where the
+    paper is silent).
 
-    Give the training files with `--data FILE.jsonl ...`. The batch of 32 is 16 devices with one dialogue each and two
-    accumulated; here it is accumulated on one device.
+    Give the training files with `--data FILE.jsonl ...`. The batch of 32 is 16 devices with one
+    dialogue each and two accumulated; here it is accumulated on one device.
     """
     return SftConfig(
         model="Qwen/Qwen2.5-VL-3B-Instruct",  # section 4.2
-        stages=(Stage("sft", RowSource(paths=(Path("train.jsonl"),)), batch_size=32),),  # script: 1 x 2 on 16 devices
+        stages=(
+            Stage("sft", RowSource(paths=(Path("train.jsonl"),)), batch_size=32),
+        ),  # script: 1 x 2 on 16 devices
         frame_interval_s=2.0,  # section 4.2
         frames_per_turn=2,  # section 4.2
         max_pixels=MMDUET2_MAX_PIXELS,  # section 4.2: at most 128 vision tokens per frame
@@ -42,21 +45,27 @@ def mmduet2_3b_sft() -> SftConfig:
 
 
 def mmduet2_3b_grpo() -> GrpoConfig:
-    """Reinforcement learning of the supervised 3B model (paper section 4.3; the official script of its main run, at 2 s
-    per frame, where the paper is silent). The run at 1 s has 180 frames and twice the tokens.
+    """Reinforcement learning of the supervised 3B model (paper section 4.3; the official script of
+    its main run, at 2 s per frame, where the paper is silent). The run at 1 s has 180 frames and
+    twice the tokens.
 
-    Give the model with `--model`, examples with `--data`, and a server with `--judge`: the paper's judge (section
-    4.3.2) is not open, so this names the default of the released code.
+    Give the model with `--model`, examples with `--data`, and a server with `--judge`: the paper's
+    judge (section 4.3.2) is not open, so this names the default of the released code.
     """
     return GrpoConfig(
         model="sft-checkpoint",  # section 4.3: what supervised fine-tuning ended with
-        examples=RowExamples(paths=(Path("examples.jsonl"),), max_frames=90),  # script: 90 frames at 2 s
+        examples=RowExamples(
+            paths=(Path("examples.jsonl"),), max_frames=90
+        ),  # script: 90 frames at 2 s
         num_steps=489,  # section 4.3
-        prompts_per_step=8,  # script: one per device on 8; 489 steps of 16 would match the data better (unclear)
+        # script: one per device on 8; 489 steps of 16 would match the data better (unclear)
+        prompts_per_step=8,
         group_size=4,  # script
         num_minibatches=1,  # script: its batch of an update is 8 prompts, all of the step
         sampling=SamplingParams(temperature=1.2, top_k=10, max_new_tokens=100),  # script
-        reward=RewardSettings("official", pauc=3.0, repetition=2.0, in_span=0.5, prefix=2.0),  # section 4.3.2
+        reward=RewardSettings(
+            "official", pauc=3.0, repetition=2.0, in_span=0.5, prefix=2.0
+        ),  # section 4.3.2
         judge="openai:Qwen/Qwen3-32B@http://localhost:8000/v1",
         loss=LossSettings(),  # script: no KL, no entropy bonus
         frame_interval_s=2.0,  # section 4.2

@@ -1,7 +1,7 @@
 """Recorded judgements: JSON lines that say what a judge decided about stored rollouts.
 
-    {"episode_id", "kind": "coverage", "gold_index", "time", "level"}     level 1 to 5, gold turns from 0
-    {"episode_id", "kind": "repetition", "time", "repeated"}              true or false
+    {"episode_id", "kind": "coverage", "gold_index", "time", "level"}     level 1 to 5, gold turns
+    from 0 {"episode_id", "kind": "repetition", "time", "repeated"}              true or false
 
 `time` is that of the turn whose reply was judged. What a judge could not decide has no line.
 """
@@ -29,7 +29,8 @@ _LEVELS = range(1, MAX_SCORE + 2)
 def read_judgements(path: Path) -> dict[str, Judgements]:
     """The judgements of a file by `episode_id`.
 
-    Raises DataError with the number of the line for what breaks the format, and for two lines that contradict.
+    Raises DataError with the number of the line for what breaks the format, and for two lines that
+    contradict.
     """
     rows: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
     for where, row in json_lines(path, EXPECTED):
@@ -38,7 +39,8 @@ def read_judgements(path: Path) -> dict[str, Judgements]:
 
 
 def judgements_of(rows: Iterable[tuple[str, Any]]) -> Judgements:
-    """What the objects of one episode say, each given with its place. Raises DataError as `read_judgements`."""
+    """What the objects of one episode say, each given with its place. Raises DataError as
+    `read_judgements`."""
     coverage: dict[tuple[int, float], int | Unscored] = {}
     repeated: dict[float, bool | Unscored] = {}
     for where, row in rows:
@@ -71,13 +73,24 @@ def judgement_lines(episode_id: str, judgements: Judgements) -> Iterator[dict[st
             }
     for time_s, repeated in sorted(judgements.repeated.items(), key=lambda item: item[0]):
         if not isinstance(repeated, Unscored):
-            yield {"episode_id": episode_id, "kind": "repetition", "time": time_s, "repeated": repeated}
+            yield {
+                "episode_id": episode_id,
+                "kind": "repetition",
+                "time": time_s,
+                "repeated": repeated,
+            }
 
 
 def num_strays(stored: StoredRollout, judgements: Judgements) -> int:
-    """How many judgements name no gold turn, or no reply, that this rollout has, or a reply outside the span."""
+    """How many judgements name no gold turn, or no reply, that this rollout has, or a reply outside
+    the span."""
     times, gold = {reply.time_s for reply in stored.rollout.replies}, stored.rollout.gold
-    meant = {(index, time_s) for index, turn in enumerate(gold) for time_s in times if time_s in turn.span}
+    meant = {
+        (index, time_s)
+        for index, turn in enumerate(gold)
+        for time_s in times
+        if time_s in turn.span
+    }
     return len(judgements.coverage.keys() - meant) + len(judgements.repeated.keys() - times)
 
 
@@ -90,4 +103,6 @@ def _whole(row: Mapping[str, Any], name: str, where: str) -> int:
 
 def _keep(decided: dict[Any, Any], key: Any, value: Any, where: str) -> None:
     if decided.setdefault(key, value) != value:
-        raise DataError(f"{where} contradicts an earlier line about the same reply; drop one of them")
+        raise DataError(
+            f"{where} contradicts an earlier line about the same reply; drop one of them"
+        )

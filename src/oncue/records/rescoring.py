@@ -8,10 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from oncue.records.rollouts import StoredRollout
-from oncue.rewards.proactive import TERMS, Judgements, RewardSettings, RewardTerms, judge_rollout, reward_terms
+from oncue.rewards.proactive import (
+    TERMS,
+    Judgements,
+    RewardSettings,
+    RewardTerms,
+    judge_rollout,
+    reward_terms,
+)
 from oncue.scoring.judge import Judge
 
-NUM_AT_ONCE = 64  # rollouts whose questions are on the way together; the judge bounds the questions themselves
+# rollouts whose questions are on the way together; the judge bounds the questions themselves
+NUM_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +32,23 @@ class ScoredRollout:
 
     def line(self) -> dict[str, Any]:
         """For JSON: the signed terms, their weighted sum, and how many judgements were missing."""
-        numbers = {name: getattr(self.terms, name) + 0.0 for name in (*TERMS, "reward")}  # + 0.0: there is no -0
-        return {"episode_id": self.stored.episode_id, **numbers, "unscored": self.terms.num_unscored}
+        numbers = {
+            name: getattr(self.terms, name) + 0.0 for name in (*TERMS, "reward")
+        }  # + 0.0: there is no -0
+        return {
+            "episode_id": self.stored.episode_id,
+            **numbers,
+            "unscored": self.terms.num_unscored,
+        }
 
 
 async def score_rollouts(
-    stored: Sequence[StoredRollout], judge: Judge | Mapping[str, Judgements], settings: RewardSettings
+    stored: Sequence[StoredRollout],
+    judge: Judge | Mapping[str, Judgements],
+    settings: RewardSettings,
 ) -> AsyncGenerator[ScoredRollout, None]:
-    """Each rollout with its reward, in order, as soon as it is there. `judge` may be recorded judgements.
+    """Each rollout with its reward, in order, as soon as it is there. `judge` may be recorded
+    judgements.
 
     Raises what the judge raises; what came before has then been yielded.
     """

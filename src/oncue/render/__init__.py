@@ -1,1 +1,2 @@
-"""Turns into tokens: the only package that knows chat markup, patches and positions. Free of torch."""
+"""Turns into tokens: the only package that knows chat markup, patches and positions. Free of
+torch."""

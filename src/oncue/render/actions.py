@@ -1,4 +1,5 @@
-"""The grammar of MMDuet2: a turn is a reply in plain words, or exactly `NO REPLY` (paper section 4.1)."""
+"""The grammar of MMDuet2: a turn is a reply in plain words, or exactly `NO REPLY` (paper section
+4.1)."""
 
 from __future__ import annotations
 
@@ -10,12 +11,13 @@ from oncue.types import Action, Answer, Malformed, Reply, Retrieve, Silence
 
 @dataclass(frozen=True, slots=True)
 class TextFormat:
-    """Plain replies. Silence is decided once, by equality of the stripped text with `silence_text`. A text that the
-    token limit cut off while it could still become silence is neither, so it is `Malformed`.
+    """Plain replies. Silence is decided once, by equality of the stripped text with `silence_text`.
+    A text that the token limit cut off while it could still become silence is neither, so it is
+    `Malformed`.
 
-    What a model thinks first is no part of its answer (`oncue.thoughts`); a turn that ends within a thought is
-    `Malformed`. Other text is kept as it is, so `read(write(action), truncated) == action` for every action that can be
-    written.
+    What a model thinks first is no part of its answer (`oncue.thoughts`); a turn that ends within a
+    thought is `Malformed`. Other text is kept as it is, so `read(write(action), truncated) ==
+    action` for every action that can be written.
     """
 
     silence_text: str = "NO REPLY"
@@ -24,20 +26,26 @@ class TextFormat:
     def instruction(self) -> str:
         """When to be silent, and how that is written."""
         return (
-            f'If the information in this segment of the video cannot answer the question, output "{self.silence_text}".'
+            "If the information in this segment of the video cannot answer the "
+            f'question, output "{self.silence_text}".'
         )
 
     def write(self, action: Action) -> str:
-        """The text of `action`. Raises ValueError for one that would be read back as something else."""
+        """The text of `action`. Raises ValueError for one that would be read back as something
+        else."""
         if isinstance(action, Retrieve | Answer):
-            raise ValueError(f"plain replies have no {type(action).__name__}; use a grammar that has one, got {action}")
+            raise ValueError(
+                f"plain replies have no {type(action).__name__}; use a grammar that has one, got "
+                f"{action}"
+            )
         if isinstance(action, Silence):
             return self.silence_text
         if isinstance(action, Reply):
             read_back = self.read(action.text, action.truncated)
             if read_back != action:
                 raise ValueError(
-                    f"a reply needs words of its own, got {action.text!r}, which reads as {read_back}; "
+                    f"a reply needs words of its own, got {action.text!r}, which reads as "
+                    f"{read_back}; "
                     "use Silence() for a turn that says nothing, and leave thoughts out"
                 )
         return action.text
@@ -46,7 +54,9 @@ class TextFormat:
         """The action that `text` states; `truncated`: the token limit cut it off."""
         answer = behind_thoughts(text)
         if answer is None:
-            advice = "; allow more tokens (--max-new-tokens), or turn thinking off" if truncated else ""
+            advice = (
+                "; allow more tokens (--max-new-tokens), or turn thinking off" if truncated else ""
+            )
             return Malformed(text, f"the turn ends within a thought{advice}")
         stripped = answer.strip()
         if stripped == self.silence_text:
@@ -54,5 +64,7 @@ class TextFormat:
         if not stripped:
             return Malformed(text, "the turn is empty")
         if truncated and self.silence_text.startswith(stripped):
-            return Malformed(text, f"the token limit cut off what may be {self.silence_text}; allow more tokens")
+            return Malformed(
+                text, f"the token limit cut off what may be {self.silence_text}; allow more tokens"
+            )
         return Reply(answer, truncated)

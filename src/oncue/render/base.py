@@ -1,5 +1,5 @@
-"""What rendering hands on: token ids with their loss mask and the patches of their frames, the shape of a turn,
-and the two roles behind it.
+"""What rendering hands on: token ids with their loss mask and the patches of their frames, the
+shape of a turn, and the two roles behind it.
 
 Axis letters: L tokens, P patches of one frame, C values of one patch, N frames.
 """
@@ -20,7 +20,8 @@ Grid = tuple[int, int, int]  # of a frame: 1, patch rows, patch columns
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PatchedFrame:
-    """One frame as the vision encoder takes it: `patches` (P, C) float32, `grid` = (1, patch rows, patch columns)."""
+    """One frame as the vision encoder takes it: `patches` (P, C) float32, `grid` = (1, patch rows,
+    patch columns)."""
 
     patches: np.ndarray
     grid: Grid
@@ -28,7 +29,8 @@ class PatchedFrame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RenderedPart:
-    """A stretch of the token stream: `token_ids` (L,) int64, `loss_mask` (L,) bool, and its frames in order."""
+    """A stretch of the token stream: `token_ids` (L,) int64, `loss_mask` (L,) bool, and its frames
+    in order."""
 
     token_ids: np.ndarray
     loss_mask: np.ndarray
@@ -72,7 +74,9 @@ def shape_of(turn: EnvTurn) -> Shape:
     """What a turn shows, in order, without the pictures."""
     shape: list[str | FrameSlot] = []
     for part in turn.content:
-        shape += [part] if isinstance(part, str) else map(FrameSlot, part.marks or ("",) * len(part))
+        shape += (
+            [part] if isinstance(part, str) else map(FrameSlot, part.marks or ("",) * len(part))
+        )
     return tuple(shape)
 
 
@@ -82,11 +86,13 @@ def frames_then_text(num_frames: int, text: str) -> Shape:
 
 
 class ActionFormat(Protocol):
-    """A grammar of actions: the one place that states it, writes actions as text and reads them back.
+    """A grammar of actions: the one place that states it, writes actions as text and reads them
+    back.
 
-    A session speaks `TextFormat` unless it is opened with another one. `instruction` says to the policy how it writes
-    its actions; what it shows as an example, `read` takes. `silence_text` None: silence is no action of this grammar.
-    `write` raises ValueError for an action that the grammar does not have. Law: `read(write(a)) == a`.
+    A session speaks `TextFormat` unless it is opened with another one. `instruction` says to the
+    policy how it writes its actions; what it shows as an example, `read` takes. `silence_text`
+    None: silence is no action of this grammar. `write` raises ValueError for an action that the
+    grammar does not have. Law: `read(write(a)) == a`.
     """
 
     @property
@@ -101,7 +107,8 @@ class ActionFormat(Protocol):
 
 
 class Renderer(Protocol):
-    """Turns into tokens and sampled tokens into actions. Every turn is rendered once and only ever appended."""
+    """Turns into tokens and sampled tokens into actions. Every turn is rendered once and only ever
+    appended."""
 
     decision: DecisionFormat
 
@@ -112,7 +119,9 @@ class Renderer(Protocol):
 
     def user_turn(self, turn: EnvTurn, lead: Lead) -> RenderedPart: ...
 
-    def policy_turn_ids(self, action: Action, action_format: ActionFormat | None = None) -> tuple[int, ...]: ...
+    def policy_turn_ids(
+        self, action: Action, action_format: ActionFormat | None = None
+    ) -> tuple[int, ...]: ...
 
     def read_action(
         self, token_ids: Iterable[int], truncated: bool, action_format: ActionFormat | None = None

@@ -1,8 +1,10 @@
-"""How a turn is decided, in tokens: what may be chosen, what each choice puts before the model, what stays behind.
+"""How a turn is decided, in tokens: what may be chosen, what each choice puts before the model,
+what stays behind.
 
-A policy answers a turn by choosing ids one after the other. `TextDecision` is MMDuet2's: the answer is a text, and
-silence is one of the texts. `TokenDecision` (paper, appendix A) decides by one token that stays nowhere: silence adds
-nothing to the context. Whoever chooses (the engine) and whoever trains reads the rules here and nowhere else.
+A policy answers a turn by choosing ids one after the other. `TextDecision` is MMDuet2's: the answer
+is a text, and silence is one of the texts. `TokenDecision` (paper, appendix A) decides by one token
+that stays nowhere: silence adds nothing to the context. Whoever chooses (the engine) and whoever
+trains reads the rules here and nowhere else.
 """
 
 from __future__ import annotations
@@ -27,19 +29,23 @@ class DecisionFormat(Protocol):
 
     @property
     def silence_draft(self) -> tuple[int, ...]:
-        """The choices of a silent answer but the last: what may be put before the model in advance."""
+        """The choices of a silent answer but the last: what may be put before the model in
+        advance."""
         ...
 
     def allowed(self, num_chosen: int) -> frozenset[int] | None:
-        """The ids the next choice is limited to; None: every id but structural ones, or the closing mark."""
+        """The ids the next choice is limited to; None: every id but structural ones, or the closing
+        mark."""
         ...
 
     def next_input(self, chosen: Sequence[int]) -> tuple[int, ...] | None:
-        """What goes into the model after the last of `chosen` and before the next choice; None: the answer is done."""
+        """What goes into the model after the last of `chosen` and before the next choice; None: the
+        answer is done."""
         ...
 
     def kept(self, chosen: Sequence[int]) -> tuple[int, ...]:
-        """What a finished answer leaves in the prefix. Begins with all that `next_input` gave on the way."""
+        """What a finished answer leaves in the prefix. Begins with all that `next_input` gave on
+        the way."""
         ...
 
     def lead_after(self, chosen: Sequence[int]) -> Lead:
@@ -56,7 +62,8 @@ class DecisionFormat(Protocol):
 
 
 class TextDecision:
-    """The answer is text up to the closing mark, and all of it stays. Silence is the text `silence_text_ids`."""
+    """The answer is text up to the closing mark, and all of it stays. Silence is the text
+    `silence_text_ids`."""
 
     def __init__(self, silence_text_ids: Sequence[int], closing_id: int) -> None:
         self.silence_draft = tuple(silence_text_ids)
@@ -82,10 +89,12 @@ class TextDecision:
 
 
 class TokenDecision:
-    """The first choice is silence (`silence_id`) or a reply (`closing_id`, which closes the turn shown).
+    """The first choice is silence (`silence_id`) or a reply (`closing_id`, which closes the turn
+    shown).
 
-    Silence leaves nothing behind: the turn shown goes on. After the other choice `header_ids` follow, unchosen, and
-    then the text of the reply is chosen up to its own `closing_id`; all of it stays.
+    Silence leaves nothing behind: the turn shown goes on. After the other choice `header_ids`
+    follow, unchosen, and then the text of the reply is chosen up to its own `closing_id`; all of it
+    stays.
     """
 
     silence_draft: tuple[int, ...] = ()

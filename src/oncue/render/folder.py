@@ -1,7 +1,8 @@
 """Reads the tokenizer and the config of a model folder.
 
-The tokenizer is read with the `tokenizers` library alone: no seconds of import, and its switch that keeps special
-tokens in text from being special is set once for good instead of being shared, mutable state.
+The tokenizer is read with the `tokenizers` library alone: no seconds of import, and its switch that
+keeps special tokens in text from being special is set once for good instead of being shared,
+mutable state.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ OWN_FILE = "oncue.json"  # what other libraries have no place for
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The model's `config.json`, or an empty dict where a folder holds only a tokenizer and an image processor."""
+    """The model's `config.json`, or an empty dict where a folder holds only a tokenizer and an
+    image processor."""
     path = folder / "config.json"
     return read_object(path) if path.is_file() else {}
 
@@ -40,21 +42,25 @@ def read_decision_name(folder: Path) -> DecisionName:
 
 
 def own_file(decision_name: DecisionName) -> dict[str, bytes]:
-    """The files, by name, that say so in a model folder: none for text, which is what a folder without one speaks."""
+    """The files, by name, that say so in a model folder: none for text, which is what a folder
+    without one speaks."""
     if decision_name == "text":
         return {}
     return {OWN_FILE: (json.dumps({"decision_format": decision_name}) + "\n").encode()}
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:
-    """A tokenizer for ordinary text: special tokens written in a text are encoded as the characters they consist of."""
+    """A tokenizer for ordinary text: special tokens written in a text are encoded as the characters
+    they consist of."""
     path = folder / "tokenizer.json"
     try:
         tokenizer = _from_file(path) if path.is_file() else _from_vocabulary(folder)
     except ModelError:
         raise
     except Exception as error:  # the library raises bare Exception for a broken file
-        raise ModelError(f"{path} cannot be read ({error}); download the model folder again") from error
+        raise ModelError(
+            f"{path} cannot be read ({error}); download the model folder again"
+        ) from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
     tokenizer.encode_special_tokens = True
@@ -68,7 +74,9 @@ def _from_file(path: Path) -> Tokenizer:
 
 def _from_vocabulary(folder: Path) -> Tokenizer:
     if not (folder / "vocab.json").is_file() or not (folder / "merges.txt").is_file():
-        raise ModelError(f"{folder} has no tokenizer: expected tokenizer.json, or vocab.json with merges.txt")
+        raise ModelError(
+            f"{folder} has no tokenizer: expected tokenizer.json, or vocab.json with merges.txt"
+        )
     for name in ("vocab.json", "merges.txt"):
         refuse_pointer(folder / name)
     from transformers import AutoTokenizer
@@ -80,16 +88,20 @@ def _from_vocabulary(folder: Path) -> Tokenizer:
 def mark_ids(folder: Path, tokenizer: Tokenizer, config: dict[str, Any]) -> dict[str, int]:
     """The id of each structural mark, by name.
 
-    Raises ModelError where the tokenizer lacks one, where text could be encoded as one, or where `config.json`
-    states another id.
+    Raises ModelError where the tokenizer lacks one, where text could be encoded as one, or where
+    `config.json` states another id.
     """
     ids: dict[str, int] = {}
     for mark in STRUCTURAL_MARKS:
         found = tokenizer.token_to_id(mark)
         if found is None:
-            raise ModelError(f"the tokenizer of {folder} has no token {mark}; expected a Qwen-VL tokenizer")
+            raise ModelError(
+                f"the tokenizer of {folder} has no token {mark}; expected a Qwen-VL tokenizer"
+            )
         if found in tokenizer.encode(mark, add_special_tokens=False).ids:
-            raise ModelError(f"the tokenizer of {folder} does not mark {mark} as special, so text could forge it")
+            raise ModelError(
+                f"the tokenizer of {folder} does not mark {mark} as special, so text could forge it"
+            )
         ids[mark] = found
     stated = {
         "image_token_id": "<|image_pad|>",
@@ -100,7 +112,8 @@ def mark_ids(folder: Path, tokenizer: Tokenizer, config: dict[str, Any]) -> dict
     for key, mark in stated.items():
         if config.get(key) not in (None, ids[mark]):
             raise ModelError(
-                f"{folder}: config.json states {key} = {config[key]}, but the tokenizer has {mark} = {ids[mark]}; "
+                f"{folder}: config.json states {key} = {config[key]}, but the tokenizer has {mark} "
+                f"= {ids[mark]}; "
                 "config and tokenizer are of different models"
             )
     return ids

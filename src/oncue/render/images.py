@@ -1,8 +1,9 @@
-"""Frames as patches for the vision encoders of Qwen-VL, equal bit for bit to transformers' own image processor.
+"""Frames as patches for the vision encoders of Qwen-VL, equal bit for bit to transformers' own
+image processor.
 
-Written in numpy and PIL, because importing transformers' processor takes seconds and walks each image several times in
-float64; a byte has only 256 values, so rescaling and normalising are one table look-up here, computed with the same
-operations in the same precision.
+Written in numpy and PIL, because importing transformers' processor takes seconds and walks each
+image several times in float64; a byte has only 256 values, so rescaling and normalising are one
+table look-up here, computed with the same operations in the same precision.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ _SIZE_KEYS = frozenset(("shortest_edge", "longest_edge", "min_pixels", "max_pixe
 
 @dataclass(frozen=True, slots=True)
 class FrameProcessor:
-    """Resizes a frame to whole merge cells within [min_pixels, max_pixels], normalises it and cuts it into patches."""
+    """Resizes a frame to whole merge cells within [min_pixels, max_pixels], normalises it and cuts
+    it into patches."""
 
     patch_size: int = 14
     merge_size: int = 2
@@ -42,16 +44,23 @@ class FrameProcessor:
     std: tuple[float, ...] = CLIP_STD
     rescale_factor: float = 1 / 255
     resample: int = 3  # PIL's bicubic
-    table: np.ndarray = field(init=False, repr=False, compare=False)  # (3, 256) float32: channel, byte -> value
+    table: np.ndarray = field(
+        init=False, repr=False, compare=False
+    )  # (3, 256) float32: channel, byte -> value
 
     def __post_init__(self) -> None:
         if not 0 < self.min_pixels <= self.max_pixels:
             raise ConfigError(
-                f"pixels per frame must satisfy 0 < min_pixels <= max_pixels, got min {self.min_pixels}, "
-                f"max {self.max_pixels}; one vision token covers {self.cell_px * self.cell_px} pixels"
+                "pixels per frame must satisfy 0 < min_pixels <= max_pixels, got min "
+                f"{self.min_pixels}, "
+                f"max {self.max_pixels}; one vision token covers {self.cell_px * self.cell_px} "
+                "pixels"
             )
         scaled = (np.arange(256, dtype=np.float64) * self.rescale_factor).astype(np.float32)
-        mean, std = np.array(self.mean, np.float32)[:, None], np.array(self.std, np.float32)[:, None]
+        mean, std = (
+            np.array(self.mean, np.float32)[:, None],
+            np.array(self.std, np.float32)[:, None],
+        )
         object.__setattr__(self, "table", (scaled[None, :] - mean) / std)
 
     @property
@@ -62,13 +71,15 @@ class FrameProcessor:
     def resized_px(self, height_px: int, width_px: int) -> tuple[int, int]:
         """Height and width after resizing: multiples of `cell_px`, area within the limits.
 
-        Only a strip longer than `max_pixels` allows in one row of cells exceeds them, as in the reference processor.
-        Departs from it where a small frame, scaled up, would exceed `max_pixels`: it gets the largest size within.
+        Only a strip longer than `max_pixels` allows in one row of cells exceeds them, as in the
+        reference processor. Departs from it where a small frame, scaled up, would exceed
+        `max_pixels`: it gets the largest size within.
         """
         short, long = sorted((height_px, width_px))
         if short < 1 or long > MAX_ASPECT_RATIO * short:
             raise InputError(
-                f"a frame of {width_px}x{height_px} pixels cannot be shown: the longer side may be at most "
+                f"a frame of {width_px}x{height_px} pixels cannot be shown: the longer side may be "
+                "at most "
                 f"{MAX_ASPECT_RATIO} times the shorter one; crop the video"
             )
         cell = self.cell_px
@@ -96,35 +107,50 @@ class FrameProcessor:
     def resized(self, frame: np.ndarray) -> Image.Image:
         """`frame` (H, W, 3) uint8 RGB as an image of the size that `resized_px` gives."""
         if frame.ndim != 3 or frame.shape[-1] != 3 or frame.dtype != np.uint8:
-            raise InputError(f"a frame must be (H, W, 3) uint8 RGB, got {frame.shape} {frame.dtype}")
+            raise InputError(
+                f"a frame must be (H, W, 3) uint8 RGB, got {frame.shape} {frame.dtype}"
+            )
         from PIL import Image
 
         height, width = self.resized_px(frame.shape[0], frame.shape[1])
         # resized even where the size stays, as the reference does
-        return Image.fromarray(frame).resize((width, height), resample=Image.Resampling(self.resample))
+        return Image.fromarray(frame).resize(
+            (width, height), resample=Image.Resampling(self.resample)
+        )
 
     def __call__(self, frame: np.ndarray) -> PatchedFrame:
-        """`frame` (H, W, 3) uint8 RGB as patches in the order of the vision encoder (merge cell by merge cell)."""
+        """`frame` (H, W, 3) uint8 RGB as patches in the order of the vision encoder (merge cell by
+        merge cell)."""
         image = self.resized(frame)
         patch, merge = self.patch_size, self.merge_size
         rows, columns = image.height // patch, image.width // patch
-        cells = np.asarray(image).reshape(rows // merge, merge, patch, columns // merge, merge, patch, 3)
-        ordered = cells.transpose(0, 3, 1, 4, 6, 2, 5)  # cell row and column, row and column in the cell, channel, y, x
+        cells = np.asarray(image).reshape(
+            rows // merge, merge, patch, columns // merge, merge, patch, 3
+        )
+        ordered = cells.transpose(
+            0, 3, 1, 4, 6, 2, 5
+        )  # cell row and column, row and column in the cell, channel, y, x
         values = np.empty((*ordered.shape[:5], self.temporal_patch_size, patch, patch), np.float32)
         for channel in range(3):
-            values[:, :, :, :, channel] = self.table[channel][ordered[:, :, :, :, channel]][:, :, :, :, None]
+            values[:, :, :, :, channel] = self.table[channel][ordered[:, :, :, :, channel]][
+                :, :, :, :, None
+            ]
         return PatchedFrame(values.reshape(rows * columns, -1), (1, rows, columns))
 
     @classmethod
     def from_pretrained(
-        cls, folder: Path | str, max_pixels: int | None = None, default_max_tokens: int | None = None
+        cls,
+        folder: Path | str,
+        max_pixels: int | None = None,
+        default_max_tokens: int | None = None,
     ) -> FrameProcessor:
-        """The processor that a model folder describes. `max_pixels` overrides its cap; without it, the cap is at most
-        `default_max_tokens` vision tokens.
+        """The processor that a model folder describes. `max_pixels` overrides its cap; without it,
+        the cap is at most `default_max_tokens` vision tokens.
 
-        Reads `processor_config.json` or `preprocessor_config.json`, with limits written as `size` or as
-        `min_pixels`/`max_pixels`. The cap wins over a larger least size, with a ModelWarning. Raises ModelError where
-        neither file describes a processor this class can stand for, ConfigError for a `max_pixels` that cannot be.
+        Reads `processor_config.json` or `preprocessor_config.json`, with limits written as `size`
+        or as `min_pixels`/`max_pixels`. The cap wins over a larger least size, with a ModelWarning.
+        Raises ModelError where neither file describes a processor this class can stand for,
+        ConfigError for a `max_pixels` that cannot be.
         """
         settings = _read_settings(Path(folder))
         size = _size(settings, folder)
@@ -132,9 +158,15 @@ class FrameProcessor:
         most = settings.get("max_pixels") or size.get("longest_edge") or size.get("max_pixels")
         for switch in ("do_resize", "do_rescale", "do_normalize"):
             if settings.get(switch, True) is not True:
-                raise ModelError(f"{folder}: image processors with {switch} = {settings[switch]} are not supported")
+                raise ModelError(
+                    f"{folder}: image processors with {switch} = {settings[switch]} are not "
+                    "supported"
+                )
         try:
-            patch_size, merge_size = int(settings.get("patch_size", 14)), int(settings.get("merge_size", 2))
+            patch_size, merge_size = (
+                int(settings.get("patch_size", 14)),
+                int(settings.get("merge_size", 2)),
+            )
             cell_area = (patch_size * merge_size) ** 2
             cap = int(most or 1280 * 28 * 28) if max_pixels is None else max_pixels
             if max_pixels is None and default_max_tokens is not None:
@@ -153,7 +185,9 @@ class FrameProcessor:
         except (TypeError, ValueError) as error:
             if isinstance(error, ConfigError):  # a cap that cannot be
                 raise
-            raise ModelError(f"{folder}: its image processor cannot be used ({error}); download it again") from error
+            raise ModelError(
+                f"{folder}: its image processor cannot be used ({error}); download it again"
+            ) from error
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Writes `preprocessor_config.json`, readable by this class and by transformers."""
@@ -169,29 +203,38 @@ class FrameProcessor:
             "rescale_factor": self.rescale_factor,
             "resample": self.resample,
         }
-        (Path(folder) / "preprocessor_config.json").write_text(json.dumps(settings, indent=2) + "\n", "utf-8")
+        (Path(folder) / "preprocessor_config.json").write_text(
+            json.dumps(settings, indent=2) + "\n", "utf-8"
+        )
 
 
 def _size(settings: dict[str, Any], folder: Path | str) -> dict[str, Any]:
-    """The section with the limits of an image's area. Raises ModelError where it asks for anything else."""
+    """The section with the limits of an image's area. Raises ModelError where it asks for anything
+    else."""
     size = settings.get("size") or {}
     if not isinstance(size, dict):
-        raise ModelError(f"{folder}: the size of images must be an object, got {size!r:.80}; download it again")
+        raise ModelError(
+            f"{folder}: the size of images must be an object, got {size!r:.80}; download it again"
+        )
     stated = {key: value for key, value in size.items() if value is not None}
     if unknown := sorted(stated.keys() - _SIZE_KEYS):
         raise ModelError(
-            f"{folder}: its image processor resizes by {', '.join(unknown)}, got size {stated!r:.80}; expected limits "
-            "of the area (shortest_edge and longest_edge, or min_pixels and max_pixels), as Qwen-VL models have"
+            f"{folder}: its image processor resizes by {', '.join(unknown)}, got size "
+            f"{stated!r:.80}; expected limits "
+            "of the area (shortest_edge and longest_edge, or min_pixels and max_pixels), as "
+            "Qwen-VL models have"
         )
     return stated
 
 
 def _least_pixels(least: int, cap: int, cell_area: int, folder: Path | str) -> int:
-    """The least area of a frame: the cap, where that is lower and has room for a vision token (else it is no cap)."""
+    """The least area of a frame: the cap, where that is lower and has room for a vision token (else
+    it is no cap)."""
     if not cell_area <= cap < least:
         return least
     warnings.warn(
-        f"{folder}: its image processor asks for at least {least} pixels per frame, above the limit of {cap} "
+        f"{folder}: its image processor asks for at least {least} pixels per frame, above the "
+        f"limit of {cap} "
         f"({cap // cell_area} vision tokens); the limit is kept; raise it with --max-pixels",
         ModelWarning,
         stacklevel=1,  # one place, so that it is said once
@@ -200,17 +243,24 @@ def _least_pixels(least: int, cap: int, cell_area: int, folder: Path | str) -> i
 
 
 def _read_settings(folder: Path) -> dict[str, Any]:
-    for name, key in (("processor_config.json", "image_processor"), ("preprocessor_config.json", None)):
+    for name, key in (
+        ("processor_config.json", "image_processor"),
+        ("preprocessor_config.json", None),
+    ):
         path = folder / name
         if not path.is_file():
             continue
         found = read_object(path)
         settings = found.get(key) if key else found
         if settings and not isinstance(settings, dict):
-            raise ModelError(f"{path}: {key} must be an object, got {settings!r:.80}; download the model folder again")
+            raise ModelError(
+                f"{path}: {key} must be an object, got {settings!r:.80}; download the model folder "
+                "again"
+            )
         if settings:
             return settings
     raise ModelError(
-        f"{folder} does not say how images are prepared: expected preprocessor_config.json, or processor_config.json "
+        f"{folder} does not say how images are prepared: expected preprocessor_config.json, or "
+        "processor_config.json "
         "with an image_processor section; download the complete model folder"
     )

@@ -1,4 +1,5 @@
-"""Where each mark of a dialogue stands, in the two decision formats. One frame is shown as `<image>`.
+"""Where each mark of a dialogue stands, in the two decision formats. One frame is shown as
+`<image>`.
 
 `text` (paper Fig. 2): every turn is a message of its own, silence is a text.
 
@@ -11,19 +12,24 @@ A turn may hold text and frames in any order; a frame with a mark has a line of 
 
     <|im_start|>user⏎Turn 2.⏎frame 12: <image>⏎frame 15: <image>⏎What is in the box?<|im_end|>⏎
 
-`token` (appendix A): a user message stays open over silent turns; what is shown next is appended to it.
+`token` (appendix A): a user message stays open over silent turns; what is shown next is appended to
+it.
 
     <|im_start|>user⏎Tell me when it leaves.⏎<image><image><|im_end|>⏎
     <|im_start|>assistant⏎It leaves.<|im_end|>⏎
 
-- The text of a turn stands before its frames, closed by a line break, so that a turn ends with `<|vision_end|>`.
-  Turns with another order than frames, then text, and frames with marks are errors.
-- At the end of every turn, not of every frame, the policy chooses. `<|vision_start|>` is silence and adds nothing; it
-  is the first token of the next frame, if a frame comes next. `<|im_end|>` is a reply, which follows its header.
-- A turn of text alone ends with the line break, and the same choice is made there. A turn of nothing is an error.
-- A written dialogue is the same in both formats: a turn that says the text of silence is silence, and the published
-  system message for streams, which asks for that text, becomes the one of this format. So a reply of that very text
-  cannot be written; one that a model makes up all the same reads as silence, though its tokens stay in the context.
+- The text of a turn stands before its frames, closed by a line break, so that a turn ends with
+  `<|vision_end|>`. Turns with another order than frames, then text, and frames with marks are
+  errors.
+- At the end of every turn, not of every frame, the policy chooses. `<|vision_start|>` is silence
+  and adds nothing; it is the first token of the next frame, if a frame comes next. `<|im_end|>` is
+  a reply, which follows its header.
+- A turn of text alone ends with the line break, and the same choice is made there. A turn of
+  nothing is an error.
+- A written dialogue is the same in both formats: a turn that says the text of silence is silence,
+  and the published system message for streams, which asks for that text, becomes the one of this
+  format. So a reply of that very text cannot be written; one that a model makes up all the same
+  reads as silence, though its tokens stay in the context.
 """
 
 from __future__ import annotations
@@ -60,7 +66,8 @@ class Layout(Protocol):
     def proactive_system(self) -> str: ...
 
     def user_turn(self, shape: Shape, lead: Lead) -> Iterator[Segment]:
-        """What is shown, up to where the policy chooses; it begins with what belongs between it and the prefix."""
+        """What is shown, up to where the policy chooses; it begins with what belongs between it and
+        the prefix."""
         ...
 
     def dialogue(self, dialogue: Dialogue) -> Iterator[Segment]:
@@ -69,7 +76,8 @@ class Layout(Protocol):
 
 
 class TextLayout:
-    """The policy's text is its own segment: it was, or will be, sampled after the header, never encoded with it."""
+    """The policy's text is its own segment: it was, or will be, sampled after the header, never
+    encoded with it."""
 
     proactive_system = PROACTIVE_SYSTEM
 
@@ -102,15 +110,16 @@ class TokenLayout:
         self._format = action_format
 
     def user_turn(self, shape: Shape, lead: Lead) -> Iterator[Segment]:
-        """Raises InputError for a turn that shows nothing (nothing would be put before the model), and for one that is
-        not frames, then text: this format has an order of its own."""
+        """Raises InputError for a turn that shows nothing (nothing would be put before the model),
+        and for one that is not frames, then text: this format has an order of its own."""
         if not shape:
             raise InputError("a turn must show a frame or say something, got neither")
         text = shape[-1] if isinstance(shape[-1], str) else ""
         num_frames = len(shape) - bool(text)
         if shape != frames_then_text(num_frames, text):
             raise InputError(
-                "a model with the token format takes turns of frames without marks, then text; got another order, or "
+                "a model with the token format takes turns of frames without marks, then text; got "
+                "another order, or "
                 "marks: use a model with the text format"
             )
         line = f"{text}\n" if text else ""
@@ -125,7 +134,8 @@ class TokenLayout:
             yield Segment(SegmentKind.FRAME, FRAME_TEXT)
 
     def dialogue(self, dialogue: Dialogue) -> Iterator[Segment]:
-        """A user turn that nobody answered goes on in the next. Raises DialogueError for turns out of order."""
+        """A user turn that nobody answered goes on in the next. Raises DialogueError for turns out
+        of order."""
         turns = list(enumerate(zip(dialogue.turns, dialogue.trained, strict=True)))
         system = DEFAULT_SYSTEM
         if turns and dialogue.turns[0].role == "system":
@@ -141,7 +151,8 @@ class TokenLayout:
                 continue
             if turn.role != "assistant" or answered:
                 raise DialogueError(
-                    f"dialogue {dialogue.dialogue_id!r}, turn {index + 1}: a {turn.role} turn cannot stand here; a "
+                    f"dialogue {dialogue.dialogue_id!r}, turn {index + 1}: a {turn.role} turn "
+                    "cannot stand here; a "
                     "system turn comes first, and an assistant turn answers a user turn"
                 )
             answered = True
@@ -163,7 +174,9 @@ def layout_of(name: DecisionName, action_format: ActionFormat | None = None) -> 
     return TokenLayout(action_format or TextFormat()) if name == "token" else TextLayout()
 
 
-def chat_text(dialogue: Dialogue, marks: tuple[str, str] | None = None, name: DecisionName = "text") -> str:
+def chat_text(
+    dialogue: Dialogue, marks: tuple[str, str] | None = None, name: DecisionName = "text"
+) -> str:
     """The dialogue as text; `marks` = what opens and closes each trained stretch.
 
     With marks, silence by token shows as a stretch `<|vision_start|>`, whatever token follows.

@@ -1,16 +1,19 @@
-"""Dialogues as Qwen-VL tokens: one image per frame, laid out in one of two decision formats (`render.layout`).
+"""Dialogues as Qwen-VL tokens: one image per frame, laid out in one of two decision formats
+(`render.layout`).
 
-`text` is exactly what MMDuet2 was trained with: silence is a text turn. In `token` silence costs no token. A model's
-folder says which it speaks: `oncue.json` with {"decision_format": "token"}, text where there is no such file.
+`text` is exactly what MMDuet2 was trained with: silence is a text turn. In `token` silence costs no
+token. A model's folder says which it speaks: `oncue.json` with {"decision_format": "token"}, text
+where there is no such file.
 
-A turn is rendered once and appended; the concatenation of `system_block`, `user_turn`, what `decision` keeps of an
-answer, ... equals `dialogue` of the same turns, token for token (which ends with one more token: the line break after
-a message, or the last trained choice of silence by token). Text of users, subtitles and replies is ordinary text
-whatever it holds.
-`text` gives the tokens of the chat templates of Qwen2-VL, Qwen2.5-VL and Qwen3-VL Instruct, save in two cases: a reply
-that begins with a line break is encoded by itself, as it would be sampled, where a template would fuse the break with
-that of the header; and a dialogue without a system message gets `DEFAULT_SYSTEM`, which Qwen3-VL's template leaves out,
-so that a dialogue is the same for every family. The Thinking models of Qwen3-VL get no `<think>` either.
+A turn is rendered once and appended; the concatenation of `system_block`, `user_turn`, what
+`decision` keeps of an answer, ... equals `dialogue` of the same turns, token for token (which ends
+with one more token: the line break after a message, or the last trained choice of silence by
+token). Text of users, subtitles and replies is ordinary text whatever it holds. `text` gives the
+tokens of the chat templates of Qwen2-VL, Qwen2.5-VL and Qwen3-VL Instruct, save in two cases: a
+reply that begins with a line break is encoded by itself, as it would be sampled, where a template
+would fuse the break with that of the header; and a dialogue without a system message gets
+`DEFAULT_SYSTEM`, which Qwen3-VL's template leaves out, so that a dialogue is the same for every
+family. The Thinking models of Qwen3-VL get no `<think>` either.
 
 Axis letters: L tokens.
 """
@@ -27,7 +30,15 @@ from oncue.errors import DialogueError, ModelError
 from oncue.hub import resolve_model
 from oncue.render import folder as model_folder
 from oncue.render.actions import TextFormat
-from oncue.render.base import ActionFormat, Grid, PatchedFrame, RenderedPart, Shape, grids_of, shape_of
+from oncue.render.base import (
+    ActionFormat,
+    Grid,
+    PatchedFrame,
+    RenderedPart,
+    Shape,
+    grids_of,
+    shape_of,
+)
 from oncue.render.decision import DecisionFormat, DecisionName, Lead, TextDecision, TokenDecision
 from oncue.render.images import FrameProcessor
 from oncue.render.layout import layout_of
@@ -51,10 +62,18 @@ from oncue.render.positions import mrope_positions
 from oncue.render.trace import TokenTrace, TraceSegment
 from oncue.types import Action, Dialogue, EnvTurn, Malformed, Silence
 
-__all__ = ["DEFAULT_SYSTEM", "MMDUET2_MAX_PIXELS", "MMDUET2_MAX_TOKENS", "PROACTIVE_SYSTEM", "QwenVLRenderer"]
+__all__ = [
+    "DEFAULT_SYSTEM",
+    "MMDUET2_MAX_PIXELS",
+    "MMDUET2_MAX_TOKENS",
+    "PROACTIVE_SYSTEM",
+    "QwenVLRenderer",
+]
 
 MMDUET2_MAX_TOKENS = 128  # vision tokens per frame (paper section 4.2)
-MMDUET2_MAX_PIXELS = MMDUET2_MAX_TOKENS * 28 * 28  # the same in pixels of the paper's model, Qwen2.5-VL
+MMDUET2_MAX_PIXELS = (
+    MMDUET2_MAX_TOKENS * 28 * 28
+)  # the same in pixels of the paper's model, Qwen2.5-VL
 _MOST_KNOWN = 1024  # texts whose ids are kept
 
 FrameInput = np.ndarray | PatchedFrame
@@ -63,9 +82,10 @@ FrameInput = np.ndarray | PatchedFrame
 class QwenVLRenderer:
     """Renders turns for one model, with its tokenizer and its frame processor.
 
-    `tokenizer` is a `tokenizers.Tokenizer` that treats every text as ordinary text. `structural_ids` are the ids that
-    only this class may place into a dialogue: a sampler must not draw them, apart from `im_end_id`, which ends a turn.
-    It alone does: engines that go by a checkpoint's own settings stop at `<|endoftext|>` too, and are to be told.
+    `tokenizer` is a `tokenizers.Tokenizer` that treats every text as ordinary text.
+    `structural_ids` are the ids that only this class may place into a dialogue: a sampler must not
+    draw them, apart from `im_end_id`, which ends a turn. It alone does: engines that go by a
+    checkpoint's own settings stop at `<|endoftext|>` too, and are to be told.
     """
 
     def __init__(
@@ -89,8 +109,12 @@ class QwenVLRenderer:
         self.video_pad_id = mark_ids[VIDEO_PAD]
         self.endoftext_id = mark_ids[END_OF_TEXT]
         self.structural_ids = frozenset(mark_ids.values())
-        self._known: dict[str, list[int]] = {}  # ids of texts that came before: the same few stand around every frame
-        self.decision: DecisionFormat = TextDecision(self.encode(self.format.silence_text), self.im_end_id)
+        self._known: dict[
+            str, list[int]
+        ] = {}  # ids of texts that came before: the same few stand around every frame
+        self.decision: DecisionFormat = TextDecision(
+            self.encode(self.format.silence_text), self.im_end_id
+        )
         if decision_name == "token":
             header_ids = self._ids((NEWLINE, *ASSISTANT_HEADER), ())
             self.decision = TokenDecision(self.vision_start_id, self.im_end_id, header_ids)
@@ -105,15 +129,17 @@ class QwenVLRenderer:
     ) -> QwenVLRenderer:
         """The renderer of a model by name (see `oncue.hub`); its weights are not fetched.
 
-        `max_pixels` caps the area of a frame after resizing. By default that is what the folder says, but no more than
-        the 128 vision tokens MMDuet2 was trained with. `decision_name`: by default the decision format that the folder
-        says. Raises ModelError where the folder is missing or incomplete, or its tokenizer, config and image processor
-        contradict each other.
+        `max_pixels` caps the area of a frame after resizing. By default that is what the folder
+        says, but no more than the 128 vision tokens MMDuet2 was trained with. `decision_name`: by
+        default the decision format that the folder says. Raises ModelError where the folder is
+        missing or incomplete, or its tokenizer, config and image processor contradict each other.
         """
         folder = resolve_model(name, weights=False)
         config = model_folder.read_config(folder)
         tokenizer = model_folder.read_tokenizer(folder)
-        frames = FrameProcessor.from_pretrained(folder, max_pixels, MMDUET2_MAX_TOKENS)  # Qwen's own allow 16384
+        frames = FrameProcessor.from_pretrained(
+            folder, max_pixels, MMDUET2_MAX_TOKENS
+        )  # Qwen's own allow 16384
         vision = config.get("vision_config") or {}
         for key, ours in (
             ("patch_size", frames.patch_size),
@@ -121,9 +147,16 @@ class QwenVLRenderer:
             ("temporal_patch_size", frames.temporal_patch_size),
         ):
             if vision.get(key) not in (None, ours):
-                raise ModelError(f"{folder}: config.json has {key} {vision[key]}, the image processor has {ours}")
+                raise ModelError(
+                    f"{folder}: config.json has {key} {vision[key]}, the image processor has {ours}"
+                )
         marks = model_folder.mark_ids(folder, tokenizer, config)
-        return cls(tokenizer, marks, frames, decision_name=decision_name or model_folder.read_decision_name(folder))
+        return cls(
+            tokenizer,
+            marks,
+            frames,
+            decision_name=decision_name or model_folder.read_decision_name(folder),
+        )
 
     @property
     def proactive_system(self) -> str:
@@ -157,25 +190,33 @@ class QwenVLRenderer:
         """The ids (L,) int64 of a turn of that shape, its frames of these grids."""
         return np.array(self._ids(self._layout.user_turn(shape, lead), grids), np.int64)
 
-    def policy_turn_ids(self, action: Action, action_format: ActionFormat | None = None) -> tuple[int, ...]:
-        """The choices of an answer that was written rather than sampled; what they leave is `decision.kept`."""
+    def policy_turn_ids(
+        self, action: Action, action_format: ActionFormat | None = None
+    ) -> tuple[int, ...]:
+        """The choices of an answer that was written rather than sampled; what they leave is
+        `decision.kept`."""
         text_ids = self.encode((action_format or self.format).write(action))
         return self.decision.choices(text_ids, silent=isinstance(action, Silence))
 
     def read_action(
         self, token_ids: Iterable[int], truncated: bool, action_format: ActionFormat | None = None
     ) -> Action:
-        """The action that chosen ids state in a grammar, by default `format`; an `<|im_end|>` at their end is dropped.
+        """The action that chosen ids state in a grammar, by default `format`; an `<|im_end|>` at
+        their end is dropped.
 
-        Ids that are no text (another structural token, or a row of the model's vocabulary that the tokenizer does not
-        use) make the turn `Malformed`, and so does a first choice that is none of the format's. Our engine draws none
-        of them. Of another one's samples, a turn that ended with `<|endoftext|>` is malformed as well: no dialogue goes
-        on after that mark, so it must neither stay in a prefix nor be trained as the end of a turn.
+        Ids that are no text (another structural token, or a row of the model's vocabulary that the
+        tokenizer does not use) make the turn `Malformed`, and so does a first choice that is none
+        of the format's. Our engine draws none of them. Of another one's samples, a turn that ended
+        with `<|endoftext|>` is malformed as well: no dialogue goes on after that mark, so it must
+        neither stay in a prefix nor be trained as the end of a turn.
         """
         chosen = tuple(token_ids)
         first = self.decision.allowed(0)
         if first is not None and first.isdisjoint(chosen[:1]):
-            return Malformed(self.tokenizer.decode(chosen, skip_special_tokens=False), "the turn begins undecided")
+            return Malformed(
+                self.tokenizer.decode(chosen, skip_special_tokens=False),
+                "the turn begins undecided",
+            )
         said = self.decision.said(chosen)
         if said is None:
             return Silence()
@@ -191,18 +232,24 @@ class QwenVLRenderer:
             return Malformed(text, "an id without a token was sampled")
         return (action_format or self.format).read(text, truncated)
 
-    def dialogue(self, dialogue: Dialogue, frames: Sequence[FrameInput] | None = None) -> TokenTrace:
-        """A written dialogue, one segment; its choices are those of its trained turns, nothing else.
+    def dialogue(
+        self, dialogue: Dialogue, frames: Sequence[FrameInput] | None = None
+    ) -> TokenTrace:
+        """A written dialogue, one segment; its choices are those of its trained turns, nothing
+        else.
 
-        `frames`: one per frame of the dialogue, in order, (H, W, 3) uint8 or already patched by `frame_processor`.
-        Raises DialogueError where their number is wrong.
+        `frames`: one per frame of the dialogue, in order, (H, W, 3) uint8 or already patched by
+        `frame_processor`. Raises DialogueError where their number is wrong.
         """
         given = () if frames is None else frames
         if len(given) != dialogue.num_frames:
             raise DialogueError(
-                f"dialogue {dialogue.dialogue_id!r} shows {dialogue.num_frames} frames, but {len(given)} were given"
+                f"dialogue {dialogue.dialogue_id!r} shows {dialogue.num_frames} frames, but "
+                f"{len(given)} were given"
             )
-        patched = tuple(f if isinstance(f, PatchedFrame) else self.frame_processor(f) for f in given)
+        patched = tuple(
+            f if isinstance(f, PatchedFrame) else self.frame_processor(f) for f in given
+        )
         grids = iter([frame.grid for frame in patched])
         ids: list[int] = []
         targets: list[int] = []
@@ -217,16 +264,24 @@ class QwenVLRenderer:
             targets += ids[place:]
             turn_of += [_index(segment)] * (len(ids) - place)
             if decided is not None:
-                targets[place], turn_of[place], decided = self._mark_ids[decided.text], _index(decided), None
+                targets[place], turn_of[place], decided = (
+                    self._mark_ids[decided.text],
+                    _index(decided),
+                    None,
+                )
         if decided is not None and decided.turn is not None:
             ids.append(self._mark_ids[decided.text])
             targets.append(ids[-1])
             turn_of.append(decided.turn)
         token_ids = np.array(ids, np.int64)
-        positions, _ = mrope_positions(token_ids, grids_of(patched), self.image_pad_id, self.merge_size, 0)
+        positions, _ = mrope_positions(
+            token_ids, grids_of(patched), self.image_pad_id, self.merge_size, 0
+        )
         unsampled = np.zeros(len(ids), np.float32)
         targets_L, turn_of_L = np.array(targets, np.int64), np.array(turn_of, np.int64)
-        return TokenTrace((TraceSegment(token_ids, positions, targets_L, turn_of_L, unsampled, patched),))
+        return TokenTrace(
+            (TraceSegment(token_ids, positions, targets_L, turn_of_L, unsampled, patched),)
+        )
 
     def _ids(self, segments: Iterable[Segment], grids: Sequence[tuple[int, int, int]]) -> list[int]:
         ids: list[int] = []
@@ -239,7 +294,11 @@ class QwenVLRenderer:
             else:
                 _, rows, columns = next(waiting)
                 num_tokens = rows * columns // self.merge_size**2
-                ids += [self.vision_start_id, *([self.image_pad_id] * num_tokens), self.vision_end_id]
+                ids += [
+                    self.vision_start_id,
+                    *([self.image_pad_id] * num_tokens),
+                    self.vision_end_id,
+                ]
         return ids
 
     def _encoded(self, text: str) -> list[int]:

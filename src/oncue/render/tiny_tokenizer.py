@@ -1,7 +1,8 @@
 """Trains a small tokenizer of the Qwen2 kind: for models of a few million parameters and for tests.
 
-It splits text and treats special tokens as the tokenizer of Qwen2.5-VL does, and carries a chat template that gives the
-same text, so that a stock transformers user can use the folder it is saved to.
+It splits text and treats special tokens as the tokenizer of Qwen2.5-VL does, and carries a chat
+template that gives the same text, so that a stock transformers user can use the folder it is saved
+to.
 """
 
 from __future__ import annotations
@@ -17,10 +18,16 @@ from oncue.render.markup import DEFAULT_SYSTEM, END_OF_TEXT, IM_END, STRUCTURAL_
 
 SPECIAL_TOKENS = (END_OF_TEXT, *(mark for mark in STRUCTURAL_MARKS if mark != END_OF_TEXT))
 _NUM_BYTES = 256
-_WHOLE_WORDS = (TextFormat().silence_text, "system", "user", "assistant")  # one token per word, however rare in texts
+_WHOLE_WORDS = (
+    TextFormat().silence_text,
+    "system",
+    "user",
+    "assistant",
+)  # one token per word, however rare in texts
 _REPEATS = 20_000
 
-# One message per loop: text as it is, each image as its three marks, videos likewise; a default system message.
+# One message per loop: text as it is, each image as its three marks, videos likewise; a default
+# system message.
 CHAT_TEMPLATE = (
     "{%- macro show(content) -%}"
     "{%- if content is string -%}{{- content -}}"
@@ -37,25 +44,30 @@ CHAT_TEMPLATE = (
     "{{- '<|im_start|>system\\n" + DEFAULT_SYSTEM + "<|im_end|>\\n' -}}"
     "{%- endif -%}"
     "{%- for message in messages -%}"
-    "{{- '<|im_start|>' + message.role + '\\n' -}}{{- show(message.content) -}}{{- '<|im_end|>\\n' -}}"
+    "{{- '<|im_start|>' + message.role + '\\n' -}}{{- show(message.content) -}}{{- '<|im_end|>\\n' "
+    "-}}"
     "{%- endfor -%}"
     "{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}"
 )
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Any:
-    """A transformers `Qwen2Tokenizer` of at most `vocab_size` entries, special tokens included, trained on `texts`.
+    """A transformers `Qwen2Tokenizer` of at most `vocab_size` entries, special tokens included,
+    trained on `texts`.
 
-    `NO` and ` REPLY` are one token each, so silence costs three tokens with `<|im_end|>`. A small corpus runs out of
-    merges and gives fewer entries than asked; round the model's vocabulary up. Special tokens get the last ids.
-    Raises ConfigError where `vocab_size` has no room for the 256 bytes, the special tokens and the silent reply.
+    `NO` and ` REPLY` are one token each, so silence costs three tokens with `<|im_end|>`. A small
+    corpus runs out of merges and gives fewer entries than asked; round the model's vocabulary up.
+    Special tokens get the last ids. Raises ConfigError where `vocab_size` has no room for the 256
+    bytes, the special tokens and the silent reply.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
     from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 
     num_merged = vocab_size - len(SPECIAL_TOKENS)
     if num_merged < _NUM_BYTES + 32:
-        raise ConfigError(f"vocab_size must be at least {_NUM_BYTES + 32 + len(SPECIAL_TOKENS)}, got {vocab_size}")
+        raise ConfigError(
+            f"vocab_size must be at least {_NUM_BYTES + 32 + len(SPECIAL_TOKENS)}, got {vocab_size}"
+        )
     core = Tokenizer(models.BPE())
     core.normalizer = normalizers.NFC()
     core.pre_tokenizer = pre_tokenizers.Sequence(
@@ -66,12 +78,16 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Any:
     )
     core.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=num_merged, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=num_merged,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     core.train_from_iterator(_with_whole_words(texts), trainer)
     tokenizer = _wrap(core)
     if (num_silent := len(tokenizer.tokenize(TextFormat().silence_text))) != 2:
-        raise ConfigError(f"the silent reply became {num_silent} tokens instead of 2; ask for a larger vocab_size")
+        raise ConfigError(
+            f"the silent reply became {num_silent} tokens instead of 2; ask for a larger vocab_size"
+        )
     return tokenizer
 
 

@@ -1,4 +1,5 @@
-"""What training by the proactive reward watches beside the reward: repetition, delay, and signs of trouble."""
+"""What training by the proactive reward watches beside the reward: repetition, delay, and signs of
+trouble."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ PAUC_STOOD = 0.005  # what it must have grown by, of 1, to count as growth
 
 
 def proactive_metrics(episodes: Sequence[Episode]) -> dict[str, float | None]:
-    """The share of replies that are word for word an earlier one, and the mean delay of the first in a span."""
+    """The share of replies that are word for word an earlier one, and the mean delay of the first
+    in a span."""
     num_replies = sum(len(episode.replies) for episode in episodes)
     return {
         "repeated_share": sum(map(_num_repeated, episodes)) / max(1, num_replies),
@@ -30,12 +32,19 @@ def proactive_warnings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     if newest["reply_share"] == 0:
         found.append("no rollout spoke in this step: the policy has fallen silent")
     if newest["reply_share"] > 0.8:
-        found.append(f"{newest['reply_share']:.0%} of all turns are replies: the policy talks all the time")
+        found.append(
+            f"{newest['reply_share']:.0%} of all turns are replies: the policy talks all the time"
+        )
     if len(rows) >= 2 * TREND_STEPS:
         earlier, later = rows[-2 * TREND_STEPS : -TREND_STEPS], rows[-TREND_STEPS:]
-        grown = {name: _mean(later, name) - _mean(earlier, name) for name in ("reward", "reward_pauc")}
+        grown = {
+            name: _mean(later, name) - _mean(earlier, name) for name in ("reward", "reward_pauc")
+        }
         if grown["reward"] > REWARD_GREW and grown["reward_pauc"] < PAUC_STOOD:
-            found.append("the reward grows and PAUC does not: penalties are being dodged rather than replies improved")
+            found.append(
+                "the reward grows and PAUC does not: penalties are being dodged rather than "
+                "replies improved"
+            )
     return found
 
 
@@ -54,11 +63,15 @@ def _num_repeated(episode: Episode) -> int:
 
 
 def _first_reply_delay_s(episodes: Sequence[Episode]) -> float | None:
-    """Mean seconds from an event being visible to the first reply in its span; None where no span was answered."""
+    """Mean seconds from an event being visible to the first reply in its span; None where no span
+    was answered."""
     delays = []
     for episode in episodes:
         for gold in episode.task.gold:
             inside = replies_in(episode.replies, gold.span)
             if inside:
-                delays.append(inside[0].time_s - (gold.span.start_s if gold.visible_s is None else gold.visible_s))
+                delays.append(
+                    inside[0].time_s
+                    - (gold.span.start_s if gold.visible_s is None else gold.visible_s)
+                )
     return float(np.mean(delays)) if delays else None

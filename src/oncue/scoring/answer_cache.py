@@ -1,4 +1,5 @@
-"""Answers of a judge that were paid for once: a SQLite file that several runs may share at the same time."""
+"""Answers of a judge that were paid for once: a SQLite file that several runs may share at the same
+time."""
 
 from __future__ import annotations
 
@@ -26,10 +27,11 @@ def answer_key(*parts: object) -> str:
 
 
 class AnswerCache:
-    """Answers by key. Each is written in one step: whoever is killed leaves whole answers. None: kept in memory.
+    """Answers by key. Each is written in one step: whoever is killed leaves whole answers. None:
+    kept in memory.
 
-    A file that fails later (a full disk) is told once; answers then are neither found nor kept, and work goes on.
-    Raises ConfigError for a file that cannot be used.
+    A file that fails later (a full disk) is told once; answers then are neither found nor kept, and
+    work goes on. Raises ConfigError for a file that cannot be used.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -40,7 +42,9 @@ class AnswerCache:
                 path.parent.mkdir(parents=True, exist_ok=True)
             self._database = _opened(path)
         except (OSError, sqlite3.Error) as error:
-            raise ConfigError(f"cannot keep a judge's answers in {path} ({error}); give another file") from error
+            raise ConfigError(
+                f"cannot keep a judge's answers in {path} ({error}); give another file"
+            ) from error
 
     def get(self, key: str) -> str | None:
         """The answer kept under `key`, None without one."""
@@ -50,7 +54,12 @@ class AnswerCache:
     def put(self, key: str, model: str, prompt_version: str, question: str, answer: str) -> None:
         """Keep an answer; what stands beside it is for people who look into the file."""
         self._run(
-            "INSERT OR REPLACE INTO judge_answers VALUES (?, ?, ?, ?, ?)", key, model, prompt_version, question, answer
+            "INSERT OR REPLACE INTO judge_answers VALUES (?, ?, ?, ?, ?)",
+            key,
+            model,
+            prompt_version,
+            question,
+            answer,
         )
 
     def close(self) -> None:
@@ -69,14 +78,21 @@ class AnswerCache:
 def _opened(path: Path | None) -> sqlite3.Connection:
     """A connection that commits every statement by itself, tried for writing."""
     database = sqlite3.connect(
-        ":memory:" if path is None else path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False
+        ":memory:" if path is None else path,
+        timeout=_WAIT_S,
+        isolation_level=None,
+        check_same_thread=False,
     )
     try:
-        database.execute("PRAGMA journal_mode = WAL")  # readers and a writer do not wait for each other
+        database.execute(
+            "PRAGMA journal_mode = WAL"
+        )  # readers and a writer do not wait for each other
         database.execute("PRAGMA synchronous = NORMAL")
         database.execute(_TABLE)
         database.execute("BEGIN IMMEDIATE")
-        database.execute("SELECT key, model, prompt_version, question, answer FROM judge_answers LIMIT 0")
+        database.execute(
+            "SELECT key, model, prompt_version, question, answer FROM judge_answers LIMIT 0"
+        )
         database.execute("ROLLBACK")
     except sqlite3.Error:
         database.close()

@@ -1,7 +1,7 @@
 """Who decides how much of the due reply was said, and whether a reply says anything new.
 
-A judge is asked through coroutines, so that one that calls a server can have many questions on the way; it limits its
-own rate. A call that fails is an Unscored with its reason, never a mark.
+A judge is asked through coroutines, so that one that calls a server can have many questions on the
+way; it limits its own rate. A call that fails is an Unscored with its reason, never a mark.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from oncue.scoring.score import Unscored
 
 
 class Judge(Protocol):
-    """Gives marks from 0 to `max_score` (2 in the benchmark, 4 in the RL reward). `name` stands beside every number."""
+    """Gives marks from 0 to `max_score` (2 in the benchmark, 4 in the RL reward). `name` stands
+    beside every number."""
 
     @property
     def name(self) -> str: ...
@@ -24,8 +25,11 @@ class Judge(Protocol):
     @property
     def max_score(self) -> int: ...
 
-    async def coverage(self, question: str, gold: str, replies_so_far: Sequence[str]) -> int | Unscored:
-        """How much of `gold` the replies, taken together in order, have told: 0 nothing or wrong, `max_score` all."""
+    async def coverage(
+        self, question: str, gold: str, replies_so_far: Sequence[str]
+    ) -> int | Unscored:
+        """How much of `gold` the replies, taken together in order, have told: 0 nothing or wrong,
+        `max_score` all."""
         ...
 
     async def repeats(self, previous: Sequence[str], new: str) -> bool | Unscored:
@@ -35,9 +39,11 @@ class Judge(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ExactJudge:
-    """Marks by a function `level_of(gold, reply)`, for worlds whose grammar is known. The best of the replies counts.
+    """Marks by a function `level_of(gold, reply)`, for worlds whose grammar is known. The best of
+    the replies counts.
 
-    `repeats_of(previous, new)` decides on repetition for one earlier reply; by default equal text does.
+    `repeats_of(previous, new)` decides on repetition for one earlier reply; by default equal text
+    does.
     """
 
     level_of: Callable[[str, str], int]
@@ -45,7 +51,12 @@ class ExactJudge:
     name: str = "exact"
     repeats_of: Callable[[str, str], bool] = lambda previous, new: previous.strip() == new.strip()
 
-    async def coverage(self, question: str, gold: str, replies_so_far: Sequence[str]) -> int | Unscored:  # noqa: ARG002
+    async def coverage(
+        self,
+        question: str,  # noqa: ARG002 - what was said is compared with what was due alone
+        gold: str,
+        replies_so_far: Sequence[str],
+    ) -> int | Unscored:
         return max((self.level_of(gold, reply) for reply in replies_so_far), default=0)
 
     async def repeats(self, previous: Sequence[str], new: str) -> bool | Unscored:
@@ -58,25 +69,34 @@ THRESHOLDS: dict[int, tuple[float, ...]] = {2: (0.4, 0.75), 4: (0.2, 0.4, 0.6, 0
 
 @dataclass(frozen=True, slots=True)
 class LexicalJudge:
-    """Marks by shared content words: deterministic, free, and blind to meaning. For tests and first looks.
+    """Marks by shared content words: deterministic, free, and blind to meaning. For tests and first
+    looks.
 
-    The mark grows with the share of the gold reply's content words that were said (`THRESHOLDS`); where the gold reply
-    holds a number that was not said, it is at most half of `max_score`. A reply repeats when it has no content word
-    that was not said before. Paraphrases are underrated and denials ("the cup is not red") overrated: do not compare
-    its numbers with those of a language model. Raises ConfigError for a `max_score` other than 2 or 4.
+    The mark grows with the share of the gold reply's content words that were said (`THRESHOLDS`);
+    where the gold reply holds a number that was not said, it is at most half of `max_score`. A
+    reply repeats when it has no content word that was not said before. Paraphrases are underrated
+    and denials ("the cup is not red") overrated: do not compare its numbers with those of a
+    language model. Raises ConfigError for a `max_score` other than 2 or 4.
     """
 
     max_score: int = 2
 
     def __post_init__(self) -> None:
         if self.max_score not in THRESHOLDS:
-            raise ConfigError(f"the lexical judge gives marks up to 2 or up to 4, got max_score {self.max_score}")
+            raise ConfigError(
+                f"the lexical judge gives marks up to 2 or up to 4, got max_score {self.max_score}"
+            )
 
     @property
     def name(self) -> str:
         return "lexical"
 
-    async def coverage(self, question: str, gold: str, replies_so_far: Sequence[str]) -> int | Unscored:  # noqa: ARG002
+    async def coverage(
+        self,
+        question: str,  # noqa: ARG002 - what was said is compared with what was due alone
+        gold: str,
+        replies_so_far: Sequence[str],
+    ) -> int | Unscored:
         wanted, said = content_words(gold), all_words(" ".join(replies_so_far))
         if not wanted:
             return Unscored("the gold reply has no words")
@@ -89,12 +109,14 @@ class LexicalJudge:
         return bool(previous) and content_words(new) <= all_words(" ".join(previous))
 
 
-_TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[\u3040-\u30ff\u4e00-\u9fff]|[^\W\d_\u3040-\u30ff\u4e00-\u9fff]+")
+_TOKEN = re.compile(
+    r"\d+(?:[.,]\d+)*|[\u3040-\u30ff\u4e00-\u9fff]|[^\W\d_\u3040-\u30ff\u4e00-\u9fff]+"
+)
 _STOP_TEXT = """
-a an the this that these those there here it its he she they them his her their him i you we us our your my me
-is are was were be been being am do does did has have had will would can could may might must shall should
-of to in on at by for from with into onto as and or but so if then than now also just very s t re ve ll
-who which what when where while
+a an the this that these those there here it its he she they them his her their him i you we us
+our your my me is are was were be been being am do does did has have had will would can could may
+might must shall should of to in on at by for from with into onto as and or but so if then than
+now also just very s t re ve ll who which what when where while
 """
 _NUMBER_TEXT = """
 zero one two three four five six seven eight nine ten
@@ -105,13 +127,15 @@ _NUMBER_WORDS = {word: str(number) for number, word in enumerate(_NUMBER_TEXT.sp
 
 
 def content_words(text: str) -> frozenset[str]:
-    """The stems of the words that carry meaning, numbers as digits; of all words where none does."""
+    """The stems of the words that carry meaning, numbers as digits; of all words where none
+    does."""
     words = _words(text)
     return frozenset(_stem(word) for word in words if word not in _STOP_WORDS) or frozenset(words)
 
 
 def all_words(text: str) -> frozenset[str]:
-    """All words and their stems: whatever `content_words` of another text may hold, it is here if it was said."""
+    """All words and their stems: whatever `content_words` of another text may hold, it is here if
+    it was said."""
     words = _words(text)
     return frozenset(words) | frozenset(_stem(word) for word in words)
 

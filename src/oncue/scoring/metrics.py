@@ -1,4 +1,5 @@
-"""Scores of proactive dialogues, by the steps of ProactiveVideoQA (arXiv 2507.09313), and what else a user asks for.
+"""Scores of proactive dialogues, by the steps of ProactiveVideoQA (arXiv 2507.09313), and what else
+a user asks for.
 
 Every gold turn of every sample weighs the same. Shares lie in [0, 1]; only tables multiply by 100.
 """
@@ -20,9 +21,11 @@ from oncue.types import Episode, GoldTurn, Silence, Task, TimedReply, reply_text
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """All that scoring needs of a dialogue: its task, the replies with their times, and how long it watched.
+    """All that scoring needs of a dialogue: its task, the replies with their times, and how long it
+    watched.
 
-    `num_turns` and `num_silent` are 0 where only the replies are known (predictions read from a file).
+    `num_turns` and `num_silent` are 0 where only the replies are known (predictions read from a
+    file).
     """
 
     task: Task
@@ -48,19 +51,29 @@ class Transcript:
         )
 
 
-def transcripts_of(tasks: Iterable[Task], predictions: Mapping[str, Sequence[TimedReply]]) -> tuple[Transcript, ...]:
-    """One transcript per task, replies looked up by `task_id`; a task without predictions has none, and counts.
+def transcripts_of(
+    tasks: Iterable[Task], predictions: Mapping[str, Sequence[TimedReply]]
+) -> tuple[Transcript, ...]:
+    """One transcript per task, replies looked up by `task_id`; a task without predictions has none,
+    and counts.
 
     Raises DataError for predictions about an unknown task, or a task without a duration.
     """
     transcripts = []
     for task in tasks:
         if task.duration_s is None:
-            raise DataError(f"task {task.task_id!r} has no duration; predictions cannot be scored without it")
-        transcripts.append(Transcript(task, tuple(predictions.get(task.task_id, ())), task.duration_s))
+            raise DataError(
+                f"task {task.task_id!r} has no duration; predictions cannot be scored without it"
+            )
+        transcripts.append(
+            Transcript(task, tuple(predictions.get(task.task_id, ())), task.duration_s)
+        )
     unknown = sorted(set(predictions) - {t.task.task_id for t in transcripts})
     if unknown:
-        raise DataError(f"predictions for {len(unknown)} unknown task ids, the first is {unknown[0]!r}; check the file")
+        raise DataError(
+            f"predictions for {len(unknown)} unknown task ids, the first is {unknown[0]!r}; check "
+            "the file"
+        )
     return tuple(transcripts)
 
 
@@ -75,7 +88,8 @@ class MarkedReply:
 
 @dataclass(frozen=True, slots=True)
 class TurnScore:
-    """One gold turn. `pauc` has one value per omega; `delay_s` is from the event being visible to the first reply."""
+    """One gold turn. `pauc` has one value per omega; `delay_s` is from the event being visible to
+    the first reply."""
 
     task_id: str
     gold: GoldTurn
@@ -100,7 +114,8 @@ class DialogueScore:
 
 @dataclass(frozen=True, slots=True)
 class ProactiveResult:
-    """The scores of a set of dialogues. Properties that are means are None where there is nothing to average."""
+    """The scores of a set of dialogues. Properties that are means are None where there is nothing
+    to average."""
 
     judge: str
     max_score: int
@@ -114,9 +129,12 @@ class ProactiveResult:
         return tuple(turn for dialogue in self.dialogues for turn in dialogue.turns)
 
     def pauc(self, omega: float = 0.5) -> float | None:
-        """Mean over all gold turns, in [0, 1]. Raises ConfigError for an omega that was not scored."""
+        """Mean over all gold turns, in [0, 1]. Raises ConfigError for an omega that was not
+        scored."""
         if omega not in self.omegas:
-            raise ConfigError(f"PAUC was scored for omega {', '.join(map(str, self.omegas))}; got {omega}")
+            raise ConfigError(
+                f"PAUC was scored for omega {', '.join(map(str, self.omegas))}; got {omega}"
+            )
         column = self.omegas.index(omega)
         return _mean([turn.pauc[column] for turn in self.turns])
 
@@ -139,7 +157,8 @@ class ProactiveResult:
 
     @property
     def first_reply_delay_s(self) -> float | None:
-        """Mean over hit gold turns; negative where a reply in the span came before the event could be seen."""
+        """Mean over hit gold turns; negative where a reply in the span came before the event could
+        be seen."""
         return _mean([turn.delay_s for turn in self.turns if turn.delay_s is not None])
 
     @property
@@ -150,7 +169,8 @@ class ProactiveResult:
     def quiet_s(self) -> float:
         """Seconds watched in which no reply was due."""
         return sum(
-            d.transcript.watched_s - covered_s((g.span for g in d.transcript.task.gold), d.transcript.watched_s)
+            d.transcript.watched_s
+            - covered_s((g.span for g in d.transcript.task.gold), d.transcript.watched_s)
             for d in self.dialogues
         )
 
@@ -176,7 +196,8 @@ class ProactiveResult:
 
     @property
     def num_judged(self) -> int:
-        """Replies the judge was asked about, once for each gold span they lie in; the unscored ones included."""
+        """Replies the judge was asked about, once for each gold span they lie in; the unscored ones
+        included."""
         return sum(len(turn.replies) for turn in self.turns)
 
     @property
@@ -195,23 +216,26 @@ async def score_proactive(
     omegas: Sequence[float] = (0.0, 0.5, 1.0),
     duplicate_scope: Scope = "within_turn",
 ) -> ProactiveResult:
-    """The scores of `episodes`, all questions to the judge on the way at once (a judge limits its own rate).
+    """The scores of `episodes`, all questions to the judge on the way at once (a judge limits its
+    own rate).
 
-    A reply counts for a gold turn when it lies in its closed span; one whose text equals an earlier one of the same
-    turn is skipped; the judge sees all kept replies of the turn so far. Replies it could not mark are left out of the
-    area and counted. Raises ConfigError when the judge gives marks of another scale than `max_score`, and DataError
-    for a gold span without width.
+    A reply counts for a gold turn when it lies in its closed span; one whose text equals an earlier
+    one of the same turn is skipped; the judge sees all kept replies of the turn so far. Replies it
+    could not mark are left out of the area and counted. Raises ConfigError when the judge gives
+    marks of another scale than `max_score`, and DataError for a gold span without width.
     """
     if judge.max_score != max_score:
         raise ConfigError(
-            f"judge {judge.name!r} gives marks up to {judge.max_score}, the score needs up to {max_score}"
+            f"judge {judge.name!r} gives marks up to {judge.max_score}, the score needs up to "
+            f"{max_score}"
         )
     transcripts = [e if isinstance(e, Transcript) else Transcript.of(e) for e in episodes]
     for transcript in transcripts:
         for number, gold in enumerate(transcript.task.gold, 1):
             if gold.span.duration_s <= 0:
                 raise DataError(
-                    f"gold turn {number} of task {transcript.task.task_id!r} has a span without width at "
+                    f"gold turn {number} of task {transcript.task.task_id!r} has a span without "
+                    "width at "
                     f"{gold.span.start_s:g} s; widen or drop it"
                 )
     dialogues = await asyncio.gather(
@@ -224,9 +248,13 @@ async def _score_dialogue(
     transcript: Transcript, judge: Judge, max_score: int, omegas: Sequence[float], scope: Scope
 ) -> DialogueScore:
     task, spans = transcript.task, [gold.span for gold in transcript.task.gold]
-    turns = asyncio.gather(*(_score_turn(task, g, transcript.replies, judge, max_score, omegas) for g in task.gold))
+    turns = asyncio.gather(
+        *(_score_turn(task, g, transcript.replies, judge, max_score, omegas) for g in task.gold)
+    )
     duplicates = await count_duplicates(transcript.replies, spans, judge, scope)
-    return DialogueScore(transcript, tuple(await turns), replies_outside(transcript.replies, spans), duplicates)
+    return DialogueScore(
+        transcript, tuple(await turns), replies_outside(transcript.replies, spans), duplicates
+    )
 
 
 async def _score_turn(
@@ -240,14 +268,22 @@ async def _score_turn(
     kept = distinct(replies_in(replies, gold.span))
     question = gold.question or (task.questions[0].text if task.questions else "")
     texts = [reply.text.strip() for reply in kept]
-    marks = await asyncio.gather(*(judge.coverage(question, gold.content, texts[: i + 1]) for i in range(len(kept))))
+    marks = await asyncio.gather(
+        *(judge.coverage(question, gold.content, texts[: i + 1]) for i in range(len(kept)))
+    )
     start_s = gold.span.start_s
-    points = [Point(r.time_s - start_s, m) for r, m in zip(kept, marks, strict=True) if not isinstance(m, Unscored)]
+    points = [
+        Point(r.time_s - start_s, m)
+        for r, m in zip(kept, marks, strict=True)
+        if not isinstance(m, Unscored)
+    ]
     counted = tuple(points)
     if gold.related_span is not None:
         counted = late_rule(points, gold.related_span.end_s - start_s)
     marked = tuple(
-        MarkedReply(r, m, late=not isinstance(m, Unscored) and Point(r.time_s - start_s, m) not in counted)
+        MarkedReply(
+            r, m, late=not isinstance(m, Unscored) and Point(r.time_s - start_s, m) not in counted
+        )
         for r, m in zip(kept, marks, strict=True)
     )
     visible_s = start_s if gold.visible_s is None else gold.visible_s

@@ -1,7 +1,7 @@
 """The share of replies that add nothing new (reply duplicate proportion).
 
-An exact duplicate counts without asking the judge; a failed call leaves the denominator. Only replies that have a
-predecessor can repeat one, so only they are counted.
+An exact duplicate counts without asking the judge; a failed call leaves the denominator. Only
+replies that have a predecessor can repeat one, so only they are counted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ Scope = Literal["within_turn", "whole_dialogue"]
 
 @dataclass(frozen=True, slots=True)
 class DuplicateCount:
-    """`num_duplicate` of `num_decided` replies with a predecessor repeat it; `num_unscored` more were not decided."""
+    """`num_duplicate` of `num_decided` replies with a predecessor repeat it; `num_unscored` more
+    were not decided."""
 
     num_duplicate: int = 0
     num_decided: int = 0
@@ -41,15 +42,23 @@ class DuplicateCount:
 
 
 async def count_duplicates(
-    replies: Iterable[TimedReply], spans: Sequence[TimeSpan], judge: Judge, scope: Scope = "within_turn"
+    replies: Iterable[TimedReply],
+    spans: Sequence[TimeSpan],
+    judge: Judge,
+    scope: Scope = "within_turn",
 ) -> DuplicateCount:
     """The duplicates of one dialogue.
 
-    `within_turn` (evaluation): the predecessors of a reply are the earlier replies of the same gold span, and a reply
-    that lies in two spans counts in each. `whole_dialogue` (as the RL reward): all earlier replies, `spans` unused.
+    `within_turn` (evaluation): the predecessors of a reply are the earlier replies of the same gold
+    span, and a reply that lies in two spans counts in each. `whole_dialogue` (as the RL reward):
+    all earlier replies, `spans` unused.
     """
     ordered = sorted(replies, key=lambda r: r.time_s)
-    groups = [replies_in(ordered, span) for span in spans] if scope == "within_turn" else [tuple(ordered)]
+    groups = (
+        [replies_in(ordered, span) for span in spans]
+        if scope == "within_turn"
+        else [tuple(ordered)]
+    )
     counts = await asyncio.gather(*(_count_group(group, judge) for group in groups))
     return sum(counts, DuplicateCount())
 
@@ -67,4 +76,6 @@ async def _count_group(replies: Sequence[TimedReply], judge: Judge) -> Duplicate
         kept.append(text)
     verdicts = await asyncio.gather(*calls)
     decided = [verdict for verdict in verdicts if not isinstance(verdict, Unscored)]
-    return DuplicateCount(num_exact + sum(decided), num_exact + len(decided), len(verdicts) - len(decided))
+    return DuplicateCount(
+        num_exact + sum(decided), num_exact + len(decided), len(verdicts) - len(decided)
+    )

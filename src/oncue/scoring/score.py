@@ -11,14 +11,16 @@ from oncue.types import Episode
 
 @dataclass(frozen=True, slots=True)
 class Unscored:
-    """No mark could be had, and why. It is counted, and takes part in no mean; it is never a zero."""
+    """No mark could be had, and why. It is counted, and takes part in no mean; it is never a
+    zero."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Judgements:
-    """What a judge said: `coverage` by (number of the gold turn, time), `repeated` by time. Missing is unscored."""
+    """What a judge said: `coverage` by (number of the gold turn, time), `repeated` by time. Missing
+    is unscored."""
 
     coverage: Mapping[tuple[int, float], int | Unscored] = field(default_factory=dict)
     repeated: Mapping[float, bool | Unscored] = field(default_factory=dict)
@@ -26,11 +28,11 @@ class Judgements:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What a reward makes of one episode: what each exchange earned, the named terms of the whole, and what a judge
-    said, where one was asked.
+    """What a reward makes of one episode: what each exchange earned, the named terms of the whole,
+    and what a judge said, where one was asked.
 
-    `reward`: of the whole episode. `values` add up to it, or to what is above the reward of doing nothing; without it
-    their sum is the reward.
+    `reward`: of the whole episode. `values` add up to it, or to what is above the reward of doing
+    nothing; without it their sum is the reward.
     """
 
     values: tuple[float, ...]

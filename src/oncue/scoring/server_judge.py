@@ -1,8 +1,8 @@
 """A language model as the judge, on any server that speaks the OpenAI chat API.
 
-Many questions are on the way at once, up to a bound; each is retried, and its answer is kept. An answer that cannot be
-had is an Unscored; when too many cannot, the judge is down and says so by an error, so that a run stops instead of
-learning from nothing.
+Many questions are on the way at once, up to a bound; each is retried, and its answer is kept. An
+answer that cannot be had is an Unscored; when too many cannot, the judge is down and says so by an
+error, so that a run stops instead of learning from nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,12 @@ from oncue.chat_client import ChatClient, Message, RefusedError, Retries, base_u
 from oncue.chat_stream import Completion
 from oncue.errors import BackendError, ConfigError, JudgeDownError
 from oncue.scoring.answer_cache import AnswerCache, answer_key
-from oncue.scoring.judge_prompts import PROMPT_VERSION, JudgeQuestion, coverage_question, repeats_question
+from oncue.scoring.judge_prompts import (
+    PROMPT_VERSION,
+    JudgeQuestion,
+    coverage_question,
+    repeats_question,
+)
 from oncue.scoring.score import Unscored
 from oncue.thoughts import OPENING
 
@@ -32,18 +37,21 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _FEW = 3  # failures that may be chance, however few questions there were
 _COUNTED = {"stream_options": {"include_usage": True}}
-_UNTHINKING = {"chat_template_kwargs": {"enable_thinking": False}}  # as vLLM and SGLang take it, for Qwen3 and others
+_UNTHINKING = {
+    "chat_template_kwargs": {"enable_thinking": False}
+}  # as vLLM and SGLang take it, for Qwen3 and others
 
 
 @dataclass(frozen=True, slots=True)
 class JudgeOptions:
     """How a model on a server is asked to judge.
 
-    `max_at_once`: requests on the way; `timeout_s` bounds each. `max_tokens` of an answer: a model that thinks first
-    needs thousands; one that thinks until the limit at first is told not to, unless `request_fields` have a
-    `chat_template_kwargs`. `request_fields` go into every request as they are, a None leaves that field out.
-    `cache`: a SQLite file for the answers, in memory without one. The judge is down when more than `max_failed_share`
-    of `failure_window` answers failed among that many of the newest. Raises ConfigError for numbers out of range.
+    `max_at_once`: requests on the way; `timeout_s` bounds each. `max_tokens` of an answer: a model
+    that thinks first needs thousands; one that thinks until the limit at first is told not to,
+    unless `request_fields` have a `chat_template_kwargs`. `request_fields` go into every request as
+    they are, a None leaves that field out. `cache`: a SQLite file for the answers, in memory
+    without one. The judge is down when more than `max_failed_share` of `failure_window` answers
+    failed among that many of the newest. Raises ConfigError for numbers out of range.
     """
 
     max_at_once: int = 16
@@ -56,7 +64,9 @@ class JudgeOptions:
     failure_window: int = 50
 
     def __post_init__(self) -> None:
-        if self.max_at_once < 1 or not self.timeout_s > 0 or self.max_tokens < 2:  # 2: a digit, and the end after it
+        if (
+            self.max_at_once < 1 or not self.timeout_s > 0 or self.max_tokens < 2
+        ):  # 2: a digit, and the end after it
             raise ConfigError(
                 "a judge needs max_at_once >= 1, timeout_s > 0 and max_tokens >= 2, got "
                 f"{self.max_at_once}, {self.timeout_s} and {self.max_tokens}"
@@ -72,9 +82,10 @@ class JudgeOptions:
 class JudgeUsage:
     """What judging took so far.
 
-    `num_asked` questions, of which `num_kept` had a kept answer and `num_failed` none. Of the `num_answers` that the
-    server gave (malformed ones too), it counted the tokens but for `num_uncounted`. `waited_s` is the time all
-    questions to the server took together, retries included, `longest_s` that of the slowest.
+    `num_asked` questions, of which `num_kept` had a kept answer and `num_failed` none. Of the
+    `num_answers` that the server gave (malformed ones too), it counted the tokens but for
+    `num_uncounted`. `waited_s` is the time all questions to the server took together, retries
+    included, `longest_s` that of the slowest.
     """
 
     num_asked: int = 0
@@ -101,18 +112,22 @@ class JudgeUsage:
         mean_s = self.waited_s / self.num_sent if self.num_sent else 0.0
         uncounted = f" ({self.num_uncounted} answers not counted)" if self.num_uncounted else ""
         return (
-            f"{self.num_asked} questions, {self.num_kept} with a kept answer, {self.num_failed} failed; "
-            f"{self.tokens_in} tokens in, {self.tokens_out} out{uncounted}; {mean_s:.2f} s per question sent, "
+            f"{self.num_asked} questions, {self.num_kept} with a kept answer, {self.num_failed} "
+            "failed; "
+            f"{self.tokens_in} tokens in, {self.tokens_out} out{uncounted}; {mean_s:.2f} s per "
+            "question sent, "
             f"{self.longest_s:.2f} s the slowest"
         )
 
 
 class ServerJudge:
-    """The judge `model` on the server at `url` (with or without its /v1). `usage` says what it has cost.
+    """The judge `model` on the server at `url` (with or without its /v1). `usage` says what it has
+    cost.
 
-    `api_key` defaults to the variable OPENAI_API_KEY. Usable from one event loop after the other, never from two at
-    once. Once it is down, it stays down: every question without a kept answer raises JudgeDownError. Raises ConfigError
-    for a `max_score` other than 2 or 4, an address that cannot be one, or a cache that cannot be written.
+    `api_key` defaults to the variable OPENAI_API_KEY. Usable from one event loop after the other,
+    never from two at once. Once it is down, it stays down: every question without a kept answer
+    raises JudgeDownError. Raises ConfigError for a `max_score` other than 2 or 4, an address that
+    cannot be one, or a cache that cannot be written.
     """
 
     def __init__(
@@ -128,7 +143,9 @@ class ServerJudge:
         self.model, self.max_score, self.options = model, max_score, options or JudgeOptions()
         self.usage = self._checked = JudgeUsage()
         key = os.environ.get("OPENAI_API_KEY", "") if api_key is None else api_key
-        self._client = ChatClient(base_url(url), key, self.options.timeout_s, self.options.retries, logging.INFO)
+        self._client = ChatClient(
+            base_url(url), key, self.options.timeout_s, self.options.retries, logging.INFO
+        )
         self._answers = AnswerCache(self.options.cache)
         self._budget = _Budget(model, self.options)
         self._forms = _request_forms(self.options.max_tokens)
@@ -142,21 +159,27 @@ class ServerJudge:
     def name(self) -> str:
         return f"{self.model} (prompts {PROMPT_VERSION})"
 
-    async def coverage(self, question: str, gold: str, replies_so_far: Sequence[str]) -> int | Unscored:
+    async def coverage(
+        self, question: str, gold: str, replies_so_far: Sequence[str]
+    ) -> int | Unscored:
         """As the role says. Raises JudgeDownError when too many answers failed."""
         return await self._ask(coverage_question(question, gold, replies_so_far, self.max_score))
 
     async def repeats(self, previous: Sequence[str], new: str) -> bool | Unscored:
-        """As the role says, without a question where nothing was said before. Raises JudgeDownError as `coverage`."""
+        """As the role says, without a question where nothing was said before. Raises JudgeDownError
+        as `coverage`."""
         if not previous:
             return False
         return await self._ask(repeats_question(previous, new))
 
     def check_alive(self) -> None:
-        """For the end of some work: raises JudgeDownError when too many answers failed, among the newest or among those
-        since the last call, which may be fewer."""
+        """For the end of some work: raises JudgeDownError when too many answers failed, among the
+        newest or among those since the last call, which may be fewer."""
         before, self._checked = self._checked, self.usage
-        num_failed, num_asked = self.usage.num_failed - before.num_failed, self.usage.num_asked - before.num_asked
+        num_failed, num_asked = (
+            self.usage.num_failed - before.num_failed,
+            self.usage.num_asked - before.num_asked,
+        )
         too_many = num_failed > _FEW and num_failed > self.options.max_failed_share * num_asked
         if too_many or (num_failed and num_failed == num_asked):
             self._budget.give_up()
@@ -167,7 +190,8 @@ class ServerJudge:
         await self._client.aclose()
 
     async def _ask(self, question: JudgeQuestion[T]) -> T | Unscored:
-        """The kept answer, or the server's. Who asks the same while it is on the way waits for it."""
+        """The kept answer, or the server's. Who asks the same while it is on the way waits for
+        it."""
         self._count(num_asked=1)
         async with self._locks.setdefault(self._key(question, told={}), asyncio.Lock()):
             value = self._kept(question)
@@ -184,8 +208,8 @@ class ServerJudge:
         return value
 
     def _kept(self, question: JudgeQuestion[T]) -> T | Unscored:
-        """The kept answer to the question as it is, or to the one that was told not to think: a judge that starts anew
-        has yet to find out that it must be told."""
+        """The kept answer to the question as it is, or to the one that was told not to think: a
+        judge that starts anew has yet to find out that it must be told."""
         for told in ({}, _UNTHINKING):
             kept = self._answers.get(self._key(question, told))
             if kept is not None and not isinstance(value := question.read(kept), Unscored):
@@ -193,15 +217,20 @@ class ServerJudge:
         return Unscored("never asked")
 
     def _key(self, question: JudgeQuestion[T], told: Mapping[str, Any]) -> str:
-        """Under which an answer is kept. Where the model was told not to think, the limit that it thought until belongs
-        to it: under a higher one it may think, and is asked again."""
+        """Under which an answer is kept. Where the model was told not to think, the limit that it
+        thought until belongs to it: under a higher one it may think, and is asked again."""
         fields = {**told, "max_tokens": self.options.max_tokens} if told else {}
         return answer_key(
-            PROMPT_VERSION, self.model, {**fields, **self.options.request_fields}, question.rules, question.texts
+            PROMPT_VERSION,
+            self.model,
+            {**fields, **self.options.request_fields},
+            question.rules,
+            question.texts,
         )
 
     async def _answer_of_server(self, question: JudgeQuestion[T]) -> T | Unscored:
-        """What the model says, asked a second time where it did not keep to the form, or thought until its limit."""
+        """What the model says, asked a second time where it did not keep to the form, or thought
+        until its limit."""
         started = time.perf_counter()
         value: T | Unscored = Unscored("not asked")
         try:
@@ -209,13 +238,22 @@ class ServerJudge:
                 done, told = await self._complete(question.messages(reminded=reminded))
                 value = _read(question, done)
                 if not isinstance(value, Unscored):
-                    self._answers.put(self._key(question, told), self.model, PROMPT_VERSION, question.texts, done.text)
-                    self._may_be_told = False  # it can answer as it is asked: a single long thought is no reason
+                    self._answers.put(
+                        self._key(question, told),
+                        self.model,
+                        PROMPT_VERSION,
+                        question.texts,
+                        done.text,
+                    )
+                    self._may_be_told = (
+                        False  # it can answer as it is asked: a single long thought is no reason
+                    )
                     break
                 if _is_thinking(done) and self._may_be_told:
                     self._may_be_told, self._told = False, _UNTHINKING
                     _log.warning(
-                        "the judge %s thought until its limit of %d tokens and is told not to think; "
+                        "the judge %s thought until its limit of %d tokens and is told not to "
+                        "think; "
                         "for one that is to think, raise the limit",
                         self.model,
                         self.options.max_tokens,
@@ -227,14 +265,16 @@ class ServerJudge:
         return value
 
     async def _complete(self, messages: Sequence[Message]) -> tuple[Completion, Mapping[str, Any]]:
-        """An answer, by the first form of request that the server takes (it is then the only one), and what the model
-        was told about thinking."""
+        """An answer, by the first form of request that the server takes (it is then the only one),
+        and what the model was told about thinking."""
         refused: list[RefusedError] = []
         tellings = (self._told, {}) if self._told else ({},)
         for told, form in itertools.product(tellings, self._forms):
             extra = {**form, **told, **self.options.request_fields}
             try:
-                done = await self._client.complete(self.model, messages, self.options.max_tokens, extra)
+                done = await self._client.complete(
+                    self.model, messages, self.options.max_tokens, extra
+                )
             except RefusedError as error:
                 refused.append(error)
                 continue
@@ -242,7 +282,12 @@ class ServerJudge:
             if told != tellings[0]:  # the server takes the request, but not with this field
                 self._told = {}
             counted = done.tokens or (0, 0)
-            self._count(num_answers=1, num_uncounted=done.tokens is None, tokens_in=counted[0], tokens_out=counted[1])
+            self._count(
+                num_answers=1,
+                num_uncounted=done.tokens is None,
+                tokens_in=counted[0],
+                tokens_out=counted[1],
+            )
             return done, told
         raise refused[0]
 
@@ -276,7 +321,10 @@ class _Budget:
     def give_up(self) -> None:
         """From now on the judge is down."""
         num_failed, num = sum(self._failed), len(self._failed)
-        self._down = self._down or f"{num_failed} of its last {num} answers failed, the last one: {self._last_reason}"
+        self._down = (
+            self._down
+            or f"{num_failed} of its last {num} answers failed, the last one: {self._last_reason}"
+        )
 
     def check(self) -> None:
         """Raises JudgeDownError when too many have failed."""
@@ -284,25 +332,29 @@ class _Budget:
             return
         cache = self._options.cache
         kept = f"; its answers so far are kept in {cache}" if cache is not None else ""
-        raise JudgeDownError(f"the judge {self._model} is down: {self._down}. Mend it and start again{kept}")
+        raise JudgeDownError(
+            f"the judge {self._model} is down: {self._down}. Mend it and start again{kept}"
+        )
 
 
 def _request_forms(max_tokens: int) -> tuple[Mapping[str, Any], ...]:
-    """Fields beside the standard ones, in the order to try: with token counts and without; then the same for models
-    that take no temperature and call the limit by its newer name."""
+    """Fields beside the standard ones, in the order to try: with token counts and without; then the
+    same for models that take no temperature and call the limit by its newer name."""
     newer = {"max_tokens": None, "temperature": None, "max_completion_tokens": max_tokens}
     return _COUNTED, {}, _COUNTED | newer, newer
 
 
 def _is_thinking(done: Completion) -> bool:
-    """Whether the limit came before the answer: servers write what a model thinks first, or keep it back."""
+    """Whether the limit came before the answer: servers write what a model thinks first, or keep it
+    back."""
     return done.at_limit and (not done.text.strip() or done.text.lstrip().startswith(OPENING))
 
 
 def _read(question: JudgeQuestion[T], done: Completion) -> T | Unscored:
     if done.at_limit:
         return Unscored(
-            f"the judge had not finished at its token limit, having said {done.text.strip()!r:.80}; raise the limit "
+            "the judge had not finished at its token limit, having said "
+            f"{done.text.strip()!r:.80}; raise the limit "
             "for a model that thinks first, or turn its thinking off"
         )
     return question.read(done.text)

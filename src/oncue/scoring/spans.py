@@ -12,9 +12,15 @@ def replies_in(replies: Iterable[TimedReply], span: TimeSpan) -> tuple[TimedRepl
     return tuple(sorted((r for r in replies if r.time_s in span), key=lambda r: r.time_s))
 
 
-def replies_outside(replies: Iterable[TimedReply], spans: Sequence[TimeSpan]) -> tuple[TimedReply, ...]:
+def replies_outside(
+    replies: Iterable[TimedReply], spans: Sequence[TimeSpan]
+) -> tuple[TimedReply, ...]:
     """The replies inside none of `spans`, in time order."""
-    return tuple(sorted((r for r in replies if not any(r.time_s in s for s in spans)), key=lambda r: r.time_s))
+    return tuple(
+        sorted(
+            (r for r in replies if not any(r.time_s in s for s in spans)), key=lambda r: r.time_s
+        )
+    )
 
 
 def distinct(replies: Iterable[TimedReply]) -> tuple[TimedReply, ...]:

@@ -1,4 +1,5 @@
-"""What a study is: arms, each a way of training, run with several seeds and looked at from several sides."""
+"""What a study is: arms, each a way of training, run with several seeds and looked at from several
+sides."""
 
 from __future__ import annotations
 
@@ -12,8 +13,8 @@ from oncue.train.sft.settings import SftConfig
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """How a trained model is looked at: `num_clips` test clips of a world, a frame every `frame_interval_s` seconds.
-    `temperature` 0 is greedy."""
+    """How a trained model is looked at: `num_clips` test clips of a world, a frame every
+    `frame_interval_s` seconds. `temperature` 0 is greedy."""
 
     name: str
     world: str
@@ -24,8 +25,9 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """A way of training. `start`: the arm whose model it starts from, that of the same seed; empty for the study's own
-    start. `config(model, seed)` are its complete settings. `about` and `paper` (its row there) are for the reader."""
+    """A way of training. `start`: the arm whose model it starts from, that of the same seed; empty
+    for the study's own start. `config(model, seed)` are its complete settings. `about` and `paper`
+    (its row there) are for the reader."""
 
     name: str
     about: str
@@ -55,7 +57,8 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """Arms in the order in which they are run and shown. The first view of an arm is the one claims are about."""
+    """Arms in the order in which they are run and shown. The first view of an arm is the one claims
+    are about."""
 
     name: str
     title: str
@@ -67,12 +70,15 @@ class Study:
         return [Job(arm, seed) for arm in self.arms for seed in arm.seeds]
 
     def chosen(self, names: Iterable[str]) -> list[Job]:
-        """The jobs named `arm/seed` or, all seeds, `arm`; all for no name. Raises ConfigError for an unknown one."""
+        """The jobs named `arm/seed` or, all seeds, `arm`; all for no name. Raises ConfigError for
+        an unknown one."""
         wanted = list(names)
         jobs = self.jobs()
         known = {job.name for job in jobs} | {arm.name for arm in self.arms}
         unknown = [name for name in wanted if name not in known]
         if unknown:
             arms = ", ".join(arm.name for arm in self.arms)
-            raise ConfigError(f"study {self.name} has no part {unknown[0]!r}; expected ARM or ARM/SEED of {arms}")
+            raise ConfigError(
+                f"study {self.name} has no part {unknown[0]!r}; expected ARM or ARM/SEED of {arms}"
+            )
         return [job for job in jobs if not wanted or job.name in wanted or job.arm.name in wanted]

@@ -1,4 +1,5 @@
-"""The charts of a study: inline SVG, drawn without scripts; names and dashes tell arms apart where colours do not.
+"""The charts of a study: inline SVG, drawn without scripts; names and dashes tell arms apart where
+colours do not.
 
 Colours are classes (`hue0` to `hue7`) that the style of the page fills in, for light and for dark.
 """
@@ -44,18 +45,28 @@ class Curves:
 
 
 def dot_plot(
-    heading: str, decimals: int, arms: Sequence[Dots], marks: Mapping[str, float], bounds: tuple[float, float]
+    heading: str,
+    decimals: int,
+    arms: Sequence[Dots],
+    marks: Mapping[str, float],
+    bounds: tuple[float, float],
 ) -> str:
-    """A row per arm: a dot per seed, a bar at the mean, a band over its 95 % interval; empty where nothing is known.
+    """A row per arm: a dot per seed, a bar at the mean, a band over its 95 % interval; empty where
+    nothing is known.
 
-    `marks`: dashed lines with a name, across all rows. `bounds`: what values can be; intervals end there. The axis
-    reaches to zero.
+    `marks`: dashed lines with a name, across all rows. `bounds`: what values can be; intervals end
+    there. The axis reaches to zero.
     """
     rows = [(arm, mean) for arm in arms if (mean := mean_of(arm.values)) is not None]
     if not rows:
         return ""
     known = [value for arm, _ in rows for value in arm.values if value is not None]
-    ends = [min(max(end, bounds[0]), bounds[1]) for _, m in rows if m.half_width is not None for end in (m.low, m.high)]
+    ends = [
+        min(max(end, bounds[0]), bounds[1])
+        for _, m in rows
+        if m.half_width is not None
+        for end in (m.low, m.high)
+    ]
     axis = _axis([0.0, *known, *ends, *marks.values()], 12, _WIDTH - 12)
     top = 14 * len(marks)
     bottom = top + _ROW * len(rows) + 4
@@ -64,13 +75,17 @@ def dot_plot(
         _mark(name, value, decimals, axis, (14 * i + 11, top), len(rows))
         for i, (name, value) in enumerate(marks.items())
     ]
-    drawn += [_dot_row(arm, mean, decimals, axis, top + _ROW * i, bounds) for i, (arm, mean) in enumerate(rows)]
+    drawn += [
+        _dot_row(arm, mean, decimals, axis, top + _ROW * i, bounds)
+        for i, (arm, mean) in enumerate(rows)
+    ]
     told = "; ".join(f"{arm.name} {mean_text(mean, decimals)}" for arm, mean in rows)
     return _figure(heading, f"{heading}. {told}", bottom + 18, drawn)
 
 
 def curve_chart(heading: str, decimals: int, arms: Sequence[Curves]) -> str:
-    """Values over steps: a thin line per seed, a thick one for their mean, named at its end; empty without values."""
+    """Values over steps: a thin line per seed, a thick one for their mean, named at its end; empty
+    without values."""
     means = {arm.name: _mean_line(arm.lines) for arm in arms}
     lines = [line for arm in arms for line in arm.lines if line]
     if not lines:
@@ -84,10 +99,20 @@ def curve_chart(heading: str, decimals: int, arms: Sequence[Curves]) -> str:
         for seed, line in zip(arm.seeds, arm.lines, strict=True):
             drawn.append(_path(line, across, up, arm.hue, "seed", f"{arm.name}, seed {seed}"))
     for arm in arms:
-        drawn.append(_path(means[arm.name], across, up, arm.hue, "mean", f"{arm.name}, mean of seeds"))
-    drawn.append(_end_labels([(arm, means[arm.name]) for arm in arms if means[arm.name]], up, right + 5, (top, bottom)))
+        drawn.append(
+            _path(means[arm.name], across, up, arm.hue, "mean", f"{arm.name}, mean of seeds")
+        )
+    drawn.append(
+        _end_labels(
+            [(arm, means[arm.name]) for arm in arms if means[arm.name]],
+            up,
+            right + 5,
+            (top, bottom),
+        )
+    )
     told = "; ".join(
-        f"{arm.name} from {decimal(line[min(line)], decimals)} to {decimal(line[max(line)], decimals)}"
+        f"{arm.name} from {decimal(line[min(line)], decimals)} to "
+        f"{decimal(line[max(line)], decimals)}"
         for arm in arms
         if (line := means[arm.name])
     )
@@ -103,7 +128,8 @@ def key_of(name: str, hue: int) -> str:
 
 
 def smoothed(steps: Sequence[int], values: Sequence[float | None]) -> Line:
-    """Running means over the newest `SMOOTHED_STEPS` values, fewer at the start; no value where all are None."""
+    """Running means over the newest `SMOOTHED_STEPS` values, fewer at the start; no value where all
+    are None."""
     line = {}
     for i, step in enumerate(steps[: len(values)]):
         mean = mean_of(values[max(0, i + 1 - SMOOTHED_STEPS) : i + 1])
@@ -125,7 +151,8 @@ def _mean_line(lines: Sequence[Line]) -> Line:
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
-    """`ticks` from one end to the other, `step` apart; `start_px` and `end_px` are the places of the ends."""
+    """`ticks` from one end to the other, `step` apart; `start_px` and `end_px` are the places of
+    the ends."""
 
     ticks: tuple[float, ...]
     step: float
@@ -151,37 +178,56 @@ def _axis(values: Sequence[float], start_px: float, end_px: float, *, whole: boo
     step = next(m * size for m in (1, 2, 2.5, 5, 10) if m * size >= rough * (1 - 1e-9))
     step = max(step, 1.0) if whole else step
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return _Axis(tuple(i * step for i in range(first, max(last, first + 1) + 1)), step, start_px, end_px)
+    return _Axis(
+        tuple(i * step for i in range(first, max(last, first + 1) + 1)), step, start_px, end_px
+    )
 
 
 def _figure(heading: str, told: str, height: float, drawn: Sequence[str]) -> str:
     return (
         f'<figure class="chart"><figcaption>{escape(heading)}</figcaption>'
-        f'<svg viewBox="0 0 {_WIDTH} {height:g}" role="img" aria-label="{escape(told)}">{"".join(drawn)}</svg></figure>'
+        f'<svg viewBox="0 0 {_WIDTH} {height:g}" role="img" '
+        f'aria-label="{escape(told)}">{"".join(drawn)}</svg></figure>'
     )
 
 
 def _text(x: float, y: float, words: str, name: str = "", anchor: str = "start") -> str:
-    return f'<text class="{name}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
+    return (
+        f'<text class="{name}" x="{x:.1f}" y="{y:.1f}" '
+        f'text-anchor="{anchor}">{escape(words)}</text>'
+    )
 
 
 def _grid_upright(axis: _Axis, top: float, bottom: float) -> str:
-    lines = "".join(f'<path class="grid" d="M{axis.at(t):.1f} {top}V{bottom}"/>' for t in axis.ticks)
-    return lines + "".join(_text(axis.at(t), bottom + 13, axis.text(t), "soft", "middle") for t in axis.ticks)
+    lines = "".join(
+        f'<path class="grid" d="M{axis.at(t):.1f} {top}V{bottom}"/>' for t in axis.ticks
+    )
+    return lines + "".join(
+        _text(axis.at(t), bottom + 13, axis.text(t), "soft", "middle") for t in axis.ticks
+    )
 
 
 def _grid_level(axis: _Axis, left: float, right: float) -> str:
-    lines = "".join(f'<path class="grid" d="M{left} {axis.at(t):.1f}H{right}"/>' for t in axis.ticks)
-    return lines + "".join(_text(left - 5, axis.at(t) + 4, axis.text(t), "soft", "end") for t in axis.ticks)
+    lines = "".join(
+        f'<path class="grid" d="M{left} {axis.at(t):.1f}H{right}"/>' for t in axis.ticks
+    )
+    return lines + "".join(
+        _text(left - 5, axis.at(t) + 4, axis.text(t), "soft", "end") for t in axis.ticks
+    )
 
 
 def _steps_below(axis: _Axis, bottom: float) -> str:
-    numbers = "".join(_text(axis.at(t), bottom + 15, axis.text(t), "soft", "middle") for t in axis.ticks)
+    numbers = "".join(
+        _text(axis.at(t), bottom + 15, axis.text(t), "soft", "middle") for t in axis.ticks
+    )
     return numbers + _text(axis.end_px + 16, bottom + 15, "step", "soft")
 
 
-def _mark(name: str, value: float, decimals: int, axis: _Axis, places: tuple[float, float], num_rows: int) -> str:
-    """A name, and below it a line across each row, but not through its words. `places`: of the name, of the rows."""
+def _mark(
+    name: str, value: float, decimals: int, axis: _Axis, places: tuple[float, float], num_rows: int
+) -> str:
+    """A name, and below it a line across each row, but not through its words. `places`: of the
+    name, of the rows."""
     y, top = places
     x, words = axis.at(value), f"{name} {decimal(value, decimals)}"
     is_left = x < _WIDTH / 2
@@ -190,7 +236,9 @@ def _mark(name: str, value: float, decimals: int, axis: _Axis, places: tuple[flo
     return f'<path class="mark" d="M{x:.1f} {y - 9}V{top}{pieces}"/>{label}'
 
 
-def _dot_row(arm: Dots, mean: Mean, decimals: int, axis: _Axis, y: float, bounds: tuple[float, float]) -> str:
+def _dot_row(
+    arm: Dots, mean: Mean, decimals: int, axis: _Axis, y: float, bounds: tuple[float, float]
+) -> str:
     parts = [
         _text(12, y + 14, arm.name, "name"),
         _text(_WIDTH - 12, y + 14, mean_text(mean, decimals), "value", "end"),
@@ -203,7 +251,9 @@ def _dot_row(arm: Dots, mean: Mean, decimals: int, axis: _Axis, y: float, bounds
         if value is not None:
             told = f"{arm.name}, seed {seed}: {decimal(value, decimals)}"
             x = axis.at(value)
-            parts.append(f'<circle cx="{x:.1f}" cy="{y + 28}" r="4.5"><title>{escape(told)}</title></circle>')
+            parts.append(
+                f'<circle cx="{x:.1f}" cy="{y + 28}" r="4.5"><title>{escape(told)}</title></circle>'
+            )
     parts.append(f'<path class="bar" d="M{axis.at(mean.value):.1f} {y + 20}V{y + 36}"/>')
     return f'<g class="hue{arm.hue}">{"".join(parts)}</g>'
 
@@ -218,19 +268,30 @@ def _path(line: Line, across: _Axis, up: _Axis, hue: int, name: str, told: str) 
         places.append(f"{pen}{across.at(step):.1f} {up.at(line[step]):.1f}")
         before = step
     title = f"<title>{escape(told)}</title>"
-    return f'<path class="{name} hue{hue}" d="{"".join(places)}"{_dash(hue)}>{title}</path>' if places else ""
+    return (
+        f'<path class="{name} hue{hue}" d="{"".join(places)}"{_dash(hue)}>{title}</path>'
+        if places
+        else ""
+    )
 
 
 def _dash(hue: int) -> str:
     return f' stroke-dasharray="{_DASHES[hue]}"' if _DASHES[hue] else ""
 
 
-def _end_labels(arms: Sequence[tuple[Curves, Line]], up: _Axis, x: float, room: tuple[float, float]) -> str:
+def _end_labels(
+    arms: Sequence[tuple[Curves, Line]], up: _Axis, x: float, room: tuple[float, float]
+) -> str:
     """The names of arms at the ends of their lines, moved apart where they would touch."""
-    wanted = sorted(((up.at(line[max(line)]) + 4, arm) for arm, line in arms), key=lambda pair: pair[0])
+    wanted = sorted(
+        ((up.at(line[max(line)]) + 4, arm) for arm, line in arms), key=lambda pair: pair[0]
+    )
     placed: list[float] = []
     for y, _ in wanted:
         placed.append(max(y, placed[-1] + 13 if placed else room[0] + 4))
     for i in reversed(range(len(placed))):  # back up from the bottom
         placed[i] = min(placed[i], placed[i + 1] - 13 if i + 1 < len(placed) else room[1] + 4)
-    return "".join(_text(x, y, arm.name, f"end hue{arm.hue}") for y, (_, arm) in zip(placed, wanted, strict=True))
+    return "".join(
+        _text(x, y, arm.name, f"end hue{arm.hue}")
+        for y, (_, arm) in zip(placed, wanted, strict=True)
+    )

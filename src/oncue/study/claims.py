@@ -1,7 +1,7 @@
 """What the paper says, and what this world says to it.
 
-A claim is seen where the 95 % interval of the differences between arms, seed by seed, lies on the side that the paper
-reports; reversed where it lies on the other; and not seen where it holds zero.
+A claim is seen where the 95 % interval of the differences between arms, seed by seed, lies on the
+side that the paper reports; reversed where it lies on the other; and not seen where it holds zero.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ Arms = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A statement of the paper, where it stands, its figures, what was measured here, and whether that agrees."""
+    """A statement of the paper, where it stands, its figures, what was measured here, and whether
+    that agrees."""
 
     claim: str
     source: str
@@ -45,8 +46,8 @@ class _Difference:
 
 @dataclass(frozen=True, slots=True)
 class _Trend:
-    """That `measure` of the rollouts of `arm` is higher (`sign` 1) or lower (-1) in a later stretch of the training
-    than in an earlier one. Stretches are shares of all steps."""
+    """That `measure` of the rollouts of `arm` is higher (`sign` 1) or lower (-1) in a later stretch
+    of the training than in an earlier one. Stretches are shares of all steps."""
 
     claim: str
     source: str
@@ -70,8 +71,26 @@ _TRENDS = (
         _SOON,
         -1,
     ),
-    _Trend("then there are more", "Fig. 5", "steps 180 to 450", "rl", "replies_per_episode", _SOON, _END, 1),
-    _Trend("At first PAUC falls", "Fig. 5", "steps 0 to 180 of 489", "rl", "reward_pauc", _START, _SOON, -1),
+    _Trend(
+        "then there are more",
+        "Fig. 5",
+        "steps 180 to 450",
+        "rl",
+        "replies_per_episode",
+        _SOON,
+        _END,
+        1,
+    ),
+    _Trend(
+        "At first PAUC falls",
+        "Fig. 5",
+        "steps 0 to 180 of 489",
+        "rl",
+        "reward_pauc",
+        _START,
+        _SOON,
+        -1,
+    ),
     _Trend("then it grows", "Fig. 5", "steps 180 to 450", "rl", "reward_pauc", _SOON, _END, 1),
 )
 _CLAIMS = (
@@ -85,7 +104,14 @@ _CLAIMS = (
         1,
     ),
     _Difference(
-        "It does so on another kind of video, too", "Table 2", "26.4 -> 33.6 (EGO)", "rl", "sft", "pauc", 1, "footage"
+        "It does so on another kind of video, too",
+        "Table 2",
+        "26.4 -> 33.6 (EGO)",
+        "rl",
+        "sft",
+        "pauc",
+        1,
+        "footage",
     ),
     _Difference(
         "Without the repetition term more replies are duplicates",
@@ -152,7 +178,8 @@ _CLAIMS = (
         1,
     ),
     _Difference(
-        "Taught with a frame every 2 s, it gains more from reinforcement learning at 2 s than at 1 s, watching at 1 s",
+        "Taught with a frame every 2 s, it gains more from reinforcement learning at 2 s than at 1 "
+        "s, watching at 1 s",
         "Table 7",
         "47.0 -> 53.3 (WEB), 34.7 -> 33.6 (EGO)",
         "rl_2s",
@@ -164,8 +191,8 @@ _CLAIMS = (
 
 
 def claims_of(arms: Arms, curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Claim]:
-    """Every claim about arms of the study with what was measured; arms that have no seed in common say nothing.
-    `curves`: of each arm, one per seed (`results_of`)."""
+    """Every claim about arms of the study with what was measured; arms that have no seed in common
+    say nothing. `curves`: of each arm, one per seed (`results_of`)."""
     found = []
     for claim in _CLAIMS:
         if not {claim.arm, claim.than.partition("@")[0]} <= arms.keys():
@@ -174,7 +201,10 @@ def claims_of(arms: Arms, curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> 
         found.append(_weighed(claim, by_seed(arms, claim.than, claim.measure, claim.view), mine))
     for trend in _TRENDS if "rl" in {*arms, *curves} else ():
         before, after = (
-            {curve["seed"]: _stretch(curve[trend.measure], shares) for curve in curves.get(trend.arm, ())}
+            {
+                curve["seed"]: _stretch(curve[trend.measure], shares)
+                for curve in curves.get(trend.arm, ())
+            }
             for shares in (trend.before, trend.after)
         )
         found.append(_weighed(trend, before, after))
@@ -187,7 +217,9 @@ def _stretch(values: Sequence[float], shares: tuple[float, float]) -> float:
     return statistics.fmean(values[first : max(round(shares[1] * len(values)), first + 1)])
 
 
-def _weighed(claim: _Difference | _Trend, before: Mapping[int, float], after: Mapping[int, float]) -> Claim:
+def _weighed(
+    claim: _Difference | _Trend, before: Mapping[int, float], after: Mapping[int, float]
+) -> Claim:
     """The claim that numbers by seed differ as it says."""
     seeds = sorted(before.keys() & after.keys())
     differences = [after[seed] - before[seed] for seed in seeds]
@@ -208,7 +240,10 @@ def _weighed(claim: _Difference | _Trend, before: Mapping[int, float], after: Ma
     else:
         verdict = "reversed" if side + difference.half_width < 0 else "not seen"
     num_agree = sum(claim.sign * value > 0 for value in differences)
-    why = f"difference {_signed(difference)}; {num_agree} of {difference.num} seeds go the paper's way"
+    why = (
+        f"difference {_signed(difference)}; {num_agree} of {difference.num} "
+        "seeds go the paper's way"
+    )
     return weighed(measured, verdict, why)
 
 
@@ -227,4 +262,8 @@ def by_seed(arms: Arms, name: str, measure: str, view: str) -> dict[int, float]:
     arm = arms.get(name, {})
     measures = arm.get(other_view or view, {}) if other_view or view else arm
     values = measures.get(measure, [])
-    return {seed: value for seed, value in zip(arm.get("seeds", []), values, strict=False) if value is not None}
+    return {
+        seed: value
+        for seed, value in zip(arm.get("seeds", []), values, strict=False)
+        if value is not None
+    }

@@ -7,13 +7,26 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# 97.5 % points of Student's t by degrees of freedom; beyond them that of ten is used, which is a little too wide.
-_T = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 10: 2.228}
+# 97.5 % points of Student's t by degrees of freedom; beyond them that of ten is used, which is a
+# little too wide.
+_T = {
+    1: 12.706,
+    2: 4.303,
+    3: 3.182,
+    4: 2.776,
+    5: 2.571,
+    6: 2.447,
+    7: 2.365,
+    8: 2.306,
+    9: 2.262,
+    10: 2.228,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Mean:
-    """`value`, and `half_width` of its 95 % interval (Student's t over `num` seeds); None for a single seed."""
+    """`value`, and `half_width` of its 95 % interval (Student's t over `num` seeds); None for a
+    single seed."""
 
     value: float
     half_width: float | None

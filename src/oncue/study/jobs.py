@@ -1,6 +1,8 @@
-"""Running the jobs of a study: train, score the result, and do all of them, some at a time, in processes of their own.
+"""Running the jobs of a study: train, score the result, and do all of them, some at a time, in
+processes of their own.
 
-Everything is resumable: a job that was killed goes on at its newest checkpoint, one that is done is not done again.
+Everything is resumable: a job that was killed goes on at its newest checkpoint, one that is done is
+not done again.
 """
 
 from __future__ import annotations
@@ -53,9 +55,11 @@ def view_path(folder: Path, job: Job, view: View) -> Path:
 
 
 def is_done(folder: Path, job: Job, start: str) -> bool:
-    """Whether a job has been trained and looked at from all sides. `start`: the model that the study starts from.
+    """Whether a job has been trained and looked at from all sides. `start`: the model that the
+    study starts from.
 
-    Raises ConfigError where it was run with other settings, or from other weights, than it would be now.
+    Raises ConfigError where it was run with other settings, or from other weights, than it would be
+    now.
     """
     if not all(_is_scored(folder, job, view) for view in job.arm.views):
         return False
@@ -65,7 +69,8 @@ def is_done(folder: Path, job: Job, start: str) -> bool:
 
 
 def _is_scored(folder: Path, job: Job, view: View) -> bool:
-    """Whether there are scores of a view, and of clips, as they are now; those of others count for nothing."""
+    """Whether there are scores of a view, and of clips, as they are now; those of others count for
+    nothing."""
     if not view_path(folder, job, view).exists():
         return False
     scores = scores_of(folder, job, view)
@@ -73,7 +78,8 @@ def _is_scored(folder: Path, job: Job, view: View) -> bool:
 
 
 def _check_start(folder: Path, job: Job, start: str) -> None:
-    """Keeps in a job's run directory what weights it began with; raises ConfigError where those were others."""
+    """Keeps in a job's run directory what weights it began with; raises ConfigError where those
+    were others."""
     out = run_folder(folder, job.name)
     model = _trained(folder, job) if job.start else resolve_model(start)
     digest = hashlib.sha256()
@@ -83,24 +89,32 @@ def _check_start(folder: Path, job: Job, start: str) -> None:
     if not begun.exists():
         write_json(begun, now)
     elif _read(begun) != now:
-        raise ConfigError(f"{out} was begun from other weights than {model} has now; remove it, and it is run again")
+        raise ConfigError(
+            f"{out} was begun from other weights than {model} has now; remove it, and it is run "
+            "again"
+        )
 
 
 def _trained(folder: Path, job: Job) -> Path:
-    """The model a job starts from, of another job. Raises ConfigError where that has not been trained to its end."""
+    """The model a job starts from, of another job. Raises ConfigError where that has not been
+    trained to its end."""
     assert job.start is not None
     run = RunDirectory(run_folder(folder, job.start))
     model = latest_checkpoint(run.checkpoints)
     if model is None or not run.is_finished:
-        raise ConfigError(f"{job.name} starts from {job.start}, which has not been trained in {folder}; run it first")
+        raise ConfigError(
+            f"{job.name} starts from {job.start}, which has not been trained in {folder}; run it "
+            "first"
+        )
     return model
 
 
 def config_of(folder: Path, job: Job, start: str) -> SftConfig | GrpoConfig:
-    """The settings of a job, with the model it starts from. Raises ConfigError where that has not been trained whole.
+    """The settings of a job, with the model it starts from. Raises ConfigError where that has not
+    been trained whole.
 
-    A run that began with the same checkpoint of the study keeps the path it was given then: `folder` may have been
-    moved since, or be called by another name.
+    A run that began with the same checkpoint of the study keeps the path it was given then:
+    `folder` may have been moved since, or be called by another name.
     """
     if job.start is None:
         return job.arm.config(start, job.seed)
@@ -114,15 +128,17 @@ def config_of(folder: Path, job: Job, start: str) -> SftConfig | GrpoConfig:
 
 
 def run_job(folder: Path, job: Job, start: str, cache: Path, report: Report) -> None:
-    """Trains a job and scores its views; goes on where it was stopped. Raises as `train_sft` and `train_grpo`, and
-    ConfigError where another process is at it."""
+    """Trains a job and scores its views; goes on where it was stopped. Raises as `train_sft` and
+    `train_grpo`, and ConfigError where another process is at it."""
     out, config = run_folder(folder, job.name), config_of(folder, job, start)
     with alone_in(out), curves_to_the_end(out):
         _check_start(folder, job, start)
         _run_job(folder, job, config, cache, report)
 
 
-def _run_job(folder: Path, job: Job, config: SftConfig | GrpoConfig, cache: Path, report: Report) -> None:
+def _run_job(
+    folder: Path, job: Job, config: SftConfig | GrpoConfig, cache: Path, report: Report
+) -> None:
     out = run_folder(folder, job.name)
 
     def tell(metrics: dict[str, Any]) -> None:
@@ -137,7 +153,10 @@ def _run_job(folder: Path, job: Job, config: SftConfig | GrpoConfig, cache: Path
     for view in job.arm.views:
         if not _is_scored(folder, job, view):
             scores = measure(trained, view, cache, config.device)
-            write_json(view_path(folder, job, view), {"view": asdict(view), "drawn_by": drawn_by(), **scores})
+            write_json(
+                view_path(folder, job, view),
+                {"view": asdict(view), "drawn_by": drawn_by(), **scores},
+            )
             report(f"{job.name}: {view.name} scored")
 
 
@@ -161,7 +180,9 @@ def scores_of(folder: Path, job: Job, view: View) -> dict[str, Any]:
     """What `measure` wrote. Raises DataError for a broken file."""
     scores = _read(view_path(folder, job, view))
     if not all(isinstance(scores.get(name), dict) for name in ("view", "headline", "policies")):
-        raise DataError(f"{view_path(folder, job, view)} holds no scores; remove it, and it is made again")
+        raise DataError(
+            f"{view_path(folder, job, view)} holds no scores; remove it, and it is made again"
+        )
     return scores
 
 
@@ -170,9 +191,13 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path} cannot be read ({error}); remove it, and it is made again") from error
+        raise DataError(
+            f"{path} cannot be read ({error}); remove it, and it is made again"
+        ) from error
     if not isinstance(value, dict):
-        raise DataError(f"{path} holds {value!r:.40}, not an object; remove it, and it is made again")
+        raise DataError(
+            f"{path} holds {value!r:.40}, not an object; remove it, and it is made again"
+        )
     return value
 
 
@@ -185,12 +210,18 @@ def run_all(
     report: Report,
     on_done: Callable[[], None],
 ) -> None:
-    """Runs `jobs` in processes (`command` of each), `num_at_once` together, each after the one it starts from.
+    """Runs `jobs` in processes (`command` of each), `num_at_once` together, each after the one it
+    starts from.
 
-    `done`: names of jobs that are done; grows. What a process says is in `log.txt` of its run directory. Where one
-    fails, those that do not need it go on. Raises RunStoppedError in the end if any failed.
+    `done`: names of jobs that are done; grows. What a process says is in `log.txt` of its run
+    directory. Where one fails, those that do not need it go on. Raises RunStoppedError in the end
+    if any failed.
     """
-    waiting, running, failed = [job for job in jobs if job.name not in done], _Running(folder, num_at_once), []
+    waiting, running, failed = (
+        [job for job in jobs if job.name not in done],
+        _Running(folder, num_at_once),
+        [],
+    )
     try:
         while waiting or running.jobs:
             ready = [job for job in waiting if job.start is None or job.start in done]
@@ -224,7 +255,10 @@ class _Running:
     def __init__(self, folder: Path, num_at_once: int) -> None:
         self.jobs: dict[str, tuple[subprocess.Popen[bytes], float]] = {}
         self._folder = folder
-        self._environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // num_at_once))}
+        self._environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // num_at_once)),
+        }
         self._before = signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     def start(self, job: Job, command: Sequence[str]) -> None:

@@ -1,8 +1,9 @@
-"""The study of MMDuet2 (arXiv 2512.06810) in miniature: its tables 2, 6 and 7 and figure 5, on made-up clips.
+"""The study of MMDuet2 (arXiv 2512.06810) in miniature: its tables 2, 6 and 7 and figure 5, on
+made-up clips.
 
-Every arm begins with `mini-sft`. The `sft` arms teach it to speak late, as supervised fine-tuning does in the paper,
-where gold replies stand at the end of their spans: here mostly one turn after the first. Reinforcement learning goes on
-from there.
+Every arm begins with `mini-sft`. The `sft` arms teach it to speak late, as supervised fine-tuning
+does in the paper, where gold replies stand at the end of their spans: here mostly one turn after
+the first. Reinforcement learning goes on from there.
 """
 
 from __future__ import annotations
@@ -23,30 +24,41 @@ FOOTAGE = View("footage", "footage")
 SELDOM = View("shapes-2s", "shapes", frame_interval_s=2.0)
 SAMPLED = View("shapes-sampled", "shapes", temperature=mini_grpo().sampling.temperature)
 
-# The paper's 50 characters are more than any sentence of this world has, so its term would never be anything but 0.
-# "Right: yellow triangle " has 23: to share more, two sentences must begin to tell the same kind of event of one thing.
+# The paper's 50 characters are more than any sentence of this world has, so its term would never be
+# anything but 0. "Right: yellow triangle " has 23: to share more, two sentences must begin to tell
+# the same kind of event of one thing.
 PREFIX_CHARACTERS = 23
 
-# Twice that of the recipe: at 1e-4 the model had not done learning after the 100 steps (docs/experiment_log.md).
+# Twice that of the recipe: at 1e-4 the model had not done learning after the 100 steps
+# (docs/experiment_log.md).
 LEARNING_RATE = 2e-4
 
 
 def study_sft(frame_interval_s: float = 1.0) -> Callable[[str, int], SftConfig]:
-    """The settings of supervised fine-tuning with a frame every so many seconds; samples stay as long in time."""
+    """The settings of supervised fine-tuning with a frame every so many seconds; samples stay as
+    long in time."""
 
     def config(model: str, seed: int) -> SftConfig:
         recipe = mini_late_sft()
         (stage,) = recipe.stages
         assert isinstance(stage.source, MixedSource)
-        parts = tuple(replace(part, num_turns=_turns(part.num_turns, frame_interval_s)) for part in stage.source.parts)
+        parts = tuple(
+            replace(part, num_turns=_turns(part.num_turns, frame_interval_s))
+            for part in stage.source.parts
+        )
         stages = (replace(stage, source=replace(stage.source, parts=parts)),)
-        return replace(recipe, model=model, stages=stages, seed=seed, frame_interval_s=frame_interval_s)
+        return replace(
+            recipe, model=model, stages=stages, seed=seed, frame_interval_s=frame_interval_s
+        )
 
     return config
 
 
-def study_rl(frame_interval_s: float = 1.0, without: str | None = None) -> Callable[[str, int], GrpoConfig]:
-    """The settings of reinforcement learning, `without` one term of the reward; segments stay as long in time.
+def study_rl(
+    frame_interval_s: float = 1.0, without: str | None = None
+) -> Callable[[str, int], GrpoConfig]:
+    """The settings of reinforcement learning, `without` one term of the reward; segments stay as
+    long in time.
 
     All runs have as many steps, so that they have made as many updates.
     """
@@ -82,10 +94,14 @@ STUDY = Study(
     name="mmduet2-mini",
     title="MMDuet2 in miniature: what multi-turn GRPO changes",
     about=(
-        "A model of about a million parameters on made-up clips with exact gold, trained by the code that trains the "
-        "3B model. Every arm begins with mini-sft; seeds differ in the clips that are drawn and in what is "
-        "sampled. Scores are of held-out test clips, greedy unless said otherwise, judged exactly. They are this "
-        "model's in this world, and not the paper's. Settings were chosen by seed 0 on clips of the split val."
+        "A model of about a million parameters on made-up clips with exact gold, trained by the "
+        "code that trains the "
+        "3B model. Every arm begins with mini-sft; seeds differ in the clips that are drawn and in "
+        "what is "
+        "sampled. Scores are of held-out test clips, greedy unless said otherwise, judged exactly. "
+        "They are this "
+        "model's in this world, and not the paper's. Settings were chosen by seed 0 on clips of "
+        "the split val."
     ),
     arms=(
         Arm(
@@ -117,7 +133,10 @@ STUDY = Study(
             study_rl(without="in_span"),
             (SHAPES, SAMPLED),
             start="sft",
-            paper="PAUC 62.7 (WEB); duplicates 9.6; replies 8.4; on EGO it talked at almost every turn",
+            paper=(
+                "PAUC 62.7 (WEB); duplicates 9.6; replies 8.4; "
+                "on EGO it talked at almost every turn"
+            ),
         ),
         Arm(
             "no_prefix",

@@ -1,4 +1,5 @@
-"""What a study found, from the files of its jobs: one plain value, which is written down and drawn."""
+"""What a study found, from the files of its jobs: one plain value, which is written down and
+drawn."""
 
 from __future__ import annotations
 
@@ -31,10 +32,10 @@ CURVES = (
 def results_of(study: Study, folder: Path, start: str, done: set[str]) -> dict[str, Any]:
     """Everything measured by the jobs in `done`, an entry per arm and one called `study`.
 
-    An entry holds lists over seeds, those of its first view at the top, those of the others under the view's name:
-    `pauc`, `duplicates` and `hit_turns` in percent, `num_replies` per clip, `first_reply_delay_s`, and
-    `false_replies_per_quiet_min`. `duplicates` is of the `num_following` replies that follow another in their span, and
-    None where there are none.
+    An entry holds lists over seeds, those of its first view at the top, those of the others under
+    the view's name: `pauc`, `duplicates` and `hit_turns` in percent, `num_replies` per clip,
+    `first_reply_delay_s`, and `false_replies_per_quiet_min`. `duplicates` is of the `num_following`
+    replies that follow another in their span, and None where there are none.
     """
     arms = {arm.name: _arm(arm, folder, done) for arm in study.arms}
     missing = [job.name for job in study.jobs() if job.name not in done]
@@ -58,14 +59,17 @@ def results_of(study: Study, folder: Path, start: str, done: set[str]) -> dict[s
             "claims": [to_plain(claim) for claim in claims_of(arms, curves)],
             "targets": [to_plain(target) for target in targets_of(arms, references)],
             "settings": {
-                arm.name: _settings(folder, jobs[0], start) for arm in study.arms if (jobs := _jobs(arm, done))
+                arm.name: _settings(folder, jobs[0], start)
+                for arm in study.arms
+                if (jobs := _jobs(arm, done))
             },
         },
     }
 
 
 def _settings(folder: Path, job: Job, start: str) -> Any:
-    """The settings of a job; a model of the study itself by its place in the folder of runs, wherever that lay."""
+    """The settings of a job; a model of the study itself by its place in the folder of runs,
+    wherever that lay."""
     plain = to_plain(config_of(folder, job, start))
     if job.start is not None:
         place = run_folder(Path(), job.start) / "checkpoints" / Path(plain["model"]).name
@@ -74,14 +78,22 @@ def _settings(folder: Path, job: Job, start: str) -> Any:
 
 
 def jobs_in(path: Path) -> set[str]:
-    """The names of the jobs in a file of results; none where there is no file. Raises DataError for a broken one."""
+    """The names of the jobs in a file of results; none where there is no file. Raises DataError for
+    a broken one."""
     if not path.exists():
         return set()
     try:
         arms = json.loads(path.read_text("utf-8"))
-        return {f"{name}/{seed}" for name, arm in arms.items() if name != "study" for seed in arm["seeds"]}
+        return {
+            f"{name}/{seed}"
+            for name, arm in arms.items()
+            if name != "study"
+            for seed in arm["seeds"]
+        }
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DataError(f"{path} holds no results of a study ({error!r}); give another --out, or remove it") from error
+        raise DataError(
+            f"{path} holds no results of a study ({error!r}); give another --out, or remove it"
+        ) from error
 
 
 def _jobs(arm: Arm, done: set[str]) -> list[Job]:
@@ -116,7 +128,8 @@ def _measures(folder: Path, jobs: Sequence[Job], view: View) -> dict[str, list[f
 
 
 def _references(study: Study, folder: Path, done: set[str]) -> dict[str, Any]:
-    """Of each view, what stands beside the model: silence, talk at every turn, the earliest perfect replies."""
+    """Of each view, what stands beside the model: silence, talk at every turn, the earliest perfect
+    replies."""
     found: dict[str, Any] = {}
     for arm in study.arms:
         for job in _jobs(arm, done):
@@ -126,7 +139,10 @@ def _references(study: Study, folder: Path, done: set[str]) -> dict[str, Any]:
                 scores = scores_of(folder, job, view)
                 headline = scores["headline"]
                 found[view.name] = {
-                    **{name: headline[name] for name in ("silence_pauc", "talk_pauc", "oracle_pauc", "n_clips")},
+                    **{
+                        name: headline[name]
+                        for name in ("silence_pauc", "talk_pauc", "oracle_pauc", "n_clips")
+                    },
                     "oracle_delay_s": scores["policies"]["oracle"]["first_reply_delay_s"],
                     "frame_interval_s": view.frame_interval_s,
                     "temperature": view.temperature,

@@ -14,4 +14,6 @@ def study_named(name: str) -> Study:
     for study in _STUDIES:
         if study.name == name:
             return study
-    raise ConfigError(f"there is no study {name!r}; expected one of {', '.join(study.name for study in _STUDIES)}")
+    raise ConfigError(
+        f"there is no study {name!r}; expected one of {', '.join(study.name for study in _STUDIES)}"
+    )

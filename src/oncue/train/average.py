@@ -1,4 +1,5 @@
-"""The mean of the weights of several checkpoints of one run: often better than each of them, since their noise cancels.
+"""The mean of the weights of several checkpoints of one run: often better than each of them, since
+their noise cancels.
 
 Model soups (arXiv 2203.05482) and stochastic weight averaging (arXiv 1803.05407) are this.
 """
@@ -24,11 +25,12 @@ _OF_TRAINING = "trainer.pt"  # says how to go on from one checkpoint, which nobo
 
 
 def average_checkpoints(checkpoints: Sequence[Path], out: Path) -> Path:
-    """Writes a model folder `out` with the mean of the weights (in float32, stored as they were) and everything else of
-    the last of `checkpoints`. A file of weights is in memory once per checkpoint.
+    """Writes a model folder `out` with the mean of the weights (in float32, stored as they were)
+    and everything else of the last of `checkpoints`. A file of weights is in memory once per
+    checkpoint.
 
-    Raises ConfigError for fewer than two, for checkpoints of different models, and where `out` is there already;
-    ModelError for a folder that is no model.
+    Raises ConfigError for fewer than two, for checkpoints of different models, and where `out` is
+    there already; ModelError for a folder that is no model.
     """
     if len(checkpoints) < 2:
         raise ConfigError(f"a mean needs at least two checkpoints, got {len(checkpoints)}")
@@ -40,18 +42,22 @@ def average_checkpoints(checkpoints: Sequence[Path], out: Path) -> Path:
     for other, names in zip(checkpoints, files, strict=True):
         if [file.name for file in names] != [file.name for file in files[-1]]:
             raise ConfigError(
-                f"{other} and {checkpoints[-1]} are stored in different files; give one run's checkpoints"
+                f"{other} and {checkpoints[-1]} are stored in different files; give one run's "
+                "checkpoints"
             )
     for other in checkpoints:
         if read_decision_name(other) != read_decision_name(checkpoints[-1]):
             raise ConfigError(
-                f"{other} and {checkpoints[-1]} have different decision formats; give one run's checkpoints"
+                f"{other} and {checkpoints[-1]} have different decision formats; give one run's "
+                "checkpoints"
             )
     prepare_folder(out.parent)
     partial = out.with_name(f".partial_{out.name}")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        shutil.copytree(checkpoints[-1], partial, ignore=shutil.ignore_patterns(_OF_TRAINING, "*.safetensors"))
+        shutil.copytree(
+            checkpoints[-1], partial, ignore=shutil.ignore_patterns(_OF_TRAINING, "*.safetensors")
+        )
         for same in zip(*files, strict=True):
             _write(_mean(same), partial / same[-1].name, out)
         as_new_files(partial)
@@ -71,11 +77,16 @@ def _write(tensors: dict[str, torch.Tensor], path: Path, out: Path) -> None:
 def _mean(files: Sequence[Path]) -> dict[str, torch.Tensor]:
     """The mean of every tensor of these files, which must hold the same."""
     loaded = [_tensors(file) for file in files]
-    shapes = [{name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()} for tensors in loaded]
+    shapes = [
+        {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
+        for tensors in loaded
+    ]
     for file, of_file in zip(files, shapes, strict=True):
         differing = sorted(name for name, _ in set(of_file.items()) ^ set(shapes[-1].items()))
         if differing:
-            raise ConfigError(f"{file} and {files[-1]} differ in {differing[0]}; give checkpoints of one model")
+            raise ConfigError(
+                f"{file} and {files[-1]} differ in {differing[0]}; give checkpoints of one model"
+            )
     return {
         name: torch.stack([tensors[name].float() for tensors in loaded]).mean(0).to(last.dtype)
         for name, last in loaded[-1].items()
@@ -87,4 +98,6 @@ def _tensors(file: Path) -> dict[str, torch.Tensor]:
         with safe_open(file, "pt") as stored:
             return {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - it is no dict
     except (OSError, SafetensorError) as error:
-        raise ConfigError(f"the weights in {file} cannot be read ({error}); give complete checkpoints") from error
+        raise ConfigError(
+            f"the weights in {file} cannot be read ({error}); give complete checkpoints"
+        ) from error

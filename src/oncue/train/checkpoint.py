@@ -1,7 +1,8 @@
 """Checkpoints in Hugging Face format, with what it takes to go on from them.
 
-A checkpoint is a folder `step_000300`: the model as anyone can load it, and `trainer.pt` (the state of the optimiser,
-the step, and the numbers not logged yet). It appears under its name only once it is complete.
+A checkpoint is a folder `step_000300`: the model as anyone can load it, and `trainer.pt` (the state
+of the optimiser, the step, and the numbers not logged yet). It appears under its name only once it
+is complete.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ _NAME = re.compile(r"step_(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run has come: the optimiser steps done, and what its meter has collected but not logged."""
+    """How far a run has come: the optimiser steps done, and what its meter has collected but not
+    logged."""
 
     step: int
     unlogged: Mapping[str, Any] = field(default_factory=dict)
@@ -56,27 +58,42 @@ def latest_checkpoint(folder: Path) -> Path | None:
 
 
 def load_progress(
-    checkpoint: Path, optimizer: torch.optim.Optimizer, place: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    checkpoint: Path,
+    optimizer: torch.optim.Optimizer,
+    place: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
 ) -> Progress:
-    """Puts the optimiser back into the state it was saved in. Raises ConfigError for a checkpoint without one, or with
-    one that cannot be read.
+    """Puts the optimiser back into the state it was saved in. Raises ConfigError for a checkpoint
+    without one, or with one that cannot be read.
 
-    `place` moves the state of a whole model to where the optimiser wants it, which may be a part of it only.
+    `place` moves the state of a whole model to where the optimiser wants it, which may be a part of
+    it only.
     """
     path = checkpoint / "trainer.pt"
     if not path.is_file():
-        raise ConfigError(f"{checkpoint} cannot be resumed: it has no trainer.pt; start a new run from it as --model")
+        raise ConfigError(
+            f"{checkpoint} cannot be resumed: it has no trainer.pt; start a new run from it as "
+            "--model"
+        )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=place is not None)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:  # a file that was cut, or is none of torch's
+    except (
+        RuntimeError,
+        EOFError,
+        pickle.UnpicklingError,
+    ) as error:  # a file that was cut, or is none of torch's
         reason = str(error).partition("\n")[0].partition(". ")[0] or "it ends too soon"
         raise ConfigError(
-            f"{path} cannot be read ({reason}); remove the folder {checkpoint}, and --resume auto goes on from the "
+            f"{path} cannot be read ({reason}); remove the folder {checkpoint}, and --resume auto "
+            "goes on from the "
             "checkpoint before it, or from the start"
         ) from error
-    missing = {"optimizer", "step", "unlogged"} - (state.keys() if isinstance(state, dict) else set())
+    missing = {"optimizer", "step", "unlogged"} - (
+        state.keys() if isinstance(state, dict) else set()
+    )
     if missing:
-        raise ConfigError(f"{path} lacks {sorted(missing)[0]!r}; start a new run with --model {checkpoint}")
+        raise ConfigError(
+            f"{path} lacks {sorted(missing)[0]!r}; start a new run with --model {checkpoint}"
+        )
     optimizer.load_state_dict(place(state["optimizer"]) if place else state["optimizer"])
     return Progress(int(state["step"]), state["unlogged"])
 
@@ -90,24 +107,36 @@ def save_checkpoint(
     *,
     keep: int,
 ) -> Path:
-    """Writes `step_NNNNNN` under `folder`, removes all but the newest `keep` (>= 1), and returns the new one.
+    """Writes `step_NNNNNN` under `folder`, removes all but the newest `keep` (>= 1), and returns
+    the new one.
 
-    Raises RunStoppedError where it cannot be written. The checkpoints before it stay then, and nothing of the new one.
+    Raises RunStoppedError where it cannot be written. The checkpoints before it stay then, and
+    nothing of the new one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for left_behind in folder.glob(".partial_*"):
         shutil.rmtree(left_behind)
     final = folder / f"step_{progress.step:06d}"
     partial = folder / f".partial_{progress.step:06d}"
-    state = {"optimizer": optimizer_state, "step": progress.step, "unlogged": dict(progress.unlogged)}
+    state = {
+        "optimizer": optimizer_state,
+        "step": progress.step,
+        "unlogged": dict(progress.unlogged),
+    }
     try:
         save_model(loaded, partial, beside_weights)
-        with (partial / "trainer.pt").open("wb") as file:  # of a file it opens itself torch loses the system's reason
+        with (partial / "trainer.pt").open(
+            "wb"
+        ) as file:  # of a file it opens itself torch loses the system's reason
             torch.save(state, file)
         as_new_files(partial)
         shutil.rmtree(final, ignore_errors=True)
         os.replace(partial, final)
-    except (OSError, RuntimeError, SafetensorError) as error:  # each writer has its own for a full disk
+    except (
+        OSError,
+        RuntimeError,
+        SafetensorError,
+    ) as error:  # each writer has its own for a full disk
         if lack_of_memory(error):
             raise
         raise _unwritten(final, error) from error
@@ -124,7 +153,8 @@ def _unwritten(checkpoint: Path, error: Exception) -> RunStoppedError:
     reason = said.strerror if said else str(error).partition("\n")[0]
     newest = latest_checkpoint(checkpoint.parent)
     return RunStoppedError(
-        f"the checkpoint {checkpoint} cannot be written ({reason}; {disk_of(checkpoint)}); make room, then the same "
+        f"the checkpoint {checkpoint} cannot be written ({reason}; {disk_of(checkpoint)}); make "
+        "room, then the same "
         f"command with --resume auto goes on from {newest or 'the start'}"
     )
 
@@ -134,12 +164,14 @@ def not_finite(step: int, loss: float, grad_norm: float, checkpoints: Path) -> R
     newest = latest_checkpoint(checkpoints)
     go_on = f"start a new run with --model {newest}" if newest else "start again"
     return RunStoppedError(
-        f"step {step} has loss {loss} and gradient norm {grad_norm}; {go_on} and a lower --learning-rate"
+        f"step {step} has loss {loss} and gradient norm {grad_norm}; {go_on} and a lower "
+        "--learning-rate"
     )
 
 
 def ruined(step: int, error: ModelError, checkpoints: Path) -> RunStoppedError:
-    """The error of a model that could not be used any more after `step`, whose weights must not be saved."""
+    """The error of a model that could not be used any more after `step`, whose weights must not be
+    saved."""
     newest = latest_checkpoint(checkpoints)
     go_on = f"start a new run with --model {newest}, or one before it," if newest else "start again"
     what = str(error).partition(";")[0]
@@ -156,12 +188,18 @@ def save_model(loaded: LoadedModel, folder: Path, beside_weights: Mapping[str, b
 
 
 def side_files(source: Path, renderer: QwenVLRenderer) -> dict[str, bytes]:
-    """Tokenizer, chat template and image processor of the model in `source`: what its checkpoints carry unchanged.
+    """Tokenizer, chat template and image processor of the model in `source`: what its checkpoints
+    carry unchanged.
 
-    Read once, because `source` may be a checkpoint that is removed later. The image processor gets the limits of
-    `renderer`, and the decision format is its own: whoever loads the checkpoint shows turns as it was trained on them.
+    Read once, because `source` may be a checkpoint that is removed later. The image processor gets
+    the limits of `renderer`, and the decision format is its own: whoever loads the checkpoint shows
+    turns as it was trained on them.
     """
-    found = {path.name: path.read_bytes() for pattern in _SIDE_FILES for path in sorted(source.glob(pattern))}
+    found = {
+        path.name: path.read_bytes()
+        for pattern in _SIDE_FILES
+        for path in sorted(source.glob(pattern))
+    }
     found |= own_file(renderer.decision_name)
     frames = renderer.frame_processor
     if FrameProcessor.from_pretrained(source) == frames:
@@ -179,8 +217,12 @@ def side_files(source: Path, renderer: QwenVLRenderer) -> dict[str, bytes]:
 
 def _checkpoints(folder: Path) -> list[Path]:
     """The complete checkpoints, by step."""
-    named = [(match, path) for path in folder.glob("step_*") if (match := _NAME.fullmatch(path.name))]
-    return [path for _, path in sorted((int(match[1]), path) for match, path in named if path.is_dir())]
+    named = [
+        (match, path) for path in folder.glob("step_*") if (match := _NAME.fullmatch(path.name))
+    ]
+    return [
+        path for _, path in sorted((int(match[1]), path) for match, path in named if path.is_dir())
+    ]
 
 
 @contextmanager

@@ -18,19 +18,22 @@ def let_go(error: BaseException) -> None:
 
 
 def end(error: BaseException, config: RunConfig, step: int, kept: Path | None) -> NoReturn:
-    """Raises `error`, which ended the run in step `step` + 1, again. A stop by signal and a lack of memory are said in
-    words of the run. `kept`: its newest checkpoint."""
+    """Raises `error`, which ended the run in step `step` + 1, again. A stop by signal and a lack of
+    memory are said in words of the run. `kept`: its newest checkpoint."""
     goes_on = f"the run is saved in {kept}" if kept else "no step was finished, so nothing is saved"
     if isinstance(error, KeyboardInterrupt):
         again = ", and the same command with --resume auto goes on from there" if kept else ""
         raise KeyboardInterrupt(f"stopped in step {step + 1}; {goes_on}{again}") from error
     if lack := lack_of_memory(error):
-        raise RunStoppedError(f"{lack} in step {step + 1}; {goes_on}; {less_memory(config, kept)}") from error
+        raise RunStoppedError(
+            f"{lack} in step {step + 1}; {goes_on}; {less_memory(config, kept)}"
+        ) from error
     raise error
 
 
 def less_memory(config: RunConfig, kept: Path | None) -> str:
-    """What to lower: first what leaves the run the same but for rounding, then what makes another one of it."""
+    """What to lower: first what leaves the run the same but for rounding, then what makes another
+    one of it."""
     same, smaller = config.lighter, config.smaller_flags
     if kept is None:
         return " or ".join([*same, f"lower {smaller}"])

@@ -12,11 +12,14 @@ from oncue.model.vision import encode_frames
 from oncue.train.packing import TrainingBatch
 
 
-def trained_logits(model: Any, batch: TrainingBatch, image_pad_id: int) -> tuple[Tensor, Tensor, Tensor]:
-    """(logits_CV, targets_C, weights_C) of the choices that carry loss; no other logits are computed.
+def trained_logits(
+    model: Any, batch: TrainingBatch, image_pad_id: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(logits_CV, targets_C, weights_C) of the choices that carry loss; no other logits are
+    computed.
 
-    Features go in as embeddings and positions are given, so the model's own placement of images is never used. The
-    tokens of a sample see those before them in it, and nothing of other samples.
+    Features go in as embeddings and positions are given, so the model's own placement of images is
+    never used. The tokens of a sample see those before them in it, and nothing of other samples.
     """
     decoder = model.model.language_model
     use_rows(decoder)
@@ -24,7 +27,9 @@ def trained_logits(model: Any, batch: TrainingBatch, image_pad_id: int) -> tuple
     hidden_1TE = decoder(
         **given,
         position_ids=batch.positions_3T[:, None],
-        attention_mask=given["inputs_embeds"].new_ones(1, 1, 1, 1, dtype=torch.bool),  # so that none is made: unused
+        attention_mask=given["inputs_embeds"].new_ones(
+            1, 1, 1, 1, dtype=torch.bool
+        ),  # so that none is made: unused
         use_cache=False,
         branches=batch.branches,
     ).last_hidden_state
@@ -32,7 +37,8 @@ def trained_logits(model: Any, batch: TrainingBatch, image_pad_id: int) -> tuple
 
 
 def _embedded(model: Any, batch: TrainingBatch, image_pad_id: int) -> dict[str, Any]:
-    """What the language model takes in place of ids; with DeepStack also the vision tokens of further depths."""
+    """What the language model takes in place of ids; with DeepStack also the vision tokens of
+    further depths."""
     ids_1T = batch.token_ids_T[None]
     embeds_1TE = model.get_input_embeddings()(ids_1T)
     if not len(batch.grids_F3):
@@ -49,12 +55,13 @@ def _embedded(model: Any, batch: TrainingBatch, image_pad_id: int) -> dict[str, 
 
 
 def _rows(values_NE: Tensor, numbers: Tensor) -> Tensor:
-    """`values_NE[numbers]`. Gradients of a row that is taken several times are added in one order, and not, as those of
-    an index, in that of the threads."""
+    """`values_NE[numbers]`. Gradients of a row that is taken several times are added in one order,
+    and not, as those of an index, in that of the threads."""
     return torch.nn.functional.embedding(numbers, values_NE)
 
 
 def weighted_loss_sum(logits_CV: Tensor, targets_C: Tensor, weights_C: Tensor) -> Tensor:
-    """Sum over choices of weight times negative log-likelihood (nats). Divided by the batch's weight it is the loss."""
+    """Sum over choices of weight times negative log-likelihood (nats). Divided by the batch's
+    weight it is the loss."""
     losses_C = torch.nn.functional.cross_entropy(logits_CV.float(), targets_C, reduction="none")
     return (losses_C * weights_C).sum()

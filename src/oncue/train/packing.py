@@ -1,10 +1,11 @@
 """Samples packed into one batch: without padding, and what several of them begin with only once.
 
-Rollouts of a group are alike until they first say something different, so most of their tokens need not be computed for
-each. Their gradient is the same: what a shared token owes to each sample adds up in it.
+Rollouts of a group are alike until they first say something different, so most of their tokens need
+not be computed for each. Their gradient is the same: what a shared token owes to each sample adds
+up in it.
 
-Axis letters: T tokens of the batch, C trained choices, N patches of all frames, P values of a patch, F frames to be
-encoded, S those of the T tokens that stand for a part of a frame.
+Axis letters: T tokens of the batch, C trained choices, N patches of all frames, P values of a
+patch, F frames to be encoded, S those of the T tokens that stand for a part of a frame.
 """
 
 from __future__ import annotations
@@ -24,10 +25,12 @@ from oncue.train.samples import TrainingSample
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingBatch:
-    """Packed samples. Their tokens form a tree of `branches` (`model.tree_attention`), one branch behind the other.
+    """Packed samples. Their tokens form a tree of `branches` (`model.tree_attention`), one branch
+    behind the other.
 
-    Trained choices are in the order of the samples: after which of the tokens each is made (`places_C`), what is to be
-    chosen, and what it weighs. `shown_S`: which of the vision tokens of all encoded frames, in their order.
+    Trained choices are in the order of the samples: after which of the tokens each is made
+    (`places_C`), what is to be chosen, and what it weighs. `shown_S`: which of the vision tokens of
+    all encoded frames, in their order.
     """
 
     branches: tuple[Branch, ...]
@@ -61,14 +64,17 @@ class TrainingBatch:
 
 
 def collate(samples: Sequence[TrainingSample], image_pad_id: int) -> TrainingBatch:
-    """Packs samples (at least one). Each frame is encoded once. Samples that begin with the very same frame share the
-    tokens and frames they begin with. `image_pad_id` stands for a part of a frame.
+    """Packs samples (at least one). Each frame is encoded once. Samples that begin with the very
+    same frame share the tokens and frames they begin with. `image_pad_id` stands for a part of a
+    frame.
 
-    Raises ValueError for a sample whose first token is trained, since it would be chosen after the end of another one,
-    and for a segment whose frames do not account for its vision tokens.
+    Raises ValueError for a sample whose first token is trained, since it would be chosen after the
+    end of another one, and for a segment whose frames do not account for its vision tokens.
     """
     if any(s.weights_L[0] for s in samples):
-        raise ValueError("nothing is chosen at the first place of a sample, so it cannot be trained")
+        raise ValueError(
+            "nothing is chosen at the first place of a sample, so it cannot be trained"
+        )
     segments = [sample.segment for sample in samples]
     frames = list({id(frame): frame for segment in segments for frame in segment.frames}.values())
     vision_L = _vision_numbers(segments, frames, image_pad_id)
@@ -85,9 +91,15 @@ def collate(samples: Sequence[TrainingSample], image_pad_id: int) -> TrainingBat
         torch.from_numpy(np.concatenate([s.token_ids[part] for s, part in taken])),
         torch.from_numpy(np.concatenate([s.positions[:, part] for s, part in taken], axis=1)),
         torch.from_numpy(np.concatenate(places)),
-        torch.from_numpy(np.concatenate([s.target_ids[at] for s, at in zip(segments, chosen, strict=True)])),
-        torch.from_numpy(np.concatenate([s.weights_L[at] for s, at in zip(samples, chosen, strict=True)])),
-        torch.from_numpy(np.concatenate([f.patches for f in frames] or [np.zeros((0, 0), np.float32)])),
+        torch.from_numpy(
+            np.concatenate([s.target_ids[at] for s, at in zip(segments, chosen, strict=True)])
+        ),
+        torch.from_numpy(
+            np.concatenate([s.weights_L[at] for s, at in zip(samples, chosen, strict=True)])
+        ),
+        torch.from_numpy(
+            np.concatenate([f.patches for f in frames] or [np.zeros((0, 0), np.float32)])
+        ),
         torch.from_numpy(grids_of(frames)),
         torch.from_numpy(shown[shown >= 0]),
     )
@@ -96,19 +108,30 @@ def collate(samples: Sequence[TrainingSample], image_pad_id: int) -> TrainingBat
 def _vision_numbers(
     segments: Sequence[TraceSegment], frames: Sequence[PatchedFrame], image_pad_id: int
 ) -> list[np.ndarray]:
-    """Of each segment (L,): which of the vision tokens of all `frames`, in order, a place stands for; -1: text."""
+    """Of each segment (L,): which of the vision tokens of all `frames`, in order, a place stands
+    for; -1: text."""
     is_vision = [segment.token_ids == image_pad_id for segment in segments]
     num_patches = np.array([math.prod(frame.grid) for frame in frames], np.int64)
     shown = sum(math.prod(frame.grid) for segment in segments for frame in segment.frames)
-    per_token = shown // max(1, sum(int(v.sum()) for v in is_vision))  # patches that become one vision token
+    per_token = shown // max(
+        1, sum(int(v.sum()) for v in is_vision)
+    )  # patches that become one vision token
     sizes = num_patches // max(1, per_token)
-    firsts = {id(frame): int(end - size) for frame, size, end in zip(frames, sizes, np.cumsum(sizes), strict=True)}
+    firsts = {
+        id(frame): int(end - size)
+        for frame, size, end in zip(frames, sizes, np.cumsum(sizes), strict=True)
+    }
     numbers = []
     for segment, at in zip(segments, is_vision, strict=True):
-        own = [firsts[id(f)] + np.arange(math.prod(f.grid) // max(1, per_token)) for f in segment.frames]
+        own = [
+            firsts[id(f)] + np.arange(math.prod(f.grid) // max(1, per_token))
+            for f in segment.frames
+        ]
         of_frames = np.concatenate([np.zeros(0, np.int64), *own])
         if len(of_frames) != at.sum():
-            raise ValueError(f"{at.sum()} vision tokens, but the frames of the segment make {len(of_frames)}")
+            raise ValueError(
+                f"{at.sum()} vision tokens, but the frames of the segment make {len(of_frames)}"
+            )
         row = np.full(len(at), -1, np.int64)
         row[at] = of_frames
         numbers.append(row)
@@ -137,7 +160,9 @@ class _Tree:
     branches: list[Branch] = field(default_factory=list)
     stretches: list[Stretch] = field(default_factory=list)
     _starts: list[int] = field(default_factory=list)  # of each branch, among all tokens
-    _ways: dict[int, tuple[int, ...]] = field(default_factory=dict)  # of each sample, from the root to its end
+    _ways: dict[int, tuple[int, ...]] = field(
+        default_factory=dict
+    )  # of each sample, from the root to its end
 
     def grow(self, alike: Sequence[int], first: int = 0, before: tuple[int, ...] = ()) -> None:
         """Adds samples that agree in what stands before `first`."""
@@ -160,7 +185,10 @@ class _Tree:
 
     def places(self, i: int) -> np.ndarray:
         """(L,) where each token of sample `i` stands among all."""
-        ranges = [np.arange(self._starts[n], self._starts[n] + self.branches[n].length) for n in self._ways[i]]
+        ranges = [
+            np.arange(self._starts[n], self._starts[n] + self.branches[n].length)
+            for n in self._ways[i]
+        ]
         return np.concatenate(ranges)
 
 

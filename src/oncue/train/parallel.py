@@ -1,11 +1,14 @@
-"""Several processes that train together, one per device: torchrun starts them, and here they find each other and meet.
+"""Several processes that train together, one per device: torchrun starts them, and here they find
+each other and meet.
 
-Every process works on its own share and meets the others in a few places, in the same order everywhere. Without
-torchrun there is one process, which meets nobody, and nothing of torch.distributed is touched.
+Every process works on its own share and meets the others in a few places, in the same order
+everywhere. Without torchrun there is one process, which meets nobody, and nothing of
+torch.distributed is touched.
 
 Gradients are added up once per update, after all backward passes, instead of by torch's wrapper
-(DistributedDataParallel). That one meets in the middle of backward passes: it must be told which of them is the last,
-what it does with parameters without a gradient is a setting, and it needs the model's own `forward`.
+(DistributedDataParallel). That one meets in the middle of backward passes: it must be told which of
+them is the last, what it does with parameters without a gradient is a setting, and it needs the
+model's own `forward`.
 """
 
 from __future__ import annotations
@@ -27,7 +30,9 @@ from oncue.model.loading import pick_device
 T = TypeVar("T")
 
 _TIMEOUT = timedelta(minutes=30)  # for a process that hangs; one that ends is noticed at once
-_LAST_WORDS_S = 5.0  # the process that knows what went wrong ends first, so that torchrun names that one
+_LAST_WORDS_S = (
+    5.0  # the process that knows what went wrong ends first, so that torchrun names that one
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +75,8 @@ class Ranks:
     def together(self) -> Iterator[None]:
         """A block that every process enters, and none leaves before all are done with it.
 
-        Where it fails in some, or a signal stops some, none goes on: the first of these raises its error, all others
-        StoppedElsewhereError. The block must not meet the others inside.
+        Where it fails in some, or a signal stops some, none goes on: the first of these raises its
+        error, all others StoppedElsewhereError. The block must not meet the others inside.
         """
         error: Exception | KeyboardInterrupt | None = None
         try:
@@ -89,10 +94,14 @@ class Ranks:
         raise StoppedElsewhereError(f"process {first} of {self.size} cannot go on") from error
 
     def sum_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:
-        """Add up the gradients of all processes, in place; where only some have one, it is zero in the others."""
+        """Add up the gradients of all processes, in place; where only some have one, it is zero in
+        the others."""
         if self.size == 1:
             return
-        has_one = [any(flags) for flags in zip(*self.gather([p.grad is not None for p in parameters]), strict=True)]
+        has_one = [
+            any(flags)
+            for flags in zip(*self.gather([p.grad is not None for p in parameters]), strict=True)
+        ]
         under_way = []
         with _meeting():
             for parameter in (p for p, has in zip(parameters, has_one, strict=True) if has):
@@ -110,8 +119,8 @@ ALONE = Ranks()
 def joined(device: str | None) -> Iterator[tuple[Ranks, str | None]]:
     """The processes of this run, and the device of this one; they part when the block ends well.
 
-    `device`: None, "auto", "cuda" or "cpu", and any other where there is one process only. Raises ConfigError for a
-    device that cannot be used, RunStoppedError where the others do not come.
+    `device`: None, "auto", "cuda" or "cpu", and any other where there is one process only. Raises
+    ConfigError for a device that cannot be used, RunStoppedError where the others do not come.
     """
     ranks = Ranks.of_environment()
     if ranks.size == 1:
@@ -121,16 +130,22 @@ def joined(device: str | None) -> Iterator[tuple[Ranks, str | None]]:
     if place.type == "cuda":
         torch.cuda.set_device(place)
     with _meeting():  # values of Python travel by gloo, tensors of a GPU by NCCL
-        dist.init_process_group("cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo", timeout=_TIMEOUT)
+        dist.init_process_group(
+            "cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo", timeout=_TIMEOUT
+        )
     yield ranks, str(place)
-    dist.destroy_process_group()  # not after an error: others may be waiting in a meeting, and this would wait for them
+    # not after an error: others may be waiting in a meeting, and this would wait for them
+    dist.destroy_process_group()
 
 
 def _own_device(device: str | None) -> str:
     if device in (None, "auto"):
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device not in ("cuda", "cpu"):
-        raise ConfigError(f"device must be cuda or cpu where several processes train, each on its own, got {device!r}")
+        raise ConfigError(
+            "device must be cuda or cpu where several processes train, each on its own, got "
+            f"{device!r}"
+        )
     return f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if device == "cuda" else "cpu"
 
 
@@ -142,6 +157,7 @@ def _meeting() -> Iterator[None]:
     except RuntimeError as error:
         reason = str(error).partition("\n")[0].partition(". ")[0]
         raise RunStoppedError(
-            f"another process of this run is gone or does not answer ({reason}); what it says itself tells why. "
+            f"another process of this run is gone or does not answer ({reason}); what it says "
+            "itself tells why. "
             "The same command with --resume auto goes on from the newest checkpoint"
         ) from error

@@ -24,13 +24,16 @@ _ASKING = (signal.SIGINT, signal.SIGTERM, *((signal.SIGHUP,) if sys.platform != 
 
 
 def prefetched(make: Callable[[int], Made], count: int, num_workers: int) -> Iterator[Made]:
-    """`make(0)` to `make(count - 1)`, made by `num_workers` processes (0: here, when they are asked for).
+    """`make(0)` to `make(count - 1)`, made by `num_workers` processes (0: here, when they are asked
+    for).
 
-    Raises an InputError or MemoryError of `make` as if it had been called here, and RunStoppedError when a process was
-    killed. `make` must be picklable.
+    Raises an InputError or MemoryError of `make` as if it had been called here, and RunStoppedError
+    when a process was killed. `make` must be picklable.
     """
     init = _end_with_parent_only if num_workers else None
-    data = torch.utils.data.DataLoader(_Ahead(make, count), None, num_workers=num_workers, worker_init_fn=init)
+    data = torch.utils.data.DataLoader(
+        _Ahead(make, count), None, num_workers=num_workers, worker_init_fn=init
+    )
     with _signals_held():
         loader = iter(data)
     for _ in range(count):
@@ -43,9 +46,10 @@ def prefetched(make: Callable[[int], Made], count: int, num_workers: int) -> Ite
 
 @contextmanager
 def _signals_held() -> Iterator[None]:
-    """Lets Ctrl-C, SIGTERM and SIGHUP wait for the end of the block, in which processes are started: torch cannot clean
-    up what it has half started, and Python ignores what a handler raises in a callback of the fork. Processes that are
-    started inherit the block. On Linux only."""
+    """Lets Ctrl-C, SIGTERM and SIGHUP wait for the end of the block, in which processes are
+    started: torch cannot clean up what it has half started, and Python ignores what a handler
+    raises in a callback of the fork. Processes that are started inherit the block. On Linux
+    only."""
     if sys.platform != "linux":
         yield
         return
@@ -57,11 +61,12 @@ def _signals_held() -> Iterator[None]:
 
 
 def _end_with_parent_only(_: int) -> None:
-    """Lets Linux end this worker when its parent is killed, and leaves Ctrl-C and SIGTERM, which often go to all
-    processes of a job, to the parent: it saves the run first. They have been blocked since before the fork.
+    """Lets Linux end this worker when its parent is killed, and leaves Ctrl-C and SIGTERM, which
+    often go to all processes of a job, to the parent: it saves the run first. They have been
+    blocked since before the fork.
 
-    A worker without a parent might wait for ever to hand over what it has made, and keep the lock of the run, which it
-    has inherited.
+    A worker without a parent might wait for ever to hand over what it has made, and keep the lock
+    of the run, which it has inherited.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -79,8 +84,8 @@ def _end_when_parent_asks() -> None:
 def lost_worker_reported() -> Iterator[None]:
     """Raises RunStoppedError where a process of `prefetched` was killed during the block.
 
-    torch raises a RuntimeError as soon as it notices, which may be anywhere in the block: in the middle of writing a
-    checkpoint, say, where others take it for an error of theirs.
+    torch raises a RuntimeError as soon as it notices, which may be anywhere in the block: in the
+    middle of writing a checkpoint, say, where others take it for an error of theirs.
     """
     try:
         yield
@@ -90,13 +95,15 @@ def lost_worker_reported() -> Iterator[None]:
             raise
         raise RunStoppedError(
             "a process that makes training data was ended from outside, often for want of memory "
-            f"({str(lost).rstrip(' .')}); the same command with --resume auto goes on from the newest checkpoint; "
+            f"({str(lost).rstrip(' .')}); the same command with --resume auto goes on from the "
+            "newest checkpoint; "
             "--num-workers 0 does without it"
         ) from error
 
 
 def _lost_worker(error: BaseException | None) -> BaseException | None:
-    """What torch said of a killed process: `error`, or what it was raised from or while handling; None for neither."""
+    """What torch said of a killed process: `error`, or what it was raised from or while handling;
+    None for neither."""
     while error is not None and not str(error).startswith("DataLoader worker (pid"):
         error = error.__cause__ or error.__context__
     return error
@@ -104,8 +111,8 @@ def _lost_worker(error: BaseException | None) -> BaseException | None:
 
 @dataclass(frozen=True, slots=True)
 class _Ahead(torch.utils.data.Dataset, Generic[Made]):
-    """What is wrong with the data comes back as a value: an error that crosses a process border would arrive with a
-    traceback in its text."""
+    """What is wrong with the data comes back as a value: an error that crosses a process border
+    would arrive with a traceback in its text."""
 
     make: Callable[[int], Made]
     count: int

@@ -11,8 +11,8 @@ from oncue.data.row_checks import Check
 class RunConfig(Protocol):
     """The settings of a run. Read only: they are frozen.
 
-    `steps_of_stages`: how many steps each stage takes. `lighter`: what to change for less memory, for the same run but
-    for rounding; `smaller_flags`: flags that make another run of it.
+    `steps_of_stages`: how many steps each stage takes. `lighter`: what to change for less memory,
+    for the same run but for rounding; `smaller_flags`: flags that make another run of it.
     """
 
     @property
@@ -34,11 +34,13 @@ class RunConfig(Protocol):
     def smaller_flags(self) -> str: ...
 
     def with_steps_of(self, other: Any) -> Self:
-        """These settings with the numbers of steps of `other`, which are settings of the same kind."""
+        """These settings with the numbers of steps of `other`, which are settings of the same
+        kind."""
         ...
 
     def row_checks(self) -> Iterator[Check]:
-        """A call for every row of the files that the run trains on; it raises for one that cannot be used."""
+        """A call for every row of the files that the run trains on; it raises for one that cannot
+        be used."""
         ...
 
 

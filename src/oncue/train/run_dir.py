@@ -24,11 +24,24 @@ from oncue.train.run_report import write_report
 
 T = TypeVar("T")
 
-# What may differ between a run and its resumption: how often it writes, where and how it computes the same, and what
-# becomes of rows that would stop it.
+# What may differ between a run and its resumption: how often it writes, where and how it computes
+# the same, and what becomes of rows that would stop it.
 _FREE = (
-    *("num_workers", "log_every_steps", "save_every_steps", "store_every_steps", "keep_checkpoints"),
-    *("device", "sharding", "lookahead", "skip_bad_rows", "micro_batch_size", "gradient_checkpointing"),
+    *(
+        "num_workers",
+        "log_every_steps",
+        "save_every_steps",
+        "store_every_steps",
+        "keep_checkpoints",
+    ),
+    *(
+        "device",
+        "sharding",
+        "lookahead",
+        "skip_bad_rows",
+        "micro_batch_size",
+        "gradient_checkpointing",
+    ),
 )
 _VERBS = {"stages": "train sft", "group_size": "train grpo"}  # by a setting that no other verb has
 _REPORT_EVERY_S, _REPORT_BYTES_PER_S = 30.0, 100_000
@@ -41,13 +54,16 @@ class RunDirectory:
     folder: Path
 
     @classmethod
-    def open(cls, folder: Path, config: Any, *, resume: bool, allow_changed_data: bool = False) -> RunDirectory:
+    def open(
+        cls, folder: Path, config: Any, *, resume: bool, allow_changed_data: bool = False
+    ) -> RunDirectory:
         """Starts a run directory, or checks that `config` is that of the run to be resumed.
 
-        A run that was stopped before its first step leaves nothing to lose and may be started anew. Raises ConfigError
-        when the folder holds a run and `resume` is false, or when a setting differs, or what is in a file of rows (not
-        what images and videos these name), DataError for a broken `env.json`. With `allow_changed_data` a run goes on
-        with other rows: a warning says which, and `env.json` keeps it.
+        A run that was stopped before its first step leaves nothing to lose and may be started anew.
+        Raises ConfigError when the folder holds a run and `resume` is false, or when a setting
+        differs, or what is in a file of rows (not what images and videos these name), DataError for
+        a broken `env.json`. With `allow_changed_data` a run goes on with other rows: a warning says
+        which, and `env.json` keeps it.
         """
         if folder.exists() and not folder.is_dir():
             raise ConfigError(f"{folder} is a file; give a folder for the run with --out")
@@ -55,7 +71,9 @@ class RunDirectory:
         path = folder / "config.yaml"
         if path.exists() and run.has_started():
             if not resume:
-                raise ConfigError(f"{folder} already holds a run; give --resume auto to go on, or another --out")
+                raise ConfigError(
+                    f"{folder} already holds a run; give --resume auto to go on, or another --out"
+                )
             check_same(stored_settings(folder, type(config)), config, folder)
             run.check_data(config, allow_changed=allow_changed_data)
         else:
@@ -71,9 +89,11 @@ class RunDirectory:
         write_text(self.folder / "config.yaml", text)
 
     def check_data(self, config: Any, *, allow_changed: bool) -> None:
-        """Raises ConfigError where rows of the training files differ from those that the run was started with. With
-        `allow_changed` a warning says which, and `env.json` keeps it."""
-        _check_files(self.folder / "env.json", _digests(to_plain(config)), allow_changed=allow_changed)
+        """Raises ConfigError where rows of the training files differ from those that the run was
+        started with. With `allow_changed` a warning says which, and `env.json` keeps it."""
+        _check_files(
+            self.folder / "env.json", _digests(to_plain(config)), allow_changed=allow_changed
+        )
 
     @property
     def checkpoints(self) -> Path:
@@ -105,10 +125,13 @@ class RunDirectory:
         """Appends one line to `metrics.jsonl`, and draws the curves where that is due."""
         path = self.folder / "metrics.jsonl"
         append_text(path, json.dumps(metrics, allow_nan=False) + "\n")
-        self.draw(_REPORT_EVERY_S + path.stat().st_size / _REPORT_BYTES_PER_S)  # about a percent of a long run
+        self.draw(
+            _REPORT_EVERY_S + path.stat().st_size / _REPORT_BYTES_PER_S
+        )  # about a percent of a long run
 
     def draw(self, wait_s: float = 0.0) -> None:
-        """Draws the curves into `report.html`, unless they are at most `wait_s` behind what is logged."""
+        """Draws the curves into `report.html`, unless they are at most `wait_s` behind what is
+        logged."""
         logged, report = self.folder / "metrics.jsonl", self.folder / "report.html"
         if not logged.exists():
             return
@@ -116,14 +139,17 @@ class RunDirectory:
             write_report(self.folder, self.metrics())
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Every line of `metrics.jsonl`. A last line that was cut when the run was killed is left out.
+        """Every line of `metrics.jsonl`. A last line that was cut when the run was killed is left
+        out.
 
         Raises DataError, with the line, for any other that cannot be read.
         """
         path = self.folder / "metrics.jsonl"
         if not path.exists():
             return []
-        lines = [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+        lines = [
+            line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")
+        ]
         return [_metrics(line, f"{path}, line {number}") for number, line in enumerate(lines, 1)]
 
     def trim(self, step: int) -> None:
@@ -135,21 +161,26 @@ class RunDirectory:
         """Writes the model card and the page of curves."""
         rows = self.metrics()
         write_report(self.folder, rows)
-        shown = "reward" if rows and "reward" in rows[-1] else "loss"  # the loss of a policy says nothing
+        shown = (
+            "reward" if rows and "reward" in rows[-1] else "loss"
+        )  # the loss of a policy says nothing
         last = f"last logged {shown} {rows[-1][shown]:.4f}" if rows else "nothing logged"
         write_text(
             self._card,
-            f"# {self.folder.name}\n\nTrained with oncue {__version__} from `{config.model}`: {step} steps, {last}.\n\n"
+            f"# {self.folder.name}\n\nTrained with oncue {__version__} from `{config.model}`: "
+            f"{step} steps, {last}.\n\n"
             f"- model: `{final.relative_to(self.folder)}` (Hugging Face format)\n"
             "- settings: `config.yaml`; machine and versions: `env.json`; curves: `report.html`\n"
             + ("- rollouts: `oncue view` with this folder\n\n" if shown == "reward" else "\n")
-            + f'Try it: `oncue watch VIDEO --ask "Tell me whenever something appears." --model {final}`\n',
+            + 'Try it: `oncue watch VIDEO --ask "Tell me whenever something '
+            f'appears." --model {final}`\n',
         )
 
 
 @contextmanager
 def curves_to_the_end(folder: Path) -> Iterator[None]:
-    """Draws the curves of the run in `folder` up to its last logged step also where an error ends it, or a signal."""
+    """Draws the curves of the run in `folder` up to its last logged step also where an error ends
+    it, or a signal."""
     try:
         yield
     except BaseException:
@@ -160,8 +191,8 @@ def curves_to_the_end(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Keeps a second process from the run in `folder`, such as one whose parent was killed. The lock goes with the
-    process. Raises ConfigError where there is one at work."""
+    """Keeps a second process from the run in `folder`, such as one whose parent was killed. The
+    lock goes with the process. Raises ConfigError where there is one at work."""
     import fcntl
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -169,7 +200,9 @@ def alone_in(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise ConfigError(f"another process is at work in {folder}; wait for it, or stop it") from error
+            raise ConfigError(
+                f"another process is at work in {folder}; wait for it, or stop it"
+            ) from error
         yield
 
 
@@ -183,7 +216,9 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "cpu",
+        "device": torch.cuda.get_device_name()
+        if torch.cuda.is_available()
+        else platform.processor() or "cpu",
         "num_threads": torch.get_num_threads(),
     }
 
@@ -206,17 +241,20 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def stored_settings(folder: Path, kind: type[T]) -> T:
-    """The settings of the run in `folder`, of type `kind`. Those that an older version lacked take their defaults.
+    """The settings of the run in `folder`, of type `kind`. Those that an older version lacked take
+    their defaults.
 
-    Raises ConfigError for a file that cannot be read, for a run of another verb, and for settings that are unknown, as
-    those of a newer version.
+    Raises ConfigError for a file that cannot be read, for a run of another verb, and for settings
+    that are unknown, as those of a newer version.
     """
     plain = _read(folder / "config.yaml")
     known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
     mine = next(verb for name, verb in _VERBS.items() if name in known)
     theirs = next((verb for name, verb in _VERBS.items() if name in plain), mine)
     if theirs != mine:
-        raise ConfigError(f"{folder} is a run of oncue {theirs}; resume it with that, or give another --out")
+        raise ConfigError(
+            f"{folder} is a run of oncue {theirs}; resume it with that, or give another --out"
+        )
     try:
         return from_plain(kind, plain)
     except ConfigError as error:
@@ -224,14 +262,22 @@ def stored_settings(folder: Path, kind: type[T]) -> T:
 
 
 def check_same(before: Any, now: Any, folder: Path) -> None:
-    """Raises ConfigError that names every setting in which a run may not differ from its resumption, and does."""
+    """Raises ConfigError that names every setting in which a run may not differ from its
+    resumption, and does."""
     old, new = dict(_leaves(to_plain(before))), dict(_leaves(to_plain(now)))
-    changed = [name for name in dict.fromkeys([*new, *old]) if name not in _FREE and old.get(name) != new.get(name)]
+    changed = [
+        name
+        for name in dict.fromkeys([*new, *old])
+        if name not in _FREE and old.get(name) != new.get(name)
+    ]
     if changed:
         raise ConfigError(
             f"{folder} was started with other settings: "
-            + "; ".join(f"{name} was {old.get(name)!r:.120}, now {new.get(name)!r:.120}" for name in changed)
-            + ". Resume it without --recipe and these flags, which keeps its settings, or give another --out"
+            + "; ".join(
+                f"{name} was {old.get(name)!r:.120}, now {new.get(name)!r:.120}" for name in changed
+            )
+            + ". Resume it without --recipe and these flags, which keeps its "
+            "settings, or give another --out"
         )
 
 
@@ -240,12 +286,19 @@ def _version_note(folder: Path) -> str:
     path = folder / "env.json"
     if not path.exists():
         return ""
-    version = json_object(path.read_bytes(), str(path), "the versions a run was started with").get("oncue")
-    return "" if version == __version__ else f" (the run was started with oncue {version}, and this is {__version__})"
+    version = json_object(path.read_bytes(), str(path), "the versions a run was started with").get(
+        "oncue"
+    )
+    return (
+        ""
+        if version == __version__
+        else f" (the run was started with oncue {version}, and this is {__version__})"
+    )
 
 
 def _digests(plain: dict[str, Any]) -> dict[str, FileDigest]:
-    """That of every training file (`paths` in settings) that is there; who reads them reports the others."""
+    """That of every training file (`paths` in settings) that is there; who reads them reports the
+    others."""
     named = [value for name, value in _leaves(plain) if name.split(".")[-2:-1] == ["paths"]]
     return {path: FileDigest.of(Path(path)) for path in named if Path(path).is_file()}
 
@@ -257,23 +310,33 @@ def _plain(digests: dict[str, FileDigest]) -> dict[str, Any]:
 def _check_files(path: Path, now: dict[str, FileDigest], *, allow_changed: bool) -> None:
     if not (now and path.exists()):
         return
-    written = dict(json_object(path.read_bytes(), str(path), "the versions a run was started with; give another --out"))
+    written = dict(
+        json_object(
+            path.read_bytes(), str(path), "the versions a run was started with; give another --out"
+        )
+    )
     before = written.get("training_files")
     known = before if isinstance(before, dict) else {}  # an older version did not write them
     pairs = ((name, FileDigest.from_plain(known.get(name)), digest) for name, digest in now.items())
-    edited = [f"{name}: {what}" for name, old, new in pairs if old and (what := changed_rows(old, new))]
+    edited = [
+        f"{name}: {what}" for name, old, new in pairs if old and (what := changed_rows(old, new))
+    ]
     if not edited:
         return
     if not allow_changed:
         raise ConfigError(
-            f"training data is not what it was when the run in {path.parent} was started ({'; '.join(edited)}); resume "
-            "with the same rows, or give --allow-changed-data to go on with these, or another --out (with --model "
+            f"training data is not what it was when the run in {path.parent} was started "
+            f"({'; '.join(edited)}); resume "
+            "with the same rows, or give --allow-changed-data to go on with these, or another "
+            "--out (with --model "
             "CHECKPOINT, to go on from one of this run)"
         )
     said = f"the run goes on with other training data than before ({'; '.join(edited)})"
     warnings.warn(said, ChangedDataWarning, stacklevel=2)
     changes = [*written.get("changed_data", ()), *edited]
-    write_json(path, {**written, "training_files": {**known, **_plain(now)}, "changed_data": changes})
+    write_json(
+        path, {**written, "training_files": {**known, **_plain(now)}, "changed_data": changes}
+    )
 
 
 def _leaves(plain: Any, name: str = "") -> Iterator[tuple[str, Any]]:

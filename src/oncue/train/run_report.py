@@ -32,7 +32,9 @@ def write_report(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         _chart(heading, [(r["step"], r[name]) for r in rows if r.get(name) is not None])
         for name, heading in _SHOWN.items()
     )
-    stages = ", ".join(f"{html.escape(name)} from step {first}" for name, first in _stage_starts(rows).items())
+    stages = ", ".join(
+        f"{html.escape(name)} from step {first}" for name, first in _stage_starts(rows).items()
+    )
     write_text(
         folder / "report.html",
         f"""<!doctype html><html lang="en"><meta charset="utf-8">

@@ -19,7 +19,8 @@ from oncue.types import Dialogue, DialogueTurn, Silence
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingSample:
-    """A segment of a trace. `weights_L[i]` weighs the choice at place i in the loss; 0 for what is not trained."""
+    """A segment of a trace. `weights_L[i]` weighs the choice at place i in the loss; 0 for what is
+    not trained."""
 
     segment: TraceSegment
     weights_L: np.ndarray
@@ -37,9 +38,12 @@ def to_sample(
     *,
     silence_weight: float = 1.0,
 ) -> TrainingSample:
-    """Renders a dialogue for the loss. Every trained choice of a silent turn weighs `silence_weight`, of a reply 1."""
+    """Renders a dialogue for the loss. Every trained choice of a silent turn weighs
+    `silence_weight`, of a reply 1."""
     segment = renderer.dialogue(dialogue, frames).whole
-    of_turns = np.array([silence_weight if _is_silent(t, renderer) else 1.0 for t in dialogue.turns], np.float32)
+    of_turns = np.array(
+        [silence_weight if _is_silent(t, renderer) else 1.0 for t in dialogue.turns], np.float32
+    )
     weights = np.where(segment.loss_mask, of_turns[segment.turn_of], np.float32(0))
     return TrainingSample(segment, weights)
 
@@ -48,8 +52,11 @@ def _is_silent(turn: DialogueTurn, renderer: QwenVLRenderer) -> bool:
     return isinstance(renderer.format.read(turn.text), Silence)
 
 
-def fit(dialogue: Dialogue, frames: Sequence[PatchedFrame], renderer: QwenVLRenderer, max_tokens: int) -> Dialogue:
-    """The dialogue, cut after the last whole exchange that fits into `max_tokens`; raises DataError if none does.
+def fit(
+    dialogue: Dialogue, frames: Sequence[PatchedFrame], renderer: QwenVLRenderer, max_tokens: int
+) -> Dialogue:
+    """The dialogue, cut after the last whole exchange that fits into `max_tokens`; raises DataError
+    if none does.
 
     `frames` are those of the whole dialogue; the first `num_frames` of the result belong to it.
     """

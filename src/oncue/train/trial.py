@@ -1,4 +1,5 @@
-"""What one step takes, found out before a run, and what follows from it for the whole run: its time and its disk."""
+"""What one step takes, found out before a run, and what follows from it for the whole run: its time
+and its disk."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ class Shortage(Problem):
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """The first step of a run: its time, its tokens, and the size of a checkpoint and of the rollouts of a step."""
+    """The first step of a run: its time, its tokens, and the size of a checkpoint and of the
+    rollouts of a step."""
 
     seconds: float
     num_tokens: int
@@ -55,40 +57,56 @@ class Laps:
 
 
 def at_once_s(made_s: float, trained_s: float, num_workers: int) -> float:
-    """The time of a step whose data take `made_s` to make: worker processes make those of the next meanwhile."""
+    """The time of a step whose data take `made_s` to make: worker processes make those of the next
+    meanwhile."""
     return max(trained_s, made_s / num_workers) if num_workers else made_s + trained_s
 
 
 def stored_bytes(loaded: LoadedModel, trained: Sequence[torch.nn.Parameter]) -> int:
     """About the size of a checkpoint: its other files are small."""
     num_weights = sum(weight.numel() for weight in loaded.model.parameters())
-    return _BYTES_PER_WEIGHT * num_weights + _BYTES_OF_ADAMW * sum(weight.numel() for weight in trained)
+    return _BYTES_PER_WEIGHT * num_weights + _BYTES_OF_ADAMW * sum(
+        weight.numel() for weight in trained
+    )
 
 
 def cost_lines(
-    config: RunConfig, trial: Trial, run_s: float, out: Path, *, num_stored: int = 0, left_out: str = ""
+    config: RunConfig,
+    trial: Trial,
+    run_s: float,
+    out: Path,
+    *,
+    num_stored: int = 0,
+    left_out: str = "",
 ) -> Iterator[str]:
     """The time and the disk of a run that takes about `run_s` seconds, in the folder `out`.
 
-    `num_stored`: of how many steps the rollouts are stored. `left_out`: what else takes time. A lack of disk is a
-    `Shortage`.
+    `num_stored`: of how many steps the rollouts are stored. `left_out`: what else takes time. A
+    lack of disk is a `Shortage`.
     """
     tokens = f"{trial.num_tokens:,} tokens, {trial.num_tokens / trial.seconds:,.0f} tokens/s"
     yield (
         f"time: the first step took {trial.seconds:.1f} s here ({tokens}), so the run takes about "
         f"{_duration(run_s)}{left_out}"
     )
-    num_saved = min(math.ceil(sum(config.steps_of_stages) / config.save_every_steps), config.keep_checkpoints + 1)
+    num_saved = min(
+        math.ceil(sum(config.steps_of_stages) / config.save_every_steps),
+        config.keep_checkpoints + 1,
+    )
     needed = num_saved * trial.checkpoint_bytes
     parts = f"{num_saved} checkpoints of {readable_bytes(trial.checkpoint_bytes)} at once"
     if num_stored:
         of_rollouts = num_stored * trial.rollout_bytes
         needed += of_rollouts
         parts += f", {readable_bytes(of_rollouts)} of rollouts"
-    there = sum(path.stat().st_size for path in (out / "checkpoints").rglob("*") if path.is_file())  # will be replaced
+    there = sum(
+        path.stat().st_size for path in (out / "checkpoints").rglob("*") if path.is_file()
+    )  # will be replaced
     line = f"disk: about {readable_bytes(needed)} ({parts}); {disk_of(out)}"
     if needed - there > free_bytes(out):
-        yield Shortage(f"{line}: too little; make room, give another --out, or lower --keep-checkpoints")
+        yield Shortage(
+            f"{line}: too little; make room, give another --out, or lower --keep-checkpoints"
+        )
     else:
         yield line
 

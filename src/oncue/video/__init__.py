@@ -1,1 +1,2 @@
-"""Video in and out, by time: decode any file, put its frames on an exact grid, write small files."""
+"""Video in and out, by time: decode any file, put its frames on an exact grid, write small
+files."""

@@ -1,4 +1,5 @@
-"""What to leave out around damage: a decoder goes on after an error, but shows smeared pictures for a while."""
+"""What to leave out around damage: a decoder goes on after an error, but shows smeared pictures for
+a while."""
 
 from __future__ import annotations
 
@@ -16,20 +17,33 @@ if TYPE_CHECKING:
 
 RESYNC_LIMIT_S = 10.0  # a stream without key frames heals by itself in this time, or never
 MAX_REFUSED = 600  # packets to wait for a key packet
-MAX_UNSEEN_BYTES = 512  # between two blocks of a sound file: the heads of a block and a cluster, less than 50
+MAX_UNSEEN_BYTES = (
+    512  # between two blocks of a sound file: the heads of a block and a cluster, less than 50
+)
 AVI_CHUNK_HEAD_BYTES = 8
-TS_PART_BYTES, TS_PAYLOAD_BYTES = 188, 184  # of a transport stream packet: with its head, and without
-TS_LAYOUTS = ((TS_PART_BYTES, 0), (192, 4))  # bytes of a part, and before its head: broadcast, and disc (m2ts)
-TS_SYNC, TS_ERROR = 0x47, 0x80  # the first byte of a head; the bit of the second that marks a broken part
+TS_PART_BYTES, TS_PAYLOAD_BYTES = (
+    188,
+    184,
+)  # of a transport stream packet: with its head, and without
+TS_LAYOUTS = (
+    (TS_PART_BYTES, 0),
+    (192, 4),
+)  # bytes of a part, and before its head: broadcast, and disc (m2ts)
+TS_SYNC, TS_ERROR = (
+    0x47,
+    0x80,
+)  # the first byte of a head; the bit of the second that marks a broken part
 MAX_UNSEEN_TS_PARTS = 5  # tables between two frames; commonly three
 MAX_LOOKED_AT_BYTES = 2**20
 
 
 class Damage:
-    """Decides which frames after an error are hidden: all up to the next sound key frame not older than the error.
+    """Decides which frames after an error are hidden: all up to the next sound key frame not older
+    than the error.
 
-    A decoder with several threads reports an error some packets late, so the oldest of the `frames_in_flight` packets
-    sent last counts as the damaged one. `open` while frames are being hidden; `shown_until_s` is kept by the caller.
+    A decoder with several threads reports an error some packets late, so the oldest of the
+    `frames_in_flight` packets sent last counts as the damaged one. `open` while frames are being
+    hidden; `shown_until_s` is kept by the caller.
     """
 
     def __init__(self, frames_in_flight: int) -> None:
@@ -48,7 +62,8 @@ class Damage:
         self._num_refused = self._num_refused or 0
 
     def refuses(self, packet: Packet | None) -> bool:
-        """Whether `packet` must be kept from the decoder. In a stream without key packets, not for long."""
+        """Whether `packet` must be kept from the decoder. In a stream without key packets, not for
+        long."""
         if self._num_refused is None:
             return False
         if packet is None or packet.is_keyframe or self._num_refused == MAX_REFUSED:
@@ -62,18 +77,25 @@ class Damage:
         self.open = True
         known = [*self._sent, *(() if pts is None else (pts,))]
         if known:
-            self._resume_pts = min(known) if self._resume_pts is None else max(min(known), self._resume_pts)
+            self._resume_pts = (
+                min(known) if self._resume_pts is None else max(min(known), self._resume_pts)
+            )
 
     def hides(self, frame: VideoFrame, time_s: float | None) -> bool:
-        """Whether `frame` (at `time_s`, if known) must not be shown. Notices by itself one that is marked damaged."""
+        """Whether `frame` (at `time_s`, if known) must not be shown. Notices by itself one that is
+        marked damaged."""
         if frame.is_corrupt:
             self.open = True
             self._resume_pts = frame.pts
             return True
         if not self.open:
             return False
-        anew = time_s is not None and time_s < self.shown_until_s - BACK_JUMP_S  # times start over: nothing to compare
-        if frame.key_frame and (anew or self._resume_pts is None or frame.pts is None or frame.pts >= self._resume_pts):
+        anew = (
+            time_s is not None and time_s < self.shown_until_s - BACK_JUMP_S
+        )  # times start over: nothing to compare
+        if frame.key_frame and (
+            anew or self._resume_pts is None or frame.pts is None or frame.pts >= self._resume_pts
+        ):
             return False
         return time_s is None or time_s - self.shown_until_s < RESYNC_LIMIT_S
 
@@ -85,12 +107,13 @@ class Damage:
 
 
 class LostBytes:
-    """Finds stretches of a file that its reader skipped without a word, by the positions of the packets.
+    """Finds stretches of a file that its reader skipped without a word, by the positions of the
+    packets.
 
-    Matroska: bytes between two blocks belong to no packet. AVI: a packet does not come when the index of the file says;
-    AVI packets are timed by counting, so all that follow are set to the time of the index. MPEG-TS: decoding times
-    jump, and between the packets there are bytes that are neither tables, nor padding, nor another stream. A jump alone
-    is nothing, since rates vary.
+    Matroska: bytes between two blocks belong to no packet. AVI: a packet does not come when the
+    index of the file says; AVI packets are timed by counting, so all that follow are set to the
+    time of the index. MPEG-TS: decoding times jump, and between the packets there are bytes that
+    are neither tables, nor padding, nor another stream. A jump alone is nothing, since rates vary.
     """
 
     def __init__(self, container_name: str, stream: VideoStream, path: Path | None) -> None:
@@ -107,7 +130,8 @@ class LostBytes:
         self._shift = 0
 
     def before(self, packet: Packet) -> bool:
-        """Whether something was skipped between the packets before and this one, whose times are set right."""
+        """Whether something was skipped between the packets before and this one, whose times are
+        set right."""
         if packet.pos is None or packet.pos < 0:
             return False
         if self._matroska:
@@ -117,16 +141,20 @@ class LostBytes:
         return packet.stream_index == self._stream_index and self._behind_index(packet)
 
     def _behind_unseen(self, packet: Packet) -> bool:
-        """Frames of one block (lacing) all have its position; an alpha channel stands in a block beside its picture."""
+        """Frames of one block (lacing) all have its position; an alpha channel stands in a block
+        beside its picture."""
         same_block = self._end is not None and packet.pos == self._at
-        unseen = self._end is not None and not same_block and packet.pos - self._end > MAX_UNSEEN_BYTES
+        unseen = (
+            self._end is not None and not same_block and packet.pos - self._end > MAX_UNSEEN_BYTES
+        )
         size = packet.size + sum(data.data_size for data in packet.iter_sidedata())
         begin = self._end if same_block and self._end is not None else packet.pos
         self._at, self._end = packet.pos, max(self._end or 0, begin + size)
         return unseen
 
     def _behind_ts_gap(self, packet: Packet) -> bool:
-        """Packets of several streams are mixed, so where one ends is where all before it would have room."""
+        """Packets of several streams are mixed, so where one ends is where all before it would have
+        room."""
         end, num_parts = self._end, -(-packet.size // TS_PAYLOAD_BYTES)
         self._end = max(end or 0, packet.pos) + num_parts * TS_PART_BYTES
         if packet.stream_index != self._stream_index:
@@ -135,11 +163,16 @@ class LostBytes:
         if packet.dts is not None:
             self._due_dts = packet.dts + 3 * (packet.duration or 0) // 2
         gap = packet.pos - end if end is not None else 0
-        return jumps and gap > MAX_UNSEEN_TS_PARTS * TS_PART_BYTES and self._holds_lost_parts(packet.pos, gap)
+        return (
+            jumps
+            and gap > MAX_UNSEEN_TS_PARTS * TS_PART_BYTES
+            and self._holds_lost_parts(packet.pos, gap)
+        )
 
     def _holds_lost_parts(self, end: int, num_bytes: int) -> bool:
-        """Whether more than a few of the transport packets in these bytes, which end at `end`, are broken, or of the
-        track itself. What a network loses, the counters in the packets tell FFmpeg."""
+        """Whether more than a few of the transport packets in these bytes, which end at `end`, are
+        broken, or of the track itself. What a network loses, the counters in the packets tell
+        FFmpeg."""
         if self._path is None:
             return False
         num_bytes = min(num_bytes, MAX_LOOKED_AT_BYTES)
@@ -162,7 +195,11 @@ class LostBytes:
         while self._num_passed < len(index) and index[self._num_passed].pos < chunk:
             self._num_passed += 1
         shift = self._shift
-        if packet.dts is not None and self._num_passed < len(index) and index[self._num_passed].pos == chunk:
+        if (
+            packet.dts is not None
+            and self._num_passed < len(index)
+            and index[self._num_passed].pos == chunk
+        ):
             shift = index[self._num_passed].timestamp - packet.dts
         lost, self._shift = shift > self._shift, max(shift, self._shift)
         packet.dts = None if packet.dts is None else packet.dts + self._shift

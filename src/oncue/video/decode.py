@@ -1,7 +1,9 @@
-"""Frames of a video in order of time, damage skipped. Only a few frames are held, however long the video.
+"""Frames of a video in order of time, damage skipped. Only a few frames are held, however long the
+video.
 
-Time 0 is the first picture of the track (where the beginning is damaged: the start its container declares). Times never
-go back: where a container gives frames no or senseless times, decoding times and the frame rate stand in.
+Time 0 is the first picture of the track (where the beginning is damaged: the start its container
+declares). Times never go back: where a container gives frames no or senseless times, decoding times
+and the frame rate stand in.
 """
 
 from __future__ import annotations
@@ -39,10 +41,11 @@ TRUNCATED_S = 1.0  # data that ends so much earlier than the header says is a fi
 
 
 def decode(path: str | Path) -> Iterator[tuple[float, VideoFrame]]:
-    """Seconds from the start and frame, for every frame that can be decoded, times never going back.
+    """Seconds from the start and frame, for every frame that can be decoded, times never going
+    back.
 
-    `frame_to_rgb` gives the upright picture of a frame. What cannot be decoded, and what follows it up to the next
-    frame that stands alone, is skipped with a CorruptStretchWarning that says where.
+    `frame_to_rgb` gives the upright picture of a frame. What cannot be decoded, and what follows it
+    up to the next frame that stands alone, is skipped with a CorruptStretchWarning that says where.
     Raises VideoError for what is no video or holds no frame that can be decoded.
     """
     decoder = Decoder(path)
@@ -55,11 +58,12 @@ def decode(path: str | Path) -> Iterator[tuple[float, VideoFrame]]:
 class Decoder:
     """One open video. `frames` may be run once; after it `end_s` is the end of the video.
 
-    `declared_s` is the duration its container promises, None where it promises none, or only that of a first part.
-    `is_live`: a network source without a known end (`opening.is_live`). Where its connection is lost, `frames` says so
-    (ConnectionLostWarning), opens it again, and goes on; times go on, too, by what passed meanwhile on the wall.
-    `second_0_s` is where the first picture is on the clock of a player, which counts from where the first of all tracks
-    begins; known once that picture was decoded.
+    `declared_s` is the duration its container promises, None where it promises none, or only that
+    of a first part. `is_live`: a network source without a known end (`opening.is_live`). Where its
+    connection is lost, `frames` says so (ConnectionLostWarning), opens it again, and goes on; times
+    go on, too, by what passed meanwhile on the wall. `second_0_s` is where the first picture is on
+    the clock of a player, which counts from where the first of all tracks begins; known once that
+    picture was decoded.
     """
 
     def __init__(self, spec: str | Path) -> None:
@@ -75,21 +79,25 @@ class Decoder:
         self._last_error = ""
         self._start_s = (self.container.start_time or 0) / 1_000_000  # AV_TIME_BASE
         self._is_of_known_size = self.container.size > 0
-        self._lost_by = ""  # what ended the connection; empty while it holds, and where the source ended
+        self._lost_by = (
+            ""  # what ended the connection; empty while it holds, and where the source ended
+        )
         self._started_at = 0.0  # when the first packet was asked for
         self._waiting_since = time.monotonic()
         self._stopped = threading.Event()
         self._reconnector = Reconnector(spec, self._stopped)
 
     def stop(self) -> None:
-        """Let `frames` end soon; may be called from any thread. Then `close`, once no thread is in `frames`."""
+        """Let `frames` end soon; may be called from any thread. Then `close`, once no thread is in
+        `frames`."""
         self._stopped.set()
 
     def close(self) -> None:
         self.container.close()
 
     def frames(self) -> Generator[tuple[float, VideoFrame], None, None]:
-        """See `decode`. Raises SourceLostError where a source without a known end is lost for good."""
+        """See `decode`. Raises SourceLostError where a source without a known end is lost for
+        good."""
         yield from self._frames_of_connection()
         while self.is_live and self._lost_by and self.num_frames and self._open_again():
             yield from self._frames_of_connection()
@@ -97,17 +105,23 @@ class Decoder:
             return
         if not self.num_frames:
             why = f" ({self._last_error})" if self._last_error else ""
-            hint = ". From a server without ranges, download it first" if str(self.spec).startswith("http") else ""
+            hint = (
+                ". From a server without ranges, download it first"
+                if str(self.spec).startswith("http")
+                else ""
+            )
             raise VideoError(
-                f"{source_name(self.spec)} holds no frame that can be decoded{why}; expected a video that FFmpeg plays"
-                + hint
+                f"{source_name(self.spec)} holds no frame that can be decoded{why}; expected a "
+                "video that FFmpeg plays" + hint
             )
         self._finish()
 
     def _open_again(self) -> bool:
         """Open a lost source again; False where it stays away, or is not wanted any more."""
         self.container.close()
-        opened = self._reconnector.open(self._lost_by, lambda what: self._tell(what, ConnectionLostWarning))
+        opened = self._reconnector.open(
+            self._lost_by, lambda what: self._tell(what, ConnectionLostWarning)
+        )
         if opened is None:
             return False
         self.container, self.stream = opened
@@ -121,7 +135,9 @@ class Decoder:
         is_time_lost = is_hiding = False
         self._started_at = self._started_at or time.monotonic()
         if self.is_live:
-            self.stream.thread_type = "SLICE"  # threads that share out frames would hold pictures back
+            self.stream.thread_type = (
+                "SLICE"  # threads that share out frames would hold pictures back
+            )
         for packet, lost_bytes in self._packets():
             if lost_bytes:
                 self._damage.begin(None)
@@ -137,7 +153,9 @@ class Decoder:
                     if is_hiding or time_s > start_s:  # else nothing is missing
                         self._warn(start_s, time_s)
                 if ahead_s := self._timeline.left_out_s:
-                    self._tell(f"times jump ahead by {ahead_s:.1f} s at {time_s:.2f} s, which is left out")
+                    self._tell(
+                        f"times jump ahead by {ahead_s:.1f} s at {time_s:.2f} s, which is left out"
+                    )
                 is_time_lost = is_hiding = False
                 self._damage.shown_until_s = self._timeline.next_s
                 if not self.num_frames:
@@ -147,7 +165,8 @@ class Decoder:
                 yield time_s, frame
 
     def _finish(self) -> None:
-        """Settle `end_s`. Damaged time still passes; time of which the file holds no data does not."""
+        """Settle `end_s`. Damaged time still passes; time of which the file holds no data does
+        not."""
         shown_s = self._timeline.next_s
         declared_s = None if self._timeline.is_joined else self.declared_s
         self.end_s = shown_s if declared_s is None else declared_s
@@ -163,21 +182,29 @@ class Decoder:
             self._warn(self._damage.end(), max(self.end_s, shown_s))
 
     def _say_lost(self, what: str) -> None:
-        """Of a source with a known end a part is missing; without one, nobody can know what comes."""
+        """Of a source with a known end a part is missing; without one, nobody can know what
+        comes."""
         if self.declared_s is not None or self._is_of_known_size:
             self._tell(what, ConnectionLostWarning)
             return
-        again = f", and {self._reconnector.num_attempts} attempts to connect again failed" if self.is_live else ""
-        raise SourceLostError(f"{source_name(self.spec)}: {what}{again}; check the camera or server, and watch again")
+        again = (
+            f", and {self._reconnector.num_attempts} attempts to connect again failed"
+            if self.is_live
+            else ""
+        )
+        raise SourceLostError(
+            f"{source_name(self.spec)}: {what}{again}; check the camera or server, and watch again"
+        )
 
     def _data_seconds(self) -> float:
         return self._data_end_s - (self._timeline.zero_s or 0.0)
 
     def _packets(self) -> Iterator[tuple[Packet | None, bool]]:
-        """The packets of the track, and None to flush it; with each, whether bytes before it were lost.
+        """The packets of the track, and None to flush it; with each, whether bytes before it were
+        lost.
 
-        One packet is held back: the one before lost bytes is damaged itself and left out. Not of a live source, whose
-        pictures are to be seen as they come.
+        One packet is held back: the one before lost bytes is damaged itself and left out. Not of a
+        live source, whose pictures are to be seen as they come.
         """
         path = None if is_url(self.spec) else file_path(self.spec)
         lost_bytes = LostBytes(self.container.format.name, self.stream, path)
@@ -216,7 +243,9 @@ class Decoder:
                     yield packet
                     self._waiting_since = time.monotonic()
                 if self.is_live:
-                    self._lost_by = why_ended(self.spec, self.container, time.monotonic() - self._waiting_since)
+                    self._lost_by = why_ended(
+                        self.spec, self.container, time.monotonic() - self._waiting_since
+                    )
                 return
             except av.FFmpegError as error:
                 num_failures += 1
@@ -236,12 +265,15 @@ class Decoder:
             self._data_end_s = max(self._data_end_s, end_s)
 
     def _decode(self, packet: Packet | None) -> list[VideoFrame]:
-        """The frames that come out as `packet` goes in. After an error the decoder starts afresh at a key frame."""
+        """The frames that come out as `packet` goes in. After an error the decoder starts afresh at
+        a key frame."""
         if packet is not None and packet.is_corrupt:
             self._damage.begin(packet.pts)
         if self._damage.refuses(packet):
             return []
-        for _ in range(2):  # an error may come from a packet sent earlier; this one is then the first to go on from
+        for _ in range(
+            2
+        ):  # an error may come from a packet sent earlier; this one is then the first to go on from
             frames = self._try_decode(packet)
             if frames is not None:
                 return frames
@@ -264,15 +296,20 @@ class Decoder:
         finally:
             self._damage.note_sent(packet)
 
-    def _warn(self, start_s: float, end_s: float, what: str = "cannot be decoded and was skipped") -> None:
+    def _warn(
+        self, start_s: float, end_s: float, what: str = "cannot be decoded and was skipped"
+    ) -> None:
         self._tell(f"the stretch from {min(start_s, end_s):.2f} s to {end_s:.2f} s {what}")
 
     def _tell(self, what: str, kind: type[CorruptStretchWarning] = CorruptStretchWarning) -> None:
         warnings.warn(f"{source_name(self.spec)}: {what}", kind, stacklevel=2)
 
 
-def frame_to_rgb(frame: VideoFrame, height_px: int | None = None, width_px: int | None = None) -> np.ndarray:
-    """The upright picture, (H, W, 3) uint8 RGB: rotation and mirroring of the display matrix applied.
+def frame_to_rgb(
+    frame: VideoFrame, height_px: int | None = None, width_px: int | None = None
+) -> np.ndarray:
+    """The upright picture, (H, W, 3) uint8 RGB: rotation and mirroring of the display matrix
+    applied.
 
     `height_px` and `width_px` are those of the upright picture; without them its own.
     """
@@ -290,10 +327,12 @@ def frame_to_rgb(frame: VideoFrame, height_px: int | None = None, width_px: int 
 
 
 def display_matrix(frame: VideoFrame) -> tuple[int, int, int, int] | None:
-    """The turning part (a, b, c, d) of a frame's display matrix, or None without one or where it changes nothing."""
+    """The turning part (a, b, c, d) of a frame's display matrix, or None without one or where it
+    changes nothing."""
     from av.sidedata.sidedata import SideDataContainer
 
-    # `frame.side_data` would tie the frame into a cycle, and megabytes would wait for the garbage collector
+    # `frame.side_data` would tie the frame into a cycle, and megabytes would wait for the garbage
+    # collector
     container: Any = SideDataContainer
     side = container(frame).get("DISPLAYMATRIX")
     if side is None:

@@ -11,8 +11,8 @@ INDEXED_FRAC = 0.75  # an index that covers less of the bytes is that of a first
 def declared_s(container: Any, stream: Any, *, is_network: bool) -> float | None:
     """The duration the track declares, else the container; None for neither (live, cut recordings).
 
-    Of a fragmented MP4 FFmpeg adds up the fragments it has seen: from a server that does not know ranges those at the
-    beginning alone. That length is none.
+    Of a fragmented MP4 FFmpeg adds up the fragments it has seen: from a server that does not know
+    ranges those at the beginning alone. That length is none.
     """
     seconds = _declared_s(container, stream)
     if seconds is not None and is_network and _is_first_part(container, stream, seconds):
@@ -29,7 +29,9 @@ def _declared_s(container: Any, stream: Any) -> float | None:
     if stream.start_time is None or stream.time_base is None:
         return duration_s
     start_s = float(stream.start_time * stream.time_base)
-    if "matroska" not in container.format.name:  # it counts from 0, others from where the first track begins
+    if (
+        "matroska" not in container.format.name
+    ):  # it counts from 0, others from where the first track begins
         start_s -= float((container.start_time or 0) / 1_000_000)
     return duration_s - start_s if 0 < start_s < duration_s else duration_s
 

@@ -1,4 +1,5 @@
-"""Watching what happens now: pictures are set to the time that really passes, and late ones give way to newer ones."""
+"""Watching what happens now: pictures are set to the time that really passes, and late ones give
+way to newer ones."""
 
 from __future__ import annotations
 
@@ -24,18 +25,24 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-AGREES_S = 1.0  # time stamps and the time that passed may differ by so much; a network's jitter is smaller
+AGREES_S = (
+    1.0  # time stamps and the time that passed may differ by so much; a network's jitter is smaller
+)
 MAX_WAITING_BYTES = 512 * 2**20  # of pictures that wait, as RGB
-CLOSE_WAIT_S = 1.0  # how long `close` waits for the thread; it ends by itself when the network lets go of it
+CLOSE_WAIT_S = (
+    1.0  # how long `close` waits for the thread; it ends by itself when the network lets go of it
+)
 
 
 class ArrivalTimes:
-    """Sets time stamps of pictures to the time that passes: seconds since the first one, never going back.
+    """Sets time stamps of pictures to the time that passes: seconds since the first one, never
+    going back.
 
-    Stamps are precise and are used as long as they agree with the time of arrival to `AGREES_S`. Otherwise (a clock
-    that jumps or runs wrong, a pause without stamps) the picture is of the moment it arrives, and its stamp counts from
-    there. Without `has_stamps` all pictures are of the moment they arrive. With `may_be_early` no stamp is too far
-    ahead: some sources deliver faster than they happened.
+    Stamps are precise and are used as long as they agree with the time of arrival to `AGREES_S`.
+    Otherwise (a clock that jumps or runs wrong, a pause without stamps) the picture is of the
+    moment it arrives, and its stamp counts from there. Without `has_stamps` all pictures are of the
+    moment they arrive. With `may_be_early` no stamp is too far ahead: some sources deliver faster
+    than they happened.
     """
 
     def __init__(self, *, has_stamps: bool, may_be_early: bool) -> None:
@@ -58,23 +65,29 @@ class ArrivalTimes:
 
 
 class Waiting(Generic[T]):
-    """The pictures of a live source that wait to be shown, on the grid. Times are seconds since the first picture.
+    """The pictures of a live source that wait to be shown, on the grid. Times are seconds since the
+    first picture.
 
-    A grid frame is there as soon as a later picture has arrived, and in any case `AGREES_S` after its time: while
-    nothing arrives, the picture before stays on show. Who comes late gets the newest grid frame that is due by now;
-    with `every_frame` the oldest. Those left out are counted (`num_dropped`) when the next one is taken. `max_lag_s`:
-    how long after its time the most delayed one was taken. Waiting are at most `max_waiting` pictures; beyond that the
-    oldest are dropped as they become due (`has_overflowed`).
+    A grid frame is there as soon as a later picture has arrived, and in any case `AGREES_S` after
+    its time: while nothing arrives, the picture before stays on show. Who comes late gets the
+    newest grid frame that is due by now; with `every_frame` the oldest. Those left out are counted
+    (`num_dropped`) when the next one is taken. `max_lag_s`: how long after its time the most
+    delayed one was taken. Waiting are at most `max_waiting` pictures; beyond that the oldest are
+    dropped as they become due (`has_overflowed`).
     """
 
-    def __init__(self, clock: Clock, times: ArrivalTimes, max_waiting: int, *, every_frame: bool) -> None:
+    def __init__(
+        self, clock: Clock, times: ArrivalTimes, max_waiting: int, *, every_frame: bool
+    ) -> None:
         self.num_dropped = 0
         self.max_lag_s = 0.0
         self.has_overflowed = False
         self._clock, self._times = clock, times
         self._max_waiting, self._every_frame = max_waiting, every_frame
         self._grid: Grid[T] = Grid(clock)
-        self._runs: deque[tuple[int, Run[T]]] = deque()  # each with the number of its last grid frame
+        self._runs: deque[tuple[int, Run[T]]] = (
+            deque()
+        )  # each with the number of its last grid frame
         self._num_decided = self._num_taken = 0  # grid frames, counted from the first of all
         self._has_ended = False
 
@@ -111,8 +124,8 @@ class Waiting(Generic[T]):
         return max(0.0, self._clock.time_of(self._num_decided + 1) + AGREES_S - passed_s)
 
     def make_room(self, passed_s: float) -> float:
-        """Drop what is due and does not fit. Gives the seconds from now until the next picture fits: 0, except where a
-        source is so far ahead that even the oldest picture is not due."""
+        """Drop what is due and does not fit. Gives the seconds from now until the next picture
+        fits: 0, except where a source is so far ahead that even the oldest picture is not due."""
         while len(self._runs) >= self._max_waiting:
             due_in_s = self._clock.time_of(self._runs[0][0]) - passed_s
             if due_in_s > 0:
@@ -132,14 +145,17 @@ class Waiting(Generic[T]):
 
 
 class LiveSource:
-    """A FrameSource over a network source without a known end. A thread of its own reads it from the start.
+    """A FrameSource over a network source without a known end. A thread of its own reads it from
+    the start.
 
-    Second 0 is when the first grid frame is asked for, with the newest picture there is: a model may take its time to
-    load. A source over HTTP with time stamps of its own may deliver ahead of time (segments of HLS, a file of unknown
-    length); it is read in order from its first picture, and no further ahead than `MAX_WAITING_BYTES` allow.
+    Second 0 is when the first grid frame is asked for, with the newest picture there is: a model
+    may take its time to load. A source over HTTP with time stamps of its own may deliver ahead of
+    time (segments of HLS, a file of unknown length); it is read in order from its first picture,
+    and no further ahead than `MAX_WAITING_BYTES` allow.
 
-    The clock goes on while nothing arrives, with the last picture on show. `num_dropped` and `max_lag_s` are as in
-    `Waiting`. With `every_frame` frames are dropped only where too many wait, and a DroppedFramesWarning says so.
+    The clock goes on while nothing arrives, with the last picture on show. `num_dropped` and
+    `max_lag_s` are as in `Waiting`. With `every_frame` frames are dropped only where too many wait,
+    and a DroppedFramesWarning says so.
     """
 
     is_live = True
@@ -154,7 +170,8 @@ class LiveSource:
         every_frame: bool = False,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Takes over `decoder`, decodes its first picture and begins to read. Raises VideoError as it does."""
+        """Takes over `decoder`, decodes its first picture and begins to read. Raises VideoError as
+        it does."""
         from av.format import Flags
 
         self.frame_interval_s = clock.frame_interval_s
@@ -170,7 +187,9 @@ class LiveSource:
         self._may_be_early = has_stamps and str(decoder.spec).startswith("http")
         max_waiting = max(2, MAX_WAITING_BYTES // (3 * self.info.height_px * self.info.width_px))
         times = ArrivalTimes(has_stamps=has_stamps, may_be_early=self._may_be_early)
-        self._waiting: Waiting[VideoFrame] = Waiting(clock, times, max_waiting, every_frame=every_frame)
+        self._waiting: Waiting[VideoFrame] = Waiting(
+            clock, times, max_waiting, every_frame=every_frame
+        )
         self._started_at: float | None = None
         self._has_ended = self._closed = self._is_told = False
         self._error: Exception | None = None
@@ -257,7 +276,8 @@ class LiveSource:
 
     def _tell_of_drops(self) -> None:
         warnings.warn(
-            f"{source_name(self._decoder.spec)}: more pictures wait for the model than {MAX_WAITING_BYTES >> 20} MiB "
+            f"{source_name(self._decoder.spec)}: more pictures wait for the model than "
+            f"{MAX_WAITING_BYTES >> 20} MiB "
             "hold; from now on the oldest are dropped",
             DroppedFramesWarning,
             stacklevel=2,

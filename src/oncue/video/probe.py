@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 class VideoInfo:
     """Facts of a video and of the track that is watched.
 
-    `width_px` and `height_px` are those of the upright picture; `rotation_deg` (0, 90, 180, 270) is how far the stored
-    picture is turned clockwise to be upright. `duration_s` and `average_rate` (frames per second) are what the file
-    declares, None where it does not.
+    `width_px` and `height_px` are those of the upright picture; `rotation_deg` (0, 90, 180, 270) is
+    how far the stored picture is turned clockwise to be upright. `duration_s` and `average_rate`
+    (frames per second) are what the file declares, None where it does not.
     """
 
     path: str

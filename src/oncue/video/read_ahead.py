@@ -1,4 +1,5 @@
-"""Reading a file while something else is busy: while a model loads, the first stretch of the video is decoded."""
+"""Reading a file while something else is busy: while a model loads, the first stretch of the video
+is decoded."""
 
 from __future__ import annotations
 
@@ -9,10 +10,11 @@ from oncue.types import FrameBatch, FrameSource
 
 
 class ReadAhead:
-    """A source that a thread reads from the moment it is made, up to `max_bytes` of waiting frames (at least one).
+    """A source that a thread reads from the moment it is made, up to `max_bytes` of waiting frames
+    (at least one).
 
-    For sources that can be read at any speed; a live one would only grow older in here. An error of the source is
-    raised where its frame would have come. `close` stops the thread.
+    For sources that can be read at any speed; a live one would only grow older in here. An error of
+    the source is raised where its frame would have come. `close` stops the thread.
     """
 
     def __init__(self, source: FrameSource, max_bytes: int = 96 * 2**20) -> None:
@@ -64,6 +66,8 @@ class ReadAhead:
                     self._frames.append(batch)
                     self._num_bytes += batch.pixels.nbytes
                 self._changed.notify_all()
-                self._changed.wait_for(lambda: self._closed or self._ended or self._num_bytes < self.max_bytes)
+                self._changed.wait_for(
+                    lambda: self._closed or self._ended or self._num_bytes < self.max_bytes
+                )
                 if self._closed or self._ended:
                     return

@@ -1,4 +1,5 @@
-"""Opening a lost source again: at first soon, then after longer and longer waits, and not for ever."""
+"""Opening a lost source again: at first soon, then after longer and longer waits, and not for
+ever."""
 
 from __future__ import annotations
 
@@ -9,7 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oncue.errors import SourceLostError, VideoError
-from oncue.video.opening import ADAPTIVE_FORMATS, URL_TIMEOUT_S, open_video, playlist_text, source_name, why_failed
+from oncue.video.opening import (
+    ADAPTIVE_FORMATS,
+    URL_TIMEOUT_S,
+    open_video,
+    playlist_text,
+    source_name,
+    why_failed,
+)
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -20,10 +28,11 @@ DELAYS_S: tuple[float, ...] = (1, 2, 4, 8, 16, 32)  # before each attempt: a min
 
 
 class Reconnector:
-    """The attempts since `saw_frame` was last called; a source that opens but shows nothing uses them up, too.
+    """The attempts since `saw_frame` was last called; a source that opens but shows nothing uses
+    them up, too.
 
-    `opened_at` is when the last attempt began, on the monotonic clock: frames come from then on, while FFmpeg still
-    finds out what they are.
+    `opened_at` is when the last attempt began, on the monotonic clock: frames come from then on,
+    while FFmpeg still finds out what they are.
     """
 
     def __init__(self, spec: str | Path, stopped: threading.Event) -> None:
@@ -35,9 +44,11 @@ class Reconnector:
     def saw_frame(self) -> None:
         self.num_attempts = 0
 
-    def open(self, why: str, say: Callable[[str], None]) -> tuple[InputContainer, VideoStream] | None:
-        """The source as `open_video` opens it, or None where it stays away. `say` is called before each attempt, with
-        no time: that of the source is not the time shown while it is watched."""
+    def open(
+        self, why: str, say: Callable[[str], None]
+    ) -> tuple[InputContainer, VideoStream] | None:
+        """The source as `open_video` opens it, or None where it stays away. `say` is called before
+        each attempt, with no time: that of the source is not the time shown while it is watched."""
         while self.num_attempts < len(DELAYS_S) and not self._stopped.is_set():
             delay_s = DELAYS_S[self.num_attempts]
             self.num_attempts += 1
@@ -56,10 +67,11 @@ class Reconnector:
 
 
 def why_ended(spec: str | Path, container: InputContainer, waited_s: float) -> str:
-    """Why a live source ended without an error; empty where its playlist says that the broadcast is over.
+    """Why a live source ended without an error; empty where its playlist says that the broadcast is
+    over.
 
-    Raises SourceLostError for a playlist that can be read, but named nothing new for `waited_s`: opened again, it
-    would only be shown again.
+    Raises SourceLostError for a playlist that can be read, but named nothing new for `waited_s`:
+    opened again, it would only be shown again.
     """
     if container.format.name not in ADAPTIVE_FORMATS:
         return "the server ended it"
@@ -68,6 +80,7 @@ def why_ended(spec: str | Path, container: InputContainer, waited_s: float) -> s
         return ""
     if text and waited_s > STOOD_STILL_S:
         raise SourceLostError(
-            f"{source_name(spec)}: its playlist names nothing new, and no end; check the broadcast, and watch again"
+            f"{source_name(spec)}: its playlist names nothing new, and no end; check the "
+            "broadcast, and watch again"
         )
     return "its playlist brought nothing more"

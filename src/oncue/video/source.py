@@ -1,4 +1,5 @@
-"""Sources of frames on the grid: files and addresses, frames pushed from outside, and pacing in real time."""
+"""Sources of frames on the grid: files and addresses, frames pushed from outside, and pacing in
+real time."""
 
 from __future__ import annotations
 
@@ -26,13 +27,16 @@ if TYPE_CHECKING:
 PUSH_STALL_S = 60.0
 
 
-def open_source(spec: str, frame_interval_s: float, every_frame: bool = False) -> FileSource | LiveSource:
-    """The frames of a file or of a network address (http, rtsp, ...), one every `frame_interval_s` seconds.
+def open_source(
+    spec: str, frame_interval_s: float, every_frame: bool = False
+) -> FileSource | LiveSource:
+    """The frames of a file or of a network address (http, rtsp, ...), one every `frame_interval_s`
+    seconds.
 
-    A network source without a known end is watched live: see `LiveSource`, also for `every_frame`. All others are
-    read in order, and whole. A network source that gives nothing for 15 s is lost. A live one is then connected again,
-    and `read` raises SourceLostError where it stays away.
-    Raises VideoError for what cannot be watched, ConfigError for an interval that is not positive.
+    A network source without a known end is watched live: see `LiveSource`, also for `every_frame`.
+    All others are read in order, and whole. A network source that gives nothing for 15 s is lost. A
+    live one is then connected again, and `read` raises SourceLostError where it stays away. Raises
+    VideoError for what cannot be watched, ConfigError for an interval that is not positive.
     """
     clock = _clock(frame_interval_s)
     decoder = Decoder(spec)
@@ -42,17 +46,21 @@ def open_source(spec: str, frame_interval_s: float, every_frame: bool = False) -
 
 
 class FileSource:
-    """A FrameSource over one file or URL; the first frame is decoded at once, so what cannot be watched fails here.
+    """A FrameSource over one file or URL; the first frame is decoded at once, so what cannot be
+    watched fails here.
 
-    An undamaged file of duration d has ceil(d / frame_interval_s) grid frames, at least 1; the last one shows the last
-    picture even where less than an interval is left. Corrupt time passes with the last sound picture on show (black
-    before the first), and a file cut off ends where its data ends; both give a CorruptStretchWarning. Every picture has
-    the size of the first. `duration_s` is what the file declares, None where it does not; `second_0_s` is where the
-    first picture is on the clock of a player, which begins with the sound where that begins earlier. A `decoder` that
+    An undamaged file of duration d has ceil(d / frame_interval_s) grid frames, at least 1; the last
+    one shows the last picture even where less than an interval is left. Corrupt time passes with
+    the last sound picture on show (black before the first), and a file cut off ends where its data
+    ends; both give a CorruptStretchWarning. Every picture has the size of the first. `duration_s`
+    is what the file declares, None where it does not; `second_0_s` is where the first picture is on
+    the clock of a player, which begins with the sound where that begins earlier. A `decoder` that
     has the file open already is taken over.
     """
 
-    def __init__(self, path: str | Path, frame_interval_s: float, decoder: Decoder | None = None) -> None:
+    def __init__(
+        self, path: str | Path, frame_interval_s: float, decoder: Decoder | None = None
+    ) -> None:
         self._clock = _clock(frame_interval_s)
         self.frame_interval_s = frame_interval_s
         self._decoder = decoder or Decoder(path)
@@ -75,13 +83,17 @@ class FileSource:
 
     @property
     def end_s(self) -> float | None:
-        """Where the video ends: as declared, and once it was read to its end, as it is. None where neither is known."""
+        """Where the video ends: as declared, and once it was read to its end, as it is. None where
+        neither is known."""
         if self._ended:
             return max(self._decoder.end_s, self._newest_s)
-        return None if self.duration_s is None or self._newest_s > self.duration_s else self.duration_s
+        return (
+            None if self.duration_s is None or self._newest_s > self.duration_s else self.duration_s
+        )
 
     def read(self) -> FrameBatch | None:
-        """The next grid frame, (1, H, W, 3) with the true time of the picture shown; None at the end or when closed."""
+        """The next grid frame, (1, H, W, 3) with the true time of the picture shown; None at the
+        end or when closed."""
         with self._lock:
             try:
                 return None if self._closed else self._next()
@@ -139,8 +151,8 @@ class FileSource:
 class PushSource:
     """A FrameSource fed from outside: a camera, a socket, a generator; it may never end.
 
-    One thread may push while another reads. Held are at most `max_pending` pictures, however fast frames are pushed;
-    pictures that no tick of the clock shows are dropped at once.
+    One thread may push while another reads. Held are at most `max_pending` pictures, however fast
+    frames are pushed; pictures that no tick of the clock shows are dropped at once.
     """
 
     def __init__(self, frame_interval_s: float, max_pending: int = 64) -> None:
@@ -160,17 +172,21 @@ class PushSource:
         self._changed = threading.Condition()
 
     def push(self, pixels: np.ndarray, pts_s: float, timeout_s: float = PUSH_STALL_S) -> None:
-        """Show `pixels` (H, W, 3) uint8 RGB from `pts_s` on (seconds from the start of the stream, never going back).
+        """Show `pixels` (H, W, 3) uint8 RGB from `pts_s` on (seconds from the start of the stream,
+        never going back).
 
-        Waits while `max_pending` pictures wait to be read. Keeps a reference: do not change `pixels` afterwards.
-        After `close` it does nothing. Raises VideoError for a bad frame or time, after `end`, or when nobody has read
-        for `timeout_s`.
+        Waits while `max_pending` pictures wait to be read. Keeps a reference: do not change
+        `pixels` afterwards. After `close` it does nothing. Raises VideoError for a bad frame or
+        time, after `end`, or when nobody has read for `timeout_s`.
         """
         with self._changed:
             self._check(pixels, pts_s)
-            if not self._changed.wait_for(lambda: self._closed or len(self._runs) < self._max_pending, timeout_s):
+            if not self._changed.wait_for(
+                lambda: self._closed or len(self._runs) < self._max_pending, timeout_s
+            ):
                 raise VideoError(
-                    f"{self._max_pending} pushed pictures wait and nobody has read for {timeout_s:g} s; read in "
+                    f"{self._max_pending} pushed pictures wait and nobody has read for "
+                    f"{timeout_s:g} s; read in "
                     "another thread, or give a larger max_pending"
                 )
             if self._closed:
@@ -179,7 +195,8 @@ class PushSource:
             self._add(self._grid.offer(pts_s, pixels))
 
     def end(self, duration_s: float | None = None) -> None:
-        """No more frames will come. The stream ends at `duration_s`, else with its last frame. Twice does no harm."""
+        """No more frames will come. The stream ends at `duration_s`, else with its last frame.
+        Twice does no harm."""
         with self._changed:
             if not self._ended and not self._closed:
                 self._ended = True
@@ -219,17 +236,25 @@ class PushSource:
         if self._ended:
             raise VideoError("a frame was pushed after end(); push all frames before it")
         if pixels.ndim != 3 or pixels.shape[-1] != 3 or pixels.dtype != np.uint8 or not pixels.size:
-            raise VideoError(f"a pushed frame must be (H, W, 3) uint8, got {pixels.shape} {pixels.dtype}")
+            raise VideoError(
+                f"a pushed frame must be (H, W, 3) uint8, got {pixels.shape} {pixels.dtype}"
+            )
         if self._shape is not None and pixels.shape != self._shape:
-            raise VideoError(f"a pushed frame must have the size of the first, {self._shape}, got {pixels.shape}")
+            raise VideoError(
+                f"a pushed frame must have the size of the first, {self._shape}, got {pixels.shape}"
+            )
         if not (math.isfinite(pts_s) and pts_s >= self._last_s):
-            raise VideoError(f"a pushed frame must not be earlier than the last, {self._last_s:g} s, got {pts_s} s")
+            raise VideoError(
+                f"a pushed frame must not be earlier than the last, {self._last_s:g} s, got "
+                f"{pts_s} s"
+            )
 
 
 class Paced:
-    """A FrameSource that gives the frames of another as if it were live: the frame of clock t no earlier than t seconds
-    after the first read. It never drops a frame, since a file can wait; where the reader is late, frames come at once.
-    `max_lag_s`: how far behind its time the most delayed frame was handed out.
+    """A FrameSource that gives the frames of another as if it were live: the frame of clock t no
+    earlier than t seconds after the first read. It never drops a frame, since a file can wait;
+    where the reader is late, frames come at once. `max_lag_s`: how far behind its time the most
+    delayed frame was handed out.
     """
 
     def __init__(self, source: FrameSource) -> None:

@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 KEY_FRAME_EVERY_S = 2.0  # what a corrupt byte can spoil, and how far a browser must seek back
 
 
-def write_video(path: str | Path, frames: Iterable[np.ndarray], frame_rate: float, crf: int = 20) -> None:
+def write_video(
+    path: str | Path, frames: Iterable[np.ndarray], frame_rate: float, crf: int = 20
+) -> None:
     """Writes `frames`, each (H, W, 3) uint8 RGB of one size, as H.264 in an MP4 file.
 
-    Frame i is at i / frame_rate seconds. Frames are taken one by one; the file takes its place when complete, so nobody
-    ever sees half of one. `crf` is 0 (lossless) to 51. Odd sizes are kept (in 4:4:4 colour, which some
-    browsers do not play).
-    Raises VideoError without frames, for frames of different sizes, or for a rate that is not positive.
+    Frame i is at i / frame_rate seconds. Frames are taken one by one; the file takes its place when
+    complete, so nobody ever sees half of one. `crf` is 0 (lossless) to 51. Odd sizes are kept (in
+    4:4:4 colour, which some browsers do not play). Raises VideoError without frames, for frames of
+    different sizes, or for a rate that is not positive.
     """
     import av
 
@@ -62,4 +64,7 @@ def _add_stream(container: OutputContainer, rate: Fraction, pixels: np.ndarray, 
 def _check(pixels: np.ndarray, stream: Any, index: int) -> None:
     expected = (stream.height, stream.width, 3)
     if pixels.shape != expected or pixels.dtype != np.uint8:
-        raise VideoError(f"frame {index} is {pixels.shape} {pixels.dtype}; expected {expected} uint8, like the first")
+        raise VideoError(
+            f"frame {index} is {pixels.shape} {pixels.dtype}; expected {expected} uint8, like the "
+            "first"
+        )

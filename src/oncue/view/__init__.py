@@ -1,1 +1,2 @@
-"""Looking into a run of reinforcement learning: its stored rollouts read back, their frames made again, a page."""
+"""Looking into a run of reinforcement learning: its stored rollouts read back, their frames made
+again, a page."""

@@ -42,4 +42,8 @@ def film_of(group: StoredGroup, config: GrpoConfig) -> Film:
     shown = [turn for turn in example.turns if len(turn.frames)]
     count = min(MAX_STILLS, len(shown))
     chosen = [shown[int((k + 0.5) * len(shown) / count)] for k in range(count)]
-    return Film(tuple(Still(t.clock_s, encode_jpeg(t.frames.pixels[-1], _WIDTH_PX, _QUALITY)) for t in chosen))
+    return Film(
+        tuple(
+            Still(t.clock_s, encode_jpeg(t.frames.pixels[-1], _WIDTH_PX, _QUALITY)) for t in chosen
+        )
+    )

@@ -1,4 +1,5 @@
-"""One HTML file that shows the stored rollouts of a run: what was due, what each member said, and what it earned."""
+"""One HTML file that shows the stored rollouts of a run: what was due, what each member said, and
+what it earned."""
 
 from __future__ import annotations
 
@@ -20,7 +21,14 @@ from oncue.watch.watch_page import data_url, embedded
 
 MAX_FILM_BYTES = 12_000_000
 _MAX_CURVE = 400  # points; more could not be told apart
-_SHOWN_METRICS = ("reward", "reward_pauc", "group_spread", "reply_share", "repeated_share", "first_reply_delay_s")
+_SHOWN_METRICS = (
+    "reward",
+    "reward_pauc",
+    "group_spread",
+    "reply_share",
+    "repeated_share",
+    "first_reply_delay_s",
+)
 
 
 def to_page(run: StoredRun, film_of: Callable[[StoredGroup], Film]) -> str:
@@ -30,7 +38,13 @@ def to_page(run: StoredRun, film_of: Callable[[StoredGroup], Film]) -> str:
     """
     template = files("oncue").joinpath("assets/view.html").read_text(encoding="utf-8")
     before, between, after = template.split("{{slot}}")
-    return before + escape(f"Rollouts of {run.name}") + between + embedded(page_values(run, film_of)) + after
+    return (
+        before
+        + escape(f"Rollouts of {run.name}")
+        + between
+        + embedded(page_values(run, film_of))
+        + after
+    )
 
 
 def page_values(run: StoredRun, film_of: Callable[[StoredGroup], Film]) -> dict[str, Any]:
@@ -77,7 +91,9 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def _step(step: StoredStep, row: Mapping[str, Any], run: StoredRun, films: _Films) -> dict[str, Any]:
+def _step(
+    step: StoredStep, row: Mapping[str, Any], run: StoredRun, films: _Films
+) -> dict[str, Any]:
     return {
         "step": step.step,
         "metrics": {name: row[name] for name in _SHOWN_METRICS if _is_number(row.get(name))},
@@ -95,10 +111,14 @@ def _group(group: StoredGroup, run: StoredRun, film: Film) -> dict[str, Any]:
         "start_s": max(0.0, min(times_s) - turn_s),
         "end_s": max(*times_s, *(turn.span.end_s for turn in gold)) if gold else max(times_s),
         "questions": [{"time_s": q.time_s, "text": q.text} for q in group.questions],
-        "gold": [{"start_s": g.span.start_s, "end_s": g.span.end_s, "text": g.content} for g in gold],
+        "gold": [
+            {"start_s": g.span.start_s, "end_s": g.span.end_s, "text": g.content} for g in gold
+        ],
         "previous": list(group.members[0].rollout.previous),
         "spread": float(np.std([member.reward for member in group.members])),
-        "film": [{"time_s": round(still.time_s, 3), "frame": data_url(still)} for still in film.stills],
+        "film": [
+            {"time_s": round(still.time_s, 3), "frame": data_url(still)} for still in film.stills
+        ],
         "no_film": film.missing,
         "members": [_member(member, run.config.reward) for member in group.members],
     }
@@ -110,7 +130,10 @@ def _member(member: Member, settings: RewardSettings) -> dict[str, Any]:
         "replies": _replies(member, settings),
         "silent_s": [time_s for time_s, text in rollout.turns if text is None],
         "malformed": [{"time_s": time_s, "why": why} for time_s, why in member.malformed],
-        "stairs": [_stairs(found, rollout.gold[i], settings) | {"gold": i} for i, found in _points(member, settings)],
+        "stairs": [
+            _stairs(found, rollout.gold[i], settings) | {"gold": i}
+            for i, found in _points(member, settings)
+        ],
         "judged": member.judgements is not None,
         "terms": dict(member.terms),
         "reward": member.reward,
@@ -125,17 +148,25 @@ def _turn_advantages(member: Member) -> list[list[float]]:
     gained = member.turn_advantages or ()
     if len(set(gained)) < 2:
         return []
-    return [[time_s, round(value, 4)] for (time_s, _), value in zip(member.rollout.turns, gained, strict=True)]
+    return [
+        [time_s, round(value, 4)]
+        for (time_s, _), value in zip(member.rollout.turns, gained, strict=True)
+    ]
 
 
 def _replies(member: Member, settings: RewardSettings) -> list[dict[str, Any]]:
-    """Each reply with what a judge gave it: `mark` is its best over the spans it lies in, None without one."""
+    """Each reply with what a judge gave it: `mark` is its best over the spans it lies in, None
+    without one."""
     coverage, repeated = {}, {}
     if member.judgements is not None:
         coverage, repeated = dict(member.judgements.coverage), dict(member.judgements.repeated)
     values = []
     for reply, before in with_predecessors(member.rollout, settings):
-        marks = [mark for (_, time_s), mark in coverage.items() if time_s == reply.time_s and isinstance(mark, int)]
+        marks = [
+            mark
+            for (_, time_s), mark in coverage.items()
+            if time_s == reply.time_s and isinstance(mark, int)
+        ]
         values.append(
             {
                 "time_s": reply.time_s,
@@ -155,12 +186,16 @@ def _points(member: Member, settings: RewardSettings) -> list[tuple[int, list[Po
     return list(pauc_points(member.rollout, member.judgements, settings).items())
 
 
-def _stairs(found: list[Point | Unscored], gold: GoldTurn, settings: RewardSettings) -> dict[str, Any]:
+def _stairs(
+    found: list[Point | Unscored], gold: GoldTurn, settings: RewardSettings
+) -> dict[str, Any]:
     """The PAUC of a gold turn and the staircase (time, mark) it is the area of: a reply counts from
     (1 - omega) times its delay."""
     points = sorted((p for p in found if isinstance(p, Point)), key=lambda p: (p.offset_s, p.mark))
     steps = [(gold.span.start_s, START_MARK)]
-    steps += [(gold.span.start_s + p.offset_s * (1 - settings.omega), float(p.mark)) for p in points]
+    steps += [
+        (gold.span.start_s + p.offset_s * (1 - settings.omega), float(p.mark)) for p in points
+    ]
     return {
         "pauc": pauc(points, gold.span.duration_s, max_score=MAX_SCORE, omega=settings.omega),
         "steps": [[round(time_s, 3), mark] for time_s, mark in steps],

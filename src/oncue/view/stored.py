@@ -26,9 +26,9 @@ _NAME = re.compile(r"\d+/(?P<group>.+)/\d+", re.DOTALL)  # between step and memb
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A rollout of a group and what the run made of it. `judgements`: None where the run stored none. `malformed`: when
-    a turn could not be read, and why; it counted as silent. `turn_advantages`: one per turn of the rollout, None where
-    the run stored none."""
+    """A rollout of a group and what the run made of it. `judgements`: None where the run stored
+    none. `malformed`: when a turn could not be read, and why; it counted as silent.
+    `turn_advantages`: one per turn of the rollout, None where the run stored none."""
 
     rollout: Rollout
     terms: Mapping[str, float]
@@ -42,7 +42,8 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class StoredGroup:
-    """The rollouts of one example. `example`: its number in the supply of the run, None where it was not stored."""
+    """The rollouts of one example. `example`: its number in the supply of the run, None where it
+    was not stored."""
 
     task_id: str
     example: int | None
@@ -60,7 +61,8 @@ class StoredStep:
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """What a page shows: `steps` in order, and how many stored ones were left out. `metrics`: one row per step."""
+    """What a page shows: `steps` in order, and how many stored ones were left out. `metrics`: one
+    row per step."""
 
     name: str
     config: GrpoConfig
@@ -72,14 +74,15 @@ class StoredRun:
 def read_run(folder: Path, steps: Sequence[int] = (), max_steps: int = 20) -> StoredRun:
     """The run in `folder` with the given `steps`, or else its newest `max_steps` stored ones.
 
-    Raises ConfigError where there is no run, no rollouts, no such step, or settings that are not those of `train_grpo`;
-    DataError, with the line, for stored values that break their form.
+    Raises ConfigError where there is no run, no rollouts, no such step, or settings that are not
+    those of `train_grpo`; DataError, with the line, for stored values that break their form.
     """
     stored = _files(folder)
     missing = [step for step in steps if step not in stored]
     if missing:
         raise ConfigError(
-            f"step {missing[0]} of {folder} has no stored rollouts; {len(stored)} steps from {min(stored)} to "
+            f"step {missing[0]} of {folder} has no stored rollouts; {len(stored)} steps from "
+            f"{min(stored)} to "
             f"{max(stored)} have, each in rollouts/step_NNNNNN.jsonl"
         )
     chosen = sorted(set(steps)) if steps else sorted(stored)[-max_steps:]
@@ -95,11 +98,18 @@ def read_run(folder: Path, steps: Sequence[int] = (), max_steps: int = 20) -> St
 def _files(folder: Path) -> dict[int, Path]:
     """The file of each stored step."""
     if not (folder / "config.yaml").is_file():
-        raise ConfigError(f"{folder} holds no run (no config.yaml); give the --out folder of a run of train grpo")
-    found = {int(m[1]): path for path in (folder / "rollouts").glob("*") if (m := _FILE.fullmatch(path.name))}
+        raise ConfigError(
+            f"{folder} holds no run (no config.yaml); give the --out folder of a run of train grpo"
+        )
+    found = {
+        int(m[1]): path
+        for path in (folder / "rollouts").glob("*")
+        if (m := _FILE.fullmatch(path.name))
+    }
     if not found:
         raise ConfigError(
-            f"{folder} has no stored rollouts (rollouts/step_*.jsonl); expected a run of train grpo that has reached a "
+            f"{folder} has no stored rollouts (rollouts/step_*.jsonl); expected a run of train "
+            "grpo that has reached a "
             "step it stores (store_every_steps)"
         )
     return found
@@ -113,13 +123,19 @@ def _metrics(folder: Path) -> tuple[Mapping[str, Any], ...]:
 
 
 def _groups(path: Path) -> tuple[StoredGroup, ...]:
-    """The groups of a file, in its order. Older runs name a group by its task alone, and have no field for it."""
+    """The groups of a file, in its order. Older runs name a group by its task alone, and have no
+    field for it."""
     rows: dict[str, list[tuple[str, Mapping[str, Any], Member]]] = {}
     for stored, (where, row) in zip(read_rollouts(path), json_lines(path, EXPECTED), strict=True):
         named = _NAME.fullmatch(stored.episode_id)
         if named is None:
-            raise DataError(f"{where}: episode_id must be STEP/TASK/EXAMPLE/MEMBER, got {stored.episode_id!r:.80}")
-        rows.setdefault(named["group"], []).append((where, row, _member(stored.rollout, row, where)))
+            raise DataError(
+                f"{where}: episode_id must be STEP/TASK/EXAMPLE/MEMBER, got "
+                f"{stored.episode_id!r:.80}"
+            )
+        rows.setdefault(named["group"], []).append(
+            (where, row, _member(stored.rollout, row, where))
+        )
     return tuple(_group(name, members) for name, members in rows.items())
 
 
@@ -127,12 +143,22 @@ def _group(name: str, members: Sequence[tuple[str, Mapping[str, Any], Member]]) 
     where, row, first = members[0]
     for other_where, _, member in members:
         if member.rollout.gold != first.rollout.gold:
-            raise DataError(f"{other_where}: its gold turns are not those of {where}, a rollout of the same group")
+            raise DataError(
+                f"{other_where}: its gold turns are not those of {where}, a rollout of the same "
+                "group"
+            )
     example = row.get("example")
-    if example is not None and (isinstance(example, bool) or not isinstance(example, int) or example < 0):
-        raise DataError(f"{where}: 'example' must be a whole number, 0 or more, got {example!r:.80}")
+    if example is not None and (
+        isinstance(example, bool) or not isinstance(example, int) or example < 0
+    ):
+        raise DataError(
+            f"{where}: 'example' must be a whole number, 0 or more, got {example!r:.80}"
+        )
     questions = tuple(
-        Question(text_of(q, "text", f"{where}, question {n}"), seconds_of(q, "time", f"{where}, question {n}"))
+        Question(
+            text_of(q, "text", f"{where}, question {n}"),
+            seconds_of(q, "time", f"{where}, question {n}"),
+        )
         for n, q in enumerate(items_of(row, "questions", where), 1)
     )
     task_id = text_of(row, "task", where) if "task" in row else name
@@ -145,11 +171,16 @@ def _member(rollout: Rollout, row: Mapping[str, Any], where: str) -> Member:
     judgements = None
     if "judgements" in row:
         lines = items_of(row, "judgements", where)
-        judgements = judgements_of((f"{where}, judgement {n}", line) for n, line in enumerate(lines, 1))
+        judgements = judgements_of(
+            (f"{where}, judgement {n}", line) for n, line in enumerate(lines, 1)
+        )
     terms = {name: _number(row, name, where) for name in TERMS}
     reward, advantage = _number(row, "reward", where), _number(row, "advantage", where)
     malformed = tuple(
-        (seconds_of(turn, "time", where), f"{text_of(turn, 'reason', where)}: {field_of(turn, 'text', where)!r}")
+        (
+            seconds_of(turn, "time", where),
+            f"{text_of(turn, 'reason', where)}: {field_of(turn, 'text', where)!r}",
+        )
         for turn in (items_of(row, "malformed", where) if "malformed" in row else ())
     )
     num_unscored = int(_number(row, "unscored", where))
@@ -160,7 +191,9 @@ def _member(rollout: Rollout, row: Mapping[str, Any], where: str) -> Member:
 def _turn_advantages(row: Any, num_turns: int, where: str) -> tuple[float, ...]:
     values = items_of(row, "turn_advantages", where)
     if len(values) != num_turns:
-        raise DataError(f"{where}: turn_advantages must be one number per turn ({num_turns}), got {len(values)}")
+        raise DataError(
+            f"{where}: turn_advantages must be one number per turn ({num_turns}), got {len(values)}"
+        )
     return tuple(_finite(value, "turn_advantages", where) for value in values)
 
 

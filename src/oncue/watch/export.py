@@ -1,4 +1,5 @@
-"""Replies as files: JSON lines, SubRip and WebVTT captions, and the page. Every file appears whole or not at all."""
+"""Replies as files: JSON lines, SubRip and WebVTT captions, and the page. Every file appears whole
+or not at all."""
 
 from __future__ import annotations
 
@@ -22,9 +23,12 @@ def to_jsonl(watched: Watched) -> str:
     return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
 
 
-def to_srt(replies: Sequence[SpokenReply], second_0_s: float = 0.0, end_s: float | None = None) -> str:
-    """SubRip captions (UTF-8) for a player on whose clock second 0 is `second_0_s`. Text that a player could take for
-    a tag or an arrow is made inert, not removed. No caption is later than `end_s`, where the video ends."""
+def to_srt(
+    replies: Sequence[SpokenReply], second_0_s: float = 0.0, end_s: float | None = None
+) -> str:
+    """SubRip captions (UTF-8) for a player on whose clock second 0 is `second_0_s`. Text that a
+    player could take for a tag or an arrow is made inert, not removed. No caption is later than
+    `end_s`, where the video ends."""
     cues = (
         f"{number}\n{_stamp(start_s, ',')} --> {_stamp(end_s, ',')}\n{_inert(text)}\n"
         for number, (start_s, end_s, text) in enumerate(_cues(replies, second_0_s, end_s), 1)
@@ -32,8 +36,11 @@ def to_srt(replies: Sequence[SpokenReply], second_0_s: float = 0.0, end_s: float
     return "\n".join(cues)
 
 
-def to_vtt(replies: Sequence[SpokenReply], second_0_s: float = 0.0, end_s: float | None = None) -> str:
-    """WebVTT captions (UTF-8) for a player on whose clock second 0 is `second_0_s`; see `to_srt`."""
+def to_vtt(
+    replies: Sequence[SpokenReply], second_0_s: float = 0.0, end_s: float | None = None
+) -> str:
+    """WebVTT captions (UTF-8) for a player on whose clock second 0 is `second_0_s`; see
+    `to_srt`."""
     cues = (
         f"{number}\n{_stamp(start_s, '.')} --> {_stamp(end_s, '.')}\n{escape(text, quote=False)}\n"
         for number, (start_s, end_s, text) in enumerate(_cues(replies, second_0_s, end_s), 1)
@@ -47,7 +54,8 @@ FILES = ("replies.jsonl", "replies.srt", "replies.vtt", "index.html")
 def write_exports(
     folder: Path, watched: Watched, page: str, second_0_s: float = 0.0, end_s: float | None = None
 ) -> tuple[Path, ...]:
-    """Write `FILES` into `folder`; returns their paths. `second_0_s` and `end_s` are for the captions."""
+    """Write `FILES` into `folder`; returns their paths. `second_0_s` and `end_s` are for the
+    captions."""
     prepare_folder(folder)
     captions = (to(watched.replies, second_0_s, end_s) for to in (to_srt, to_vtt))
     texts = (to_jsonl(watched), *captions, page)
@@ -56,11 +64,15 @@ def write_exports(
     return tuple(folder / name for name in FILES)
 
 
-def _cues(replies: Sequence[SpokenReply], second_0_s: float, end_s: float | None) -> Iterator[tuple[float, float, str]]:
-    """(start, end, one-paragraph text) of each reply that has text; it lasts until the next, at most five seconds.
+def _cues(
+    replies: Sequence[SpokenReply], second_0_s: float, end_s: float | None
+) -> Iterator[tuple[float, float, str]]:
+    """(start, end, one-paragraph text) of each reply that has text; it lasts until the next, at
+    most five seconds.
 
-    A reply comes at the end of its turn, and the last turn reaches to the end of the video or beyond. There a player
-    shows nothing any more, so that its caption begins a second before the end, or halfway from the one before.
+    A reply comes at the end of its turn, and the last turn reaches to the end of the video or
+    beyond. There a player shows nothing any more, so that its caption begins a second before the
+    end, or halfway from the one before.
     """
     spoken = sorted((r for r in replies if r.text.strip()), key=lambda r: r.time_s)
     starts_s = [reply.time_s for reply in spoken]
@@ -74,7 +86,8 @@ def _cues(replies: Sequence[SpokenReply], second_0_s: float, end_s: float | None
 
 
 def _inert(text: str) -> str:
-    """SubRip has no escapes: an invisible word joiner keeps tags, braces and arrows from being read as such."""
+    """SubRip has no escapes: an invisible word joiner keeps tags, braces and arrows from being read
+    as such."""
     return re.sub(r"([<{])(?=[\w/\\])", "\\1\u2060", text).replace("-->", "--\u2060>")
 
 

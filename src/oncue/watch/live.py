@@ -1,4 +1,5 @@
-"""Replies on the screen while the video is being watched: lines that stay, and on a terminal one that moves."""
+"""Replies on the screen while the video is being watched: lines that stay, and on a terminal one
+that moves."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 
 
 class Lines:
-    """Prints questions and replies for people on `stream`; plain lines where that is not a terminal."""
+    """Prints questions and replies for people on `stream`; plain lines where that is not a
+    terminal."""
 
     def __init__(self, stream: TextIO) -> None:
         from rich.spinner import Spinner
@@ -29,7 +31,9 @@ class Lines:
         self._print(question.time_s, "ask", question.text, style="cyan")
 
     def replied(self, reply: SpokenReply) -> None:
-        note = f"{reply.latency_ms:.0f} ms" + (", cut at the token limit" if reply.truncated else "")
+        note = f"{reply.latency_ms:.0f} ms" + (
+            ", cut at the token limit" if reply.truncated else ""
+        )
         self._print(reply.time_s, "reply", reply.text, note, style="bold")
 
     def malformed(self, time_s: float, text: str) -> None:
@@ -39,7 +43,9 @@ class Lines:
         """Move the bottom line of a terminal."""
         speed = recorder.clock_s / max(recorder.wall_s, 1e-9)
         counts = f"silent {len(recorder.silent_s)}, replies {len(recorder.replies)}"
-        self._status.update(text=f"watching {clock_text(recorder.clock_s)}   {counts}   {speed:.1f} x real time")
+        self._status.update(
+            text=f"watching {clock_text(recorder.clock_s)}   {counts}   {speed:.1f} x real time"
+        )
 
     def finished(self, summary: WatchSummary) -> None:
         self.stop()
@@ -56,7 +62,9 @@ class Lines:
         from rich.text import Text
 
         words = " ".join(text.split()).translate(_CONTROLS)
-        line = Text.assemble((f"{clock_text(time_s):>9}  ", "dim"), (f"{kind:<6} ", "dim"), (words, style))
+        line = Text.assemble(
+            (f"{clock_text(time_s):>9}  ", "dim"), (f"{kind:<6} ", "dim"), (words, style)
+        )
         if note:
             line.append(f"  ({note})", style="dim")
         self.console.print(line)
@@ -64,7 +72,8 @@ class Lines:
 
 
 class JsonLines:
-    """The stream of `--json`: one object per reply as it is made, the summary last, each flushed at once."""
+    """The stream of `--json`: one object per reply as it is made, the summary last, each flushed at
+    once."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
@@ -83,7 +92,11 @@ def clock_text(time_s: float) -> str:
     seconds, tenths = divmod(tenths, 10)
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}.{tenths}" if hours else f"{minutes}:{seconds:02d}.{tenths}"
+    return (
+        f"{hours}:{minutes:02d}:{seconds:02d}.{tenths}"
+        if hours
+        else f"{minutes}:{seconds:02d}.{tenths}"
+    )
 
 
 def summary_text(summary: WatchSummary) -> str:
@@ -94,7 +107,11 @@ def summary_text(summary: WatchSummary) -> str:
     parts += [f"unreadable {summary.num_malformed}"] if summary.num_malformed else []
     parts += [f"{summary.wall_s:.1f} s, {summary.real_time_factor:.1f} x real time"]
     parts += [] if summary.max_lag_s is None else [f"at most {summary.max_lag_s:.2f} s behind it"]
-    parts += [f"{_counted(summary.num_dropped, 'frame')} dropped to stay current"] if summary.num_dropped else []
+    parts += (
+        [f"{_counted(summary.num_dropped, 'frame')} dropped to stay current"]
+        if summary.num_dropped
+        else []
+    )
     parts += [f"after {summary.load_s:.1f} s of loading"]
     return ", ".join(parts) + (" (stopped early)" if summary.stop == "cancelled" else "")
 

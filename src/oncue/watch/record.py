@@ -1,4 +1,5 @@
-"""What was seen and said while watching, kept small: replies and times grow with the video, frames do not."""
+"""What was seen and said while watching, kept small: replies and times grow with the video, frames
+do not."""
 
 from __future__ import annotations
 
@@ -25,9 +26,9 @@ class Still:
 
 @dataclass(frozen=True, slots=True)
 class SpokenReply:
-    """One reply. `question` is the text of the newest turn at or before it that brought a question: several questions
-    asked together are one text, as they were shown. `wall_s` counts from the start of watching. `num_tokens` is None
-    where the policy does not say it, as behind a server.
+    """One reply. `question` is the text of the newest turn at or before it that brought a question:
+    several questions asked together are one text, as they were shown. `wall_s` counts from the
+    start of watching. `num_tokens` is None where the policy does not say it, as behind a server.
     """
 
     time_s: float
@@ -45,11 +46,13 @@ class SpokenReply:
 
 @dataclass(frozen=True, slots=True)
 class WatchSummary:
-    """Counts and times of one watching. `wall_s` begins when the first frame is asked for; loading is `load_s`.
+    """Counts and times of one watching. `wall_s` begins when the first frame is asked for; loading
+    is `load_s`.
 
-    `num_skipped` of the silent turns were not shown to the model, because nothing had changed. `max_lag_s`: how far
-    behind its time the most delayed frame was shown, of a live source or of a file watched as if it were live; else
-    None. `num_dropped` frames of a live source were in no turn, so as to stay current.
+    `num_skipped` of the silent turns were not shown to the model, because nothing had changed.
+    `max_lag_s`: how far behind its time the most delayed frame was shown, of a live source or of a
+    file watched as if it were live; else None. `num_dropped` frames of a live source were in no
+    turn, so as to stay current.
     """
 
     source: str
@@ -78,7 +81,8 @@ class WatchSummary:
 class Watched:
     """A finished (or interrupted) watching: all that the exports and the page need.
 
-    `questions` asked together are one, as they were shown; those that were not asked any more are single.
+    `questions` asked together are one, as they were shown; those that were not asked any more are
+    single.
     """
 
     questions: tuple[Question, ...]
@@ -91,9 +95,11 @@ class Watched:
 
 
 class KeptFrames:
-    """Stills of a video of any length: an even film strip, and the frame behind each of the first replies.
+    """Stills of a video of any length: an even film strip, and the frame behind each of the first
+    replies.
 
-    The strip keeps every n-th frame; n doubles whenever `max_film` is exceeded, so at most that many are held.
+    The strip keeps every n-th frame; n doubles whenever `max_film` is exceeded, so at most that
+    many are held.
     """
 
     def __init__(self, max_film: int = 72, max_evidence: int = 200) -> None:
@@ -115,14 +121,20 @@ class KeptFrames:
         self._seen += 1
 
     def keep_evidence(self) -> None:
-        """Keep the newest frame, large, for the reply just made; None once `max_evidence` are held."""
+        """Keep the newest frame, large, for the reply just made; None once `max_evidence` are
+        held."""
         keep = self._newest is not None and len(self.evidence) < self.max_evidence
-        frame, time_s = self._newest if self._newest is not None else (np.zeros((1, 1, 3), np.uint8), 0.0)
-        self.evidence.append(Still(time_s, encode_jpeg(frame, _EVIDENCE_WIDTH_PX, quality=80)) if keep else None)
+        frame, time_s = (
+            self._newest if self._newest is not None else (np.zeros((1, 1, 3), np.uint8), 0.0)
+        )
+        self.evidence.append(
+            Still(time_s, encode_jpeg(frame, _EVIDENCE_WIDTH_PX, quality=80)) if keep else None
+        )
 
 
 def encode_jpeg(frame: np.ndarray, max_width_px: int, quality: int = 72) -> bytes:
-    """The frame (H, W, 3) uint8 as JPEG, scaled down to fit a box of `max_width_px` by the same height."""
+    """The frame (H, W, 3) uint8 as JPEG, scaled down to fit a box of `max_width_px` by the same
+    height."""
     from PIL import Image
 
     image = Image.fromarray(np.ascontiguousarray(frame))
@@ -138,7 +150,9 @@ def encode_jpeg(frame: np.ndarray, max_width_px: int, quality: int = 72) -> byte
 class Recorder:
     """Takes exchanges as they happen; `add` returns the reply just made, if one was."""
 
-    def __init__(self, questions: Sequence[Question], clock: Clock, frames: KeptFrames | None = None) -> None:
+    def __init__(
+        self, questions: Sequence[Question], clock: Clock, frames: KeptFrames | None = None
+    ) -> None:
         self.clock = clock
         self.questions = tuple(sorted(questions, key=lambda q: q.time_s))
         self.frames = frames
@@ -218,10 +232,15 @@ class Recorder:
         max_lag_s: float | None = None,
         num_dropped: int = 0,
     ) -> Watched:
-        """What was watched so far. `video_s`: the length that the video declares, if any. The last turn may reach past
-        it; where more does, it is of one of several recordings that were joined, and counts for nothing."""
+        """What was watched so far. `video_s`: the length that the video declares, if any. The last
+        turn may reach past it; where more does, it is of one of several recordings that were
+        joined, and counts for nothing."""
         beyond_s = 0.0 if video_s is None else self.clock_s - video_s
-        duration_s = self.clock_s - beyond_s if 0 < beyond_s * self.num_turns <= self.clock_s else self.clock_s
+        duration_s = (
+            self.clock_s - beyond_s
+            if 0 < beyond_s * self.num_turns <= self.clock_s
+            else self.clock_s
+        )
         wall_s = self.wall_s
         p50, p95 = np.percentile(self._latencies_ms, (50, 95)) if self._latencies_ms else (0.0, 0.0)
         summary = WatchSummary(

@@ -37,8 +37,8 @@ def watch_source(
 
     A stop by signal is a StopReason, not an exception.
 
-    Raises:
-        InputError: a question lies past the known end of the video (`recorder.unasked` holds those that an
+    Raises: InputError: a question lies past the known end of the video (`recorder.unasked` holds
+        those that an
             unforeseen end left over), or the source cannot be read.
     """
     events, stopper = events or WatchEvents(), stopper or Stopper()
@@ -57,7 +57,9 @@ def watch_source(
 
     recorder.start()
     try:
-        env = StreamingEnv(source, recorder.questions, frames_per_turn=frames_per_turn, turns_ahead=turns_ahead)
+        env = StreamingEnv(
+            source, recorder.questions, frames_per_turn=frames_per_turn, turns_ahead=turns_ahead
+        )
         task = Task("watch", recorder.questions)
         episode = completed(run_episode(env, session, task, on_exchange, keep_exchanges=False))
     except KeyboardInterrupt:

@@ -1,4 +1,5 @@
-"""One HTML file that shows a watching: film strip, questions, replies, silence, and what is due where it is known."""
+"""One HTML file that shows a watching: film strip, questions, replies, silence, and what is due
+where it is known."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ _MAX_TICKS = 1500  # silent turns drawn; more could not be told apart
 
 
 def to_page(watched: Watched, *, title: str, gold: Sequence[GoldTurn] = ()) -> str:
-    """The page as text. It loads nothing, not even from its own folder, and shows replies as plain text only."""
+    """The page as text. It loads nothing, not even from its own folder, and shows replies as plain
+    text only."""
     template = files("oncue").joinpath("assets/watch.html").read_text(encoding="utf-8")
     before, between, after = template.split("{{slot}}")
     return before + escape(title) + between + embedded(_page_values(watched, title, gold)) + after
@@ -34,8 +36,12 @@ def _page_values(watched: Watched, title: str, gold: Sequence[GoldTurn]) -> dict
         ],
         "silent_s": [round(t, 3) for t in _thinned(watched.silent_s)],
         "malformed": [{"time_s": round(t, 3), "text": text} for t, text in watched.malformed],
-        "gold": [{"start_s": g.span.start_s, "end_s": g.span.end_s, "text": g.content} for g in gold],
-        "film": [{"time_s": round(still.time_s, 3), "frame": data_url(still)} for still in watched.film],
+        "gold": [
+            {"start_s": g.span.start_s, "end_s": g.span.end_s, "text": g.content} for g in gold
+        ],
+        "film": [
+            {"time_s": round(still.time_s, 3), "frame": data_url(still)} for still in watched.film
+        ],
     }
 
 
@@ -46,11 +52,16 @@ def _thinned(times_s: Sequence[float]) -> Sequence[float]:
 
 def data_url(still: Still | None) -> str | None:
     """The picture as an address that holds all of it."""
-    return None if still is None else "data:image/jpeg;base64," + base64.b64encode(still.jpeg).decode("ascii")
+    return (
+        None
+        if still is None
+        else "data:image/jpeg;base64," + base64.b64encode(still.jpeg).decode("ascii")
+    )
 
 
 def embedded(values: Mapping[str, object]) -> str:
-    """JSON that can stand inside a script element: pure ASCII, without what HTML could take for markup."""
+    """JSON that can stand inside a script element: pure ASCII, without what HTML could take for
+    markup."""
     text = json.dumps(values, separators=(",", ":"), allow_nan=False)
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")

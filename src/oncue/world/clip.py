@@ -1,4 +1,5 @@
-"""One made-up clip: a scene, how it is painted, and the dialogue that is due. Everything follows from a seed."""
+"""One made-up clip: a scene, how it is painted, and the dialogue that is due. Everything follows
+from a seed."""
 
 from __future__ import annotations
 
@@ -41,7 +42,8 @@ class Clip:
     task: Task
 
     def painter(self) -> Painter:
-        """Paints frames of this clip; drawing its looks takes some milliseconds, a frame much less."""
+        """Paints frames of this clip; drawing its looks takes some milliseconds, a frame much
+        less."""
         rng = np.random.default_rng((*_key(self.world, self.split, self.index, self.seed), 1))
         cls = shapes.ShapesPainter if self.world == "shapes" else footage.FootagePainter
         return cls(self.scene, rng, self.height_px, self.width_px)
@@ -53,17 +55,23 @@ class Clip:
             yield painter.frame_at(i / self.scene.frame_rate)
 
     def grid_times(self, clock: Clock) -> list[float]:
-        """The pts in seconds of the newest picture at each grid time; the last grid time is the clip's end."""
+        """The pts in seconds of the newest picture at each grid time; the last grid time is the
+        clip's end."""
         video = Clock(1 / self.scene.frame_rate)
         last_s = (self._num_video_frames - 1) / self.scene.frame_rate
-        grid_s = [clock.time_of(k + 1) for k in range(clock.first_at_or_after(self.scene.duration_s))]
-        return [video.frames_until(min(time_s, last_s)) / self.scene.frame_rate for time_s in grid_s]
+        grid_s = [
+            clock.time_of(k + 1) for k in range(clock.first_at_or_after(self.scene.duration_s))
+        ]
+        return [
+            video.frames_until(min(time_s, last_s)) / self.scene.frame_rate for time_s in grid_s
+        ]
 
     def grid_frames(self, clock: Clock) -> list[np.ndarray]:
         """What a watcher of the uncompressed video sees: the pictures of `grid_times`.
 
-        Equals reading the video file through a `FileSource`, apart from compression, where the clip is as long as its
-        video: a length that is no whole number of video frames ends within the last of them.
+        Equals reading the video file through a `FileSource`, apart from compression, where the clip
+        is as long as its video: a length that is no whole number of video frames ends within the
+        last of them.
         """
         painter = self.painter()
         return [painter.frame_at(time_s) for time_s in self.grid_times(clock)]
@@ -73,14 +81,17 @@ class Clip:
         return Clock(1 / self.scene.frame_rate).first_at_or_after(self.scene.duration_s)
 
     def differences(self, from_s: float, to_s: float) -> list[Event]:
-        """What differs in the picture of `to_s` from that of `from_s`, in the words of this world."""
+        """What differs in the picture of `to_s` from that of `from_s`, in the words of this
+        world."""
         style = shapes.STYLE if self.world == "shapes" else footage.STYLE
         return differences(self.scene, style, from_s, to_s)
 
     def standing_still(self) -> Clip:
         """The same clip stopped at its middle: nothing happens, nothing is due."""
         still = frozen(self.scene, self.scene.duration_s / 2)
-        return replace(self, clip_id=f"{self.clip_id}-frozen", scene=still, task=replace(self.task, gold=()))
+        return replace(
+            self, clip_id=f"{self.clip_id}-frozen", scene=still, task=replace(self.task, gold=())
+        )
 
 
 def _key(world: str, split: str, index: int, seed: int) -> tuple[int, int, int, int]:
@@ -105,11 +116,11 @@ def make_clip(
 ) -> Clip:
     """The clip number `index` of a split; the same arguments always give the same clip.
 
-    `duration_s`: smallest and largest length; a drawn one is a whole number of seconds, a fixed one (both the same) is
-    kept as it is.
-    `mean_gap_s`, `empty_frac` and `question_kinds` replace the world's own mean time between events, share of clips
-    without any, and odds of each kind of question; kinds that the world cannot be asked are left out.
-    Raises ConfigError for an unknown world or split, and for odds of which none can be drawn.
+    `duration_s`: smallest and largest length; a drawn one is a whole number of seconds, a fixed one
+    (both the same) is kept as it is. `mean_gap_s`, `empty_frac` and `question_kinds` replace the
+    world's own mean time between events, share of clips without any, and odds of each kind of
+    question; kinds that the world cannot be asked are left out. Raises ConfigError for an unknown
+    world or split, and for odds of which none can be drawn.
     """
     if world not in WORLDS:
         raise ConfigError(f"unknown world {world!r}; expected one of {', '.join(WORLDS)}")

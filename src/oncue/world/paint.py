@@ -8,12 +8,15 @@ from PIL import Image
 
 def smooth_noise(rng: np.random.Generator, height: int, width: int, cells: int) -> np.ndarray:
     """(height, width) float32 in about [-1, 1], with blobs of about height / `cells` pixels."""
-    small = rng.uniform(-1, 1, size=(cells + 1, max(2, round(cells * width / height)) + 1)).astype(np.float32)
+    small = rng.uniform(-1, 1, size=(cells + 1, max(2, round(cells * width / height)) + 1)).astype(
+        np.float32
+    )
     return np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def ellipse_mask(height: int, width: int, power: float = 2.0) -> np.ndarray:
-    """(height, width) float32 in [0, 1]: a superellipse that fills the box; soft edge of about one pixel."""
+    """(height, width) float32 in [0, 1]: a superellipse that fills the box; soft edge of about one
+    pixel."""
     y = np.abs((np.arange(height) + 0.5) / height * 2 - 1)[:, None]
     x = np.abs((np.arange(width) + 0.5) / width * 2 - 1)[None, :]
     level = (y**power + x**power) ** (1 / power)
@@ -21,7 +24,8 @@ def ellipse_mask(height: int, width: int, power: float = 2.0) -> np.ndarray:
 
 
 def blend(canvas: np.ndarray, sprite: np.ndarray, alpha: np.ndarray, top: int, left: int) -> None:
-    """Draws `sprite` (h, w, 3) with `alpha` (h, w) into `canvas` (H, W, 3) float32 in place, clipped at the borders."""
+    """Draws `sprite` (h, w, 3) with `alpha` (h, w) into `canvas` (H, W, 3) float32 in place,
+    clipped at the borders."""
     y0, x0 = max(top, 0), max(left, 0)
     y1 = min(top + sprite.shape[0], canvas.shape[0])
     x1 = min(left + sprite.shape[1], canvas.shape[1])

@@ -1,7 +1,8 @@
 """What may be asked about a scene, the replies that are due, and the exact judge of what was said.
 
-A reply names the side first ("Left: red square appears."): the side is then decided at the first token of a reply,
-at a fixed distance from the frame, which is what a model of a few million parameters can learn.
+A reply names the side first ("Left: red square appears."): the side is then decided at the first
+token of a reply, at a fixed distance from the frame, which is what a model of a few million
+parameters can learn.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ VERBS = {"appears": "appears", "leaves": "leaves", "moves": "moves here"}
 WORDINGS: dict[str, tuple[str, ...]] = {
     "appears": ("Tell me whenever something appears.", "Say when something new comes in."),
     "leaves": ("Tell me whenever something leaves.", "Say when something goes away."),
-    "moves": ("Tell me whenever something moves to the other side.", "Say when something changes sides."),
+    "moves": (
+        "Tell me whenever something moves to the other side.",
+        "Say when something changes sides.",
+    ),
     "changes": ("Tell me whenever something changes colour.", "Say when a colour changes."),
     "count": (
         "How many things are there? Tell me whenever it changes.",
@@ -31,13 +35,17 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     ),
     "all": ("Tell me everything that happens.", "Say what happens as it happens."),
     "look": ("Tell me whenever something {x} appears.", "Say when something {x} comes in."),
-    "side": ("Tell me whenever something appears on the {x}.", "Say when something comes in on the {x}."),
+    "side": (
+        "Tell me whenever something appears on the {x}.",
+        "Say when something comes in on the {x}.",
+    ),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """One question put to a scene: its kind, the colour or side it is limited to, and its wording."""
+    """One question put to a scene: its kind, the colour or side it is limited to, and its
+    wording."""
 
     kind: str
     limit: str = ""
@@ -61,7 +69,9 @@ _WISHES = {
 def wish_of(text: str) -> Wish:
     """The wish whose `text` this is. Raises InputError for a question that no world asks."""
     if text not in _WISHES:
-        raise InputError(f"no world asks {text!r}; expected a wording of oncue.world.questions.WORDINGS")
+        raise InputError(
+            f"no world asks {text!r}; expected a wording of oncue.world.questions.WORDINGS"
+        )
     return _WISHES[text]
 
 
@@ -75,13 +85,15 @@ def askable(kinds: Mapping[str, float], looks: tuple[str, ...]) -> dict[str, flo
     fine = set(kinds) <= set(WORDINGS) and all(weight >= 0 for weight in asked.values())
     if not fine or not 0 < sum(asked.values()) < math.inf:
         raise ConfigError(
-            f"question_kinds must give weights, one above 0, to some of {', '.join(known)}; got {dict(kinds)}"
+            f"question_kinds must give weights, one above 0, to some of {', '.join(known)}; got "
+            f"{dict(kinds)}"
         )
     return asked
 
 
 def draw_wish(kinds: Mapping[str, float], looks: tuple[str, ...], rng: np.random.Generator) -> Wish:
-    """A question of a kind drawn by the weights `kinds` (see `askable`), with its limit and wording drawn evenly."""
+    """A question of a kind drawn by the weights `kinds` (see `askable`), with its limit and wording
+    drawn evenly."""
     weights = askable(kinds, looks)
     odds = np.array(list(weights.values()), float)
     kind = str(rng.choice(list(weights), p=odds / odds.sum()))
@@ -98,14 +110,17 @@ def answer(wish: Wish, event: Event) -> str | None:
     if wish.kind in ("look", "side"):
         if event.kind != "appears":
             return None
-        matches = event.side == wish.limit if wish.kind == "side" else wish.limit in event.name.split()
+        matches = (
+            event.side == wish.limit if wish.kind == "side" else wish.limit in event.name.split()
+        )
         return describe(event) if matches else None
     return describe(event) if wish.kind in ("all", event.kind) else None
 
 
 def first_answer(wish: Wish, events: Sequence[Event]) -> str | None:
-    """What should be said by someone asked `wish` who notices all `events` at once: the answer to the first that has
-    one; None for nothing. Where as many things appear as leave, their number is not new.
+    """What should be said by someone asked `wish` who notices all `events` at once: the answer to
+    the first that has one; None for nothing. Where as many things appear as leave, their number is
+    not new.
     """
     kinds = [event.kind for event in events]
     if wish.kind == "count" and kinds.count("appears") == kinds.count("leaves"):
@@ -120,24 +135,34 @@ def describe(event: Event) -> str:
 
 
 def vocabulary() -> list[str]:
-    """Every kind of sentence of this world, often enough that a small tokenizer learns its words."""
+    """Every kind of sentence of this world, often enough that a small tokenizer learns its
+    words."""
     colours, forms = list(COLOURS), list(FORMS)
-    asked = [w.format(x=x) for wordings in WORDINGS.values() for w in wordings for x in (*colours, *SIDES)]
+    asked = [
+        w.format(x=x)
+        for wordings in WORDINGS.values()
+        for w in wordings
+        for x in (*colours, *SIDES)
+    ]
     names = [f"{colour} {form}" for colour in colours for form in forms] + [NAMELESS]
     told = [
         describe(Event(kind, 0.0, side, name, detail))
         for side in SIDES
         for name in names
-        for kind, detail in [(verb, "") for verb in VERBS] + [("changes", colour) for colour in colours]
+        for kind, detail in [(verb, "") for verb in VERBS]
+        + [("changes", colour) for colour in colours]
     ]
     return [*asked, *told, *[f"Now {count}." for count in range(10)] * 20]
 
 
-def gold_turns(scene: Scene, wish: Wish, from_s: float, until_s: float, spans_s: np.ndarray) -> list[GoldTurn]:
+def gold_turns(
+    scene: Scene, wish: Wish, from_s: float, until_s: float, spans_s: np.ndarray
+) -> list[GoldTurn]:
     """The replies due to `wish` while it is the open question, from `from_s` up to `until_s`.
 
-    `spans_s[i]` is how long event i may be answered at most. A span ends one frame before the next answer is due. An
-    event so shortly before the next question that no second is left for its answer loses it (paper section 3).
+    `spans_s[i]` is how long event i may be answered at most. A span ends one frame before the next
+    answer is due. An event so shortly before the next question that no second is left for its
+    answer loses it (paper section 3).
     """
     due = [
         (event, text, float(span_s))
@@ -157,7 +182,11 @@ def gold_turns(scene: Scene, wish: Wish, from_s: float, until_s: float, spans_s:
 
 
 def draw_task(
-    scene: Scene, task_id: str, kinds: dict[str, float], looks: tuple[str, ...], rng: np.random.Generator
+    scene: Scene,
+    task_id: str,
+    kinds: dict[str, float],
+    looks: tuple[str, ...],
+    rng: np.random.Generator,
 ) -> Task:
     """One question at the start, or later, or two of which the second replaces the first."""
     plan = rng.random()
@@ -178,8 +207,9 @@ def draw_task(
 def exact_level(gold: str, reply: str) -> int:
     """How well a reply covers the gold reply, by comparing their parts.
 
-    2: the same sentence. 1: the same verb (and new colour), and either the side or a telling name right. "something"
-    names nothing, so a reply about it that has the wrong side is worth nothing. 0: anything else.
+    2: the same sentence. 1: the same verb (and new colour), and either the side or a telling name
+    right. "something" names nothing, so a reply about it that has the wrong side is worth nothing.
+    0: anything else.
     """
     if reply.strip() == gold.strip():
         return 2
@@ -196,7 +226,9 @@ def _parts(sentence: str) -> tuple[str, str, str] | None:
     if not colon:
         return None
     words = rest.split()
-    split = next((i for i, word in enumerate(words) if word in ("appears", "leaves", "moves", "turns")), None)
+    split = next(
+        (i for i, word in enumerate(words) if word in ("appears", "leaves", "moves", "turns")), None
+    )
     if not split:
         return None
     return side, " ".join(words[:split]), " ".join(words[split:])

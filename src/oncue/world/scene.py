@@ -1,10 +1,13 @@
-"""What happens in a made-up clip: objects, their tracks, and the events a watcher could report, with exact times.
+"""What happens in a made-up clip: objects, their tracks, and the events a watcher could report,
+with exact times.
 
-A scene knows nothing of pixels; `shapes` and `footage` paint it. Times are seconds of video. Positions and sizes are
-fractions of the frame: x and y of the centre, height of the object relative to the frame's height.
+A scene knows nothing of pixels; `shapes` and `footage` paint it. Times are seconds of video.
+Positions and sizes are fractions of the frame: x and y of the centre, height of the object relative
+to the frame's height.
 
-Event times are memoryless (after a dead time of one second, so that two events never share a turn of one second), and
-some scenes are empty: a model cannot learn the generator's rhythm instead of looking.
+Event times are memoryless (after a dead time of one second, so that two events never share a turn
+of one second), and some scenes are empty: a model cannot learn the generator's rhythm instead of
+looking.
 """
 
 from __future__ import annotations
@@ -17,15 +20,18 @@ import numpy as np
 SIDES = ("left", "right")
 NAMELESS = "something"
 DEAD_TIME_S = 1.25
-LEAD_IN_S = 2.25  # nothing happens before a watcher at one frame per second has seen two frames to compare
+LEAD_IN_S = (
+    2.25  # nothing happens before a watcher at one frame per second has seen two frames to compare
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """One thing that happened. `visible_s` is the pts of the first video frame that shows it.
 
-    kind: appears, leaves, moves, changes, cut. `name` is what the object is called before the event, `side` where it is
-    (after the event, for moves), `detail` the new colour of a change, `count` the number of objects after the event.
+    kind: appears, leaves, moves, changes, cut. `name` is what the object is called before the
+    event, `side` where it is (after the event, for moves), `detail` the new colour of a change,
+    `count` the number of objects after the event.
     """
 
     kind: str
@@ -55,9 +61,11 @@ class Repaint:
 
 @dataclass(slots=True)
 class Track:
-    """One object through time. `look` numbers index the painter's palette; `entry`: pop, fade or slide.
+    """One object through time. `look` numbers index the painter's palette; `entry`: pop, fade or
+    slide.
 
-    It enters over `ramp_s` seconds from `start_s` on and leaves over as many from `end_s` on; at `cut_s` it is gone.
+    It enters over `ramp_s` seconds from `start_s` on and leaves over as many from `end_s` on; at
+    `cut_s` it is gone.
     """
 
     x: float
@@ -101,13 +109,17 @@ class Track:
         return float(min(1.0, entering, leaving))
 
     def is_present(self, time_s: float) -> bool:
-        """Whether it counts as there: from the moment half of it has entered up to the moment half of it has left."""
-        return self.start_s + self.ramp_s / 2 <= time_s < min(self.end_s + self.ramp_s / 2, self.cut_s)
+        """Whether it counts as there: from the moment half of it has entered up to the moment half
+        of it has left."""
+        return (
+            self.start_s + self.ramp_s / 2 <= time_s < min(self.end_s + self.ramp_s / 2, self.cut_s)
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Everything that happens in one clip. `cuts` are the times at which the background is replaced."""
+    """Everything that happens in one clip. `cuts` are the times at which the background is
+    replaced."""
 
     duration_s: float
     frame_rate: float
@@ -118,7 +130,8 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class SceneStyle:
-    """What kinds of things may happen, and how often. `weights` are relative odds of feasible event kinds."""
+    """What kinds of things may happen, and how often. `weights` are relative odds of feasible event
+    kinds."""
 
     weights: dict[str, float]
     mean_gap_s: float
@@ -129,7 +142,9 @@ class SceneStyle:
     entries: tuple[str, ...] = ("pop",)
     ramps_s: tuple[float, float] = (0.0, 0.0)
     empty_frac: float = 0.08
-    names: tuple[tuple[str, ...], tuple[str, ...]] | None = None  # look names, form names; None: all NAMELESS
+    names: tuple[tuple[str, ...], tuple[str, ...]] | None = (
+        None  # look names, form names; None: all NAMELESS
+    )
 
     def look_name(self, look: int) -> str:
         """What a look is called; empty where nothing has a name."""
@@ -137,15 +152,22 @@ class SceneStyle:
 
     def name_of(self, track: Track, time_s: float) -> str:
         """What an object is called at a time."""
-        return f"{self.look_name(track.look_at(time_s))} {self.names[1][track.form]}" if self.names else NAMELESS
+        return (
+            f"{self.look_name(track.look_at(time_s))} {self.names[1][track.form]}"
+            if self.names
+            else NAMELESS
+        )
 
 
 def side_of(x: float) -> str:
     return SIDES[0] if x < 0.5 else SIDES[1]
 
 
-def compose(style: SceneStyle, rng: np.random.Generator, duration_s: float, frame_rate: float) -> Scene:
-    """Draws a scene of `duration_s` seconds whose events fall on frames of `frame_rate` frames per second."""
+def compose(
+    style: SceneStyle, rng: np.random.Generator, duration_s: float, frame_rate: float
+) -> Scene:
+    """Draws a scene of `duration_s` seconds whose events fall on frames of `frame_rate` frames per
+    second."""
     story = _Story(style, rng, frame_rate)
     if rng.random() < style.empty_frac:
         for _ in range(int(rng.integers(0, style.max_objects + 1))):
@@ -179,7 +201,8 @@ class _Story:
         return Scene(duration_s, self.frame_rate, tuple(self.tracks), events, tuple(self.cuts))
 
     def free_x(self, side: str | None = None) -> float | None:
-        """A centre clear of the middle line and of everything present, or None when there is no room."""
+        """A centre clear of the middle line and of everything present, or None when there is no
+        room."""
         for _ in range(24):
             wanted = side or SIDES[int(self.rng.integers(2))]
             x = float(self.rng.uniform(0.12, 0.42)) + (0.5 if wanted == "right" else 0.0)
@@ -277,13 +300,22 @@ class _Story:
 
 
 def frozen(scene: Scene, at_s: float) -> Scene:
-    """The same scene standing still at one moment: a watcher must stay silent. Cuts before it have always been, others
-    never come, so that painters draw the grounds that they draw for the scene itself."""
+    """The same scene standing still at one moment: a watcher must stay silent. Cuts before it have
+    always been, others never come, so that painters draw the grounds that they draw for the scene
+    itself."""
     tracks = []
     for track in scene.tracks:
         if track.is_present(at_s):
-            still = replace(track, x=track.x_at(at_s), look=track.look_at(at_s), start_s=-10.0, end_s=math.inf)
-            still.entry, still.ramp_s, still.cut_s, still.glides, still.repaints = "pop", 0.0, math.inf, [], []
+            still = replace(
+                track, x=track.x_at(at_s), look=track.look_at(at_s), start_s=-10.0, end_s=math.inf
+            )
+            still.entry, still.ramp_s, still.cut_s, still.glides, still.repaints = (
+                "pop",
+                0.0,
+                math.inf,
+                [],
+                [],
+            )
             tracks.append(still)
     cuts = tuple(-math.inf if cut_s <= at_s else math.inf for cut_s in scene.cuts)
     return Scene(scene.duration_s, scene.frame_rate, tuple(tracks), (), cuts)

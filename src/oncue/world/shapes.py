@@ -41,7 +41,9 @@ QUESTION_KINDS = {
 class ShapesPainter:
     """Paints a scene at any time, at any size. The ground is one dark grey, drawn once per clip."""
 
-    def __init__(self, scene: Scene, rng: np.random.Generator, height_px: int, width_px: int) -> None:
+    def __init__(
+        self, scene: Scene, rng: np.random.Generator, height_px: int, width_px: int
+    ) -> None:
         self.scene, self.height_px, self.width_px = scene, height_px, width_px
         base = int(rng.integers(10, 80))
         self._ground = tuple(int(v) for v in np.clip(base + rng.integers(-10, 11, 3), 0, 255))
@@ -65,4 +67,6 @@ class ShapesPainter:
         elif FORMS[track.form] == "circle":
             draw.ellipse(box, fill=colour)
         else:
-            draw.polygon([(x - radius, y + radius), (x + radius, y + radius), (x, y - radius)], fill=colour)
+            draw.polygon(
+                [(x - radius, y + radius), (x + radius, y + radius), (x, y - radius)], fill=colour
+            )

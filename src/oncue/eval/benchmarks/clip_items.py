@@ -1,4 +1,5 @@
-"""Real clips with hand-made gold: which videos are watched, what is asked, and whether both fit together."""
+"""Real clips with hand-made gold: which videos are watched, what is asked, and whether both fit
+together."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ from oncue.video.probe import probe
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A gold item, the video file it is about, and what the model is asked (`task.questions`) for it.
+    """A gold item, the video file it is about, and what the model is asked (`task.questions`) for
+    it.
 
     `asked_anew` where that is not the gold file's own question. `gold_question` is that one.
     """
@@ -32,35 +34,50 @@ class Item:
 
 
 def find_items(
-    samples: Sequence[GoldSample], videos: Path, ask: str | None = None, asks: Mapping[str, str] | None = None
+    samples: Sequence[GoldSample],
+    videos: Path,
+    ask: str | None = None,
+    asks: Mapping[str, str] | None = None,
 ) -> list[Item]:
-    """The items to watch. `asks` (by question_id) and, for the rest, `ask` take the place of the gold questions, asked
-    at the time of the first of them.
+    """The items to watch. `asks` (by question_id) and, for the rest, `ask` take the place of the
+    gold questions, asked at the time of the first of them.
 
-    Raises DataError for a video that is not in `videos`, or an id in `asks` that is not in the gold file.
+    Raises DataError for a video that is not in `videos`, or an id in `asks` that is not in the gold
+    file.
     """
     asks = asks or {}
     unknown = sorted(set(asks) - {sample.task.task_id for sample in samples})
     if unknown:
-        raise DataError(f"the gold file has no question_id {unknown[0]!r}; it has {samples[0].task.task_id!r}, ...")
+        raise DataError(
+            f"the gold file has no question_id {unknown[0]!r}; it has {samples[0].task.task_id!r}, "
+            "..."
+        )
     items = []
     for sample in samples:
         path = videos / sample.video
         if not path.is_file():
-            raise DataError(f"{path} is missing; the gold file is about {sample.video}: give its folder with --videos")
+            raise DataError(
+                f"{path} is missing; the gold file is about {sample.video}: give its folder with "
+                "--videos"
+            )
         own, text = sample.task.questions, asks.get(sample.task.task_id, ask)
         questions = own if text is None else (Question(text, own[0].time_s),)
-        items.append(Item(path, replace(sample.task, questions=questions), own[0].text, text is not None))
+        items.append(
+            Item(path, replace(sample.task, questions=questions), own[0].text, text is not None)
+        )
     return items
 
 
 def check_items(items: Sequence[Item]) -> None:
     """Opens each video once, so that what cannot be watched is told of before the first is.
 
-    Raises VideoError for a video that cannot be opened, DataError for a question, or a gold span, past the end of its
-    video: that is another video, or a cut one, and nobody could be right about it.
+    Raises VideoError for a video that cannot be opened, DataError for a question, or a gold span,
+    past the end of its video: that is another video, or a cut one, and nobody could be right about
+    it.
     """
-    durations_s = {path: probe(path).duration_s for path in dict.fromkeys(item.path for item in items)}
+    durations_s = {
+        path: probe(path).duration_s for path in dict.fromkeys(item.path for item in items)
+    }
     for item in items:
         try:
             check_questions(item.task.questions, durations_s[item.path])
@@ -68,21 +85,30 @@ def check_items(items: Sequence[Item]) -> None:
             raise DataError(f"{item.path.name}, {item.task.task_id!r}: {error}") from error
         duration_s = durations_s[item.path]
         late = [
-            gold.span.start_s for gold in item.task.gold if duration_s is not None and gold.span.start_s > duration_s
+            gold.span.start_s
+            for gold in item.task.gold
+            if duration_s is not None and gold.span.start_s > duration_s
         ]
         if late:
             raise DataError(
-                f"{item.path.name}, {item.task.task_id!r}: gold begins at {late[0]:g} s, but the video ends at "
+                f"{item.path.name}, {item.task.task_id!r}: gold begins at {late[0]:g} s, but the "
+                "video ends at "
                 f"{duration_s:g} s; give the whole video, or leave that row out"
             )
 
 
 def read_asks(path: Path) -> dict[str, str]:
-    """A JSON object from question_id to the question for the model. Raises DataError for anything else."""
+    """A JSON object from question_id to the question for the model. Raises DataError for anything
+    else."""
     try:
         asks = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"cannot read {path} as JSON: {error}") from error
-    if not isinstance(asks, dict) or not all(isinstance(text, str) and text.strip() for text in asks.values()):
-        raise DataError(f'{path} must hold one object of the form {{"question_id": "question for the model", ...}}')
+    if not isinstance(asks, dict) or not all(
+        isinstance(text, str) and text.strip() for text in asks.values()
+    ):
+        raise DataError(
+            f"{path} must hold one object of the form "
+            f'{{"question_id": "question for the model", ...}}'
+        )
     return asks

@@ -1,7 +1,9 @@
-"""Timing alone on real clips with hand-made gold: was something said when it was due, and nothing when not.
+"""Timing alone on real clips with hand-made gold: was something said when it was due, and nothing
+when not.
 
-A model that lacks the words for what is shown can still notice it. Beside it stand silence, talk at every turn, and a
-frame-difference threshold tuned on training clips of a world, which like the model has never seen a real clip.
+A model that lacks the words for what is shown can still notice it. Beside it stand silence, talk at
+every turn, and a frame-difference threshold tuned on training clips of a world, which like the
+model has never seen a real clip.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ COOLDOWNS_S = (0.0, 1.0, 2.0, 4.0, 6.0, 8.0, 12.0)
 MODEL, SILENCE, TALK, DIFFERENCE = "model", "silence", "talk every turn", "frame difference"
 
 
-def tune_on_world(world: str, num_clips: int, on_clip: Callable[[], None] = lambda: None) -> TunedTrigger:
+def tune_on_world(
+    world: str, num_clips: int, on_clip: Callable[[], None] = lambda: None
+) -> TunedTrigger:
     """The frame-difference trigger with the best pooled F1 on the first training clips of a world.
 
     Raises ConfigError for an unknown world or no clips.
@@ -40,13 +44,16 @@ def tune_on_world(world: str, num_clips: int, on_clip: Callable[[], None] = lamb
     clock, labelled = Clock(FRAME_INTERVAL_S), []
     for index in range(num_clips):
         clip = make_clip(world, "train", index)
-        labelled.append(label_clip(clip.grid_frames(clock), clock, [gold.span for gold in clip.task.gold]))
+        labelled.append(
+            label_clip(clip.grid_frames(clock), clock, [gold.span for gold in clip.task.gold])
+        )
         on_clip()
     return tune(labelled, THRESHOLDS, COOLDOWNS_S)
 
 
 def edges_of(tuned: TunedTrigger) -> list[str]:
-    """Where the tuned trigger lies at the end of its grid, in words: a better one may lie beyond."""
+    """Where the tuned trigger lies at the end of its grid, in words: a better one may lie
+    beyond."""
     told = []
     if tuned.trigger.threshold in (THRESHOLDS[0], THRESHOLDS[-1]):
         told.append(f"threshold {tuned.trigger.threshold:g}")
@@ -86,7 +93,11 @@ class ItemTiming:
     @property
     def missed(self) -> tuple[TimeSpan, ...]:
         """The spans in which the model said nothing."""
-        return tuple(s for s in self.watched.item.spans if not any(r.time_s in s for r in self.watched.replies))
+        return tuple(
+            s
+            for s in self.watched.item.spans
+            if not any(r.time_s in s for r in self.watched.replies)
+        )
 
     @property
     def false_replies(self) -> tuple[TimedReply, ...]:
@@ -183,7 +194,8 @@ class ClipScores:
         return timing_table(rows, "Timing of replies, 1 s per turn")
 
     def item_table(self) -> TextTable:
-        """One row per item: the model's counts, and F1 in percent beside that of the frame difference."""
+        """One row per item: the model's counts, and F1 in percent beside that of the frame
+        difference."""
         rows = []
         for number, item in enumerate(self.items, 1):
             count = item.counts[MODEL]
@@ -194,7 +206,8 @@ class ClipScores:
         return TextTable("Items", header, tuple(rows))
 
     def failures(self) -> list[str]:
-        """For people: per item what was asked, which spans were missed, which replies were false."""
+        """For people: per item what was asked, which spans were missed, which replies were
+        false."""
         lines = []
         for number, item in enumerate(self.items, 1):
             watched = item.watched
@@ -202,7 +215,9 @@ class ClipScores:
             if watched.item.asked_anew:
                 lines.append(f"    asked instead: {watched.item.task.questions[0].text}")
             spans = ", ".join(f"{s.start_s:g}-{s.end_s:g} s" for s in item.missed)
-            false = ", ".join(f"{r.time_s:g} s {' '.join(r.text.split())!r}" for r in item.false_replies)
+            false = ", ".join(
+                f"{r.time_s:g} s {' '.join(r.text.split())!r}" for r in item.false_replies
+            )
             lines += [f"    missed: {spans or 'none'}", f"    false: {false or 'none'}"]
         return lines
 
@@ -210,15 +225,17 @@ class ClipScores:
         """For people: what the frame difference was tuned to, and where."""
         trigger, f1 = self.tuned.trigger, percent(self.tuned.timing.f1)
         return [
-            f"frame difference: above {trigger.threshold:g} grey levels, at most every {trigger.cooldown_s:g} s;",
-            f"    tuned on {self.tune_clips} training clips of {self.tune_world}, F1 {_cell(f1)} % there",
+            f"frame difference: above {trigger.threshold:g} grey levels, at most every "
+            f"{trigger.cooldown_s:g} s;",
+            f"    tuned on {self.tune_clips} training clips of {self.tune_world}, F1 {_cell(f1)} % "
+            "there",
             *(f"    the best {edge} lies at the end of its grid" for edge in edges_of(self.tuned)),
         ]
 
 
 class Clips:
-    """The benchmark: `items`, one at a time, and a frame difference tuned on the first `tune_clips` training clips of
-    `tune_world`."""
+    """The benchmark: `items`, one at a time, and a frame difference tuned on the first `tune_clips`
+    training clips of `tune_world`."""
 
     num_at_once = 1
     text_files: tuple[str, ...] = ()

@@ -1,4 +1,5 @@
-"""The frames of a video in a random order: a control that keeps every picture and takes away what happens."""
+"""The frames of a video in a random order: a control that keeps every picture and takes away what
+happens."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ def shuffled_order(num_frames: int, seed: Sequence[int]) -> list[int]:
 
 
 class ShuffledSource:
-    """The frames of another source in the `shuffled_order` of `seed`. Holds all of them: for short clips.
+    """The frames of another source in the `shuffled_order` of `seed`. Holds all of them: for short
+    clips.
 
     A frame bears the time of the turn that shows it.
     """

@@ -1,9 +1,11 @@
-"""Scores on held-out clips of a world, beside silence, talk at every turn, and the earliest perfect replies.
+"""Scores on held-out clips of a world, beside silence, talk at every turn, and the earliest perfect
+replies.
 
-The clips are real video files, kept in a cache; a model watches them as it would watch any file. Two controls show
-whether it looks: clips that stand still (any reply is false) and clips whose frames come in a random order. Between
-two such frames things really appear, leave and move, and some of what may be said of them is due by chance; so there
-stands a truthful watcher beside the model, too, who tells what differs from the frame before.
+The clips are real video files, kept in a cache; a model watches them as it would watch any file.
+Two controls show whether it looks: clips that stand still (any reply is false) and clips whose
+frames come in a random order. Between two such frames things really appear, leave and move, and
+some of what may be said of them is due by chance; so there stands a truthful watcher beside the
+model, too, who tells what differs from the frame before.
 """
 
 from __future__ import annotations
@@ -17,12 +19,25 @@ from typing import Any
 from oncue.clock import Clock
 from oncue.errors import ConfigError
 from oncue.eval.benchmarks.baselines import oracle_replies, truthful_replies
-from oncue.eval.benchmarks.world_clips import CLOCK, ClipFile, ClipSet, open_clip, prepare, shown_times
+from oncue.eval.benchmarks.world_clips import (
+    CLOCK,
+    ClipFile,
+    ClipSet,
+    open_clip,
+    prepare,
+    shown_times,
+)
 from oncue.eval.episodes import watch
 from oncue.eval.runner import ShowProgress
 from oncue.eval.table import TextTable, percent, proactive_json, proactive_table, rounded
 from oncue.policy.open_policy import Policy
-from oncue.scoring.metrics import DialogueScore, ProactiveResult, Transcript, TurnScore, score_proactive
+from oncue.scoring.metrics import (
+    DialogueScore,
+    ProactiveResult,
+    Transcript,
+    TurnScore,
+    score_proactive,
+)
 from oncue.scoring.score import Unscored
 from oncue.scoring.spans import replies_in
 from oncue.scoring.world_judge import world_judge
@@ -39,43 +54,57 @@ SILENCE, TALK, ORACLE, TRUTHFUL = "silence", "talk every turn", "oracle", "truth
 TALK_TEXTS = {"shapes": "Left: red square appears.", "footage": "Left: something appears."}
 
 
-def baselines(clips: Iterable[Clip], control: str = "none", clock: Clock = CLOCK) -> dict[str, list[Transcript]]:
-    """Silence, talk at every turn and the oracle on the turns of the clips, and the truthful watcher of shuffled
-    frames; no frame is needed.
+def baselines(
+    clips: Iterable[Clip], control: str = "none", clock: Clock = CLOCK
+) -> dict[str, list[Transcript]]:
+    """Silence, talk at every turn and the oracle on the turns of the clips, and the truthful
+    watcher of shuffled frames; no frame is needed.
 
-    Equals holding the dialogues with SilentPolicy, TalkPolicy, and ScriptedPolicy on `oracle_replies` and
-    `truthful_replies`.
+    Equals holding the dialogues with SilentPolicy, TalkPolicy, and ScriptedPolicy on
+    `oracle_replies` and `truthful_replies`.
     """
     said: dict[str, list[Transcript]] = {}
     for clip in clips:
         num_turns = clock.first_at_or_after(clip.scene.duration_s)
         talk = {clock.time_of(k): TALK_TEXTS[clip.world] for k in range(1, num_turns + 1)}
-        replies = {SILENCE: {}, TALK: talk, ORACLE: oracle_replies(clip.task, clock.frame_interval_s)}
+        replies = {
+            SILENCE: {},
+            TALK: talk,
+            ORACLE: oracle_replies(clip.task, clock.frame_interval_s),
+        }
         if control == "shuffled":
-            replies[TRUTHFUL] = truthful_replies(clip, shown_times(clip, control, clock), clock.frame_interval_s)
+            replies[TRUTHFUL] = truthful_replies(
+                clip, shown_times(clip, control, clock), clock.frame_interval_s
+            )
         for name, texts in replies.items():
-            said.setdefault(name, []).append(_scripted(clip.task, clock.time_of(num_turns), num_turns, texts))
+            said.setdefault(name, []).append(
+                _scripted(clip.task, clock.time_of(num_turns), num_turns, texts)
+            )
     return said
 
 
-def _scripted(task: Task, watched_s: float, num_turns: int, replies: Mapping[float, str]) -> Transcript:
+def _scripted(
+    task: Task, watched_s: float, num_turns: int, replies: Mapping[float, str]
+) -> Transcript:
     spoken = tuple(TimedReply(time_s, text) for time_s, text in sorted(replies.items()))
     return Transcript(task, spoken, watched_s, num_turns, num_turns - len(spoken))
 
 
 @dataclass(frozen=True, slots=True)
 class WorldScores:
-    """The scores of the model and of what stands beside it, on the same clips, by name of the policy."""
+    """The scores of the model and of what stands beside it, on the same clips, by name of the
+    policy."""
 
     clips: ClipSet
     model: str
     results: Mapping[str, ProactiveResult]
 
     def headline(self) -> dict[str, Any]:
-        """PAUC and duplicates in percent, at omega 0.5; `duplicates` is 0 where no reply had one before it in its span.
+        """PAUC and duplicates in percent, at omega 0.5; `duplicates` is 0 where no reply had one
+        before it in its span.
 
-        Under a control, also its name and all replies per minute, and on shuffled frames the PAUC of the truthful
-        watcher; PAUC is None where nothing is due.
+        Under a control, also its name and all replies per minute, and on shuffled frames the PAUC
+        of the truthful watcher; PAUC is None where nothing is due.
         """
         result = self.results[self.model]
         shown = {
@@ -90,7 +119,10 @@ class WorldScores:
             "false_replies_per_min": rounded(result.false_replies_per_min, 3),
         }
         if self.clips.control != "none":
-            shown |= {"control": self.clips.control, "replies_per_min": rounded(result.replies_per_min, 3)}
+            shown |= {
+                "control": self.clips.control,
+                "replies_per_min": rounded(result.replies_per_min, 3),
+            }
         if self.clips.control == "shuffled":
             shown["truthful_pauc"] = self._pauc(TRUTHFUL)
         return shown
@@ -118,10 +150,16 @@ class WorldScores:
         }
 
     def numbers(self) -> dict[str, Any]:
-        """Everything measured, for a file: what was watched, the headline, and the numbers of each policy."""
+        """Everything measured, for a file: what was watched, the headline, and the numbers of each
+        policy."""
         clips = {field.name: getattr(self.clips, field.name) for field in fields(self.clips)}
         policies = {name: proactive_json(result) for name, result in self.results.items()}
-        return {"clips": clips, "model": self.model, "headline": self.headline(), "policies": policies}
+        return {
+            "clips": clips,
+            "model": self.model,
+            "headline": self.headline(),
+            "policies": policies,
+        }
 
     def _pauc(self, name: str) -> float | None:
         return percent(self.results[name].pauc(HEADLINE_OMEGA))
@@ -130,7 +168,9 @@ class WorldScores:
 def check_model_name(model: str) -> None:
     """Raises ConfigError for the name of a policy that stands beside the model."""
     if model in (SILENCE, TALK, ORACLE, TRUTHFUL):
-        raise ConfigError(f"a model cannot be called {model!r} here; that is the name of a baseline")
+        raise ConfigError(
+            f"a model cannot be called {model!r} here; that is the name of a baseline"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,33 +201,42 @@ class World:
         seed = (self.clips.seed << 32) + item.clip.index
         return policy.open(item.clip.task, seed=seed)
 
-    async def watch(self, item: ClipFile, source: FrameSource, session: PolicySession) -> Transcript:
+    async def watch(
+        self, item: ClipFile, source: FrameSource, session: PolicySession
+    ) -> Transcript:
         return await watch(source, session, item.clip.task)
 
-    async def score(self, name: str, items: Sequence[ClipFile], seen: Sequence[Transcript]) -> WorldScores:
+    async def score(
+        self, name: str, items: Sequence[ClipFile], seen: Sequence[Transcript]
+    ) -> WorldScores:
         return await score_world(self.clips, items, name, seen)
 
 
 async def score_world(
     clips: ClipSet, files: Sequence[ClipFile], model: str, transcripts: Sequence[Transcript]
 ) -> WorldScores:
-    """The scores of `transcripts`, those of the policy called `model`, and of the baselines, by the exact judge."""
+    """The scores of `transcripts`, those of the policy called `model`, and of the baselines, by the
+    exact judge."""
     check_model_name(model)
     judge = world_judge()
     beside = baselines((file.clip for file in files), clips.control, clips.clock)
     said = {model: list(transcripts), **beside}
-    return WorldScores(clips, model, {name: await score_proactive(t, judge, 2, OMEGAS) for name, t in said.items()})
+    return WorldScores(
+        clips, model, {name: await score_proactive(t, judge, 2, OMEGAS) for name, t in said.items()}
+    )
 
 
 def clip_lines(result: ProactiveResult) -> list[dict[str, Any]]:
-    """One object per clip: what was asked, what was due and said in each span, and what was said in none. A reply with
-    the text of an earlier one of its span has `repeats` in place of a mark."""
+    """One object per clip: what was asked, what was due and said in each span, and what was said in
+    none. A reply with the text of an earlier one of its span has `repeats` in place of a mark."""
     column = result.omegas.index(HEADLINE_OMEGA)
     return [
         {
             "clip": dialogue.transcript.task.task_id,
             "duration_s": dialogue.transcript.task.duration_s,
-            "questions": [{"time_s": q.time_s, "text": q.text} for q in dialogue.transcript.task.questions],
+            "questions": [
+                {"time_s": q.time_s, "text": q.text} for q in dialogue.transcript.task.questions
+            ],
             "gold": [
                 {
                     "span": [turn.gold.span.start_s, turn.gold.span.end_s],
@@ -209,7 +258,11 @@ def _replies_of(dialogue: DialogueScore, turn: TurnScore) -> list[dict[str, Any]
     lines = []
     for reply in replies_in(dialogue.transcript.replies, turn.gold.span):
         mark = marks.pop(reply, None)
-        judged = {"repeats": True} if mark is None else {"mark": None if isinstance(mark, Unscored) else mark}
+        judged = (
+            {"repeats": True}
+            if mark is None
+            else {"mark": None if isinstance(mark, Unscored) else mark}
+        )
         lines.append(_line(reply) | judged)
     return lines
 

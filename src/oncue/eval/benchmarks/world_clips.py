@@ -1,4 +1,5 @@
-"""The held-out clips of a world as video files: which are watched, where they are kept, and how they are shown."""
+"""The held-out clips of a world as video files: which are watched, where they are kept, and how
+they are shown."""
 
 from __future__ import annotations
 
@@ -25,8 +26,8 @@ CLOCK = Clock(FRAME_INTERVAL_S)
 
 @dataclass(frozen=True, slots=True)
 class ClipSet:
-    """Which clips are watched, and how: a frame every `frame_interval_s` seconds, one per turn. `seed` picks the clips
-    of the split and, as a control, the order of shuffled frames."""
+    """Which clips are watched, and how: a frame every `frame_interval_s` seconds, one per turn.
+    `seed` picks the clips of the split and, as a control, the order of shuffled frames."""
 
     world: str
     split: str = "test"
@@ -41,9 +42,14 @@ class ClipSet:
         if self.seed < 0:
             raise ConfigError(f"seed must not be negative, got {self.seed}")
         if self.control not in CONTROLS:
-            raise ConfigError(f"unknown control {self.control!r}; expected one of {', '.join(CONTROLS)}")
+            raise ConfigError(
+                f"unknown control {self.control!r}; expected one of {', '.join(CONTROLS)}"
+            )
         if not 0 < self.frame_interval_s < math.inf:
-            raise ConfigError(f"the frame interval must be a positive number of seconds, got {self.frame_interval_s}")
+            raise ConfigError(
+                "the frame interval must be a positive number of seconds, got "
+                f"{self.frame_interval_s}"
+            )
 
     @property
     def clock(self) -> Clock:
@@ -59,15 +65,18 @@ class ClipFile:
 
 
 def cache_folder(root: Path, clips: ClipSet) -> Path:
-    """The folder of these clips below `root`. Its name holds a digest of what draws them: a changed world never meets
-    the videos of an older one."""
+    """The folder of these clips below `root`. Its name holds a digest of what draws them: a changed
+    world never meets the videos of an older one."""
     return root / f"{__version__}-{drawn_by()}-{clips.world}-{clips.split}-{clips.seed}"
 
 
-def prepare(root: Path, clips: ClipSet, on_clip: Callable[[], None] = lambda: None) -> list[ClipFile]:
+def prepare(
+    root: Path, clips: ClipSet, on_clip: Callable[[], None] = lambda: None
+) -> list[ClipFile]:
     """The clips as video files; those already there are kept. `on_clip` is called after each.
 
-    Raises ConfigError for an unknown world or split, InputError for a folder that cannot be written.
+    Raises ConfigError for an unknown world or split, InputError for a folder that cannot be
+    written.
     """
     folder = cache_folder(root, clips)
     prepare_folder(folder, "give another folder (--cache)")
@@ -94,7 +103,9 @@ def _standing_still(folder: Path, clip: Clip, on_clip: Callable[[], None]) -> Cl
     return ClipFile(still, path)
 
 
-def open_clip(file: ClipFile, control: str = "none", frame_interval_s: float = FRAME_INTERVAL_S) -> FrameSource:
+def open_clip(
+    file: ClipFile, control: str = "none", frame_interval_s: float = FRAME_INTERVAL_S
+) -> FrameSource:
     """The frames a watcher of this clip is shown."""
     source = FileSource(file.path, frame_interval_s)
     return ShuffledSource(source, _order_seed(file.clip)) if control == "shuffled" else source

@@ -17,7 +17,9 @@ from oncue.scoring.score import Score
 EPSILON = 1e-6
 
 CreditName = Literal["group", "return_to_go"]
-Advantages = tuple[np.ndarray, ...]  # of each segment of a trace (L,) float32; 0 for what nobody chose
+Advantages = tuple[
+    np.ndarray, ...
+]  # of each segment of a trace (L,) float32; 0 for what nobody chose
 
 
 class Credit(Protocol):
@@ -26,7 +28,9 @@ class Credit(Protocol):
     It only sums and compares what the reward put into `Score`; it asks no judge.
     """
 
-    def __call__(self, scores: Sequence[Score], traces: Sequence[TokenTrace]) -> list[Advantages]: ...
+    def __call__(
+        self, scores: Sequence[Score], traces: Sequence[TokenTrace]
+    ) -> list[Advantages]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,9 @@ class GroupCredit:
     scale_by_deviation: bool = True
 
     def __call__(self, scores: Sequence[Score], traces: Sequence[TokenTrace]) -> list[Advantages]:
-        whole_G = group_advantages([s.total for s in scores], scale_by_deviation=self.scale_by_deviation)
+        whole_G = group_advantages(
+            [s.total for s in scores], scale_by_deviation=self.scale_by_deviation
+        )
         return [
             of_tokens(trace, np.full(num_turns(trace), advantage, np.float32))
             for trace, advantage in zip(traces, whole_G, strict=True)
@@ -47,10 +53,10 @@ class GroupCredit:
 class ReturnToGoCredit:
     """A turn gets what was earned from it on, compared with the same turn of the other members.
 
-    The clock decides which turn comes when, so the comparison is fair. A member without that turn takes no part, and a
-    turn that only one member has gets 0. `discount` per turn: below 1 later rewards count less, which is biased.
-    Departs from paper: MMDuet2 gives all turns of an episode the same advantage.
-    Raises ValueError for a score without a value for each exchange.
+    The clock decides which turn comes when, so the comparison is fair. A member without that turn
+    takes no part, and a turn that only one member has gets 0. `discount` per turn: below 1 later
+    rewards count less, which is biased. Departs from paper: MMDuet2 gives all turns of an episode
+    the same advantage. Raises ValueError for a score without a value for each exchange.
     """
 
     discount: float = 1.0
@@ -66,7 +72,9 @@ class ReturnToGoCredit:
         advantages = [np.zeros(len(turns), np.float32) for turns in acted]
         for turn in range(max(map(len, acted), default=0)):
             members = [g for g, turns in enumerate(acted) if turn < len(turns) and turns[turn]]
-            compared = group_advantages([returns[g][turn] for g in members], scale_by_deviation=self.scale_by_deviation)
+            compared = group_advantages(
+                [returns[g][turn] for g in members], scale_by_deviation=self.scale_by_deviation
+            )
             for g, advantage in zip(members, compared, strict=True):
                 advantages[g][turn] = advantage
         return [of_tokens(trace, gained) for trace, gained in zip(traces, advantages, strict=True)]
@@ -80,21 +88,25 @@ def make_credit(name: CreditName, *, discount: float, scale_by_deviation: bool) 
 
 
 def group_advantages(rewards_G: Sequence[float], *, scale_by_deviation: bool = True) -> np.ndarray:
-    """The advantage (G,) float32 of each member: reward minus the group's mean, over its standard deviation.
+    """The advantage (G,) float32 of each member: reward minus the group's mean, over its standard
+    deviation.
 
-    A group without spread, or of one member, has advantage 0 throughout. `scale_by_deviation` False leaves the
-    differences as they are.
-    Source: GRPO (arXiv 2402.03300) section 4.1.2; the deviation is that of a sample (divided by G - 1).
+    A group without spread, or of one member, has advantage 0 throughout. `scale_by_deviation` False
+    leaves the differences as they are. Source: GRPO (arXiv 2402.03300) section 4.1.2; the deviation
+    is that of a sample (divided by G - 1).
     """
     rewards = np.asarray(rewards_G, np.float64)
     if len(rewards) < 2 or np.ptp(rewards) <= EPSILON:
         return np.zeros(len(rewards), np.float32)
     centred = rewards - rewards.mean()
-    return (centred / (rewards.std(ddof=1) + EPSILON) if scale_by_deviation else centred).astype(np.float32)
+    return (centred / (rewards.std(ddof=1) + EPSILON) if scale_by_deviation else centred).astype(
+        np.float32
+    )
 
 
 def returns_to_go(values_K: Sequence[float], discount: float = 1.0) -> np.ndarray:
-    """(K,) float64: the sum of the values from each exchange on, each later one times `discount` once more."""
+    """(K,) float64: the sum of the values from each exchange on, each later one times `discount`
+    once more."""
     returns_K = np.asarray(values_K, np.float64).copy()
     for k in range(len(returns_K) - 2, -1, -1):
         returns_K[k] += discount * returns_K[k + 1]
@@ -121,8 +133,13 @@ def of_tokens(trace: TokenTrace, advantages_K: np.ndarray) -> Advantages:
 
 
 def of_turns(trace: TokenTrace, advantages: Advantages) -> np.ndarray:
-    """(K,) float64: the mean advantage of what each turn chose; 0 for a turn in which nothing was chosen."""
-    turns = np.concatenate([s.turn_of[s.loss_mask] for s in trace.segments] or [np.zeros(0, np.int64)])
-    gains = np.concatenate([a[s.loss_mask] for s, a in zip(trace.segments, advantages, strict=True)] or [turns])
+    """(K,) float64: the mean advantage of what each turn chose; 0 for a turn in which nothing was
+    chosen."""
+    turns = np.concatenate(
+        [s.turn_of[s.loss_mask] for s in trace.segments] or [np.zeros(0, np.int64)]
+    )
+    gains = np.concatenate(
+        [a[s.loss_mask] for s, a in zip(trace.segments, advantages, strict=True)] or [turns]
+    )
     sums, counts = np.bincount(turns, gains), np.bincount(turns)
     return sums / np.maximum(counts, 1)

@@ -1,7 +1,7 @@
 """Groups of rollouts: the same example, watched by several members that draw their own words.
 
-All members of all groups run in one engine, in lockstep, so a step can be repeated bit for bit. What the members share
-(the history, and the frames) is computed once.
+All members of all groups run in one engine, in lockstep, so a step can be repeated bit for bit.
+What the members share (the history, and the frames) is computed once.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ from oncue.types import EnvTurn, Episode, Exchange
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Group:
-    """The rollouts of one example with their traces, and, once judged, the score and the advantages of each.
+    """The rollouts of one example with their traces, and, once judged, the score and the advantages
+    of each.
 
-    `turn_advantages`: of each member, of each exchange, for logs and pages; 0 where nothing was chosen.
+    `turn_advantages`: of each member, of each exchange, for logs and pages; 0 where nothing was
+    chosen.
     """
 
     example: RolloutExample
@@ -61,8 +63,11 @@ async def roll_out(
 
 
 def without_frames(group: Group) -> Group:
-    """The group without anything that was shown, which is what makes it large. Metrics and stored lines need none."""
-    episodes = tuple(replace(e, exchanges=tuple(_unseen(x) for x in e.exchanges)) for e in group.episodes)
+    """The group without anything that was shown, which is what makes it large. Metrics and stored
+    lines need none."""
+    episodes = tuple(
+        replace(e, exchanges=tuple(_unseen(x) for x in e.exchanges)) for e in group.episodes
+    )
     example = replace(group.example, history=(), turns=())
     return replace(group, example=example, episodes=episodes, traces=(), advantages=())
 
@@ -71,13 +76,17 @@ def _unseen(exchange: Exchange) -> Exchange:
     return replace(exchange, observed=EnvTurn(exchange.observed.text, exchange.observed.clock_s))
 
 
-async def _group(engine: Engine, example: RolloutExample, group_size: int, seed: Sequence[int]) -> Group:
+async def _group(
+    engine: Engine, example: RolloutExample, group_size: int, seed: Sequence[int]
+) -> Group:
     with engine.open() as parent:
         history = [Exchange(turn, parent.replay(turn, action)) for turn, action in example.history]
         await parent.fill()
         members = [parent.fork(_number((*seed, k))) for k in range(group_size)]
     rollouts = await asyncio.gather(*(_member(session, example) for session in members))
-    episodes = tuple(replace(episode, exchanges=(*history, *episode.exchanges)) for episode, _ in rollouts)
+    episodes = tuple(
+        replace(episode, exchanges=(*history, *episode.exchanges)) for episode, _ in rollouts
+    )
     return Group(example, episodes, tuple(trace for _, trace in rollouts))
 
 

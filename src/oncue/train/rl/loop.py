@@ -1,8 +1,10 @@
-"""Multi-turn GRPO (paper section 4.3): groups of rollouts, their rewards, and a step towards the better ones.
+"""Multi-turn GRPO (paper section 4.3): groups of rollouts, their rewards, and a step towards the
+better ones.
 
-The loop reads top to bottom: build, resume; then roll out, judge, compare, update, log, save. Engine and trainer share
-the weights, so rollouts are those of the policy that is trained. Every random number follows from the seed and
-the step, so a run that was killed goes on as if it had not been.
+The loop reads top to bottom: build, resume; then roll out, judge, compare, update, log, save.
+Engine and trainer share the weights, so rollouts are those of the policy that is trained. Every
+random number follows from the seed and the step, so a run that was killed goes on as if it had not
+been.
 """
 
 from __future__ import annotations
@@ -57,27 +59,35 @@ def train_grpo(
     report: Callable[[dict[str, Any]], None],
     check_judge: Callable[[], None] = lambda: None,
 ) -> Path:
-    """Runs or resumes reinforcement learning in the run directory `out`; returns the folder of the final model.
+    """Runs or resumes reinforcement learning in the run directory `out`; returns the folder of the
+    final model.
 
-    `reward` scores episodes, and `check_judge()` is called once those of a step are scored, before anything is learned
-    from them. What they raise (a judge that is down) stops the run after the last finished step, which is saved first,
-    to be resumed there.
-    `report(metrics)` is called at every step that is logged. `allow_changed_data` resumes with rows that were edited.
-    Raises ConfigError, ModelError and DataError as `train_sft`, and RunStoppedError when loss or gradient are not
-    finite, a checkpoint cannot be written, or memory runs out. Signals raise a KeyboardInterrupt as in `train_sft`.
+    `reward` scores episodes, and `check_judge()` is called once those of a step are scored, before
+    anything is learned from them. What they raise (a judge that is down) stops the run after the
+    last finished step, which is saved first, to be resumed there. `report(metrics)` is called at
+    every step that is logged. `allow_changed_data` resumes with rows that were edited. Raises
+    ConfigError, ModelError and DataError as `train_sft`, and RunStoppedError when loss or gradient
+    are not finite, a checkpoint cannot be written, or memory runs out. Signals raise a
+    KeyboardInterrupt as in `train_sft`.
 
-    Where torchrun has started several processes, each calls this, with an `out` that all can read. They share the
-    groups of every step; the first process writes and reports for all.
+    Where torchrun has started several processes, each calls this, with an `out` that all can read.
+    They share the groups of every step; the first process writes and reports for all.
     """
     config.examples.reread()
-    stopper = Stopper(patient=True, second_leaves=Ranks.of_environment().size == 1)  # of several, none may be missed
+    stopper = Stopper(
+        patient=True, second_leaves=Ranks.of_environment().size == 1
+    )  # of several, none may be missed
     with joined(config.device) as (ranks, device), stopper.listening():
         with ranks.together():
             groups_per_process(config, ranks.size)
             run = RunDirectory(out)
             if ranks.is_first:
-                run = RunDirectory.open(out, config, resume=resume, allow_changed_data=allow_changed_data)
-        final, step = _train(config, reward, check_judge, run, ranks, device, stopper, resume=resume, report=report)
+                run = RunDirectory.open(
+                    out, config, resume=resume, allow_changed_data=allow_changed_data
+                )
+        final, step = _train(
+            config, reward, check_judge, run, ranks, device, stopper, resume=resume, report=report
+        )
         with ranks.together():
             if ranks.is_first:
                 run.finish(config, final, step)
@@ -119,7 +129,11 @@ def _train(
             let_go(error)
             engine.forget()
             trainer.optimizer.zero_grad(set_to_none=True)
-            kept = trainer.save(Progress(step), beside_weights) if step > saved and trainer.may_save else final
+            kept = (
+                trainer.save(Progress(step), beside_weights)
+                if step > saved and trainer.may_save
+                else final
+            )
             end(error, config, step, kept)
 
         while step < config.num_steps:
@@ -128,7 +142,8 @@ def _train(
                 with trainer.whole_model(), ranks.together(), stopper.interruptible():
                     examples = next(supply)
                     groups = completed(
-                        roll_out(engine, examples, config.group_size, (config.seed, step), places), runner
+                        roll_out(engine, examples, config.group_size, (config.seed, step), places),
+                        runner,
                     )
                     rolled_s = time.perf_counter()
                     groups = completed(_judge_all(groups, reward, config), runner)
@@ -136,8 +151,13 @@ def _train(
                 judged_s = time.perf_counter()
                 engine.forget()
                 update = trainer.update(groups, step)
-            except (Exception, KeyboardInterrupt) as error:  # raised again: what was learned before this step is kept
-                if step > progress.step and isinstance(error, ModelError):  # it could be used when the run began
+            except (
+                Exception,
+                KeyboardInterrupt,
+            ) as error:  # raised again: what was learned before this step is kept
+                if step > progress.step and isinstance(
+                    error, ModelError
+                ):  # it could be used when the run began
                     raise ruined(step, error, run.checkpoints) from error
                 keep_and_end(error)
             step += 1
@@ -151,7 +171,10 @@ def _train(
                 with ranks.together():
                     if ranks.is_first:
                         _record(run, config, step, groups, update | seconds, report, observer)
-            except (OSError, StoppedElsewhereError) as error:  # raised again: the step is done, only its report is not
+            except (
+                OSError,
+                StoppedElsewhereError,
+            ) as error:  # raised again: the step is done, only its report is not
                 keep_and_end(error)
             if step % config.save_every_steps == 0 or step == config.num_steps:
                 final, saved = trainer.save(Progress(step), beside_weights), step
@@ -160,12 +183,15 @@ def _train(
 
 
 def try_first_step(config: GrpoConfig, num_groups: int) -> Trial:
-    """What the first step of a run takes in one process that has `num_groups` groups of it. Nothing of it is kept.
+    """What the first step of a run takes in one process that has `num_groups` groups of it. Nothing
+    of it is kept.
 
-    No judge is asked: every other member is taken to be better than the rest. Raises ModelError and DataError as
-    `train_grpo`; what torch raises where memory runs out goes through.
+    No judge is asked: every other member is taken to be better than the rest. Raises ModelError and
+    DataError as `train_grpo`; what torch raises where memory runs out goes through.
     """
-    loaded = load_model(config.model, config.device, config.param_dtype, max_pixels=config.max_pixels)
+    loaded = load_model(
+        config.model, config.device, config.param_dtype, max_pixels=config.max_pixels
+    )
     trainer = PolicyTrainer(config, loaded, Path())
     laps = Laps(loaded.device)
     examples = _examples_of_step(config, 0, ALONE, loaded.renderer, 0)[:num_groups]
@@ -183,7 +209,8 @@ def try_first_step(config: GrpoConfig, num_groups: int) -> Trial:
 
 
 def _sampler(config: GrpoConfig, loaded: LoadedModel) -> LocalPolicy:
-    """The policy that is trained, as it is sampled: in lockstep, and with a trace of every session."""
+    """The policy that is trained, as it is sampled: in lockstep, and with a trace of every
+    session."""
     return open_policy(
         LocalModel(
             loaded,
@@ -205,8 +232,14 @@ def _record(
     report: Callable[[dict[str, Any]], None],
     observer: ObservingReward | None,
 ) -> None:
-    """Logs a finished step, where one is due or there is something to warn of, and stores its rollouts."""
-    metrics: dict[str, Any] = {"step": step, "total_steps": config.num_steps, "stage": "grpo", **update}
+    """Logs a finished step, where one is due or there is something to warn of, and stores its
+    rollouts."""
+    metrics: dict[str, Any] = {
+        "step": step,
+        "total_steps": config.num_steps,
+        "stage": "grpo",
+        **update,
+    }
     metrics |= step_metrics(groups, observer)
     metrics["tokens_per_s"] = update["num_tokens"] / update["train_s"]
     skipped = [group.example.skipped for group in groups if group.example.skipped]
@@ -231,11 +264,15 @@ async def _judge_all(groups: Sequence[Group], reward: Reward, config: GrpoConfig
 async def _judged(group: Group, reward: Reward, config: GrpoConfig) -> Group:
     """The group with the score of each member, and what it did better or worse than the others."""
     scores = tuple(await asyncio.gather(*(reward(episode) for episode in group.episodes)))
-    credit = make_credit(config.credit, discount=config.credit_discount, scale_by_deviation=config.scale_by_deviation)
+    credit = make_credit(
+        config.credit, discount=config.credit_discount, scale_by_deviation=config.scale_by_deviation
+    )
     return group.credited(scores, credit)
 
 
-def _examples(config: GrpoConfig, first: int, ranks: Ranks, renderer: QwenVLRenderer) -> Iterator[list[RolloutExample]]:
+def _examples(
+    config: GrpoConfig, first: int, ranks: Ranks, renderer: QwenVLRenderer
+) -> Iterator[list[RolloutExample]]:
     """This process's examples of every step from number `first` on, made in worker processes."""
     make = partial(_examples_of_step, config, first, ranks, renderer)
     return prefetched(make, config.num_steps - first, config.num_workers)

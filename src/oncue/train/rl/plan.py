@@ -24,22 +24,27 @@ _NUM_LOOKED_AT = 8
 
 
 def plan_grpo(config: GrpoConfig, out: Path | None = None) -> Iterator[str]:
-    """How many rollouts and passes there are, and the tokens of the first examples against the limit.
+    """How many rollouts and passes there are, and the tokens of the first examples against the
+    limit.
 
-    Where the tokenizer cannot be had, tokens are not counted. What keeps the run from starting is a `Problem`. Without
-    one, and with the folder of the run in `out`, the first step is made and thrown away, and further lines say the time
-    and the disk that the run needs. Raises DataError for examples that cannot be shown, ConfigError where several
-    processes cannot share a step.
+    Where the tokenizer cannot be had, tokens are not counted. What keeps the run from starting is a
+    `Problem`. Without one, and with the folder of the run in `out`, the first step is made and
+    thrown away, and further lines say the time and the disk that the run needs. Raises DataError
+    for examples that cannot be shown, ConfigError where several processes cannot share a step.
     """
     num_processes = Ranks.of_environment().size
     num_groups = groups_per_process(config, num_processes)
     num_prompts = config.num_steps * config.prompts_per_step
     yield (
-        f"{config.num_steps:,} steps of {config.prompts_per_step} examples with {config.group_size} rollouts each, "
+        f"{config.num_steps:,} steps of {config.prompts_per_step} examples with "
+        f"{config.group_size} rollouts each, "
         f"{num_prompts * config.group_size:,} rollouts in all"
     )
     if num_processes > 1:
-        yield f"each of {num_processes} processes takes {num_groups} of the {config.prompts_per_step} groups of a step"
+        yield (
+            f"each of {num_processes} processes takes {num_groups} of the "
+            f"{config.prompts_per_step} groups of a step"
+        )
     if num_rows := config.examples.num_rows:
         yield f"{num_rows:,} examples, each used {num_prompts / num_rows:.1f} times on average"
     try:
@@ -67,7 +72,9 @@ def _costs(config: GrpoConfig, num_groups: int, out: Path) -> Iterator[str]:
         return
     run_s = trial.seconds * config.num_steps
     num_stored = math.ceil(config.num_steps / config.store_every_steps)
-    yield from cost_lines(config, trial, run_s, out, num_stored=num_stored, left_out=", without what a judge takes")
+    yield from cost_lines(
+        config, trial, run_s, out, num_stored=num_stored, left_out=", without what a judge takes"
+    )
 
 
 def _tokens(config: GrpoConfig, renderer: QwenVLRenderer) -> str:
@@ -82,7 +89,8 @@ def _tokens(config: GrpoConfig, renderer: QwenVLRenderer) -> str:
         longest.append(longest_rollout(example, renderer, config.sampling.max_new_tokens))
     num_over = sum(tokens > config.max_tokens for tokens in longest)
     line = (
-        f"rollouts of the first {num} examples have at most {min(longest):,} to {max(longest):,} tokens, the limit is "
+        f"rollouts of the first {num} examples have at most {min(longest):,} to {max(longest):,} "
+        "tokens, the limit is "
         f"{config.max_tokens:,}; {num_over} are over it"
     )
     return Problem(f"{line}, and would stop the run") if num_over else line

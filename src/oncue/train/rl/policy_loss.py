@@ -1,4 +1,5 @@
-"""The clipped surrogate of GRPO, and what is watched beside it. Axis letters: C trained choices, V vocabulary."""
+"""The clipped surrogate of GRPO, and what is watched beside it. Axis letters: C trained choices, V
+vocabulary."""
 
 from __future__ import annotations
 
@@ -12,9 +13,10 @@ from oncue.setting_checks import require_frac, require_not_negative
 
 @dataclass(frozen=True, slots=True)
 class LossSettings:
-    """`clip_low`, `clip_high`: the ratio may leave [1 - low, 1 + high] without gain. `kl_coefficient`: weight of the
-    divergence from the reference (the estimator of GRPO, never negative). `entropy_coefficient`: reward for spread.
-    Raises ConfigError for a value out of range."""
+    """`clip_low`, `clip_high`: the ratio may leave [1 - low, 1 + high] without gain.
+    `kl_coefficient`: weight of the divergence from the reference (the estimator of GRPO, never
+    negative). `entropy_coefficient`: reward for spread. Raises ConfigError for a value out of
+    range."""
 
     clip_low: float = 0.2
     clip_high: float = 0.2
@@ -28,7 +30,8 @@ class LossSettings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PolicyLoss:
-    """Sums over choices, to be divided by the number of choices of the whole step. `loss` has a gradient."""
+    """Sums over choices, to be divided by the number of choices of the whole step. `loss` has a
+    gradient."""
 
     loss: Tensor
     num_clipped: int
@@ -49,22 +52,30 @@ def policy_loss(
 ) -> PolicyLoss:
     """The summed loss of these choices.
 
-    `logprobs_CV` are those of `token_logprobs` under the current weights; `old_logprobs_C` what the sampler reported.
-    Source: PPO (arXiv 1707.06347) equation 7 per choice, GRPO (arXiv 2402.03300) equation 4 for the divergence.
+    `logprobs_CV` are those of `token_logprobs` under the current weights; `old_logprobs_C` what the
+    sampler reported. Source: PPO (arXiv 1707.06347) equation 7 per choice, GRPO (arXiv 2402.03300)
+    equation 4 for the divergence.
     """
     logprobs_C = logprobs_CV.gather(1, targets_C[:, None])[:, 0]
-    cut_C = torch.isinf(logprobs_C)  # top_k or top_p of the new weights leaves the choice out: it has no gradient
+    cut_C = torch.isinf(
+        logprobs_C
+    )  # top_k or top_p of the new weights leaves the choice out: it has no gradient
     logprobs_C = torch.where(cut_C, old_logprobs_C - 20.0, logprobs_C)
     ratio_C = (logprobs_C - old_logprobs_C).exp()
     clipped_C = ratio_C.clamp(1 - settings.clip_low, 1 + settings.clip_high)
     gains_C = torch.minimum(ratio_C * advantages_C, clipped_C * advantages_C)
-    # what is cut has log-probability -inf and takes no part; masked before the product, or its gradient would be NaN
-    entropy_C = -(logprobs_CV.exp() * logprobs_CV.masked_fill(torch.isinf(logprobs_CV), 0.0)).sum(-1)
+    # what is cut has log-probability -inf and takes no part; masked before the product, or its
+    # gradient would be NaN
+    entropy_C = -(logprobs_CV.exp() * logprobs_CV.masked_fill(torch.isinf(logprobs_CV), 0.0)).sum(
+        -1
+    )
     loss = -gains_C.sum() - settings.entropy_coefficient * entropy_C.sum()
     kl_C = torch.zeros_like(ratio_C)
     if reference_C is not None:
         gap_C = (reference_C - logprobs_C).clamp(-20.0, 20.0)
-        kl_C = torch.where(cut_C, 0.0, gap_C.exp() - gap_C - 1)  # what is cut cannot be measured, and has no gradient
+        kl_C = torch.where(
+            cut_C, 0.0, gap_C.exp() - gap_C - 1
+        )  # what is cut cannot be measured, and has no gradient
         loss = loss + settings.kl_coefficient * kl_C.sum()
     return PolicyLoss(
         loss,

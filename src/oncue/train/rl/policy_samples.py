@@ -1,7 +1,7 @@
 """From traces and advantages to what a policy update reads.
 
-The tokens are those of the rollout. Choices of history, and closing tokens that were appended by force, are context and
-carry no loss.
+The tokens are those of the rollout. Choices of history, and closing tokens that were appended by
+force, are context and carry no loss.
 
 Axis letters as in `packing`; L tokens of a segment.
 """
@@ -24,7 +24,8 @@ from oncue.train.samples import TrainingSample
 class PolicySample:
     """A segment of one episode for a policy update: every choice in it weighs 1.
 
-    `advantages_L`: 0 where nothing was chosen. `limited_L`: which choices were limited to the ids of the decision.
+    `advantages_L`: 0 where nothing was chosen. `limited_L`: which choices were limited to the ids
+    of the decision.
     """
 
     sample: TrainingSample
@@ -38,7 +39,8 @@ class PolicySample:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PolicyBatch:
-    """Collated samples; `old_logprobs_C`, `limited_C` and `advantages_C` in the order of the trained choices."""
+    """Collated samples; `old_logprobs_C`, `limited_C` and `advantages_C` in the order of the
+    trained choices."""
 
     batch: TrainingBatch
     old_logprobs_C: torch.Tensor
@@ -56,7 +58,9 @@ class PolicyBatch:
 
 
 def policy_samples(
-    traces: Sequence[TokenTrace], advantages: Sequence[Sequence[np.ndarray]], decision: DecisionFormat
+    traces: Sequence[TokenTrace],
+    advantages: Sequence[Sequence[np.ndarray]],
+    decision: DecisionFormat,
 ) -> list[PolicySample]:
     """A sample of every segment of every member of a group, member after member.
 
@@ -64,7 +68,9 @@ def policy_samples(
     """
     return [
         PolicySample(
-            TrainingSample(segment, segment.loss_mask.astype(np.float32)), of_segment, _limited(segment, decision)
+            TrainingSample(segment, segment.loss_mask.astype(np.float32)),
+            of_segment,
+            _limited(segment, decision),
         )
         for trace, of_member in zip(traces, advantages, strict=True)
         for segment, of_segment in zip(trace.segments, of_member, strict=True)
@@ -83,8 +89,8 @@ def _limited(segment: TraceSegment, decision: DecisionFormat) -> np.ndarray:
 
 
 def micro_batches(groups: Sequence[Sequence[PolicySample]], size: int) -> list[list[PolicySample]]:
-    """The samples of all groups in stretches of at most `size`. Members of a group have most of their tokens in common:
-    they are only parted where a group is larger than that."""
+    """The samples of all groups in stretches of at most `size`. Members of a group have most of
+    their tokens in common: they are only parted where a group is larger than that."""
     batches: list[list[PolicySample]] = []
     for group in groups:
         for first in range(0, len(group), size):

@@ -21,20 +21,22 @@ from oncue.train.run_config import lighter_steps
 
 @dataclass(frozen=True, slots=True)
 class GrpoConfig:
-    """Everything a run depends on. Recipes return complete ones; every field can be set on the command line.
+    """Everything a run depends on. Recipes return complete ones; every field can be set on the
+    command line.
 
-    A step rolls out `group_size` episodes for each of `prompts_per_step` examples, and updates the weights
-    `num_minibatches` times, each on its share of the examples. `judge`: see `make_judge`.
-    `lookahead`: how many turns of a rollout may share the forward of the one before them, as long as it is silent
-    (`engine.lookahead`): quicker where forwards are small, waste where they are large and much is said.
-    `frozen`: patterns of the names of parameters that stay as they are. `credit`: how scores become advantages, `group`
-    (one per episode, as published) or `return_to_go` (per turn, with `credit_discount` per turn; `train.rl.advantage`).
-    `scale_by_deviation`: divide advantages by the
-    deviation of the group. `final_learning_rate_frac`: where the cosine after the warm-up ends, relative to its peak
-    (1: the rate stays, as published). `sharding`: what several processes do with the model, `none`: each has it whole,
-    `full`: weights, gradients and optimiser are spread over all of them. `skip_bad_rows`: an example of a
-    file that cannot be used is left out and counted, and the next one takes its place; else it stops the run. Raises
-    ConfigError for a value out of range.
+    A step rolls out `group_size` episodes for each of `prompts_per_step` examples, and updates the
+    weights `num_minibatches` times, each on its share of the examples. `judge`: see `make_judge`.
+    `lookahead`: how many turns of a rollout may share the forward of the one before them, as long
+    as it is silent (`engine.lookahead`): quicker where forwards are small, waste where they are
+    large and much is said. `frozen`: patterns of the names of parameters that stay as they are.
+    `credit`: how scores become advantages, `group` (one per episode, as published) or
+    `return_to_go` (per turn, with `credit_discount` per turn; `train.rl.advantage`).
+    `scale_by_deviation`: divide advantages by the deviation of the group.
+    `final_learning_rate_frac`: where the cosine after the warm-up ends, relative to its peak (1:
+    the rate stays, as published). `sharding`: what several processes do with the model, `none`:
+    each has it whole, `full`: weights, gradients and optimiser are spread over all of them.
+    `skip_bad_rows`: an example of a file that cannot be used is left out and counted, and the next
+    one takes its place; else it stops the run. Raises ConfigError for a value out of range.
     """
 
     model: str
@@ -82,24 +84,49 @@ class GrpoConfig:
 
     def __post_init__(self) -> None:
         check_run(self)
-        require_at_least_one(self, "num_steps", "prompts_per_step", "num_minibatches", "store_every_steps")
+        require_at_least_one(
+            self, "num_steps", "prompts_per_step", "num_minibatches", "store_every_steps"
+        )
         require_not_negative(self, "warmup_steps", "lookahead")
-        require(self.group_size >= 2, "group_size", "at least 2: members are compared", self.group_size)
-        require(self.sampling.temperature > 0, "sampling.temperature", "above 0", self.sampling.temperature)
+        require(
+            self.group_size >= 2, "group_size", "at least 2: members are compared", self.group_size
+        )
+        require(
+            self.sampling.temperature > 0,
+            "sampling.temperature",
+            "above 0",
+            self.sampling.temperature,
+        )
         sampling_seed = self.sampling.seed
-        require(sampling_seed == 0, "sampling.seed", "0: all random numbers follow from seed", sampling_seed)
+        require(
+            sampling_seed == 0,
+            "sampling.seed",
+            "0: all random numbers follow from seed",
+            sampling_seed,
+        )
         bias = self.sampling.reply_bias
-        require(bias == 0, "sampling.reply_bias", "0: what is trained must be what is sampled", bias)
+        require(
+            bias == 0, "sampling.reply_bias", "0: what is trained must be what is sampled", bias
+        )
         discount = self.credit_discount
         require(0 <= discount <= 1, "credit_discount", "between 0 and 1", discount)
-        rule = "1 where credit is group: it gives an episode one advantage (credit return_to_go has a discount)"
+        rule = (
+            "1 where credit is group: it gives an episode one advantage (credit "
+            "return_to_go has a discount)"
+        )
         require(self.credit != "group" or discount == 1, "credit_discount", rule, discount)
         fits = self.prompts_per_step % self.num_minibatches == 0
         require(
-            fits, "num_minibatches", f"a divisor of prompts_per_step ({self.prompts_per_step})", self.num_minibatches
+            fits,
+            "num_minibatches",
+            f"a divisor of prompts_per_step ({self.prompts_per_step})",
+            self.num_minibatches,
         )
         if not self.examples.has_exact_judge:
-            rule = "lexical or openai:MODEL@URL where examples come from files (exact knows generated clips only)"
+            rule = (
+                "lexical or openai:MODEL@URL where examples come from files (exact "
+                "knows generated clips only)"
+            )
             require(self.judge != "exact", "judge", rule, self.judge)
 
     @property
@@ -109,7 +136,10 @@ class GrpoConfig:
 
     @property
     def lighter(self) -> tuple[str, ...]:
-        return (*lighter_steps(self), *((f"lower --lookahead (now {self.lookahead})",) if self.lookahead else ()))
+        return (
+            *lighter_steps(self),
+            *((f"lower --lookahead (now {self.lookahead})",) if self.lookahead else ()),
+        )
 
     @property
     def smaller_flags(self) -> str:
@@ -127,11 +157,13 @@ class GrpoConfig:
 
 
 def groups_per_process(config: GrpoConfig, num_processes: int) -> int:
-    """How many groups of a step each process takes. Raises ConfigError where updates cannot be dealt out evenly."""
+    """How many groups of a step each process takes. Raises ConfigError where updates cannot be
+    dealt out evenly."""
     shares = num_processes * config.num_minibatches
     if config.prompts_per_step % shares:
         raise ConfigError(
             f"prompts_per_step must be divisible by the number of processes times num_minibatches "
-            f"({num_processes} x {config.num_minibatches} = {shares}), got {config.prompts_per_step}"
+            f"({num_processes} x {config.num_minibatches} = {shares}), got "
+            f"{config.prompts_per_step}"
         )
     return config.prompts_per_step // num_processes

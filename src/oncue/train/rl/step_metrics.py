@@ -1,4 +1,5 @@
-"""What a step of reinforcement learning logs, what is stored of its rollouts, and what should worry its owner."""
+"""What a step of reinforcement learning logs, what is stored of its rollouts, and what should worry
+its owner."""
 
 from __future__ import annotations
 
@@ -18,9 +19,11 @@ from oncue.types import Malformed, Reply, Silence
 FLAT_FRAC = 0.8  # of groups without spread
 
 
-def step_metrics(groups: Sequence[Group], observer: ObservingReward | None = None) -> dict[str, Any]:
-    """Means over all rollouts of a step: reward and the terms it names, spread within groups, how much was said; and
-    what only the reward (`observer`) has to say."""
+def step_metrics(
+    groups: Sequence[Group], observer: ObservingReward | None = None
+) -> dict[str, Any]:
+    """Means over all rollouts of a step: reward and the terms it names, spread within groups, how
+    much was said; and what only the reward (`observer`) has to say."""
     scores = [score for group in groups for score in group.scores]
     episodes = [episode for group in groups for episode in group.episodes]
     turns = [e.acted.action for episode in episodes for e in episode.exchanges if e.acted.sampled]
@@ -28,12 +31,16 @@ def step_metrics(groups: Sequence[Group], observer: ObservingReward | None = Non
     replies = [action.text.strip() for action in turns if isinstance(action, Reply)]
     return {
         "reward": float(np.mean([score.total for score in scores])),
-        **{f"reward_{name}": float(np.mean([score.terms[name] for score in scores])) for name in _terms(scores)},
+        **{
+            f"reward_{name}": float(np.mean([score.terms[name] for score in scores]))
+            for name in _terms(scores)
+        },
         "group_spread": float(np.mean(spreads)),
         "frac_reward_zero_std": float(np.mean([spread < 1e-6 for spread in spreads])),
         "reply_share": len(replies) / max(1, len(turns)),
         "silence_share": sum(isinstance(action, Silence) for action in turns) / max(1, len(turns)),
-        "malformed_share": sum(isinstance(action, Malformed) for action in turns) / max(1, len(turns)),
+        "malformed_share": sum(isinstance(action, Malformed) for action in turns)
+        / max(1, len(turns)),
         "replies_per_episode": len(replies) / max(1, len(episodes)),
         "num_unscored": sum(score.num_unscored for score in scores),
         "num_turns": len(turns),
@@ -48,27 +55,37 @@ def _terms(scores: Sequence[Score]) -> list[str]:
 
 
 def rollout_lines(groups: Sequence[Group], step: int) -> list[dict[str, Any]]:
-    """One line per rollout, in the form that `oncue score rewards` reads, with what the run made of it.
+    """One line per rollout, in the form that `oncue score rewards` reads, with what the run made of
+    it.
 
-    A malformed turn is a silent one there, as it is to the reward; what it said stands under `malformed`. A name is
-    STEP/TASK/EXAMPLE/MEMBER: files with fewer examples than a step takes have the same task in it more than once.
-    `turn_advantages` has one number per turn; `advantage` is their mean. `example` is the number of the example, from
-    which it can be made again; `judgements` are lines as its replay:FILE reads them, left out where no judge was asked.
+    A malformed turn is a silent one there, as it is to the reward; what it said stands under
+    `malformed`. A name is STEP/TASK/EXAMPLE/MEMBER: files with fewer examples than a step takes
+    have the same task in it more than once. `turn_advantages` has one number per turn; `advantage`
+    is their mean. `example` is the number of the example, from which it can be made again;
+    `judgements` are lines as its replay:FILE reads them, left out where no judge was asked.
     """
     lines = []
     for group in groups:
         members = zip(group.episodes, group.scores, group.turn_advantages, strict=True)
         for member, (episode, score, gained) in enumerate(members):
             name = f"{step}/{episode.task.task_id}/{group.example.index}/{member}"
-            judged = {} if score.judgements is None else {"judgements": list(judgement_lines(name, score.judgements))}
-            sampled = [(e.observed.clock_s, e.acted.action) for e in episode.exchanges if e.acted.sampled]
+            judged = (
+                {}
+                if score.judgements is None
+                else {"judgements": list(judgement_lines(name, score.judgements))}
+            )
+            sampled = [
+                (e.observed.clock_s, e.acted.action) for e in episode.exchanges if e.acted.sampled
+            ]
             of_turns = [gained[k] for k, e in enumerate(episode.exchanges) if e.acted.sampled]
             lines.append(
                 {
                     **rollout_line(StoredRollout(name, Rollout.of(episode))),
                     "task": episode.task.task_id,
                     "example": group.example.index,
-                    "questions": [{"time": q.time_s, "text": q.text} for q in episode.task.questions],
+                    "questions": [
+                        {"time": q.time_s, "text": q.text} for q in episode.task.questions
+                    ],
                     "malformed": [
                         {"time": time_s, "text": action.text, "reason": action.reason}
                         for time_s, action in sampled
@@ -85,18 +102,22 @@ def rollout_lines(groups: Sequence[Group], step: int) -> list[dict[str, Any]]:
     return lines
 
 
-def warnings_of(rows: Sequence[Mapping[str, Any]], observer: ObservingReward | None = None) -> list[str]:
+def warnings_of(
+    rows: Sequence[Mapping[str, Any]], observer: ObservingReward | None = None
+) -> list[str]:
     """What the last steps (oldest first, the newest last) say that someone should look at."""
     newest = rows[-1]
     found = []
     if newest["frac_reward_zero_std"] >= FLAT_FRAC:
         found.append(
-            f"{newest['frac_reward_zero_std']:.0%} of the groups have no spread: nothing can be learned from them; start from a "
+            f"{newest['frac_reward_zero_std']:.0%} of the groups have no spread: nothing can be "
+            "learned from them; start from a "
             "model that is unsure when to speak (placement spread), or raise the temperature"
         )
     if newest["num_unscored"]:
         found.append(
-            f"{newest['num_unscored']} judgements could not be had, and count in no term; oncue score rewards tells "
+            f"{newest['num_unscored']} judgements could not be had, and count in no term; oncue "
+            "score rewards tells "
             "why, where rollouts are stored"
         )
     return found if observer is None else [*found, *observer.warnings(rows)]

@@ -1,4 +1,5 @@
-"""The batches of a run, addressed by (stage, step), so that a resumed run sees exactly the data it would have seen."""
+"""The batches of a run, addressed by (stage, step), so that a resumed run sees exactly the data it
+would have seen."""
 
 from __future__ import annotations
 
@@ -21,8 +22,8 @@ from oncue.types import Dialogue
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StepBatch:
-    """What one optimiser step reads: micro-batches, how many of their dialogues lost exchanges to `max_tokens`, and
-    what was wrong with each row that was skipped."""
+    """What one optimiser step reads: micro-batches, how many of their dialogues lost exchanges to
+    `max_tokens`, and what was wrong with each row that was skipped."""
 
     parts: tuple[TrainingBatch, ...]
     num_cut: int
@@ -34,8 +35,11 @@ class StepBatch:
         return sum(part.num_tokens for part in self.parts)
 
 
-def step_batches(config: SftConfig, renderer: QwenVLRenderer, step: int) -> Iterator[tuple[StepBatch, int]]:
-    """(batch, number of its stage) of every step from global step `step` on, made in worker processes.
+def step_batches(
+    config: SftConfig, renderer: QwenVLRenderer, step: int
+) -> Iterator[tuple[StepBatch, int]]:
+    """(batch, number of its stage) of every step from global step `step` on, made in worker
+    processes.
 
     Raises what a source raises about its data, as if it had been read here.
     """
@@ -52,8 +56,8 @@ def step_batches(config: SftConfig, renderer: QwenVLRenderer, step: int) -> Iter
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawn:
-    """A dialogue of a stage with its patched frames, and what is left of it within `max_tokens`. `skipped`: what was
-    wrong with the row in whose place it is shown."""
+    """A dialogue of a stage with its patched frames, and what is left of it within `max_tokens`.
+    `skipped`: what was wrong with the row in whose place it is shown."""
 
     dialogue: Dialogue
     frames: Sequence[PatchedFrame]
@@ -61,20 +65,26 @@ class Drawn:
     skipped: str = ""
 
 
-def draw_dialogue(config: SftConfig, stage_index: int, index: int, renderer: QwenVLRenderer) -> Drawn:
-    """Dialogue number `index` of a stage, or of the row that takes its place. Raises DialogueError and DataError for a
-    row that cannot be used, with its file and number."""
+def draw_dialogue(
+    config: SftConfig, stage_index: int, index: int, renderer: QwenVLRenderer
+) -> Drawn:
+    """Dialogue number `index` of a stage, or of the row that takes its place. Raises DialogueError
+    and DataError for a row that cannot be used, with its file and number."""
     source = config.stages[stage_index].source
     seed = config.seed * 1000 + stage_index
     rows = source if isinstance(source, RowSource) else None
 
     def make(number: int) -> Drawn:
-        dialogue, frames = source.item(number, seed, Clock(config.frame_interval_s), config.frames_per_turn)
+        dialogue, frames = source.item(
+            number, seed, Clock(config.frame_interval_s), config.frames_per_turn
+        )
         with rows.named(number, seed) if rows else nullcontext():
             patched = [renderer.frame_processor(frame) for frame in frames]
             kept = fit(dialogue, patched, renderer, config.max_tokens)
             if config.skip_bad_rows and not any(kept.trained):
-                raise DataError('no message is trained; expected an assistant message without "loss": false')
+                raise DataError(
+                    'no message is trained; expected an assistant message without "loss": false'
+                )
         return Drawn(dialogue, patched, kept)
 
     drawn, wrong = first_usable(make, index, len(rows) if rows else None, skip=config.skip_bad_rows)
@@ -95,7 +105,10 @@ class _StageBatches:
         size = self.config.stages[self.stage_index].batch_size
         start = (self.first + i) * size
         config, renderer = self.config, self.renderer
-        drawn = [draw_dialogue(config, self.stage_index, index, renderer) for index in range(start, start + size)]
+        drawn = [
+            draw_dialogue(config, self.stage_index, index, renderer)
+            for index in range(start, start + size)
+        ]
         parts = _split([self._sample(each) for each in drawn], config.micro_batch_size)
         return StepBatch(
             tuple(collate(part, renderer.image_pad_id) for part in parts),
@@ -105,7 +118,9 @@ class _StageBatches:
 
     def _sample(self, drawn: Drawn) -> TrainingSample:
         frames = drawn.frames[: drawn.kept.num_frames]
-        return to_sample(drawn.kept, frames, self.renderer, silence_weight=self.config.silence_weight)
+        return to_sample(
+            drawn.kept, frames, self.renderer, silence_weight=self.config.silence_weight
+        )
 
 
 def _split(samples: Sequence[TrainingSample], size: int) -> list[Sequence[TrainingSample]]:

@@ -58,19 +58,21 @@ def train_sft(
 ) -> Path:
     """Runs or resumes training in the run directory `out`; returns the folder of the final model.
 
-    `report(metrics)` is called at every logged step. `allow_changed_data` resumes with rows that were edited.
-    `build_model(folder, seed, decision_format)` writes the untrained model that a config with `model` "new" starts
-    from. Raises ConfigError for a config that contradicts the run it would resume or a run that is already there,
-    ModelError and DataError for what it cannot use, and RunStoppedError when loss or gradient are not finite (the
-    weights are then untouched by that step, and the last checkpoint stays usable), a checkpoint cannot be written, or
-    memory runs out.
+    `report(metrics)` is called at every logged step. `allow_changed_data` resumes with rows that
+    were edited. `build_model(folder, seed, decision_format)` writes the untrained model that a
+    config with `model` "new" starts from. Raises ConfigError for a config that contradicts the run
+    it would resume or a run that is already there, ModelError and DataError for what it cannot use,
+    and RunStoppedError when loss or gradient are not finite (the weights are then untouched by that
+    step, and the last checkpoint stays usable), a checkpoint cannot be written, or memory runs out.
 
-    Ctrl-C, SIGTERM and SIGHUP raise a KeyboardInterrupt that says where the run is saved. Whatever else ends the run in
-    the middle of a step, the steps before it are saved, too; so is a step whose report cannot be written. A second
-    signal does not wait for that.
+    Ctrl-C, SIGTERM and SIGHUP raise a KeyboardInterrupt that says where the run is saved. Whatever
+    else ends the run in the middle of a step, the steps before it are saved, too; so is a step
+    whose report cannot be written. A second signal does not wait for that.
     """
     if Ranks.of_environment().size > 1:
-        raise ConfigError("train sft uses one device; start it without torchrun (train grpo uses several)")
+        raise ConfigError(
+            "train sft uses one device; start it without torchrun (train grpo uses several)"
+        )
     forget_rows()
     stopper = Stopper(patient=True, second_leaves=True)
     with stopper.listening():
@@ -114,7 +116,12 @@ def _train(
     def save() -> Path:
         now = Progress(step, meter.unlogged)
         return save_checkpoint(
-            run.checkpoints, loaded, optimizer.state_dict(), now, beside_weights, keep=config.keep_checkpoints
+            run.checkpoints,
+            loaded,
+            optimizer.state_dict(),
+            now,
+            beside_weights,
+            keep=config.keep_checkpoints,
         )
 
     def keep_and_end(error: BaseException) -> NoReturn:
@@ -131,9 +138,14 @@ def _train(
                 if stage_index != frozen_for:
                     _freeze_for(model, config, stage)
                     frozen_for = stage_index
-                loss = accumulate_gradient(model, batch, renderer.image_pad_id, config, loaded.device)
+                loss = accumulate_gradient(
+                    model, batch, renderer.image_pad_id, config, loaded.device
+                )
                 grad_norm = float(torch.nn.utils.clip_grad_norm_(trained, config.max_grad_norm))
-        except (Exception, KeyboardInterrupt) as error:  # raised again: no weight has changed in this step
+        except (
+            Exception,
+            KeyboardInterrupt,
+        ) as error:  # raised again: no weight has changed in this step
             keep_and_end(error)
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):
             raise not_finite(step + 1, loss, grad_norm, run.checkpoints)
@@ -142,7 +154,8 @@ def _train(
             group["lr"] = rate
         try:
             optimizer.step()
-        except Exception as error:  # raised again: memory for the optimiser's state is taken before a weight changes
+        # raised again: memory for the optimiser's state is taken before a weight changes
+        except Exception as error:
             keep_and_end(error)
         optimizer.zero_grad(set_to_none=True)
         step += 1
@@ -171,7 +184,8 @@ def _train(
 def try_first_step(config: SftConfig, source: Path) -> Trial:
     """What the first step of a run from the model in `source` takes. Nothing of it is kept.
 
-    Raises ModelError and DataError as `train_sft`; what torch raises where memory runs out goes through.
+    Raises ModelError and DataError as `train_sft`; what torch raises where memory runs out goes
+    through.
     """
     loaded, trained, optimizer = _ready(config, source)
     laps = Laps(loaded.device)
@@ -182,10 +196,16 @@ def try_first_step(config: SftConfig, source: Path) -> Trial:
     torch.nn.utils.clip_grad_norm_(trained, config.max_grad_norm)
     optimizer.step()
     trained_s = laps.next_s()
-    return Trial(at_once_s(made_s, trained_s, config.num_workers), batch.num_tokens, stored_bytes(loaded, trained))
+    return Trial(
+        at_once_s(made_s, trained_s, config.num_workers),
+        batch.num_tokens,
+        stored_bytes(loaded, trained),
+    )
 
 
-def _ready(config: SftConfig, source: Path) -> tuple[LoadedModel, Sequence[torch.nn.Parameter], torch.optim.Optimizer]:
+def _ready(
+    config: SftConfig, source: Path
+) -> tuple[LoadedModel, Sequence[torch.nn.Parameter], torch.optim.Optimizer]:
     """The model in `source`, ready to be trained, its trained parameters, and their optimiser."""
     loaded = load_model(
         source,
@@ -200,7 +220,11 @@ def _ready(config: SftConfig, source: Path) -> tuple[LoadedModel, Sequence[torch
         recompute_activations(loaded.model)
     trained = [p for p in loaded.model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(
-        trained, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay, fused=True
+        trained,
+        lr=config.learning_rate,
+        betas=config.betas,
+        weight_decay=config.weight_decay,
+        fused=True,
     )
     return loaded, trained, optimizer
 
@@ -219,15 +243,19 @@ def _freeze_for(model: Any, config: SftConfig, stage: Stage) -> None:
 def accumulate_gradient(
     model: Any, batch: StepBatch, image_pad_id: int, config: SftConfig, device: torch.device
 ) -> float:
-    """Adds the gradient of the whole batch, normalised by its total weight however it is split; returns its loss.
+    """Adds the gradient of the whole batch, normalised by its total weight however it is split;
+    returns its loss.
 
-    A batch of silent turns that `silence_weight` 0 takes out of the loss has loss 0 and no gradient. Raises DataError
-    for a batch in which no turn is trained.
+    A batch of silent turns that `silence_weight` 0 takes out of the loss has loss 0 and no
+    gradient. Raises DataError for a batch in which no turn is trained.
     """
     total_weight = sum(float(part.weights_C.sum()) for part in batch.parts)
     if total_weight == 0:
         if config.silence_weight > 0:
-            raise DataError('a batch has no trained turn; its rows need assistant messages without "loss": false')
+            raise DataError(
+                "a batch has no trained turn; its rows need assistant messages without "
+                '"loss": false'
+            )
         return 0.0
     dtype = getattr(torch, config.autocast_dtype) if config.autocast_dtype else torch.float32
     loss_sum = 0.0
@@ -245,7 +273,10 @@ def _start_model(config: SftConfig, out: Path, build_model: BuildModel | None) -
     if config.model != NEW_MODEL:
         return resolve_model(config.model)
     if build_model is None:
-        raise ConfigError(f"model {NEW_MODEL!r} needs a recipe that builds one; name a model, or use --recipe mini")
+        raise ConfigError(
+            f"model {NEW_MODEL!r} needs a recipe that builds one; name a model, or use --recipe "
+            "mini"
+        )
     folder = out / "new_model"
     shutil.rmtree(folder, ignore_errors=True)  # what a killed start left behind may be half a model
     return build_model(folder, config.seed, config.decision_format or "text")

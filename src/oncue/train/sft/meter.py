@@ -13,8 +13,8 @@ from oncue.train.run_dir import RunDirectory
 class Meter:
     """Collects the numbers of every step and logs them every `every` steps.
 
-    `unlogged` is what has been collected since the last line; given to a new meter, the lines go on as if the run had
-    never stopped.
+    `unlogged` is what has been collected since the last line; given to a new meter, the lines go on
+    as if the run had never stopped.
     """
 
     def __init__(
@@ -56,7 +56,8 @@ class Meter:
         num_cut: int,
         skipped: Sequence[str] = (),
     ) -> None:
-        """Take in the numbers of the step that is number `step`, from 1, and what is wrong with rows it skipped."""
+        """Take in the numbers of the step that is number `step`, from 1, and what is wrong with
+        rows it skipped."""
         self._losses.append(loss)
         self._num_tokens += num_tokens
         self._num_cut += num_cut
@@ -84,4 +85,6 @@ class Meter:
         self._run.log(metrics)
         self._losses, self._num_tokens, self._num_cut, self._skipped = [], 0, 0, []
         self._started = time.monotonic()
-        self._report(metrics)  # last: where nobody reads it any more, the line is logged all the same
+        self._report(
+            metrics
+        )  # last: where nobody reads it any more, the line is logged all the same

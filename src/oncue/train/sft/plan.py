@@ -20,12 +20,13 @@ _NUM_LOOKED_AT = 8
 
 
 def plan_stages(config: SftConfig, model: str, out: Path | None = None) -> Iterator[str]:
-    """One line per stage: steps, dialogues, and the tokens of its first dialogues against the limit.
+    """One line per stage: steps, dialogues, and the tokens of its first dialogues against the
+    limit.
 
-    `model` has the tokenizer and the image processor; where it cannot be had, tokens are not counted. What keeps the
-    run from starting is a `Problem`. Without one, and with the folder of the run in `out`, the first step is made and
-    thrown away, and further lines say the time and the disk that the run needs. Raises DialogueError and DataError for
-    rows that break their format.
+    `model` has the tokenizer and the image processor; where it cannot be had, tokens are not
+    counted. What keeps the run from starting is a `Problem`. Without one, and with the folder of
+    the run in `out`, the first step is made and thrown away, and further lines say the time and the
+    disk that the run needs. Raises DialogueError and DataError for rows that break their format.
     """
     renderer = None
     can_start, num_tokens = True, 0.0
@@ -70,12 +71,22 @@ def _tokens(config: SftConfig, stage_index: int, renderer: QwenVLRenderer) -> tu
         drawn = draw_dialogue(config, stage_index, index, renderer)
         lengths.append(len(renderer.dialogue(drawn.dialogue, drawn.frames).whole))
         num_cut += len(drawn.kept.turns) < len(drawn.dialogue.turns)
-    about = sum(min(n, config.max_tokens) for n in lengths) / len(lengths) * stage.batch_size * stage_steps(stage)
+    about = (
+        sum(min(n, config.max_tokens) for n in lengths)
+        / len(lengths)
+        * stage.batch_size
+        * stage_steps(stage)
+    )
     return about, (
-        f", about {about:,.0f} tokens in all; the first {len(lengths)} have {min(lengths):,} to {max(lengths):,} "
+        f", about {about:,.0f} tokens in all; the first {len(lengths)} have {min(lengths):,} to "
+        f"{max(lengths):,} "
         f"tokens, the limit is {config.max_tokens:,}, {num_cut} would lose their last exchanges"
     )
 
 
 def _num_looked_at(stage: Stage) -> int:
-    return min(_NUM_LOOKED_AT, len(stage.source)) if isinstance(stage.source, RowSource) else _NUM_LOOKED_AT
+    return (
+        min(_NUM_LOOKED_AT, len(stage.source))
+        if isinstance(stage.source, RowSource)
+        else _NUM_LOOKED_AT
+    )

@@ -1,4 +1,5 @@
-"""The settings of supervised fine-tuning, what they must satisfy, and what follows from them alone."""
+"""The settings of supervised fine-tuning, what they must satisfy, and what follows from them
+alone."""
 
 from __future__ import annotations
 
@@ -19,8 +20,8 @@ from oncue.train.schedule import scheduled_rate
 class Stage:
     """A stretch of training on one source. `num_steps` None: one epoch of a source that has an end.
 
-    `frozen`: patterns (`*` matches anything) of the names of parameters that stay as they are during this stage, on
-    top of what the whole run freezes.
+    `frozen`: patterns (`*` matches anything) of the names of parameters that stay as they are
+    during this stage, on top of what the whole run freezes.
     """
 
     name: str
@@ -31,23 +32,40 @@ class Stage:
     frozen: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        require(self.batch_size >= 1, f"batch_size of stage {self.name!r}", "at least 1", self.batch_size)
+        require(
+            self.batch_size >= 1,
+            f"batch_size of stage {self.name!r}",
+            "at least 1",
+            self.batch_size,
+        )
         if self.num_steps is not None:
-            require(self.num_steps >= 1, f"num_steps of stage {self.name!r}", "at least 1", self.num_steps)
+            require(
+                self.num_steps >= 1,
+                f"num_steps of stage {self.name!r}",
+                "at least 1",
+                self.num_steps,
+            )
         scale = self.learning_rate_scale
-        require(0 < scale < math.inf, f"learning_rate_scale of stage {self.name!r}", "a positive number", scale)
+        require(
+            0 < scale < math.inf,
+            f"learning_rate_scale of stage {self.name!r}",
+            "a positive number",
+            scale,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class SftConfig:
-    """Everything a run depends on. Recipes return complete ones; every field can be set on the command line.
+    """Everything a run depends on. Recipes return complete ones; every field can be set on the
+    command line.
 
-    `silence_weight` weighs the tokens of silent turns in the loss (1: as the paper; 0: silence is not trained).
-    `decision_format`: how silence is said (`render.layout`); None takes that of the model, and text for a new one.
-    `micro_batch_size` splits a batch for memory without changing the gradient. `max_tokens` cuts a longer dialogue at
-    the last whole exchange. `final_learning_rate_frac`: where the cosine schedule ends, relative to its peak.
-    `skip_bad_rows`: a row of a file that cannot be used is left out and counted, and the next one takes its place; else
-    it stops the run. Raises ConfigError for a value out of range.
+    `silence_weight` weighs the tokens of silent turns in the loss (1: as the paper; 0: silence is
+    not trained). `decision_format`: how silence is said (`render.layout`); None takes that of the
+    model, and text for a new one. `micro_batch_size` splits a batch for memory without changing the
+    gradient. `max_tokens` cuts a longer dialogue at the last whole exchange.
+    `final_learning_rate_frac`: where the cosine schedule ends, relative to its peak.
+    `skip_bad_rows`: a row of a file that cannot be used is left out and counted, and the next one
+    takes its place; else it stops the run. Raises ConfigError for a value out of range.
     """
 
     model: str
@@ -105,12 +123,15 @@ class SftConfig:
 
     def row_checks(self) -> Iterator[Check]:
         """A call for every row of the files of all stages."""
-        sources = {stage.source: None for stage in self.stages if isinstance(stage.source, RowSource)}
+        sources = {
+            stage.source: None for stage in self.stages if isinstance(stage.source, RowSource)
+        }
         return dialogue_checks(tuple(sources))
 
 
 def stage_steps(stage: Stage) -> int:
-    """How many optimiser steps a stage takes. Raises ConfigError for an endless source without `num_steps`."""
+    """How many optimiser steps a stage takes. Raises ConfigError for an endless source without
+    `num_steps`."""
     if stage.num_steps is not None:
         return stage.num_steps
     if isinstance(stage.source, RowSource):
@@ -119,7 +140,10 @@ def stage_steps(stage: Stage) -> int:
 
 
 def learning_rate_at(config: SftConfig, step: int, total: int, scale: float) -> float:
-    """Linear warm-up, then cosine to `final_learning_rate_frac`; `step` counts from 0, of `total`."""
+    """Linear warm-up, then cosine to `final_learning_rate_frac`; `step` counts from 0, of
+    `total`."""
     warmup = max(1, round(config.warmup_frac * total))
     share = config.final_learning_rate_frac
-    return scheduled_rate(config.learning_rate * scale, step, total, warmup=warmup, final_frac=share)
+    return scheduled_rate(
+        config.learning_rate * scale, step, total, warmup=warmup, final_frac=share
+    )
