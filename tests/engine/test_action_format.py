@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from oncue.engine.engine import Engine, SamplingParams
@@ -17,6 +18,7 @@ from oncue.rollout import run_episode
 from oncue.types import Answer, EnvTurn, Malformed, Reply, Retrieve, Silence, StopReason
 from policy_support import ScriptedEngine
 from retrieval_support import RETRIEVAL_TASK, RetrievalEnv, TagFormat
+from tiny_model import mixed_turn
 
 LONG = SamplingParams(max_new_tokens=40)
 GRAMMAR = TagFormat()
@@ -51,9 +53,11 @@ def test_each_session_reads_answers_by_its_own_grammar(tiny_loaded: LoadedModel)
 def test_turns_that_went_ahead_are_answered_in_the_grammar_of_their_session(
     tiny_loaded: LoadedModel,
 ) -> None:
-    """What is drafted is a guess at the ids: it may be right where it is no silence."""
+    """What is drafted is a guess at the ids: it may be right where it is no silence. Their order
+    stays, too."""
     texts = ["NO REPLY", "NO REPLY", "NO REPLY", "<answer>B</answer>"]
-    turns = [*ASKED, EnvTurn("And?", 4.0)]
+    random = np.random.default_rng(0)
+    turns = [mixed_turn(random, k + 1.0, "And?") for k in range(4)]
 
     async def go(lookahead: int) -> tuple[list[object], tuple[int, ...]]:
         ids = ids_of(tiny_loaded, *texts)
