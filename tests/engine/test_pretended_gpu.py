@@ -59,7 +59,7 @@ def test_a_step_waits_for_its_tokens_and_for_nothing_else(found: dict[str, Any],
     """Tokens and log-probabilities, once each, however many sessions and choices; new frames and
     prompts included."""
     assert sum(found[run]["waits"].values()) == 2 * found[run]["num_steps"]
-    assert all("choose.py:choose" in place for place in found[run]["waits"])
+    assert all("sampler.py:choose" in place for place in found[run]["waits"])
     assert found["stock_waits"] >= 8  # control: what the tower waits for if it is left to itself
 
 

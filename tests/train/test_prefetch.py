@@ -65,9 +65,14 @@ def test_a_signal_waits_until_the_processes_have_started(monkeypatch: pytest.Mon
         start(process)
 
     monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", noted)
-    made = prefetched(square, 5, 1)
-    with pytest.raises(KeyboardInterrupt):
-        next(made)
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a worker of xdist ignores it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            next(prefetched(square, 5, 1))
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert blocked == [True]
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 

@@ -18,8 +18,9 @@ import torch
 from oncue.data.dialogue_sources import RowSource
 from oncue.errors import ConfigError, DataError, DialogueError, RunStoppedError
 from oncue.model.loading import load_model
-from oncue.train import checkpoint, sft
+from oncue.train import checkpoint
 from oncue.train.checkpoint import latest_checkpoint
+from oncue.train.sft import loop as sft
 from oncue.train.sft.loop import train_sft
 from oncue.train.sft.settings import SftConfig, Stage
 from train_support import SHAPES, metrics, same_weights, silent, small_config, weights

@@ -133,15 +133,18 @@ class TrainGrpo(TrainCommand):
                 print(f"judge {judge.name}: {judge.usage.line()}", file=sys.stderr)
 
     def progress_line(self, metrics: dict[str, Any]) -> str:
-        delay_s = metrics["first_reply_delay_s"]
-        delay = "no reply in time" if delay_s is None else f"delay {delay_s:.1f} s"
-        return (
-            f"{metrics['step']:>6} / {metrics['total_steps']}  reward {metrics['reward']:.3f}  "
-            f"PAUC {100 * metrics['reward_pauc']:.1f}  replies "
-            f"{metrics['replies_per_episode']:.1f}  {delay}  "
-            f"rollout {metrics['rollout_s']:.1f} s  train {metrics['train_s']:.1f} s  "
-            f"{metrics['tokens_per_s']:,.0f} tokens/s"
-        )
+        parts = [f"{metrics['step']:>6} / {metrics['total_steps']}"]
+        parts.append(f"reward {metrics['reward']:.3f}")
+        if "reward_pauc" in metrics:
+            parts.append(f"PAUC {100 * metrics['reward_pauc']:.1f}")
+        parts.append(f"replies {metrics['replies_per_episode']:.1f}")
+        if "first_reply_delay_s" in metrics:
+            delay_s = metrics["first_reply_delay_s"]
+            parts.append("no reply in time" if delay_s is None else f"delay {delay_s:.1f} s")
+        parts.append(f"rollout {metrics['rollout_s']:.1f} s")
+        parts.append(f"train {metrics['train_s']:.1f} s")
+        parts.append(f"{metrics['tokens_per_s']:,.0f} tokens/s")
+        return "  ".join(parts)
 
     def plan(self) -> Iterator[str]:
         from oncue.train.rl.plan import plan_grpo
