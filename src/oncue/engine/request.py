@@ -222,10 +222,12 @@ class Request:
             self.renderer.read_action(self.chosen, self.forced, state.format) if observed else None
         )
         fed_3L = text_positions(prompt.answer_position, self.num_fed)
-        entered_3L = np.concatenate([prompt.positions_3L, fed_3L], axis=1)
         num_pending = len(kept) - self.num_fed
         state.append(
-            [*self.turn_ids, *kept], num_pending, entered_3L, prompt.answer_position + self.num_fed
+            [*self.turn_ids, *kept],
+            num_pending,
+            (prompt.positions_3L, fed_3L),
+            prompt.answer_position + self.num_fed,
         )
         if observed is None or action is None:
             return None

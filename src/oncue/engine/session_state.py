@@ -136,18 +136,23 @@ class SessionState:
         self.slot.length = num_tokens
 
     def append(
-        self, ids: Sequence[int], num_pending: int, positions_3L: np.ndarray, next_position: int
+        self,
+        ids: Sequence[int],
+        num_pending: int,
+        positions: Sequence[np.ndarray],
+        next_position: int,
     ) -> None:
         """`ids` are in the prefix from now on, and all of it but the last `num_pending` tokens in
         the cache.
 
-        `positions_3L`: of the tokens that entered the cache, those that were pending first.
+        `positions`: of the tokens that entered the cache, in stretches (3, n), those that were
+        pending first.
         """
         self.context_ids += ids
         self.pending_ids, self.pending_frames = list(ids[len(ids) - num_pending :]), []
         self.next_position = next_position
         if self.recorder is not None:
-            self.recorder.positions.append(positions_3L)
+            self.recorder.positions += positions
 
     def end_turn(
         self,
