@@ -43,12 +43,14 @@ class FrameBatch:
     possibly F = 0.
 
     `marks`: a name for each frame that the policy can refer to (`frame 12`, `01:30`); "" or none at
-    all: no mark.
+    all: no mark. `indices`: of frames drawn from a pool (`oncue.video.pool`), the index of each in
+    it.
     """
 
     pixels: np.ndarray
     pts_s: np.ndarray
     marks: tuple[str, ...] = ()
+    indices: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 4 or self.pixels.shape[-1] != 3 or self.pixels.dtype != np.uint8:
@@ -60,6 +62,10 @@ class FrameBatch:
         if len(self.marks) not in (0, len(self.pixels)):
             raise ValueError(
                 f"{len(self.pixels)} frames need as many marks, or none, got {len(self.marks)}"
+            )
+        if len(self.indices) not in (0, len(self.pixels)):
+            raise ValueError(
+                f"{len(self.pixels)} frames need as many indices, or none, got {len(self.indices)}"
             )
 
     def __len__(self) -> int:
@@ -207,7 +213,8 @@ class PolicyTurn:
     `latency_ms` is the wall time from the turn being submitted to its closing token; 0 for history.
     Of a forward that several turns shared (`ForeseeingSession`) each has an equal part.
     `forced_close`: the token limit closed the turn, so the last id was appended, not drawn
-    (log-probability 0.0), and must not be trained.
+    (log-probability 0.0), and must not be trained. `thought`: what the policy wrote before its
+    action, "" for nothing.
     """
 
     action: Action
@@ -216,6 +223,7 @@ class PolicyTurn:
     sampled: bool = True
     latency_ms: float = 0.0
     forced_close: bool = False
+    thought: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,12 +260,30 @@ class GoldTurn:
 
 
 @dataclass(frozen=True, slots=True)
+class Evidence:
+    """Where in a video the answer can be seen: the `frames` (indices) of a pool of `num_frames`,
+    and the `spans` of video time where those are known."""
+
+    frames: frozenset[int]
+    num_frames: int
+    spans: tuple[TimeSpan, ...] = ()
+
+    def __post_init__(self) -> None:
+        outside = sorted(i for i in self.frames if not 0 <= i < self.num_frames)
+        if outside:
+            raise ValueError(
+                f"relevant frames of a pool of {self.num_frames} must lie from 0 to "
+                f"{self.num_frames - 1}, got {outside[:8]}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """One dialogue to be held about one video: its name, its questions and the replies that are due
     (if known).
 
-    `options` to choose from and the right `answer`: of a question that has one answer (see
-    `Answer`).
+    `options` to choose from, the right `answer`, and where it can be seen (`evidence`): of a
+    question that has one answer (see `Answer`).
     """
 
     task_id: str
@@ -266,6 +292,7 @@ class Task:
     duration_s: float | None = None
     options: tuple[str, ...] = ()
     answer: str | None = None
+    evidence: Evidence | None = None
 
 
 @dataclass(frozen=True, slots=True)
