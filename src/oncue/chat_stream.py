@@ -23,15 +23,15 @@ class Completion:
 
     `first_probs`: the probabilities of the candidates for the first token that the server listed,
     by their text, the one written among them; None where it listed none. `tokens`: how many it read
-    and wrote, None where it did not say. `thought`: it wrote what the model thinks apart from
-    `text`, and left that out here.
+    and wrote, None where it did not say. `thought`: what the model thinks, where the server writes
+    that apart from `text`.
     """
 
     text: str
     at_limit: bool
     first_probs: Mapping[str, float] | None = None
     tokens: tuple[int, int] | None = None
-    thought: bool = False
+    thought: str = ""
 
 
 class BrokenAnswerError(Exception):
@@ -45,7 +45,7 @@ async def read_completion(stream: AsyncStream[ChatCompletionChunk]) -> Completio
     finish_reason: str | None = None
     first_probs: dict[str, float] | None = None
     tokens: tuple[int, int] | None = None
-    thought = False
+    thoughts: list[str] = []
     async for chunk in stream:
         try:
             tokens = _counted(chunk.usage) or tokens
@@ -58,14 +58,18 @@ async def read_completion(stream: AsyncStream[ChatCompletionChunk]) -> Completio
                     c.token: math.exp(c.logprob) for c in (*(first.top_logprobs or ()), first)
                 }
             pieces.append(choice.delta.content or "")
-            thought = thought or any(getattr(choice.delta, name, None) for name in _THOUGHT_FIELDS)
+            thoughts += [
+                text for name in _THOUGHT_FIELDS if (text := getattr(choice.delta, name, None))
+            ][:1]
             finish_reason = choice.finish_reason or finish_reason
         except (AttributeError, TypeError, LookupError, OverflowError) as error:
             raise BrokenAnswerError("it is not of the form of the chat API") from error
     if finish_reason is None or finish_reason == "abort":
         raise BrokenAnswerError("it ended before it was finished")
     try:
-        return Completion("".join(pieces), finish_reason == "length", first_probs, tokens, thought)
+        return Completion(
+            "".join(pieces), finish_reason == "length", first_probs, tokens, "".join(thoughts)
+        )
     except TypeError as error:
         raise BrokenAnswerError("it holds something else than text") from error
 

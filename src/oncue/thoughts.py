@@ -19,3 +19,13 @@ def behind_thoughts(text: str) -> str | None:
     if OPENING in answer:
         return None
     return answer.lstrip() if closing else text
+
+
+def thought_in(text: str) -> str:
+    """What is thought in `text`, without the marks and the space around it; "" where it holds no
+    mark."""
+    before, closing, after = text.rpartition(CLOSING)
+    _, opening, open_thought = after.partition(OPENING)
+    if opening:
+        return open_thought.strip()
+    return before.strip().removeprefix(OPENING).strip() if closing else ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from oncue.engine.core import EngineCore
 from oncue.engine.sampling import SamplingParams
 from oncue.engine.session import EngineSession
@@ -34,3 +36,11 @@ class Engine(EngineCore):
         sampling. Its `instruction` is not shown by itself: that is for `system` or the turns.
         """
         return EngineSession(self, self.new_state(system, seed, window, action_format))
+
+    def window_of_turns(self, last_turns: int, window: Window | None = None) -> Window:
+        """`window` (by default the engine's; without one, all the model has room for) that also
+        keeps no more than the last `last_turns` turns."""
+        window = window or self._window
+        if window is None:
+            window = Window(self._max_prefix_tokens, when_full=True)
+        return replace(window, last_turns=last_turns)

@@ -93,7 +93,7 @@ class SpeculatedTurn:
 class Lookahead:
     """Which turns may go ahead of an answer: at most `most`, and no more than were silent since the
     last reply, while window and model have room for each. Who talks a lot would drop most of them,
-    and large ones are no quicker together.
+    and large ones are no quicker together. Where only the last turns stay in view, none does.
 
     With `patient`, the preparation of their frames is waited for, so that who goes ahead does not
     depend on time.
@@ -147,7 +147,9 @@ class Lookahead:
             prompt = Prompt.of(self._renderer, [*self._kept[self._num_fed :], *ids], frames, start)
             if prompt.answer_position > self._last_answer_position:
                 break
-            if window is not None and window.is_exceeded_by(num_context + len(ids)):
+            if window is not None and (
+                window.last_turns is not None or window.is_exceeded_by(num_context + len(ids))
+            ):
                 break
             num_new += len(prompt.ids)
             if num_new > _MOST_NEW_TOKENS:

@@ -30,6 +30,7 @@ from oncue.engine.window import PastTurn
 from oncue.errors import ModelError
 from oncue.render.decision import DecisionFormat
 from oncue.render.qwen_vl import QwenVLRenderer
+from oncue.thoughts import thought_in
 from oncue.types import EnvTurn, PolicyTurn
 
 _NOT_A_NUMBER = (
@@ -242,6 +243,7 @@ class Request:
             tuple(self.logprobs),
             latency_ms=latency_ms,
             forced_close=self.forced,
+            thought="" if silent else thought_in(self.renderer.text_of(self.chosen)),
         )
 
     def undo(self) -> None:

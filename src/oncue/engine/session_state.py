@@ -211,12 +211,19 @@ class SessionState:
         def num_with(num_tokens: int, lead: Lead) -> int:
             return num_tokens + len(renderer.user_turn_ids(shape_of(coming), grids, lead))
 
-        if not window.is_exceeded_by(num_with(len(self.context_ids), self.lead)):
+        num_outdated = window.num_outdated(len(self.turns))
+        kept = list(range(num_outdated, len(self.turns)))
+        outdated_tokens = sum(
+            len(turn.ids(renderer, Lead.CLOSED)) for turn in self.turns[:num_outdated]
+        )
+        if window.is_exceeded_by(num_with(len(self.context_ids) - outdated_tokens, self.lead)):
+            # nothing is longer than a turn behind a closed one
+            most = min(window.target_tokens, window.max_tokens - num_with(0, Lead.CLOSED))
+            room = most - len(self.system_ids)
+            newest = kept_turns(self.turns[num_outdated:], window, renderer, room)
+            kept = [num_outdated + i for i in newest]
+        elif not num_outdated:
             return
-        most = min(
-            window.target_tokens, window.max_tokens - num_with(0, Lead.CLOSED)
-        )  # nothing is longer than CLOSED
-        kept = kept_turns(self.turns, window, renderer, most - len(self.system_ids))
         turns = [self.turns[i] for i in kept]
         lead, num_cached, ids = Lead.START, len(self.system_ids), list(self.system_ids)
         num_same = 0  # leading turns that stay where they are, in the cache
@@ -226,7 +233,7 @@ class SessionState:
             if place == num_same == kept[place] and len(ids) <= self.num_cached:
                 num_same, num_cached = num_same + 1, len(ids)
         num_needed = num_with(len(ids), lead)
-        if num_needed > window.max_tokens:
+        if window.is_exceeded_by(num_needed):
             raise ContextFullError(
                 f"the turn at {coming.clock_s:g} s needs {num_needed} tokens with what must be "
                 "kept (the system "

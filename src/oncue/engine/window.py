@@ -32,7 +32,9 @@ class Window:
     `max_questions` turns that bring a question, then the newest `max_replies` that were answered
     with a reply, an answer or a request for frames, all with their frames, then the newest turns.
     `when_full`: nothing is cut before the model has no position left for a turn; from then on these
-    bounds hold. Raises ConfigError for numbers out of range.
+    bounds hold. `last_turns`: of the turns before the one that is shown, no more than the last so
+    many stay, whatever they hold; None: there is no such bound. Raises ConfigError for numbers out
+    of range.
     """
 
     max_tokens: int
@@ -40,6 +42,7 @@ class Window:
     max_questions: int = 4
     max_replies: int = 8
     when_full: bool = False
+    last_turns: int | None = None
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
@@ -49,6 +52,8 @@ class Window:
                 f"keep_tokens must lie between 0 and max_tokens ({self.max_tokens}), got "
                 f"{self.keep_tokens}"
             )
+        if self.last_turns is not None and self.last_turns < 0:
+            raise ConfigError(f"last_turns must be at least 0, got {self.last_turns}")
         if self.max_questions < 1 or self.max_replies < 0:
             raise ConfigError(
                 "a window keeps at least 1 question and 0 replies, "
@@ -63,6 +68,10 @@ class Window:
     def is_exceeded_by(self, num_tokens: int) -> bool:
         """Whether a prefix of `num_tokens` is to be cut."""
         return not self.when_full and num_tokens > self.max_tokens
+
+    def num_outdated(self, num_turns: int) -> int:
+        """How many of `num_turns` are older than the last ones that may stay."""
+        return 0 if self.last_turns is None else max(0, num_turns - self.last_turns)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -40,11 +40,12 @@ from oncue.policy.chat_prompt import (
     user_message,
 )
 from oncue.render.actions import TextFormat
+from oncue.render.base import ActionFormat
 from oncue.render.images import FrameProcessor
 from oncue.render.markup import PROACTIVE_SYSTEM
 from oncue.render.qwen_vl import MMDUET2_MAX_PIXELS
-from oncue.thoughts import CLOSING, OPENING, behind_thoughts
-from oncue.types import EnvTurn, PolicyTurn, Reply, Silence
+from oncue.thoughts import CLOSING, OPENING, behind_thoughts, thought_in
+from oncue.types import Action, EnvTurn, Malformed, PolicyTurn, Silence
 
 _log = logging.getLogger(__name__)
 _CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}
@@ -92,7 +93,8 @@ class ServerOptions:
 class _Answer:
     text: str
     at_limit: bool
-    silence_probability: float | None
+    silence_probability: float | None = None
+    thought: str = ""  # that the server wrote apart from `text`
 
 
 class ChatServer:
@@ -122,7 +124,6 @@ class ChatServer:
         self.thinks = False  # whether an answer held a thought
         self.opens_thoughts = False  # whether the mark before a thought is in the server's template
         self.bounds = PromptBounds(self.options.window, self.options.context_tokens)
-        self.format = TextFormat()
         self._frames = FrameProcessor(max_pixels=self.options.max_pixels)
         listing: dict[str, Any] = {"logprobs": True, "top_logprobs": _NUM_CANDIDATES}
         self._extras: list[Mapping[str, Any]] = [
@@ -134,9 +135,19 @@ class ChatServer:
                 0, {**listing, "logprob_token_ids": list(self.options.silence_token_ids)}
             )
 
-    def open(self, system: str = PROACTIVE_SYSTEM) -> ChatSession:
-        """A new dialogue that begins with the system message `system`."""
-        return ChatSession(self, system)
+    def open(
+        self,
+        system: str = PROACTIVE_SYSTEM,
+        action_format: ActionFormat | None = None,
+        last_turns: int | None = None,
+    ) -> ChatSession:
+        """A new dialogue that begins with the system message `system`.
+
+        `action_format`: the grammar that answers are read by, `TextFormat` by default.
+        `last_turns`: how many turns before the one that is shown are sent with it; by default as
+        many as the bounds of the server allow.
+        """
+        return ChatSession(self, system, action_format or TextFormat(), last_turns)
 
     async def aclose(self) -> None:
         """Close the connections to the server."""
@@ -152,35 +163,37 @@ class ChatServer:
             message, sum(self._frames.token_count(*pixels.shape[:2]) for pixels in shown.pictures)
         )
 
-    async def answer(self, messages: Sequence[Message]) -> _Answer:
-        """The model's answer to the last of `messages`, in as few tokens as it takes."""
+    async def answer(self, messages: Sequence[Message], silence_text: str | None) -> _Answer:
+        """The model's answer to the last of `messages`, in as few tokens as it takes; without
+        silence in the grammar, always one whole request."""
+        if silence_text is None:
+            done = await self.client.complete(self.model, messages, self.options.max_new_tokens, {})
+            return _Answer(done.text, done.at_limit, thought=done.thought)
         if self.thinks or self.continues is False:
-            return await self._whole(messages)
+            return await self._whole(messages, silence_text)
         first = await self._ask(messages, 1)
-        if first.thought or opening(first.text, self.format.silence_text) is Opening.THINKS:
-            return await self._whole(messages)
-        probability = self._silence_probability(first)
+        begins = opening(first.text, silence_text)
+        if first.thought or begins is Opening.THINKS:
+            return await self._whole(messages, silence_text)
+        probability = _silence_probability(first, silence_text)
         if not first.at_limit:
             return _Answer(first.text, False, probability)
-        if (
-            opening(first.text, self.format.silence_text) is Opening.SILENT
-            and not self.options.verify_silence
-        ):
-            return _Answer(self.format.silence_text, False, probability)
+        if begins is Opening.SILENT and not self.options.verify_silence:
+            return _Answer(silence_text, False, probability)
         if self.options.max_new_tokens == 1:
             return _Answer(first.text, True, probability)
         if not can_begin_message(first.text):
-            return await self._whole(messages)
+            return await self._whole(messages, silence_text)
         if self.continues is None:
-            return await self._learn(messages, first)
+            return await self._learn(messages, first, silence_text)
         rest = await self._rest(messages, first, self.options.max_new_tokens - 1)
         if rest is None:
-            return await self._whole(messages)
+            return await self._whole(messages, silence_text)
         return _Answer(first.text + rest.text, rest.at_limit, probability)
 
-    async def _whole(self, messages: Sequence[Message]) -> _Answer:
+    async def _whole(self, messages: Sequence[Message], silence_text: str) -> _Answer:
         done = await self._ask(messages, self.options.max_new_tokens)
-        has_thought = done.thought or OPENING in done.text or CLOSING in done.text
+        has_thought = bool(done.thought) or OPENING in done.text or CLOSING in done.text
         if has_thought and not self.thinks:
             _log.warning(
                 "the model on %s thinks first: from now on each turn is one whole request",
@@ -189,15 +202,17 @@ class ChatServer:
         self.thinks |= has_thought
         self.opens_thoughts |= CLOSING in done.text and OPENING not in done.text
         if has_thought:
-            return _Answer(done.text, done.at_limit, None)
+            return _Answer(done.text, done.at_limit, thought=done.thought)
         if self.opens_thoughts and done.at_limit:
-            return _Answer(OPENING + done.text, True, None)
-        return _Answer(done.text, done.at_limit, self._silence_probability(done))
+            return _Answer(OPENING + done.text, True)
+        return _Answer(done.text, done.at_limit, _silence_probability(done, silence_text))
 
-    async def _learn(self, messages: Sequence[Message], first: Completion) -> _Answer:
+    async def _learn(
+        self, messages: Sequence[Message], first: Completion, silence_text: str
+    ) -> _Answer:
         """The answer as a whole, and then whether continuing `first` leads to the same: some
         servers begin anew."""
-        whole = await self._whole(messages)
+        whole = await self._whole(messages, silence_text)
         following = whole.text[len(first.text) :]
         if self.thinks or not following or not whole.text.startswith(first.text):
             return whole  # nothing to compare with, or no more to learn
@@ -243,13 +258,13 @@ class ChatServer:
             _log.warning("%s takes no %s; going on without", self.client.url, refused)
             self._extras = extras
 
-    def _silence_probability(self, done: Completion) -> float | None:
-        if done.first_probs is None:
-            return None
-        silence = self.format.silence_text
-        return sum(
-            p for token, p in done.first_probs.items() if opening(token, silence) is Opening.SILENT
-        )
+
+def _silence_probability(done: Completion, silence_text: str) -> float | None:
+    if done.first_probs is None:
+        return None
+    return sum(
+        p for token, p in done.first_probs.items() if opening(token, silence_text) is Opening.SILENT
+    )
 
 
 class ChatSession:
@@ -259,9 +274,17 @@ class ChatSession:
     far as the server listed candidates (so it may be too low), or None where it lists none.
     """
 
-    def __init__(self, server: ChatServer, system: str) -> None:
+    def __init__(
+        self,
+        server: ChatServer,
+        system: str,
+        action_format: ActionFormat,
+        last_turns: int | None,
+    ) -> None:
         self.silence_probability: float | None = None
         self._server = server
+        self._format = action_format
+        self._last_turns = last_turns
         self._system = system_message(system)
         self._rounds: tuple[Round, ...] = ()
         self._busy = False
@@ -295,19 +318,28 @@ class ChatSession:
             answer, kept = await self._answer(shown, size, observed.clock_s)
         finally:
             self._busy = False
-        action = self._server.format.read(answer.text, truncated=answer.at_limit)
-        said = behind_thoughts(answer.text)
-        if said is None or isinstance(action, Silence):
-            said = (
-                self._server.format.silence_text
-            )  # of a thought that was cut off, nobody heard anything either
+        action = self._format.read(answer.text, truncated=answer.at_limit)
         if not self._closed:
-            answered = policy_message(said)
-            asked, replied = bool(observed.text), isinstance(action, Reply)
+            answered = policy_message(self._remembered(answer.text, action))
+            asked, replied = bool(observed.text), not isinstance(action, Silence | Malformed)
             self._rounds = (*kept, Round(shown, answered, asked, replied, size + size_of(answered)))
         self.silence_probability = answer.silence_probability
         latency_ms = (time.perf_counter() - started) * 1000
-        return PolicyTurn(action, latency_ms=latency_ms, forced_close=answer.at_limit)
+        return PolicyTurn(
+            action,
+            latency_ms=latency_ms,
+            forced_close=answer.at_limit,
+            thought=answer.thought or thought_in(answer.text),
+        )
+
+    def _remembered(self, text: str, action: Action) -> str:
+        """What the prompts of later turns hold of an answer. Of a stream that is what was heard: no
+        thought, and silence for one that was cut off. Elsewhere it is all that was written."""
+        silence_text = self._format.silence_text
+        if silence_text is None:
+            return text
+        said = behind_thoughts(text)
+        return silence_text if said is None or isinstance(action, Silence) else said
 
     async def _answer(
         self, shown: Message, size: Size, clock_s: float
@@ -315,11 +347,15 @@ class ChatSession:
         """The answer to the turn `shown`, and the rounds that went before it: fewer where the
         server takes less."""
         bounds, fixed = self._server.bounds, size_of(self._system) + size
-        kept = bounds.kept(self._rounds, fixed, clock_s)
+        num_dropped = 0
+        if self._last_turns is not None:
+            num_dropped = max(0, len(self._rounds) - self._last_turns)
+        kept = bounds.kept(self._rounds[num_dropped:], fixed, clock_s)
         while True:
             past = [message for turn in kept for message in (turn.shown, turn.answered)]
             try:
-                return await self._server.answer([self._system, *past, shown]), kept
+                messages = [self._system, *past, shown]
+                return await self._server.answer(messages, self._format.silence_text), kept
             except TooLargeError as error:
                 is_new = bounds.refused(error.unit, fixed + total_size(turn.size for turn in kept))
                 fewer = bounds.kept(kept, fixed, clock_s)

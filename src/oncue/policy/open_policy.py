@@ -16,6 +16,7 @@ from weakref import WeakSet
 
 from oncue.errors import ConfigError, shown_address
 from oncue.hub import BUNDLED_NAME
+from oncue.render.base import ActionFormat
 from oncue.render.markup import PROACTIVE_SYSTEM
 from oncue.types import PolicySession, Task
 
@@ -142,14 +143,22 @@ class Policy(ABC, Generic[SessionT_co]):
 
     @abstractmethod
     def open(
-        self, task: Task | None = None, *, system: str | None = None, seed: int | None = None
+        self,
+        task: Task | None = None,
+        *,
+        system: str | None = None,
+        seed: int | None = None,
+        action_format: ActionFormat | None = None,
+        last_turns: int | None = None,
     ) -> SessionT_co:
         """A session of one dialogue.
 
         `task`: what it will be about; only a script looks at it. `system`: the system message, by
         default the proactive one of the policy. `seed` starts the session's random numbers where
-        they are drawn here; a server draws its own, a script none. Raises RuntimeError once the
-        policy is closed.
+        they are drawn here; a server draws its own, a script none. `action_format`: the grammar
+        that answers are read by, that of streams by default; a script needs none. `last_turns`: how
+        many turns before the one that is shown stay in view; by default all that there is room for.
+        Raises RuntimeError once the policy is closed.
         """
 
     def _kept(self, session: SessionT) -> SessionT:
@@ -201,12 +210,16 @@ class LocalPolicy(Policy["EngineSession"]):
         *,
         system: str | None = None,
         seed: int | None = None,
+        action_format: ActionFormat | None = None,
+        last_turns: int | None = None,
         window: Window | None = None,
     ) -> EngineSession:
         """As of `Policy`; `window` bounds this session in place of the policy's. Raises as
         `Engine.open`, too."""
         self._check_open()
-        return self._kept(self.engine.open(system, seed, window))
+        if last_turns is not None:
+            window = self.engine.window_of_turns(last_turns, window)
+        return self._kept(self.engine.open(system, seed, window, action_format))
 
     def close(self) -> None:
         super().close()
@@ -233,9 +246,12 @@ class ServerPolicy(Policy["ChatSession"]):
         *,
         system: str | None = None,
         seed: int | None = None,  # noqa: ARG002
+        action_format: ActionFormat | None = None,
+        last_turns: int | None = None,
     ) -> ChatSession:
         self._check_open()
-        return self._kept(self.server.open(PROACTIVE_SYSTEM if system is None else system))
+        shown = PROACTIVE_SYSTEM if system is None else system
+        return self._kept(self.server.open(shown, action_format, last_turns))
 
     async def disconnect(self) -> None:
         await self.server.aclose()
@@ -254,6 +270,8 @@ class ScriptedPolicies(Policy[PolicySession]):
         *,
         system: str | None = None,  # noqa: ARG002
         seed: int | None = None,  # noqa: ARG002
+        action_format: ActionFormat | None = None,  # noqa: ARG002
+        last_turns: int | None = None,  # noqa: ARG002
     ) -> PolicySession:
         self._check_open()
         return self._kept(self._script.session_for(task))

@@ -217,12 +217,9 @@ class QwenVLRenderer:
                 self.tokenizer.decode(chosen, skip_special_tokens=False),
                 "the turn begins undecided",
             )
-        said = self.decision.said(chosen)
-        if said is None:
+        ids = self._said(chosen)
+        if ids is None:
             return Silence()
-        ids = list(said)
-        if ids and ids[-1] == self.im_end_id:
-            ids.pop()
         text = self.tokenizer.decode(ids, skip_special_tokens=False)
         if ids and ids[-1] == self.endoftext_id:
             return Malformed(text, f"the turn ended with {END_OF_TEXT}, and only {IM_END} ends one")
@@ -231,6 +228,18 @@ class QwenVLRenderer:
         if any(self.tokenizer.id_to_token(i) is None for i in ids):
             return Malformed(text, "an id without a token was sampled")
         return (action_format or self.format).read(text, truncated)
+
+    def text_of(self, token_ids: Iterable[int]) -> str:
+        """What chosen ids say, thoughts included; "" for silence by token."""
+        ids = self._said(tuple(token_ids))
+        return self.tokenizer.decode(ids or [], skip_special_tokens=False)
+
+    def _said(self, chosen: tuple[int, ...]) -> list[int] | None:
+        """The ids of the text, without the mark that ends it; None for silence by token."""
+        said = self.decision.said(chosen)
+        if said is None:
+            return None
+        return list(said[:-1] if said[-1:] == (self.im_end_id,) else said)
 
     def dialogue(
         self, dialogue: Dialogue, frames: Sequence[FrameInput] | None = None

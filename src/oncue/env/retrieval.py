@@ -1,0 +1,222 @@
+"""The world that is asked for frames: the policy looks into a video until it answers (Video-MTR,
+paper section 3.1, algorithm 1).
+
+The first turn shows a few frames of the whole video, each later one the stretch that the policy
+asked for. Every turn repeats the question and how to act.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from oncue.errors import ConfigError
+from oncue.render.retrieval_format import (
+    MAX_ANSWER_CHARACTERS,
+    RetrievalFormat,
+    Thinking,
+    Unit,
+)
+from oncue.types import Action, Answer, EnvTurn, FrameBatch, Malformed, Retrieve, StopReason, Task
+from oncue.video.pool import FramePool, Zoom, frame_time_s, index_at, spread
+
+Marks = Literal["frames", "seconds", "both"]  # what stands before each frame
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalSettings:
+    """How a video may be looked into (paper sections 3.1 and 4.1, appendix A.2).
+
+    `max_turns` counts answers of the model, the last one included. The first turn shows
+    `first_frames` frames of the pool, a later one at most `frames_per_look`. A turn is answered
+    with the last `last_turns` turns before it in view; None: with all. `unit`: what a range counts;
+    `marks`: what stands before each frame. Raises ConfigError for what cannot be.
+    """
+
+    first_frames: int = 16
+    frames_per_look: int = 8
+    max_turns: int = 3
+    last_turns: int | None = 2
+    unit: Unit = "frames"
+    marks: Marks = "frames"
+    thinking: Thinking = "asked"
+    max_answer_characters: int = MAX_ANSWER_CHARACTERS
+
+    def __post_init__(self) -> None:
+        if self.first_frames < 0 or self.frames_per_look < 1 or self.max_turns < 1:
+            raise ConfigError(
+                "expected at least 0 frames in the first turn, 1 frame in later ones, and 1 turn; "
+                f"got first_frames={self.first_frames}, frames_per_look={self.frames_per_look}, "
+                f"max_turns={self.max_turns}"
+            )
+        if self.last_turns is not None and self.last_turns < 0:
+            raise ConfigError(f"last_turns must be at least 0, got {self.last_turns}")
+        if self.marks not in get_args(Marks):
+            raise ConfigError(f"marks are frames, seconds or both, got {self.marks!r}")
+        if self.marks not in (self.unit, "both"):
+            raise ConfigError(
+                f"the policy asks by {self.unit}, so frames must be marked by {self.unit} or both, "
+                f"got {self.marks}"
+            )
+
+    @classmethod
+    def for_budget(cls, num_frames: int, max_turns: int = 3) -> RetrievalSettings:
+        """The settings for a budget of frames: half of it in the first turn, a quarter in each
+        later one (paper section 4.1: 32, 64 or 80 frames, 3 turns).
+
+        Raises ConfigError for a budget below 4.
+        """
+        if num_frames < 4:
+            raise ConfigError(f"a budget of frames must be at least 4, got {num_frames}")
+        return cls(num_frames // 2, num_frames // 4, max_turns)
+
+    def frames_of(self, action: Retrieve, num_frames: int, duration_s: float) -> list[int]:
+        """The frames of a pool that `action` asks to see: the range evenly spread, at most
+        `frames_per_look`."""
+        first, last = int(action.start), int(action.end)
+        if self.unit == "seconds":
+            first, last = (index_at(t, num_frames, duration_s) for t in (action.start, action.end))
+        return spread(first, last, self.frames_per_look)
+
+
+def lettered(options: Sequence[str]) -> tuple[str, ...]:
+    """The options as `A. ...`, `B. ...`; those that are so already stay as they are."""
+    return tuple(
+        text if text.startswith(f"{letter}.") else f"{letter}. {text}"
+        for letter, text in zip(LETTERS, options, strict=False)
+    )
+
+
+def system_message(settings: RetrievalSettings) -> str:
+    """Who the policy is, and how many turns it has."""
+    return (
+        "You are a helpful assistant who answers questions about long videos. You see a few frames "
+        "of the video first, and can ask to see more frames of a stretch of it. You have at most "
+        f"{settings.max_turns} {'turn' if settings.max_turns == 1 else 'turns'}, the one with your "
+        "answer included."
+    )
+
+
+class RetrievalEnv:
+    """A VideoEnv over the pool of one video and the question of `task`.
+
+    Invalid turns are used up, too: the next turn says what was wrong. It stops with ANSWERED, or
+    OUT_OF_BUDGET where the last turn brings no answer; that turn offers nothing but the answer.
+    `zoom` shows a stretch that was asked for more finely than the pool does, always in
+    `frames_per_look` frames (not in the paper). Raises ConfigError for more options than letters,
+    and for `zoom` without marks in seconds.
+    """
+
+    def __init__(
+        self,
+        pool: FramePool,
+        task: Task,
+        settings: RetrievalSettings | None = None,
+        zoom: Zoom | None = None,
+    ) -> None:
+        self.settings = settings or RetrievalSettings()
+        self.pool = pool
+        if len(task.options) > len(LETTERS):
+            raise ConfigError(f"a question has at most 26 options, got {len(task.options)}")
+        if zoom is not None and self.settings.marks == "frames":
+            raise ConfigError(
+                "frames between those of the pool have no number; mark them by seconds or both to "
+                "zoom"
+            )
+        self._question = " ".join(question.text for question in task.questions)
+        self._options = lettered(task.options)
+        self._zoom = zoom
+        self._num_turns = 0
+        is_frames = self.settings.unit == "frames"
+        self.format = RetrievalFormat(
+            len(pool) - 1 if is_frames else pool.duration_s,
+            self.settings.unit,
+            LETTERS[: len(task.options)],
+            self.settings.thinking,
+            self.settings.max_answer_characters,
+        )
+
+    @property
+    def system(self) -> str:
+        """The system message that a session is to be opened with."""
+        return system_message(self.settings)
+
+    async def open(self) -> EnvTurn | StopReason:
+        """The first frames, evenly spread over the pool, and the question."""
+        if not self.settings.first_frames:
+            return self._turn("No frame of the video is shown.", FrameBatch.empty())
+        indices = spread(0, len(self.pool) - 1, self.settings.first_frames)
+        frames = self.pool.take(indices, self._marks(indices))
+        return self._turn(f"{_counted(frames)} of the whole video: {self._listed(frames)}", frames)
+
+    async def step(self, action: Action) -> EnvTurn | StopReason:
+        """The frames that were asked for, or what was wrong."""
+        if isinstance(action, Answer):
+            return StopReason.ANSWERED
+        if self._num_turns == self.settings.max_turns:
+            return StopReason.OUT_OF_BUDGET
+        if isinstance(action, Retrieve):
+            frames = await self._look(action)
+            return self._turn(f"{_counted(frames)} you asked for: {self._listed(frames)}", frames)
+        why = (
+            action.reason
+            if isinstance(action, Malformed)
+            else "it is neither a range nor an answer"
+        )
+        return self._turn(f"Your last turn was not valid: {why}. Try again.", FrameBatch.empty())
+
+    async def _look(self, action: Retrieve) -> FrameBatch:
+        num_frames, duration_s = len(self.pool), self.pool.duration_s
+        if self._zoom is None:
+            indices = self.settings.frames_of(action, num_frames, duration_s)
+            return self.pool.take(indices, self._marks(indices))
+        start_s, end_s = action.start, action.end
+        if self.settings.unit == "frames":
+            part_s = duration_s / num_frames
+            start_s, end_s = start_s * part_s, (end_s + 1) * part_s
+        num_asked = self.settings.frames_per_look
+        found = await asyncio.to_thread(self._zoom, start_s, end_s, num_asked)
+        times_s = [
+            start_s + frame_time_s(i, len(found), end_s - start_s) for i in range(len(found))
+        ]
+        indices = [index_at(time_s, num_frames, duration_s) for time_s in times_s]
+        marks = [self._mark(i, time_s) for i, time_s in zip(indices, times_s, strict=True)]
+        return FrameBatch(found.pixels, found.pts_s, tuple(marks), tuple(indices))
+
+    def _turn(self, shown: str, frames: FrameBatch) -> EnvTurn:
+        self._num_turns += 1
+        number, most = self._num_turns, self.settings.max_turns
+        options = f"\nOptions: {'; '.join(self._options)}" if self._options else ""
+        is_last = number == most
+        limit = "This is your last turn, nothing more can be looked at. " if is_last else ""
+        how = self.format.answer_instruction if is_last else self.format.instruction
+        return EnvTurn(
+            [
+                f"Turn {number} of {most}. {shown}\n",
+                frames,
+                f"Question: {self._question}{options}\n{limit}{how}",
+            ],
+            self.pool.duration_s,
+        )
+
+    def _marks(self, indices: Sequence[int]) -> list[str]:
+        return [self._mark(i, self.pool.time_of(i)) for i in indices]
+
+    def _mark(self, index: int, time_s: float) -> str:
+        by_seconds = f"{time_s:.1f} s"
+        if self.settings.marks == "seconds":
+            return by_seconds
+        return f"frame {index}" + (f", {by_seconds}" if self.settings.marks == "both" else "")
+
+    def _listed(self, frames: FrameBatch) -> str:
+        """The frames as the policy may name them, so that it knows what it has seen."""
+        if self.settings.unit == "frames":
+            return str(list(frames.indices))
+        return f"[{', '.join(mark.rpartition(', ')[2] for mark in frames.marks)}]"
+
+
+def _counted(frames: FrameBatch) -> str:
+    return "1 frame" if len(frames) == 1 else f"{len(frames)} frames"
