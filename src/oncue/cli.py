@@ -65,6 +65,12 @@ VERBS = (
         "DataCurateNextgqa",
         "make rows for retrieval from NExT-GQA",
     ),
+    Verb(
+        "data curate qvhighlights",
+        "oncue.commands.data_qvhighlights",
+        "DataCurateQvhighlights",
+        "make rows for retrieval from QVHighlights and a model that writes questions",
+    ),
     Verb("world make", "oncue.commands.world", "WorldMake", "make videos with exact gold"),
     Verb(
         "score rewards",
