@@ -71,6 +71,12 @@ VERBS = (
         "DataCurateQvhighlights",
         "make rows for retrieval from QVHighlights and a model that writes questions",
     ),
+    Verb(
+        "data import",
+        "oncue.commands.data_import",
+        "DataImport",
+        "turn rows of Video-R1 or Video-MTR into rows for retrieval",
+    ),
     Verb("world make", "oncue.commands.world", "WorldMake", "make videos with exact gold"),
     Verb(
         "score rewards",

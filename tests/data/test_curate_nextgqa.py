@@ -265,7 +265,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     told = capsys.readouterr().out
     assert "NExT-GQA: 6 questions about 3 videos, with 6 segments" in told
     assert "2 dropped: its segments cover 50% of the video or more" in told
-    assert f"wrote 1 rows to {out}" in told
+    assert f"wrote 1 row to {out}" in told
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,11 @@ def show_dropped(reasons: Mapping[str, int]) -> None:
         print(f"{number:>7,} dropped: {reason}")
 
 
+def wrote(num_rows: int, out: Path) -> str:
+    """What was written, in words."""
+    return f"wrote {num_rows:,} {'row' if num_rows == 1 else 'rows'} to {out}"
+
+
 def print_summary(values: Mapping[str, Any]) -> None:
     """The summary of --json, one line."""
     print(json.dumps({"type": "summary", **values}, ensure_ascii=False), flush=True)

@@ -15,6 +15,7 @@ from oncue.commands.curating import (
     print_summary,
     show_counts,
     usable,
+    wrote,
 )
 
 
@@ -71,5 +72,5 @@ class DataCurateNextgqa:
             summary = {"source": SOURCE, **counts_of(counts), "num_bad_rows": num_bad}
             print_summary({**summary, "out": str(self.out)})
         else:
-            print(f"wrote {len(kept):,} rows to {self.out}")
+            print(wrote(len(kept), self.out))
         return 0

@@ -21,6 +21,7 @@ from oncue.commands.curating import (
     show_counts,
     show_dropped,
     usable,
+    wrote,
 )
 from oncue.commands.judging import read_request_fields
 from oncue.commands.number_checks import check_smallest
@@ -146,7 +147,7 @@ class DataCurateQvhighlights:
             print_summary({**summary, **made, "out": str(out)})
         else:
             told = ", ".join(f"{letter} {number:,}" for letter, number in letters.items())
-            print(f"wrote {len(rows):,} rows to {out} (right letters: {told})")
+            print(f"{wrote(len(rows), out)} (right letters: {told})")
 
     def _outcomes(self, kept: Sequence[Query], writer: QuestionWriter) -> dict[str, Outcome]:
         from oncue.commands.progress import Progress
