@@ -80,13 +80,13 @@ def test_what_a_user_can_mend_is_one_line_and_exit_2(words, told, capsys) -> Non
     assert told in complaint(capsys)
 
 
-@pytest.mark.parametrize(("group", "num_verbs"), [("data", 3), ("data curate", 2), ("eval", 2)])
-def test_help_for_a_group_names_its_verbs(group, num_verbs, capsys) -> None:
+@pytest.mark.parametrize("group", ["data", "data curate", "eval"])
+def test_help_for_a_group_names_its_verbs(group, capsys) -> None:
     assert cli.main([*group.split(), "--help"]) == 0
     usage, _, *lines = capsys.readouterr().out.splitlines()
     assert usage.startswith(f"usage: oncue {group} VERB")
-    assert len(lines) == num_verbs
-    assert all(line.strip().startswith(group) for line in lines)
+    members = [verb.words for verb in cli.VERBS if verb.words.startswith(group + " ")]
+    assert [line.split("   ")[0].strip() for line in map(str.strip, lines)] == members
 
 
 def test_bad_input_is_told_before_a_model_is_loaded(clip, tmp_path, capsys) -> None:

@@ -98,6 +98,14 @@ def optional_text_of(row: Any, name: str, where: str) -> str:
     return whole_text(row[name], f"{where}: {name!r}")
 
 
+def id_of(row: Any, name: str, where: str) -> str:
+    """A name as text; files also have numbers."""
+    value = field_of(row, name, where)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    return text_of(row, name, where)
+
+
 def items_of(row: Any, name: str, where: str) -> list[Any]:
     """A list, which may be empty."""
     value = field_of(row, name, where)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from oncue import cli
-from oncue.data.curate.nextgqa import read_nextgqa, with_frames
+from oncue.data.curate.nextgqa import read_nextgqa
 from oncue.data.curate.sieve import Dropped, Sieve, sift
 from oncue.data.retrieval_rows import RetrievalRow, read_rows
 from oncue.errors import ConfigError, DataError
@@ -72,7 +72,7 @@ def rows_of(*paths: Path, **more: Any) -> list[RetrievalRow]:
 def test_questions_and_their_segments(tmp_path: Path) -> None:
     rows = rows_of(gsub(tmp_path), table(tmp_path))
     assert rows[0] == RetrievalRow(
-        row_id="7_0",
+        row_id="nextgqa_7_0",
         question="what, 0",
         answer="C",
         video="7.mp4",
@@ -82,7 +82,7 @@ def test_questions_and_their_segments(tmp_path: Path) -> None:
         duration_s=30.0,
         spans=(TimeSpan(0.0, 9.9), TimeSpan(25.0, 30.6)),
     )
-    assert [row.row_id for row in rows] == [f"{video}_{qid}" for video, qid in ASKED]
+    assert [row.row_id for row in rows] == [f"nextgqa_{video}_{qid}" for video, qid in ASKED]
     assert (rows[4].spans, rows[4].duration_s) == ((), None)
 
 
@@ -91,14 +91,18 @@ def test_what_is_kept_and_why_the_rest_is_not(tmp_path: Path) -> None:
     segments["7"]["location"]["0"] = [[0.0, 9.9], [25.0, 30.0]]
     rows = rows_of(gsub(tmp_path, segments), table(tmp_path))
     kept, counts = sift(rows, Sieve())
-    assert [row.row_id for row in kept] == ["7_0", "9_0"]
+    assert [row.row_id for row in kept] == ["nextgqa_7_0", "nextgqa_9_0"]
     assert (counts.num_videos, counts.num_questions, counts.num_segments) == (3, 6, 6)
     assert counts.num_kept == 2
     assert counts.dropped == EXPECTED_DROPS | {Dropped.TOO_COVERED: 1}
-    assert [row.row_id for row in sift(rows, Sieve(strict=True))[0]] == ["9_0"]
-    assert [row.row_id for row in sift(rows, Sieve(0.0))[0]] == ["7_0", "8_0", "9_0"]
+    assert [row.row_id for row in sift(rows, Sieve(strict=True))[0]] == ["nextgqa_9_0"]
+    assert [row.row_id for row in sift(rows, Sieve(0.0))[0]] == [
+        "nextgqa_7_0",
+        "nextgqa_8_0",
+        "nextgqa_9_0",
+    ]
     assert [row.row_id for row in sift(rows, Sieve(max_covered_frac=0.6))[0]] == [
-        *("7_0", "7_1", "9_0")
+        *("nextgqa_7_0", "nextgqa_7_1", "nextgqa_9_0")
     ]
 
 
@@ -114,11 +118,12 @@ def test_segments_are_added_up_as_they_are_annotated(tmp_path: Path) -> None:
 def test_the_frames_of_the_pool_that_show_the_answer(tmp_path: Path) -> None:
     segments = {"7": {"duration": 32, "location": {"0": [[8, 12], [20, 21]]}}}
     (row,) = rows_of(gsub(tmp_path, segments), table(tmp_path, [("7", "0")]))
-    assert with_frames(row, Sieve()).num_frames == 128
-    found = with_frames(row, Sieve(pool=64))
+    assert Sieve().finished(row).num_frames == 128
+    found = Sieve(pool=64).finished(row)
     assert (found.frames, found.num_frames) == (frozenset({*range(16, 24), 40, 41}), 64)
-    released = with_frames(row, Sieve(pool="release"))
+    released = Sieve(pool="release").finished(row)
     assert (released.frames, released.num_frames) == (frozenset({8, 9, 10, 11, 20}), 32)
+    assert (row.video, Sieve().finished(row, "NExTVideo/").video) == ("7.mp4", "NExTVideo/7.mp4")
     assert released.task().evidence == released.task(32).evidence
 
 
@@ -154,7 +159,7 @@ def test_rows_of_videochat(tmp_path: Path) -> None:
     path.write_text(json.dumps([VIDEOCHAT, VIDEOCHAT | {"answer": "C"}, 4]))
     row, wrong, number = read_nextgqa([path])
     assert row == RetrievalRow(
-        row_id="7_3",
+        row_id="nextgqa_7_3",
         question="what?",
         answer="B",
         video="1106/7.mp4",
@@ -260,7 +265,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         "out": str(out),
     }
     (row,) = read_rows(out)
-    assert (row.row_id, row.num_frames, row.duration_s) == ("9_0", 128, 31.0)
+    assert (row.row_id, row.num_frames, row.duration_s) == ("nextgqa_9_0", 128, 31.0)
     assert curate(*files, "--out", out) == 0
     told = capsys.readouterr().out
     assert "NExT-GQA: 6 questions about 3 videos, with 6 segments" in told

@@ -252,14 +252,12 @@ def test_rows_are_in_the_order_of_the_queries() -> None:
         "Sentence 2.": Rejected("unsuitable", "it is"),
         "Sentence 4.": question,
     }
-    rows = rows_of(queries, outcomes, Sieve(pool=10), seed=3)
+    rows = rows_of(queries, outcomes, seed=3)
     assert [one.row_id for one in rows] == ["1", "3", "4"]
     assert all(one.options["ABCD".index(one.answer)][3:] == "d" for one in rows)
-    assert (rows[0].frames, rows[0].num_frames, rows[0].source) == (
-        frozenset({0, 1}),
-        10,
-        "QVHighlights",
-    )
+    row = Sieve(pool=10).finished(rows[0], "qvh")
+    assert (row.frames, row.num_frames, row.video) == (frozenset({0, 1}), 10, "qvh/v.mp4")
+    assert row.source == "QVHighlights"
 
 
 def curate(*words: object) -> int:

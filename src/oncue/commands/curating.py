@@ -21,7 +21,7 @@ _NUM_SHOWN = 20  # faults
 
 @dataclass(frozen=True)
 class SieveFlags:
-    """Which questions are kept."""
+    """Which questions are kept, and what their rows say."""
 
     min_duration_s: float = 30.0
     """Keep questions about videos of this length or more, in seconds; 0: of any length."""
@@ -35,6 +35,10 @@ class SieveFlags:
     pool_frames: int | Literal["release"] = 128
     """Frames of the pool that the relevant frames are numbered in. release: one a second, at most
     64."""
+
+    video_folder: str = ""
+    """Folder to put before the path of each video, such as NExTVideo, so that rows of several
+    sources can be used with one folder of videos."""
 
     def sieve(self) -> Sieve:
         """What these flags keep. Raises ConfigError for numbers out of range."""

@@ -55,7 +55,7 @@ class DataCurateNextgqa:
 
     def run(self) -> int:
         """Read, sift, write. Returns the exit code."""
-        from oncue.data.curate.nextgqa import SOURCE, read_nextgqa, with_frames
+        from oncue.data.curate.nextgqa import SOURCE, read_nextgqa
         from oncue.data.curate.sieve import sift
         from oncue.data.retrieval_rows import write_rows
 
@@ -67,7 +67,7 @@ class DataCurateNextgqa:
         if not self.json:
             show_counts(SOURCE, counts, sieve)
         check_some(kept, self.out)
-        write_rows(self.out, (with_frames(row, sieve) for row in kept))
+        write_rows(self.out, (sieve.finished(row, self.keep.video_folder) for row in kept))
         if self.json:
             summary = {"source": SOURCE, **counts_of(counts), "num_bad_rows": num_bad}
             print_summary({**summary, "out": str(self.out)})

@@ -131,7 +131,7 @@ class DataCurateQvhighlights:
         from oncue.data.retrieval_rows import write_rows
 
         outcomes = self._outcomes(kept, writer)
-        rows = rows_of(kept, outcomes, self.keep.sieve(), self.seed)
+        rows = rows_of(kept, outcomes, self.seed)
         rejected = rejections(kept, outcomes)
         write_rejections(out.with_suffix(REJECTED_ENDING), rejected)
         kinds = dict(sorted(Counter(why.kind for _, why in rejected).items()))
@@ -140,7 +140,8 @@ class DataCurateQvhighlights:
                 {f"its sentence gave no question ({kind})": n for kind, n in kinds.items()}
             )
         check_some(rows, out)
-        write_rows(out, rows)
+        sieve = self.keep.sieve()
+        write_rows(out, (sieve.finished(row, self.keep.video_folder) for row in rows))
         letters = dict(sorted(Counter(row.answer for row in rows).items()))
         if self.json:
             made = {"num_rows": len(rows), "rejected": kinds, "right_letters": letters}

@@ -29,6 +29,7 @@ from oncue.fields import (
     field_of,
     filled_lines,
     has_value,
+    id_of,
     items_of,
     json_object,
     optional_text_of,
@@ -212,7 +213,7 @@ def read_row(value: Any, where: str) -> RetrievalRow:
     options = read_options(value.get("options"), where) if isinstance(value, Mapping) else ()
     own_type = MULTIPLE_CHOICE if options else FREE_FORM
     named: dict[str, Any] = {
-        "row_id": _id_of(value, where),
+        "row_id": id_of(value, "problem_id", where),
         "question": text_of(value, "problem", where),
         "answer": read_answer(field_of(value, "solution", where), options, where, "solution"),
         "video": text_of(value, "path", where),
@@ -260,14 +261,6 @@ def _values(path: Path) -> Iterator[tuple[str, Any]]:
     except (ValueError, RecursionError) as error:  # also for numbers too long and values too deep
         raise DataError(f"{path} is not JSON ({error}); expected an array of rows") from error
     yield from ((f"{path}, row {number}", row) for number, row in enumerate(rows, 1))
-
-
-def _id_of(row: Any, where: str) -> str:
-    """A `problem_id`, which is text or a number; rows of one file may have both."""
-    value = field_of(row, "problem_id", where)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
-    return text_of(row, "problem_id", where)
 
 
 def _frames_of(row: Any, where: str) -> frozenset[int] | None:

@@ -11,15 +11,21 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from oncue.data.choices import read_answer, read_options
-from oncue.data.curate.sieve import Sieve
 from oncue.data.retrieval_rows import RetrievalRow
 from oncue.errors import DataError
-from oncue.fields import field_of, optional_text_of, seconds_of, spans_of, text_of, whole_text
+from oncue.fields import (
+    field_of,
+    id_of,
+    optional_text_of,
+    seconds_of,
+    spans_of,
+    text_of,
+    whole_text,
+)
 
 SOURCE = "NExT-GQA"
 EXPECTED = (
@@ -64,12 +70,6 @@ def read_nextgqa(paths: Sequence[Path], video_map: Path | None = None) -> list[L
     return lines
 
 
-def with_frames(row: RetrievalRow, sieve: Sieve) -> RetrievalRow:
-    """A row that is kept, with the frames of the pool that show its answer."""
-    frames, num_frames = sieve.frames_of(row)
-    return replace(row, frames=frames, num_frames=num_frames)
-
-
 def _question_lines(
     tables: Sequence[Path], segments: Segments, places: Mapping[str, str] | None
 ) -> list[Line]:
@@ -108,7 +108,7 @@ def _row(
         raise DataError(f"{where}: the map of videos has no {video!r}; give the map of this split")
     place, entry = segments or (where, None)
     return RetrievalRow(
-        row_id=f"{video}_{qid}",
+        row_id=f"nextgqa_{video}_{qid}",
         question=text_of(question, "question", where),
         answer=read_answer(question["answer"], options, where, "answer"),
         video=f"{places[video] if places is not None else video}.mp4",
@@ -126,7 +126,7 @@ def _videochat_row(row: Any, where: str) -> RetrievalRow:
         raise DataError(f"{where}: 'options' is empty; expected the options of the question")
     video = text_of(row, "video", where)
     return RetrievalRow(
-        row_id=f"{Path(video).stem}_{field_of(row, 'id', where)}",
+        row_id=f"nextgqa_{Path(video).stem}_{id_of(row, 'id', where)}",
         question=text_of(row, "question", where),
         answer=read_answer(field_of(row, "answer", where), options, where, "answer"),
         video=video if Path(video).suffix else f"{video}.mp4",

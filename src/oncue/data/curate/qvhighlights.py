@@ -14,10 +14,9 @@ from pathlib import Path
 
 from oncue.data.curate.question_prompt import Outcome, Rejected, WrittenQuestion
 from oncue.data.curate.question_writer import deal
-from oncue.data.curate.sieve import Sieve
 from oncue.data.retrieval_rows import RetrievalRow
 from oncue.errors import DataError
-from oncue.fields import field_of, filled_lines, json_object, seconds_of, spans_of, text_of
+from oncue.fields import filled_lines, id_of, json_object, seconds_of, spans_of, text_of
 from oncue.files import replacing
 from oncue.types import TimeSpan
 
@@ -46,10 +45,10 @@ def read_queries(paths: Sequence[Path]) -> list[Query | DataError]:
 
 
 def rows_of(
-    queries: Sequence[Query], outcomes: Mapping[str, Outcome], sieve: Sieve, seed: int
+    queries: Sequence[Query], outcomes: Mapping[str, Outcome], seed: int
 ) -> list[RetrievalRow]:
-    """A row for each query whose sentence became a question, with the frames of the pool that show
-    its moments. `seed` deals the places of the right options."""
+    """A row without frames for each query whose sentence became a question. `seed` deals the places
+    of the right options."""
     pairs = [
         (query, outcome)
         for query in queries
@@ -59,7 +58,6 @@ def rows_of(
     for (query, written), (options, letter) in zip(
         pairs, deal([written for _, written in pairs], seed), strict=True
     ):
-        frames, num_frames = sieve.frames_of(query)
         rows.append(
             RetrievalRow(
                 row_id=query.row_id,
@@ -70,8 +68,6 @@ def rows_of(
                 source=SOURCE,
                 duration_s=query.duration_s,
                 spans=query.spans,
-                frames=frames,
-                num_frames=num_frames,
             )
         )
     return rows
@@ -110,7 +106,7 @@ def _query(row: Mapping[str, object], where: str) -> Query:
     if not duration_s > 0:
         raise DataError(f"{where}: 'duration' must be more than 0 s, got {duration_s:g}")
     return Query(
-        row_id=f"qvhighlights_{field_of(row, 'qid', where)}",
+        row_id=f"qvhighlights_{id_of(row, 'qid', where)}",
         sentence=text_of(row, "query", where),
         video=f"{text_of(row, 'vid', where)}.mp4",
         duration_s=duration_s,

@@ -9,10 +9,11 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import Literal, Protocol, TypeVar
 
-from oncue.data.retrieval_rows import released_pool_size
+from oncue.data.retrieval_rows import RetrievalRow, released_pool_size
 from oncue.errors import ConfigError
 from oncue.types import TimeSpan
 from oncue.video.pool import frames_within
@@ -96,11 +97,14 @@ class Sieve:
             "or more",
         }[reason]
 
-    def frames_of(self, item: Segmented) -> tuple[frozenset[int], int]:
-        """The relevant frames of an item that is kept, and the size of the pool they are of."""
-        assert item.duration_s is not None
-        pool = released_pool_size(item.duration_s) if self.pool == "release" else self.pool
-        return frames_within(item.spans, pool, item.duration_s), pool
+    def finished(self, row: RetrievalRow, video_folder: str = "") -> RetrievalRow:
+        """A row that is kept, with the frames of the pool that show its answer, and its video in
+        `video_folder`."""
+        assert row.duration_s is not None
+        pool = released_pool_size(row.duration_s) if self.pool == "release" else self.pool
+        frames = frames_within(row.spans, pool, row.duration_s)
+        video = str(PurePosixPath(video_folder, row.video))
+        return replace(row, frames=frames, num_frames=pool, video=video)
 
 
 @dataclass(frozen=True, slots=True)
