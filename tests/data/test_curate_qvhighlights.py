@@ -333,6 +333,21 @@ def test_what_a_user_can_correct(
     assert said in line
 
 
+def test_a_model_that_rejects_all_is_an_error_with_the_reasons_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, cache = tmp_path / "rows.jsonl", tmp_path / "c.sqlite3"
+    path = annotations(tmp_path, ROW | {"query": "A short one."})
+    with OpenAIServer(model) as server:
+        words = [path, "--writer", f"openai:watcher@{server.url}", "--cache", cache]
+        assert curate(*words, "--out", out) == 2
+        assert "no sentence became a question" in capsys.readouterr().err.splitlines()[-1]
+        assert curate(*words, "--out", cache) == 2
+        assert "is a file that is read" in capsys.readouterr().err
+    assert not out.exists()
+    assert len((tmp_path / "rows.rejected.jsonl").read_text().splitlines()) == 1
+
+
 def test_a_server_that_is_down_is_one_line_and_exit_1(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -90,6 +90,35 @@ def test_what_is_written_is_read_again(
     assert list(read_rows(path)) == rows
 
 
+@pytest.mark.parametrize("answer", ["a </answer> b", "</answer> x <answer>", "<answer>", "2.50"])
+def test_an_answer_with_marks_in_it_is_read_again(answer: str, tmp_path: Path) -> None:
+    row = replace(ROW, options=(), problem_type=FREE_FORM, answer=answer)
+    write_rows(tmp_path / "rows.jsonl", [row])
+    assert read_rows(tmp_path / "rows.jsonl") == (row,)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"row_id": " "},
+        {"question": ""},
+        {"video": ""},
+        {"problem_type": ""},
+        {"answer": "C"},
+        {"answer": " b", "options": (), "problem_type": FREE_FORM},
+        {"options": ("x", "y")},
+        {"options": ("A. x",)},
+        {"duration_s": float("inf")},
+        {"spans": (TimeSpan(-1.0, 2.0),)},
+        {"num_frames": 9},
+    ],
+    ids=str,
+)
+def test_no_row_can_be_made_that_could_not_be_read(change: dict[str, Any]) -> None:
+    with pytest.raises(DataError):
+        replace(ROW, **change)
+
+
 def written(folder: Path, *rows: Any, name: str = "rows.json") -> Path:
     path = folder / name
     path.write_text(

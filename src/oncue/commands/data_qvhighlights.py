@@ -25,7 +25,7 @@ from oncue.commands.curating import (
 )
 from oncue.commands.judging import read_request_fields
 from oncue.commands.number_checks import check_smallest
-from oncue.errors import ConfigError
+from oncue.errors import ConfigError, DataError, shown_address
 from oncue.files import user_cache
 
 if TYPE_CHECKING:
@@ -139,7 +139,11 @@ class DataCurateQvhighlights:
             show_dropped(
                 {f"its sentence gave no question ({kind})": n for kind, n in kinds.items()}
             )
-        check_some(rows, out)
+        if not rows:
+            raise DataError(
+                f"no sentence became a question, so {out} is not written; the reasons are in "
+                f"{out.with_suffix(REJECTED_ENDING)}: give another --writer"
+            )
         sieve = self.keep.sieve()
         write_rows(out, (sieve.finished(row, self.keep.video_folder) for row in rows))
         letters = dict(sorted(Counter(row.answer for row in rows).items()))
@@ -188,7 +192,9 @@ class DataCurateQvhighlights:
             raise ConfigError(f"--writer is missing; give {expected}, or --dry-run")
         server = server_of(self.writer)
         if server is None:
-            raise ConfigError(f"--writer must be {expected}, got {self.writer!r:.80}")
+            raise ConfigError(
+                f"--writer must be {expected}, got {shown_address(self.writer)!r:.80}"
+            )
         cache = self.cache or user_cache() / "questions.sqlite3"
         options = WriterOptions(
             max_at_once=self.max_at_once,
@@ -205,6 +211,7 @@ class DataCurateQvhighlights:
             return Path("the file of rows") if self.out is None else self.out
         if self.out is None:
             raise ConfigError("--out is missing; give the file for the rows, or --dry-run")
-        check_out(self.out, self.annotations)
-        check_out(self.out.with_suffix(REJECTED_ENDING), (*self.annotations, self.out))
+        read = (*self.annotations, *([self.cache] if self.cache is not None else []))
+        check_out(self.out, read)
+        check_out(self.out.with_suffix(REJECTED_ENDING), (*read, self.out))
         return self.out

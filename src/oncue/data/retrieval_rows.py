@@ -11,6 +11,7 @@ Video-MTR; the last five keys may be left out, and all but the first of them are
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +80,9 @@ class RetrievalRow:
     num_frames: int | None = None
 
     def __post_init__(self) -> None:
+        for name in ("row_id", "question", "answer", "video", "problem_type"):
+            if not getattr(self, name).strip():
+                raise DataError(f"{name} must be non-empty text, got {getattr(self, name)!r}")
         check_options(self.options)
         if self.options and self.answer not in letters_of(self.options):
             raise DataError(
@@ -87,8 +91,12 @@ class RetrievalRow:
             )
         if self.problem_type == MULTIPLE_CHOICE and not self.options:
             raise DataError(f"'options' is missing; a problem of type {MULTIPLE_CHOICE} needs them")
-        if self.duration_s is not None and not self.duration_s > 0:
+        if self.answer != self.answer.strip():
+            raise DataError(f"the answer must not begin or end with a blank, got {self.answer!r}")
+        if self.duration_s is not None and not 0 < self.duration_s < math.inf:
             raise DataError(f"'duration' must be more than 0 s, got {self.duration_s:g}")
+        if any(span.start_s < 0 for span in self.spans):
+            raise DataError(f"'spans' must not begin before 0 s, got {self.spans}")
         if self.num_frames is not None and self.frames is None:
             raise DataError("'num_frames' needs 'relevant_sample_frames'; give both or neither")
         if self.num_frames is not None and self.frames is not None:
