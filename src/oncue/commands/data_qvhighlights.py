@@ -151,8 +151,8 @@ class DataCurateQvhighlights:
             made = {"num_rows": len(rows), "rejected": kinds, "right_letters": letters}
             print_summary({**summary, **made, "out": str(out)})
         else:
-            told = ", ".join(f"{letter} {number:,}" for letter, number in letters.items())
-            print(f"{wrote(len(rows), out)} (right letters: {told})")
+            listed = ", ".join(f"{letter} {number:,}" for letter, number in letters.items())
+            print(f"{wrote(len(rows), out)} (right letters: {listed})")
 
     def _outcomes(self, kept: Sequence[Query], writer: QuestionWriter) -> dict[str, Outcome]:
         from oncue.commands.progress import Progress

@@ -12,7 +12,8 @@ def find_video(written: str, folder: Path) -> Path:
     """The file of the video that a row names: in `folder`, at the path as `written` or at the
     longest end of it that is there. An absolute path that is there counts as it is.
 
-    Folders may so be left out that a data set was once in. Raises DataError where there is none.
+    Paths often begin with folders of the machine that the rows were made on. Raises DataError where
+    there is no such file.
     """
     if is_elsewhere(written):
         raise DataError(f"{written!r:.80} is no file; download it, and name the file")

@@ -1,7 +1,7 @@
 """How a model is asked to turn a sentence about a moment of a video into a question with options,
 and how its answer is read.
 
-The sentence stands in the request as a JSON string without `<`, so it can hold no chat mark.
+The sentence is in the request as a JSON string without `<`: it can hold no chat mark.
 Whoever changes a wording, or how an answer is read, gives PROMPT_VERSION a new number: answers that
 were kept under another one are then not used again.
 """
