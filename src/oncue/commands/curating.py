@@ -77,7 +77,8 @@ def usable(lines: Iterable[T | DataError], *, skip_bad: bool) -> tuple[list[T], 
         else:
             rows.append(line)
     if faults and not skip_bad:
-        more = f" (and {len(faults) - 1:,} more rows)" if len(faults) > 1 else ""
+        num_more = len(faults) - 1
+        more = f" (and {num_more:,} more {'row' if num_more == 1 else 'rows'})" if num_more else ""
         raise DataError(
             f"{faults[0]}{more}. Correct it, or list such rows and leave them out with "
             "--skip-bad-rows"
