@@ -57,6 +57,9 @@ def complaint(capsys: pytest.CaptureFixture[str]) -> str:
     [
         (["bogus"], "unknown command 'bogus'"),
         (["world"], "must be followed by one of: make"),
+        (["data"], "'data' must be followed by one of: curate, import; got nothing"),
+        (["data", "curate"], "'data curate' must be followed by one of: nextgqa, qvhighlights;"),
+        (["data", "curate", "bogus"], "; got 'bogus'"),
         (["watch"], "SOURCE"),
         (["watch", "x.mp4", "--bogus", "1"], "--bogus"),
         (["watch", "x.mp4", "--ask", "hi", "--frame-interval-s", "soon"], "--frame-interval-s"),
@@ -75,6 +78,15 @@ def complaint(capsys: pytest.CaptureFixture[str]) -> str:
 def test_what_a_user_can_mend_is_one_line_and_exit_2(words, told, capsys) -> None:
     assert cli.main(words) == 2
     assert told in complaint(capsys)
+
+
+@pytest.mark.parametrize("group", ["data", "data curate", "eval"])
+def test_help_for_a_group_names_its_verbs(group, capsys) -> None:
+    assert cli.main([*group.split(), "--help"]) == 0
+    usage, _, *lines = capsys.readouterr().out.splitlines()
+    assert usage.startswith(f"usage: oncue {group} VERB")
+    members = [verb.words for verb in cli.VERBS if verb.words.startswith(group + " ")]
+    assert [line.split("   ")[0].strip() for line in map(str.strip, lines)] == members
 
 
 def test_bad_input_is_told_before_a_model_is_loaded(clip, tmp_path, capsys) -> None:

@@ -59,6 +59,24 @@ VERBS = (
         "EvalClips",
         "score when a model speaks on clips with hand-made gold",
     ),
+    Verb(
+        "data curate nextgqa",
+        "oncue.commands.data_nextgqa",
+        "DataCurateNextgqa",
+        "make rows for retrieval from NExT-GQA",
+    ),
+    Verb(
+        "data curate qvhighlights",
+        "oncue.commands.data_qvhighlights",
+        "DataCurateQvhighlights",
+        "make rows for retrieval from QVHighlights and a model that writes questions",
+    ),
+    Verb(
+        "data import",
+        "oncue.commands.data_import",
+        "DataImport",
+        "turn rows of Video-R1 or Video-MTR into rows for retrieval",
+    ),
     Verb("world make", "oncue.commands.world", "WorldMake", "make videos with exact gold"),
     Verb(
         "score rewards",
@@ -178,7 +196,7 @@ def _run(words: list[str]) -> int:
         return 0
     verb, flags = _find_verb(words)
     if verb is None:
-        print(help_text(words[0]))
+        print(help_text(" ".join(flags)))
         return 0
     threads_wait_asleep()
     command = _parse(verb, flags)
@@ -222,22 +240,33 @@ def _memory_advice(command: Any) -> str:
 
 
 def _find_verb(words: list[str]) -> tuple[Verb | None, list[str]]:
-    """The verb named by the first word or two, and the rest; None where help for a group is
-    wanted."""
+    """The verb named by the first words, and the rest; None and the words of the group where help
+    for a group is wanted."""
     for verb in VERBS:
         names = verb.words.split()
         if words[: len(names)] == names:
             return verb, words[len(names) :]
-    members = [verb.words.split()[1] for verb in VERBS if verb.words.startswith(words[0] + " ")]
-    if not members:
-        known = ", ".join(dict.fromkeys(verb.words.split()[0] for verb in VERBS))
+    num_group, members = 0, _members(())
+    while num_group < len(words) and (below := _members(words[: num_group + 1])):
+        num_group, members = num_group + 1, below
+    if not num_group:
         raise UsageError(
-            f"unknown command {words[0]!r}; expected one of: {known} (see oncue --help)"
+            f"unknown command {words[0]!r}; expected one of: {', '.join(members)} "
+            "(see oncue --help)"
         )
-    if len(words) > 1 and words[1] in ("-h", "--help"):
-        return None, []
-    given = f"{words[1]!r}" if len(words) > 1 else "nothing"
-    raise UsageError(f"'{words[0]}' must be followed by one of: {', '.join(members)}; got {given}")
+    group, left = words[:num_group], words[num_group:]
+    if left and left[0] in ("-h", "--help"):
+        return None, group
+    given = f"{left[0]!r}" if left else "nothing"
+    raise UsageError(
+        f"'{' '.join(group)}' must be followed by one of: {', '.join(members)}; got {given}"
+    )
+
+
+def _members(group: Sequence[str]) -> list[str]:
+    """The words that may follow those of a group; none where they are no group."""
+    found = [names for verb in VERBS if (names := verb.words.split())[: len(group)] == list(group)]
+    return list(dict.fromkeys(names[len(group)] for names in found if len(names) > len(group)))
 
 
 def _parse(verb: Verb, flags: list[str]) -> Any:

@@ -84,6 +84,28 @@ def whole_text(text: str, what: str) -> str:
     return text
 
 
+def has_value(row: Any, name: str) -> bool:
+    """Whether `row` holds something other than null under `name`."""
+    return isinstance(row, Mapping) and row.get(name) is not None
+
+
+def optional_text_of(row: Any, name: str, where: str) -> str:
+    """Text that can be written and sent; "" where there is none."""
+    if not has_value(row, name):
+        return ""
+    if not isinstance(row[name], str):
+        raise DataError(f"{where}: {name!r} must be text, got {row[name]!r:.80}")
+    return whole_text(row[name], f"{where}: {name!r}")
+
+
+def id_of(row: Any, name: str, where: str) -> str:
+    """A name as text; files also have numbers."""
+    value = field_of(row, name, where)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    return text_of(row, name, where)
+
+
 def items_of(row: Any, name: str, where: str) -> list[Any]:
     """A list, which may be empty."""
     value = field_of(row, name, where)
@@ -110,6 +132,15 @@ def span_of(row: Any, name: str, where: str) -> TimeSpan:
     if value[1] < value[0]:
         raise DataError(f"{where}: {name!r} ends before it starts: {value}")
     return TimeSpan(float(value[0]), float(value[1]))
+
+
+def spans_of(row: Any, name: str, where: str) -> tuple[TimeSpan, ...]:
+    """Spans of time, written [[start, end], ...], none of which begins before 0 s."""
+    numbered = {f"{name} {i}": span for i, span in enumerate(items_of(row, name, where), 1)}
+    spans = tuple(span_of(numbered, number, where) for number in numbered)
+    if any(span.start_s < 0 for span in spans):
+        raise DataError(f"{where}: {name!r} must not begin before 0 s, got {row[name]!r:.80}")
+    return spans
 
 
 def _is_seconds(value: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from oncue.errors import ConfigError
 from oncue.files import user_cache
@@ -71,16 +71,7 @@ class JudgeServer:
     def _options(self, prefix: str) -> JudgeOptions:
         from oncue.scoring.server_judge import JudgeOptions as Options
 
-        try:
-            more = json.loads(self.request_fields)
-        except (ValueError, RecursionError) as error:
-            raise ConfigError(
-                f"{prefix}request-fields is not JSON ({error}); expected an object of fields"
-            ) from error
-        if not isinstance(more, dict):
-            raise ConfigError(
-                f"{prefix}request-fields must be a JSON object, got {self.request_fields!r:.80}"
-            )
+        more = read_request_fields(self.request_fields, prefix)
         return Options(
             max_at_once=self.max_at_once,
             timeout_s=self.timeout_s,
@@ -89,3 +80,16 @@ class JudgeServer:
             cache=self.cache or user_cache() / "judge.sqlite3",
             max_failed_share=self.max_failed_share,
         )
+
+
+def read_request_fields(text: str, prefix: str = "--") -> dict[str, Any]:
+    """What `--request-fields` holds. Raises ConfigError for what is no JSON object."""
+    try:
+        more = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(
+            f"{prefix}request-fields is not JSON ({error}); expected an object of fields"
+        ) from error
+    if not isinstance(more, dict):
+        raise ConfigError(f"{prefix}request-fields must be a JSON object, got {text!r:.80}")
+    return more

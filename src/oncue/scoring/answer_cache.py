@@ -1,5 +1,5 @@
-"""Answers of a judge that were paid for once: a SQLite file that several runs may share at the same
-time."""
+"""Answers of a model, such as a judge, that were paid for once: a SQLite file that several runs may
+share at the same time."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class AnswerCache:
             self._database = _opened(path)
         except (OSError, sqlite3.Error) as error:
             raise ConfigError(
-                f"cannot keep a judge's answers in {path} ({error}); give another file"
+                f"cannot keep a model's answers in {path} ({error}); give another file"
             ) from error
 
     def get(self, key: str) -> str | None:
@@ -70,7 +70,7 @@ class AnswerCache:
             return self._database.execute(statement, values).fetchall()
         except sqlite3.Error as error:
             if not self._failed:
-                _log.warning("answers of the judge are no longer kept in %s: %s", self.path, error)
+                _log.warning("a model's answers are no longer kept in %s: %s", self.path, error)
             self._failed = True
             return []
 

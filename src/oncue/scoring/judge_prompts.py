@@ -141,8 +141,9 @@ def _bare(answer: str) -> str:
 
 
 def _listed(texts: Mapping[str, str]) -> str:
-    return "\n".join(f"{name}: {_quoted(text)}" for name, text in texts.items())
+    return "\n".join(f"{name}: {quoted(text)}" for name, text in texts.items())
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """`text` as a JSON string that holds no `<`, for a question to a model."""
     return json.dumps(text, ensure_ascii=False).replace("<", "\\u003c")

@@ -31,10 +31,17 @@ def make_judge(spec: str, max_score: int, options: JudgeOptions | None = None) -
         raise ConfigError(
             f"{spec} answers for stored rollouts only (oncue score rewards); {EXPECTED}"
         )
-    found = _SERVER.fullmatch(spec)
+    found = server_of(spec)
     if found is None:
         raise ConfigError(
             f"unknown judge {shown_address(spec)!r}; {EXPECTED} (oncue score rewards also takes "
             "replay:FILE)"
         )
-    return ServerJudge(found["url"], found["model"], max_score, options)
+    model, url = found
+    return ServerJudge(url, model, max_score, options)
+
+
+def server_of(spec: str) -> tuple[str, str] | None:
+    """Model and address of `openai:MODEL@URL`; None for what has another form."""
+    found = _SERVER.fullmatch(spec)
+    return (found["model"], found["url"]) if found is not None else None

@@ -148,7 +148,7 @@ class ServerJudge:
         )
         self._answers = AnswerCache(self.options.cache)
         self._budget = _Budget(model, self.options)
-        self._forms = _request_forms(self.options.max_tokens)
+        self._forms = request_forms(self.options.max_tokens)
         self._told: Mapping[str, Any] = {}  # _UNTHINKING once it was found to need that
         self._may_be_told = not _UNTHINKING.keys() & self.options.request_fields.keys()
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
@@ -337,9 +337,10 @@ class _Budget:
         )
 
 
-def _request_forms(max_tokens: int) -> tuple[Mapping[str, Any], ...]:
-    """Fields beside the standard ones, in the order to try: with token counts and without; then the
-    same for models that take no temperature and call the limit by its newer name."""
+def request_forms(max_tokens: int) -> tuple[Mapping[str, Any], ...]:
+    """Fields of a request beside the standard ones, in the order to try: with token counts and
+    without; then the same for models that take no temperature and call the limit by its newer
+    name."""
     newer = {"max_tokens": None, "temperature": None, "max_completion_tokens": max_tokens}
     return _COUNTED, {}, _COUNTED | newer, newer
 

@@ -1,0 +1,1 @@
+"""Training rows for retrieval from annotations with time segments: one file per source."""
