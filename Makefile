@@ -2,9 +2,9 @@
 #   make demo    watch a generated video with the bundled model; writes demo/seen/index.html
 #   make test    all tests             make check   format, lint, types, layers
 #   make test-oldest  all tests with the oldest transformers that is supported (an environment of its own)
-#   make results score the bundled models on held-out clips and write the table of README.md (three to seven minutes)
+#   make results score the bundled models on held-out clips and write the tables of docs/results.md (three to seven minutes)
 #   make bench   measure the engine on this machine; writes docs/results/engine.json (some minutes)
-#   make mini    train the bundled models anew (two cores: one hour to two) and put them into the package
+#   make mini    train the bundled models (two cores: one hour to two) and put them into the package
 #   make mini-hour  the same method with fewer steps (two slow cores: less than an hour); leaves a model in runs/hour/mini
 # On Linux the plain torch wheel brings CUDA with it (some GB). Without a GPU, take the small one:
 #   make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
@@ -29,7 +29,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PIP) -c constraints.txt -e '.[dev]'
 	touch $@
 
-# Of three clips the last, since the model is right about all of it; how often it is not, the table in README.md says.
+# Of three clips the last, since the model is right about all of it; docs/results.md says how often it is not.
 demo: $(INSTALLED)
 	rm -rf demo/shapes
 	$(BIN)/oncue world make demo/shapes --world shapes --split test --count 3
@@ -92,7 +92,7 @@ results: $(INSTALLED)
 	  $(BIN)/oncue eval world --world $$world --control frozen --limit 50 --out docs/results/$$world-frozen && \
 	  $(BIN)/oncue eval world --world $$world --control shuffled --limit 100 --out docs/results/$$world-shuffled || exit 1; \
 	done
-	$(BIN)/python docs/results/to_readme.py
+	$(BIN)/python docs/results/tables.py
 
 clean:
 	rm -rf .venv .venv-oldest demo build dist

@@ -44,3 +44,8 @@ class Engine(EngineCore):
         if window is None:
             window = Window(self._max_prefix_tokens, when_full=True)
         return replace(window, last_turns=last_turns)
+
+    def window_when_full(self, num_tokens: int) -> Window:
+        """The window that cuts nothing before the model is full; from then on the prefix has at
+        most `num_tokens`, or what the model has room for."""
+        return Window(min(num_tokens, self._max_prefix_tokens), when_full=True)

@@ -202,7 +202,7 @@ class LocalPolicy(Policy["EngineSession"]):
                 context_tokens=window.max_tokens if window is not None and bounded else None,
             )
         )
-        self.engine = engine
+        self.engine, self.window = engine, window
 
     def open(
         self,

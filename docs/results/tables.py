@@ -1,5 +1,6 @@
-"""Writes the tables of README.md: results from the scores in this folder (`make results` makes them
-and calls this), and the study from docs/studies (`oncue study mmduet2-mini`, then this)."""
+"""Writes the tables of docs/results.md and the short one of README.md: results from the scores in
+this folder (`make results` makes them and calls this), and the study from docs/studies (`oncue
+study mmduet2-mini`, then this)."""
 
 from __future__ import annotations
 
@@ -10,10 +11,11 @@ from typing import Any
 
 HERE = Path(__file__).parent
 README = HERE.parent.parent / "README.md"
+PAGE = HERE.parent / "results.md"
 STUDY = HERE.parent / "studies" / "mmduet2-mini" / "results.json"
-START, END = "<!-- results: made by docs/results/to_readme.py -->", "<!-- end of results -->"
+START, END = "<!-- results: made by docs/results/tables.py -->", "<!-- end of results -->"
 STUDY_START, STUDY_END = (
-    "<!-- study: made by docs/results/to_readme.py -->",
+    "<!-- study: made by docs/results/tables.py -->",
     "<!-- end of study -->",
 )
 
@@ -111,10 +113,38 @@ def main() -> None:
             *clip_rows(),
         ]
     )
-    text = between(README.read_text("utf-8"), START, END, table)
+    text = between(PAGE.read_text("utf-8"), START, END, table)
     if STUDY.exists():
         text = between(text, STUDY_START, STUDY_END, study_table())
-    README.write_text(text, "utf-8")
+    PAGE.write_text(text, "utf-8")
+    short = between(README.read_text("utf-8"), START, END, short_table())
+    README.write_text(short, "utf-8")
+
+
+def short_table() -> str:
+    """The table of README.md: `mini` on both worlds, between silence and the best replies."""
+    rows = []
+    for world in ("shapes", "footage"):
+        scores = scores_of(world)
+        head = scores["headline"]
+        cells = (
+            f"`{world}`",
+            f"**{head['pauc']:.1f}**",
+            f"{head['silence_pauc']:.1f}",
+            f"{head['talk_pauc']:.1f}",
+            f"{head['oracle_pauc']:.1f}",
+            f"{head['first_reply_delay_s']:.2f} s",
+            f"{head['false_replies_per_min']:.2f}",
+        )
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(
+        [
+            "| world | PAUC of `mini` | never speaks | always speaks | best replies | first reply "
+            "after | false replies / min |",
+            "|---|---|---|---|---|---|---|",
+            *rows,
+        ]
+    )
 
 
 def between(text: str, start: str, end: str, table: str) -> str:
