@@ -181,23 +181,26 @@ def score_rollout(rollout: RetrievalRollout, settings: RetrievalRewardSettings) 
     return Score(
         tuple(sum(earned) for earned in zip(*by_turn.values(), strict=True)),
         {name: sum(earned) for name, earned in by_turn.items()},
-        len(unscored(rollout)),
+        sum(map(len, unscored(rollout).values())),
         exchange_terms=by_turn,
     )
 
 
-def unscored(rollout: RetrievalRollout) -> list[Unscored]:
-    """What cannot be known of an episode: whether its answer is right, and, of each retrieval, how
-    relevant the frames are that it asked for."""
-    found = []
+def unscored(rollout: RetrievalRollout) -> dict[str, list[Unscored]]:
+    """What cannot be known of an episode, by the term that depends on it: `accuracy`, whether its
+    answer is right; `frames`, of each retrieval, how relevant the frames are that it asked for."""
+    found: dict[str, list[Unscored]] = {"accuracy": [], "frames": []}
     for turn in rollout.turns:
         if isinstance(turn.action, Answer) and is_well_formed(
             turn.action.text, rollout.answer, rollout.options
         ):
             verdict = is_right(turn.action.text, rollout.answer, rollout.options)
-            found += [verdict] if isinstance(verdict, Unscored) else []
-        elif isinstance(turn.action, Retrieve) and (rollout.evidence is None or turn.asked is None):
-            found.append(Unscored("it is not known which frames are relevant"))
+            found["accuracy"] += [verdict] if isinstance(verdict, Unscored) else []
+        elif isinstance(turn.action, Retrieve):
+            if rollout.evidence is None:
+                found["frames"].append(Unscored("it is not known which frames are relevant"))
+            elif turn.asked is None:
+                found["frames"].append(Unscored("it is not known which frames were asked for"))
     return found
 
 

@@ -91,7 +91,7 @@ class RetrievalRollout:
             _turn(exchange, shown, task, frames_of)
             for exchange, shown in zip(sampled, following, strict=True)
         )
-        question = "\n".join(question.text for question in task.questions)
+        question = " ".join(question.text for question in task.questions)
         return cls(
             question, task.options, task.answer, task.evidence, task.duration_s, tuple(turns)
         )

@@ -15,7 +15,6 @@ from string import ascii_uppercase
 
 from oncue.scoring.score import Unscored
 
-MAX_CHARACTERS = 50  # of an answer in words (Video-MTR, action grammar)
 _LETTER = re.compile(r"\(?([A-Z])[.):]?")
 _LABELLED = re.compile(r"\(?([A-Za-z])[.):]\s*(\S.*)", re.DOTALL)
 _GROUPED = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?")
@@ -24,12 +23,12 @@ _PLAIN = re.compile(r"[+-]?(?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)")
 
 def is_well_formed(said: str, gold: str | None, options: Sequence[str] = ()) -> bool:
     """Whether `said` has the form of an answer: it names one of `options`; without options it is a
-    number where `gold` is one, and else 1 to 50 characters."""
+    number where `gold` is one, and else holds anything. How long it may be is up to the grammar."""
     if options:
         return bool(_named(said, options))
     if gold is not None and _number(gold) is not None:
         return _number(said) is not None
-    return 0 < len(said.strip()) <= MAX_CHARACTERS
+    return bool(said.strip())
 
 
 def is_right(
@@ -37,8 +36,8 @@ def is_right(
 ) -> bool | Unscored:
     """Whether `said` is the right answer; Unscored where that cannot be known.
 
-    With `options`, `said` and `gold` each name one by its letter or by its text. The letters are
-    those that the options state (`A. red`, `(B) blue`), or else A to Z by place. A letter of an
+    With `options`, `said` and `gold` each name one by its letter or by its text. Letters go from A
+    to Z by place, whether the options state them (`A. red`, `(B) blue`) or not. A letter of an
     option comes before a text that is a letter. Without options, two numbers are equal when they
     agree after rounding to 2 digits. `1,500` is a number of thousands, and `1,5` has a decimal
     comma. Other texts are equal when they agree without case, spacing, quotes and end marks.
@@ -62,11 +61,6 @@ def is_right(
         if other is None or (same_decimals and _has_mark(said) != _has_mark(gold)):
             return False
         return round(number, 2) == round(other, 2)
-    if len(gold.strip()) > MAX_CHARACTERS:
-        return Unscored(
-            f"the right answer has {len(gold.strip())} characters, and an answer may have "
-            f"{MAX_CHARACTERS}"
-        )
     return _bare(said) == _bare(gold)
 
 
@@ -87,11 +81,12 @@ def _named(said: str, options: Sequence[str]) -> set[int]:
 
 def _labelled(options: Sequence[str]) -> list[tuple[str, str]]:
     """The letter of each option, "" beyond Z, and its text without that letter."""
-    letters = ascii_uppercase[: len(options)]
-    stated = [m for option in options if (m := _LABELLED.fullmatch(option.strip()))]
-    if sorted(m[1].upper() for m in stated) == list(letters) and len(stated) == len(options):
-        return [(m[1].upper(), m[2]) for m in stated]
-    return list(zip_longest(letters, options, fillvalue=""))
+    labelled = []
+    for letter, option in zip_longest(ascii_uppercase[: len(options)], options, fillvalue=""):
+        stated = _LABELLED.fullmatch(option.strip())
+        text = stated[2] if stated and stated[1].upper() == letter else option
+        labelled.append((letter, text))
+    return labelled
 
 
 def _number(text: str) -> float | None:
