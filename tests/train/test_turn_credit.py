@@ -11,9 +11,14 @@ import pytest
 from gae_rows import GOLDEN, THREE_TURNS, random_row
 from oncue.errors import ConfigError
 from oncue.render.trace import TokenTrace, TraceSegment
+from oncue.rewards.bootstrapping import Bootstrapping, BootstrappingSettings
+from oncue.rewards.retrieval import RetrievalRewardSettings, score_rollout
+from oncue.rewards.retrieval_rollout import RetrievalRollout
 from oncue.scoring.score import Score
 from oncue.train.rl.advantage import bilevel_gae, of_turns, whiten
 from oncue.train.rl.turn_credit import GaeCredit, GaeName, OfTokens
+from oncue.types import Answer, Retrieve
+from retrieval_rollouts import eight_of, episode_of
 
 KINDS: tuple[GaeName, ...] = ("bilevel_gae", "paper_boundary", "turn_wise_gae", "masked_gae")
 
@@ -240,3 +245,19 @@ def test_what_does_not_fit_is_refused() -> None:
         GaeCredit("masked_gae", gamma_turn=0.95)
     with pytest.raises(ConfigError, match="gamma_token must be 1 where credit is turn_wise_gae"):
         GaeCredit("turn_wise_gae", gamma_token=0.9)
+
+
+def test_from_an_episode_to_the_credit_of_its_tokens() -> None:
+    """Reward, bonus and credit fit together, and the bonus stays with the turn that retrieved."""
+    looked = episode_of([((0, 32), Retrieve(2, 5)), ((2, 3, 4, 5), Answer("B"))])
+    at_once = episode_of([((0, 32), Answer("A"))])
+    episodes = [looked, *[at_once] * 9]
+    settings = RetrievalRewardSettings("paper")
+    scores = [score_rollout(RetrievalRollout.of(e, eight_of), settings) for e in episodes]
+    shaped = Bootstrapping(BootstrappingSettings()).shape(episodes, scores)
+    traces = [trace([-1, 0, 0, -1, 1, 1]), *[trace([-1, 0])] * 9]
+    values = [values_like(one, [0.0] * 4) for one in traces]
+    credit = GaeCredit("paper_boundary", gamma_turn=0.95, whitens=False)
+    _, returns = credit(shaped, traces, values)
+    assert lists(returns[0])[0] == pytest.approx([0, *[0.6 + 1.0 + 0.95] * 2, 0, 1.1, 1.1])
+    assert lists(returns[1])[0] == pytest.approx([0, 0.1])

@@ -113,4 +113,4 @@ def _folded(text: str) -> str:
 def _bare(text: str) -> str:
     """`text` without case, quotes around it and marks at its end; marks alone stay."""
     folded = _folded(text)
-    return folded.strip("\"'`*").rstrip(".!?,;:") or folded
+    return folded.strip("\"'`*").rstrip(".!?,;: ") or folded
