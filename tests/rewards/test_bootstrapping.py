@@ -127,5 +127,5 @@ def test_what_does_not_fit_is_refused() -> None:
         BootstrappingSettings(latch_after=0)
     with pytest.raises(ConfigError, match="one of paper, release"):
         BootstrappingSettings("official")  # type: ignore[arg-type]
-    whole = shaper.shape([LOOK], [Score((0.0, 1.0), reward=5.0)])
-    assert whole[0].total == 5.0 + sum(whole[0].values) - 1.0
+    whole = shaper.shape([LOOK, AT_ONCE], [Score((0.0, 1.0), reward=5.0), Score((1.0,))])
+    assert (whole[0].values, whole[0].total) == ((0.5, 1.0), 5.5)  # 1 of 3 turns
