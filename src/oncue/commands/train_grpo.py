@@ -36,7 +36,7 @@ class _GrpoOptions(RunOptions):
     """
 
     held_out_from: tuple[Path, ...] | None = None
-    """Files of supervised training (JSONL rows): examples of --data whose video stands in them are
+    """Files of supervised training (JSONL rows): examples of --data whose video is in them are
     refused."""
 
     judge_server: JudgeServer = field(default_factory=JudgeServer)

@@ -215,9 +215,8 @@ class EngineCore:
             except asyncio.CancelledError as ends:
                 loop_ends = ends
             outcomes = step.result()  # a step is not stopped half-way
-        except (
-            Exception
-        ) as error:  # closed in the meantime, or a defect of ours: nobody may wait for ever
+        except Exception as error:
+            # Closed in the meantime, or a defect of ours: nobody may wait for ever
             self._give_up(taken, error)
             return
         for outcome in outcomes:

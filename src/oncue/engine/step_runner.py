@@ -139,9 +139,8 @@ class StepRunner:
         started_s, logits_RV, failure = time.perf_counter(), None, None
         try:
             logits_RV = self._model.forward(rows)
-        except (
-            Exception
-        ) as error:  # kept no longer than it is needed: it holds what the forward has made
+        except Exception as error:
+            # Kept no longer than it is needed: it holds what the forward has made
             failure = None if any(answer.following for answer in answers) else error
         if logits_RV is None:
             return self._recovered(answers, failure)
