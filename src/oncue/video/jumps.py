@@ -19,7 +19,9 @@ from oncue.video.opening import file_path, is_url
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
 
-EPSILON_S = 1e-6  # absorbs the rounding of times; a picture that much later than a moment is on show
+EPSILON_S = (
+    1e-6  # absorbs the rounding of times; a picture that much later than a moment is on show
+)
 LEAST_JUMP_S = 0.5  # reading on is as quick as a shorter jump
 STEPS_BACK_S = (0.0, 1.0, 5.0, 25.0)  # to try again where a container leads behind a moment
 # A picture that no other refers to says so in its head (nal_ref_idc 0) in H.264 alone: in HEVC it

@@ -49,7 +49,27 @@ def read_pool(path: str | Path, num_frames: int, *, shrink: Shrink | None = None
             times_s = _middles(0.0, landmarks.end_s, num_frames)
             frames = _read_by_jumps(path, landmarks, times_s, shrink)
             return FramePool(frames, landmarks.end_s)
-    return _decode_through(path, num_frames, shrink)
+    return decode_pool(path, num_frames, shrink=shrink)
+
+
+def decode_pool(path: str | Path, num_frames: int, *, shrink: Shrink | None = None) -> FramePool:
+    """The pool as `read_pool` gives it, but by decoding all of the video: once, and once more where
+    it turns out not to be as long as it declares."""
+    duration_s: float | None = None
+    while True:
+        decoder = Decoder(path, is_quiet=duration_s is not None)
+        tried_s = duration_s or decoder.declared_s
+        picks = _Picks(_middles(0.0, tried_s, num_frames) if tried_s else [], shrink)
+        newest_s = 0.0
+        try:
+            for time_s, frame in decoder.frames():
+                picks.take(time_s, frame)
+                newest_s = time_s
+        finally:
+            decoder.close()
+        is_second, duration_s = duration_s is not None, max(decoder.end_s, newest_s)
+        if tried_s is not None and (is_second or duration_s == tried_s):
+            return FramePool(picks.finish(), tried_s)
 
 
 def zoom_of(path: str | Path, *, shrink: Shrink | None = None) -> VideoZoom:
@@ -118,25 +138,6 @@ def _read_by_jumps(
     finally:
         decoder.close()
     return picks.finish()
-
-
-def _decode_through(path: str | Path, num_frames: int, shrink: Shrink | None) -> FramePool:
-    """Decodes all, and once more where the video turns out not to be as long as declared."""
-    duration_s: float | None = None
-    while True:
-        decoder = Decoder(path, is_quiet=duration_s is not None)
-        tried_s = duration_s or decoder.declared_s
-        picks = _Picks(_middles(0.0, tried_s, num_frames) if tried_s else [], shrink)
-        newest_s = 0.0
-        try:
-            for time_s, frame in decoder.frames():
-                picks.take(time_s, frame)
-                newest_s = time_s
-        finally:
-            decoder.close()
-        is_second, duration_s = duration_s is not None, max(decoder.end_s, newest_s)
-        if tried_s is not None and (is_second or duration_s == tried_s):
-            return FramePool(picks.finish(), tried_s)
 
 
 class _Picks:
