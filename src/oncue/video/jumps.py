@@ -7,7 +7,7 @@ raises OddVideoError, and the caller decodes the video from its beginning.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -81,7 +81,7 @@ class Jumps:
         if frame.pts is None or base is None:
             raise OddVideoError("a frame without a time")
         time_s = float(frame.pts * base) - self._landmarks.zero_s
-        if time_s < self._begun_s - EPSILON_S:
+        if time_s < self._begun_s - EPSILON_S and self._shown_s >= 0:
             return -1.0  # it refers to pictures before the key, which were not decoded
         if self._last_s is None and abs(time_s - self._begun_s) > EPSILON_S:
             raise OddVideoError("a key picture was not shown")
@@ -116,15 +116,14 @@ class Jumps:
         self._context.flush_buffers()
         self._last_s, self._newest_read_s = None, -1.0
         if not self._landmarks.is_indexed:
-            key_s = self._landmarks.key_before(moment_s)
-            self._begin_with(self._packets, lambda time_s: time_s >= key_s - EPSILON_S)
-            return
-        for back_s in STEPS_BACK_S:
-            self._seek(max(0.0, moment_s - back_s))
-            self._packets = self._read()
-            if self._begin_with(self._packets, lambda _: True) <= moment_s + EPSILON_S:
+            if self._begin(self._landmarks.key_before(moment_s)) <= moment_s + EPSILON_S:
                 return
-        raise OddVideoError("the container leads to no key picture before the moment")
+        else:
+            for back_s in STEPS_BACK_S:
+                self._seek(max(0.0, moment_s - back_s))
+                if self._begin() <= moment_s + EPSILON_S:
+                    return
+        raise OddVideoError("there is no key picture before a moment")
 
     def _seek(self, time_s: float) -> None:
         import av
@@ -138,16 +137,16 @@ class Jumps:
         except av.FFmpegError as error:
             raise OddVideoError(str(error)) from error
         self._lost_bytes.jump()
+        self._packets = self._read()
 
-    def _begin_with(
-        self, packets: Iterator[Packet | None], accepts: Callable[[float], bool]
-    ) -> float:
-        """Pass over packets to the first key packet whose time is accepted, which begins a stretch;
-        gives its time."""
-        for packet in packets:
-            if packet is not None and packet.is_keyframe and accepts(self._seconds(packet)):
-                self._begun_s = self._seconds(packet)
-                self._packets = chain((packet,), packets)
+    def _begin(self, earliest_s: float = 0.0) -> float:
+        """Pass over packets to the next key packet that is not earlier; gives its time."""
+        for packet in self._packets:
+            if packet is None or not packet.is_keyframe:
+                continue
+            self._begun_s = self._seconds(packet)
+            if self._begun_s >= earliest_s - EPSILON_S:
+                self._packets = chain((packet,), self._packets)
                 return self._begun_s
         raise OddVideoError("there is no key picture where one must be")
 

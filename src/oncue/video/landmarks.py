@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from oncue.errors import InputError
 from oncue.video.damage import LostBytes
 from oncue.video.decode import TRUNCATED_S, Decoder
-from oncue.video.opening import file_path, is_url
-from oncue.video.timeline import DEFAULT_STEP_S, SPLICE_S, UNVOUCHED
+from oncue.video.opening import file_path, is_url, source_name
+from oncue.video.timeline import BACK_JUMP_S, DEFAULT_STEP_S, SPLICE_S, UNVOUCHED
 
 if TYPE_CHECKING:
     from av import Packet
@@ -43,15 +44,19 @@ class Landmarks:
 
 
 def find_landmarks(spec: str | Path) -> Landmarks | None:
-    """The landmarks of a sound video with an end; None where it has to be decoded to know more.
+    """The landmarks of a sound video; None where it has to be decoded to know more.
 
-    Raises VideoError for what cannot be opened or has no picture at all.
+    Raises InputError for a source without an end, VideoError for what cannot be opened or has no
+    picture.
     """
     for read in (_of_index, _of_packets):
         decoder = Decoder(spec, is_quiet=True)
         try:
             if decoder.is_live:
-                return None
+                raise InputError(
+                    f"{source_name(spec)} is live: frames cannot be spread over a video without an "
+                    "end; record a part of it, and give that file"
+                )
             if (found := read(decoder)) is not None:
                 return found
         finally:
@@ -141,11 +146,8 @@ class _Scan:
             self._newest_s = self._shown_s = time_s
         zero_s = self._keys_s[0] if self._keys_s else time_s
         horizon_s = max(self._shown_s + SPLICE_S, zero_s + self._vouched_s)
-        if not zero_s <= time_s <= horizon_s or packet.dts is None:
+        if not zero_s <= time_s <= horizon_s or self._steps_back(packet, time_s):
             return False
-        if self._dts is not None and packet.dts < self._dts:
-            return False
-        self._dts = packet.dts
         if packet.is_keyframe:
             if self._keys_s and time_s <= self._keys_s[-1]:
                 return False
@@ -153,6 +155,14 @@ class _Scan:
         if time_s >= self._newest_s:
             self._newest_s, self._shown_s = time_s, time_s + (length_s or self._step_s)
         return True
+
+    def _steps_back(self, packet: Packet, time_s: float) -> bool:
+        """Showing times go back where pictures are reordered; decoding times, where there are any,
+        must not."""
+        if packet.dts is None:
+            return time_s < self._newest_s - BACK_JUMP_S
+        last_dts, self._dts = self._dts, packet.dts
+        return last_dts is not None and packet.dts < last_dts
 
     def landmarks(self) -> Landmarks | None:
         """What came of it; None where there was no picture."""

@@ -20,7 +20,6 @@ from oncue.types import FrameBatch
 from oncue.video.decode import Decoder, frame_to_rgb
 from oncue.video.jumps import EPSILON_S, Jumps, OddVideoError
 from oncue.video.landmarks import Landmarks, find_landmarks
-from oncue.video.opening import source_name
 from oncue.video.pool import FramePool, frame_time_s
 
 if TYPE_CHECKING:
@@ -42,7 +41,6 @@ def read_pool(path: str | Path, num_frames: int, *, shrink: Shrink | None = None
     """
     if num_frames < 1:
         raise InputError(f"a pool needs at least 1 frame, got {num_frames}")
-    _refuse_live(path)
     landmarks = find_landmarks(path)
     if landmarks is not None:
         with contextlib.suppress(OddVideoError):
@@ -74,7 +72,6 @@ def decode_pool(path: str | Path, num_frames: int, *, shrink: Shrink | None = No
 
 def zoom_of(path: str | Path, *, shrink: Shrink | None = None) -> VideoZoom:
     """A `Zoom` into the same video as `read_pool`, with frames of the same size."""
-    _refuse_live(path)
     return VideoZoom(path, find_landmarks(path), shrink)
 
 
@@ -113,18 +110,6 @@ class VideoZoom:
 def _middles(start_s: float, end_s: float, num_frames: int) -> list[float]:
     """The times of `num_frames` frames: the middles of equal parts of the stretch."""
     return [start_s + frame_time_s(i, num_frames, end_s - start_s) for i in range(num_frames)]
-
-
-def _refuse_live(path: str | Path) -> None:
-    decoder = Decoder(path)
-    try:
-        if decoder.is_live:
-            raise InputError(
-                f"{source_name(path)} is live: it has no end, so frames cannot be spread over it; "
-                "record a part of it and give that file"
-            )
-    finally:
-        decoder.close()
 
 
 def _read_by_jumps(
