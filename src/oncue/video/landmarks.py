@@ -23,6 +23,9 @@ from oncue.video.timeline import BACK_JUMP_S, DEFAULT_STEP_S, SPLICE_S, UNVOUCHE
 if TYPE_CHECKING:
     from av import Packet
 
+# Times of AVI are counted from chunk to chunk: a jump trusts that the index misses none.
+COUNTED = ("avi",)
+
 
 @dataclass(frozen=True, slots=True)
 class Landmarks:
@@ -70,7 +73,7 @@ def _of_index(decoder: Decoder) -> Landmarks | None:
     import av
 
     name, declared_s, stream = decoder.container.format.name, decoder.declared_s, decoder.stream
-    if declared_s is None or any(each in name for each in UNVOUCHED):
+    if declared_s is None or any(each in name for each in (*UNVOUCHED, *COUNTED)):
         return None
     assert stream.time_base is not None
     with contextlib.closing(decoder.frames()) as frames:
