@@ -319,7 +319,7 @@ def test_frames_are_shrunk_as_they_come(tmp_path: Path) -> None:
     assert (pool.frames.pixels == full.frames.pixels[:, ::4, ::4]).all()
     assert seen == 20 * [(64, 160, 3)], "once for each picture"
     sizes = itertools.count(8)
-    with pytest.raises(ValueError, match=r"one size, got .9, 9, 3. after .8, 8, 3"):
+    with pytest.raises(ValueError, match=r"one size, got .9, 9, 3. and .8, 8, 3"):
         read_pool(path, 4, shrink=lambda p: p[: (n := next(sizes)), :n])
 
 
@@ -344,10 +344,10 @@ def test_memory_does_not_grow_with_the_video(tmp_path: Path) -> None:
             most = max(most, alive)
             return pixels
 
-        read_pool(path, 12, shrink=count)
+        read_pool(path, 4, shrink=count)
         return most
 
-    for name in ("a.mp4", "a.ts"):
+    for name in ("a.mp4", "a.h264"):
         short, long = (make_clip(tmp_path / f"{n}-{name}", n) for n in (20, 200))
         assert most_alive(long) <= most_alive(short) + 4
 

@@ -39,6 +39,7 @@ class Jumps:
     def __init__(self, decoder: Decoder, landmarks: Landmarks, moments_s: Sequence[float]) -> None:
         self._container, self._stream = decoder.container, decoder.stream
         self._context = decoder.stream.codec_context
+        self._context.thread_count = 1  # with more, FFmpeg may hand out a damaged frame unmarked
         self._landmarks, self._moments_s = landmarks, moments_s
         path = None if is_url(decoder.spec) else file_path(decoder.spec)
         self._lost_bytes = LostBytes(decoder.container.format.name, decoder.stream, path)

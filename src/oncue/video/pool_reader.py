@@ -9,23 +9,30 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
+import threading
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from oncue.errors import InputError, VideoError
+from oncue.errors import InputError
 from oncue.types import FrameBatch
 from oncue.video.decode import Decoder, frame_to_rgb
 from oncue.video.jumps import EPSILON_S, Jumps, OddVideoError
 from oncue.video.landmarks import Landmarks, find_landmarks
+from oncue.video.opening import is_url
 from oncue.video.pool import FramePool, frame_time_s
 
 if TYPE_CHECKING:
     from av import VideoFrame
 
 Shrink = Callable[[np.ndarray], np.ndarray]
+MOST_READERS = 4  # threads, each with the file open for itself
+LEAST_PER_READER = 8  # frames
 
 
 def read_pool(path: str | Path, num_frames: int, *, shrink: Shrink | None = None) -> FramePool:
@@ -33,9 +40,9 @@ def read_pool(path: str | Path, num_frames: int, *, shrink: Shrink | None = None
 
     Frame i is the picture on show at (i + .5) D / num_frames of a video of D seconds: the newest
     whose time is not later, as `oncue watch` shows it; black where none could be decoded yet. All
-    have the size of the first picture. `shrink` is applied to each as it comes, (H, W, 3) to (h, w,
-    3) uint8 RGB, so that memory is that of the frames as they are used. What is damaged is skipped
-    with a CorruptStretchWarning, if it is met: a sound stretch between two frames is not read.
+    have the size of the first picture. `shrink` is applied to each picture as it comes, (H, W, 3)
+    to (h, w, 3) uint8 RGB, perhaps in several threads, so that memory is that of the frames as they
+    are used. Damage that is met is skipped with a CorruptStretchWarning.
 
     Raises InputError for a live source, VideoError for what cannot be opened or has no picture.
     """
@@ -57,7 +64,8 @@ def decode_pool(path: str | Path, num_frames: int, *, shrink: Shrink | None = No
     while True:
         decoder = Decoder(path, is_quiet=duration_s is not None)
         tried_s = duration_s or decoder.declared_s
-        picks = _Picks(_middles(0.0, tried_s, num_frames) if tried_s else [], shrink)
+        kept = _Kept(num_frames, shrink)
+        picks = _Picks(_middles(0.0, tried_s, num_frames) if tried_s else [], kept)
         newest_s = 0.0
         try:
             for time_s, frame in decoder.frames():
@@ -67,7 +75,8 @@ def decode_pool(path: str | Path, num_frames: int, *, shrink: Shrink | None = No
             decoder.close()
         is_second, duration_s = duration_s is not None, max(decoder.end_s, newest_s)
         if tried_s is not None and (is_second or duration_s == tried_s):
-            return FramePool(picks.finish(), tried_s)
+            picks.finish()
+            return FramePool(kept.batch(), tried_s)
 
 
 def zoom_of(path: str | Path, *, shrink: Shrink | None = None) -> VideoZoom:
@@ -97,14 +106,16 @@ class VideoZoom:
                 return _read_by_jumps(self._path, self._landmarks, times_s, self._shrink)
             except OddVideoError:
                 self._landmarks = None  # nor will it be sound next time
-        picks = _Picks(times_s, self._shrink)
+        kept = _Kept(num_frames, self._shrink)
+        picks = _Picks(times_s, kept)
         decoder = Decoder(self._path)
         try:
             with contextlib.closing(decoder.frames()) as frames:
                 picks.take_all(frames)
         finally:
             decoder.close()
-        return picks.finish()
+        picks.finish()
+        return kept.batch()
 
 
 def _middles(start_s: float, end_s: float, num_frames: int) -> list[float]:
@@ -116,23 +127,49 @@ def _read_by_jumps(
     path: str | Path, landmarks: Landmarks, times_s: Sequence[float], shrink: Shrink | None
 ) -> FrameBatch:
     """Raises OddVideoError where the video is not as its landmarks promise."""
-    picks = _Picks(times_s, shrink)
-    decoder = Decoder(path, is_quiet=True)
-    try:
-        picks.take_all(Jumps(decoder, landmarks, times_s).frames())
-    finally:
-        decoder.close()
-    return picks.finish()
+    kept = _Kept(len(times_s), shrink)
+    num_readers = max(1, min(_num_cores(), MOST_READERS, len(times_s) // LEAST_PER_READER))
+    bounds = [len(times_s) * k // num_readers for k in range(num_readers + 1)]
+
+    stopped = threading.Event()
+
+    def read_part(first: int, end: int) -> None:
+        picks = _Picks(times_s[first:end], kept, first)
+        decoder = Decoder(path, is_quiet=True)
+        try:
+            frames = Jumps(decoder, landmarks, times_s[first:end]).frames()
+            picks.take_all(takewhile(lambda _: not stopped.is_set(), frames))
+            picks.finish()
+        except BaseException:
+            stopped.set()
+            raise
+        finally:
+            decoder.close()
+
+    if num_readers == 1 or is_url(path):
+        read_part(0, len(times_s))
+        return kept.batch()
+    with ThreadPoolExecutor(num_readers, "oncue-pool") as executor:
+        try:
+            list(executor.map(read_part, bounds[:-1], bounds[1:]))
+        except BaseException:  # Ctrl-C, too: nobody waits for the rest
+            stopped.set()
+            raise
+    return kept.batch()
+
+
+def _num_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class _Picks:
-    """Takes pictures in order of time, and keeps those on show at `times_s`, which never go
-    back."""
+    """Takes pictures in order of time, and keeps those on show at `times_s`, which never go back;
+    the first of them is frame `offset` of what is kept."""
 
-    def __init__(self, times_s: Sequence[float], shrink: Shrink | None) -> None:
-        self._times_s, self._shrink = times_s, shrink
-        self._pixels: np.ndarray | None = None  # (M, h, w, 3), made when the size is known
-        self._pts_s = np.zeros(len(times_s))
+    def __init__(self, times_s: Sequence[float], kept: _Kept, offset: int = 0) -> None:
+        self._times_s, self._kept, self._offset = times_s, kept, offset
         self._num_done = 0
         self._size: tuple[int, int] | None = None
         self._newest: tuple[float, VideoFrame] | None = None
@@ -155,31 +192,47 @@ class _Picks:
         self._show(first, self._num_done)
         self._newest = time_s, frame
 
-    def finish(self) -> FrameBatch:
-        """All frames, the last picture where no later one came."""
+    def finish(self) -> None:
+        """Nothing comes any more: all frames that are left show the last picture."""
         self._show(self._num_done, len(self._times_s))
-        if self._pixels is None:
-            raise VideoError("no picture was decoded")
-        return FrameBatch(self._pixels, self._pts_s)
 
     def _show(self, first: int, end: int) -> None:
-        """Let frames `first` to `end` (not inside) be the newest picture; black without one."""
+        """Let frames `first` to `end` (not inside) show the newest picture; black without one."""
         if first == end or self._size is None:
             return
-        time_s, frame = self._newest or (0.0, None)
-        height_px, width_px = self._size
-        if frame is None:
-            pixels = np.zeros((height_px, width_px, 3), np.uint8)
+        if self._newest is None:
+            time_s, pixels = 0.0, np.zeros((*self._size, 3), np.uint8)
         else:
-            pixels = frame_to_rgb(frame, height_px, width_px)
+            time_s, pixels = self._newest[0], frame_to_rgb(self._newest[1], *self._size)
+        self._kept.put(self._offset + first, self._offset + end, time_s, pixels)
+
+
+class _Kept:
+    """The frames of a pool as they come, from several threads; memory is taken once their size is
+    known."""
+
+    def __init__(self, num_frames: int, shrink: Shrink | None) -> None:
+        self._shrink = shrink
+        self._pixels: np.ndarray | None = None  # (M, h, w, 3)
+        self._pts_s = np.zeros(num_frames)
+        self._lock = threading.Lock()
+
+    def put(self, first: int, end: int, time_s: float, pixels: np.ndarray) -> None:
+        """Frames `first` to `end` (not inside) are the picture of `time_s`."""
         if self._shrink is not None:
             pixels = self._shrink(pixels)
-        if self._pixels is None:
-            self._pixels = np.empty((len(self._times_s), *pixels.shape), pixels.dtype)
+        with self._lock:
+            if self._pixels is None:
+                self._pixels = np.empty((len(self._pts_s), *pixels.shape), pixels.dtype)
         if pixels.shape != self._pixels.shape[1:]:
             raise ValueError(
-                f"shrink must give all frames one size, got {pixels.shape} after "
+                f"shrink must give all frames one size, got {pixels.shape} and "
                 f"{self._pixels.shape[1:]}"
             )
         self._pixels[first:end] = pixels
         self._pts_s[first:end] = time_s
+
+    def batch(self) -> FrameBatch:
+        """All of them."""
+        assert self._pixels is not None, "the decoder raises VideoError where there is no picture"
+        return FrameBatch(self._pixels, self._pts_s)
