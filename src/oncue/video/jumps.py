@@ -50,7 +50,8 @@ class Jumps:
         self._newest_due_s = -1.0  # ... the newest at or before the wanted moment
         self._last_s: float | None = None  # of the frames of this stretch
         self._shown_s = -1.0  # of all frames given so far
-        self._packets: Iterator[Packet | None] = self._read()
+        self._packets = self._read()
+        self._key_packet: tuple[Packet, ...] = ()  # read already, to be decoded next
 
     def frames(self) -> Iterator[tuple[float, VideoFrame]]:
         """Seconds and frame, in order: the first picture, those on show at the moments, and some
@@ -67,7 +68,9 @@ class Jumps:
     def _until(self, moment_s: float) -> Iterator[tuple[float, VideoFrame]]:
         """All frames up to the first later than `moment_s`, or to the end."""
         self._wanted_s, self._newest_due_s = moment_s, -1.0
-        for packet in self._packets:
+        packets = chain(self._key_packet, self._packets)
+        self._key_packet = ()
+        for packet in packets:
             for frame in self._decode(packet):
                 time_s = self._place(frame)
                 if time_s > self._shown_s:
@@ -147,7 +150,7 @@ class Jumps:
                 continue
             self._begun_s = self._seconds(packet)
             if self._begun_s >= earliest_s - EPSILON_S:
-                self._packets = chain((packet,), self._packets)
+                self._key_packet = (packet,)
                 return self._begun_s
         raise OddVideoError("there is no key picture where one must be")
 
