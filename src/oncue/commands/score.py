@@ -8,7 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TextIO
 
@@ -17,6 +17,8 @@ import tyro
 from oncue.aio import completed
 from oncue.commands.judging import JudgeServer
 from oncue.commands.progress import Progress
+from oncue.commands.score_retrieval import PROFILES as RETRIEVAL_PROFILES
+from oncue.commands.score_retrieval import score_episodes
 from oncue.errors import ConfigError
 from oncue.files import prepare_folder, replacing
 from oncue.terminal import console_on
@@ -38,19 +40,28 @@ class ScoreRewards:
     """Score stored rollouts with the reward of multi-turn reinforcement learning, term by term.
 
     Example: oncue score rewards rollouts.jsonl --judge lexical --profile official --json
+
+    Episodes of retrieval need no judge, and no weights:
+    oncue score rewards episodes.jsonl --profile video-mtr --json
     """
 
     episodes: tyro.conf.Positional[Path]
     """JSON lines of {"episode_id", "gold": [{"question", "content", "reply_timespan": [a, b]}],
-    "turns": [{"time", "text"}], "previous_replies": [...]}; the text of a silent turn is NO
-    REPLY."""
+    "turns": [{"time", "text"}], "previous_replies": [...]}; the text of a silent turn is NO REPLY.
+    With the profiles video-mtr: {"episode_id", "question", "options": [...], "answer",
+    "duration_s", "evidence": {"frames": [...], "num_frames", "spans": [[a, b]]}, "turns":
+    [{"frames": [...], "times": [...], "thought", "action", "asked": [...]}]}; an action is
+    {"retrieve": [a, b]}, {"answer": "B"} or {"malformed": "why"}, the last with its "text";
+    "asked", the frames of a retrieval, may be left out where the next turn shows them."""
 
-    judge: str
-    """exact (for generated clips), lexical (shared words), openai:MODEL@URL (any OpenAI-compatible
-    server, its key in OPENAI_API_KEY), or replay:FILE (what --record wrote)."""
+    judge: str | None = None
+    """Needed with paper and official: exact (for generated clips), lexical (shared words),
+    openai:MODEL@URL (any OpenAI-compatible server, its key in OPENAI_API_KEY), or replay:FILE (what
+    --record wrote)."""
 
-    profile: Literal["paper", "official"] = "official"
-    """The formula of the paper's text, or that of the released code."""
+    profile: Literal["paper", "official", "video-mtr", "video-mtr-release"] = "official"
+    """The formula: of MMDuet2, that of the paper's text or of the released code (official); of
+    Video-MTR, the same two (video-mtr, video-mtr-release)."""
 
     weight_pauc: float = 3.0
     """Weight of PAUC, 0 to 1."""
@@ -72,6 +83,9 @@ class ScoreRewards:
     """What a reply may repeat: all that was said before it (as published), or only what was said in
     a span of its own."""
 
+    lambda_drop: float | None = None
+    """video-mtr: how much of a drop of the IoU below the best one is lost. By default 1."""
+
     record: Path | None = None
     """File for what the judge decided, in the format of replay:FILE."""
 
@@ -82,12 +96,18 @@ class ScoreRewards:
 
     def run(self) -> int:
         """Read, judge, score. Returns the exit code."""
+        if self.profile in RETRIEVAL_PROFILES:
+            self._check_retrieval_flags()
+            return score_episodes(self.episodes, self.profile, self.lambda_drop, as_json=self.json)
+        return self._judge_and_score(self._checked_judge())
+
+    def _judge_and_score(self, spec: str) -> int:
         from oncue.records.rollouts import read_rollouts
 
         settings = self._settings()
-        self._check_record()
+        self._check_record(spec)
         stored = read_rollouts(self.episodes)
-        judge = self._judge()
+        judge = self._judge(spec)
         if isinstance(judge, Mapping):
             _warn_of_strays(stored, judge)
         with contextlib.ExitStack() as files:
@@ -98,7 +118,7 @@ class ScoreRewards:
                     files.enter_context(replacing(self.record)).open("w", encoding="utf-8")
                 )
             scored = completed(self._score(stored, judge, settings, record))
-        self._report(scored, settings)
+        self._report(scored, settings, spec)
         return 0
 
     async def _score(
@@ -133,50 +153,79 @@ class ScoreRewards:
             judge.check_alive()
         return scored
 
-    def _report(self, scored: Sequence[ScoredRollout], settings: RewardSettings) -> None:
+    def _report(self, scored: Sequence[ScoredRollout], settings: RewardSettings, spec: str) -> None:
         if not self.json:
-            table, console = _table(scored, settings, self.judge), console_on(sys.stdout)
+            table, console = _table(scored, settings, spec), console_on(sys.stdout)
             console.print(
                 table.rich() if console.is_terminal else table.plain(), markup=False, soft_wrap=True
             )
         for line in _missing(scored):
             print(line, file=sys.stderr)
 
+    def _check_retrieval_flags(self) -> None:
+        """Raises ConfigError for flags that would do nothing with episodes of retrieval."""
+        others = ("episodes", "profile", "lambda_drop", "server", "json")
+        given = [
+            flag.name
+            for flags in (self, self.server)
+            for flag in fields(flags)
+            if flag.name not in others and getattr(flags, flag.name) != flag.default
+        ]
+        if given:
+            raise ConfigError(
+                f"--{given[0].replace('_', '-')} is for the profiles paper and official; leave it "
+                f"out with --profile {self.profile}, which asks no judge and weighs nothing"
+            )
+
+    def _checked_judge(self) -> str:
+        """The name of the judge. Raises ConfigError where none is given, and for a flag of
+        retrieval."""
+        if self.lambda_drop is not None:
+            raise ConfigError(
+                f"--lambda-drop is for --profile video-mtr; leave it out with {self.profile}"
+            )
+        if self.judge is None:
+            raise ConfigError(
+                f"--profile {self.profile} needs --judge: exact, lexical, openai:MODEL@URL or "
+                "replay:FILE; for episodes of retrieval give --profile video-mtr"
+            )
+        return self.judge
+
     def _settings(self) -> RewardSettings:
         from oncue.rewards.proactive import TERMS, RewardSettings
 
         weights = {name: getattr(self, f"weight_{name}") for name in TERMS}
         return RewardSettings(
-            self.profile,
+            "paper" if self.profile == "paper" else "official",
             **weights,
             prefix_characters=self.prefix_characters,
             repetition_scope=self.repetition_scope,
         )
 
-    def _check_record(self) -> None:
+    def _check_record(self, spec: str) -> None:
         """Raises ConfigError where --record would take the place of what is read."""
         from oncue.records.judgements import PREFIX
 
         read = {"rollouts": self.episodes}
-        if self.judge.startswith(PREFIX):
-            read["judgements"] = Path(self.judge.removeprefix(PREFIX))
+        if spec.startswith(PREFIX):
+            read["judgements"] = Path(spec.removeprefix(PREFIX))
         for what, path in read.items():
             if self.record is not None and self.record.resolve() == path.resolve():
                 raise ConfigError(
                     f"--record {self.record} is the file the {what} are read from; give another"
                 )
 
-    def _judge(self) -> Answering:
+    def _judge(self, spec: str) -> Answering:
         """A judge, or what one decided. Raises ConfigError for flags that would do nothing with
         it."""
         from oncue.records.judgements import PREFIX, read_judgements
 
-        if self.judge.startswith(PREFIX):
-            self.server.check_unused(self.judge)
-            return read_judgements(Path(self.judge.removeprefix(PREFIX)))
+        if spec.startswith(PREFIX):
+            self.server.check_unused(spec)
+            return read_judgements(Path(spec.removeprefix(PREFIX)))
         from oncue.rewards.proactive import MAX_SCORE
 
-        return self.server.judge(self.judge, MAX_SCORE)
+        return self.server.judge(spec, MAX_SCORE)
 
 
 def _warn_of_strays(stored: Sequence[StoredRollout], recorded: Mapping[str, Judgements]) -> None:

@@ -32,7 +32,9 @@ class Score:
     and what a judge said, where one was asked.
 
     `reward`: of the whole episode. `values` add up to it, or to what is above the reward of doing
-    nothing; without it their sum is the reward.
+    nothing; without it their sum is the reward. `exchange_terms`: of a reward whose terms are
+    earned in single exchanges, what each exchange earned of each term; of an exchange they add up
+    to its value, of a term to the term.
     """
 
     values: tuple[float, ...]
@@ -40,6 +42,7 @@ class Score:
     num_unscored: int = 0
     judgements: Judgements | None = None
     reward: float | None = None
+    exchange_terms: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def total(self) -> float:

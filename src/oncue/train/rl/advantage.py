@@ -13,6 +13,36 @@ import numpy as np
 
 from oncue.render.trace import TokenTrace
 from oncue.scoring.score import Score
+from oncue.train.rl.gae import (
+    bilevel_gae,
+    masked_gae,
+    paper_boundary,
+    returns_to_go,
+    turn_wise_gae,
+    whiten,
+    within_turns_gae,
+)
+
+__all__ = [
+    "Advantages",
+    "Credit",
+    "CreditName",
+    "GroupCredit",
+    "ReturnToGoCredit",
+    "acted_in",
+    "bilevel_gae",
+    "group_advantages",
+    "make_credit",
+    "masked_gae",
+    "num_turns",
+    "of_tokens",
+    "of_turns",
+    "paper_boundary",
+    "returns_to_go",
+    "turn_wise_gae",
+    "whiten",
+    "within_turns_gae",
+]
 
 EPSILON = 1e-6
 
@@ -102,15 +132,6 @@ def group_advantages(rewards_G: Sequence[float], *, scale_by_deviation: bool = T
     return (centred / (rewards.std(ddof=1) + EPSILON) if scale_by_deviation else centred).astype(
         np.float32
     )
-
-
-def returns_to_go(values_K: Sequence[float], discount: float = 1.0) -> np.ndarray:
-    """(K,) float64: the sum of the values from each exchange on, each later one times `discount`
-    once more."""
-    returns_K = np.asarray(values_K, np.float64).copy()
-    for k in range(len(returns_K) - 2, -1, -1):
-        returns_K[k] += discount * returns_K[k + 1]
-    return returns_K
 
 
 def num_turns(trace: TokenTrace) -> int:

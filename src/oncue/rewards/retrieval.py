@@ -1,0 +1,253 @@
+"""The reward of Video-MTR: right answers, frames that show more of the evidence, and form.
+
+Two profiles. `paper` follows section 3.2 of arXiv 2508.20478. `release` follows the public code,
+which compares with the previous look instead of the best one, has no penalty, pays less for later
+answers, and closes its gate on frames alone. A gate looks at the end of an episode, so rewards are
+made once it is finished.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from oncue.errors import ConfigError
+from oncue.rewards.retrieval_rollout import FramesOf, RetrievalRollout, RetrievalTurn
+from oncue.scoring.answers import is_right, is_well_formed
+from oncue.scoring.score import Score, Unscored
+from oncue.types import Answer, Episode, Malformed, Retrieve
+
+Profile = Literal["paper", "release"]
+TurnKind = Literal["retrieve", "answer", "malformed"]
+TERMS: Mapping[Profile, tuple[str, ...]] = {
+    "paper": ("accuracy", "frames", "format"),
+    "release": ("accuracy", "frames", "format", "answer_speed"),
+}
+OUTCOME_TERMS = ("accuracy", "answer_speed")  # what the answer as such earned
+
+_FRAMES, _FORMAT = 0.5, 0.1  # of both profiles
+_MARGIN, _PER_TURN = 0.001, 0.1  # of `release`: above the IoU before; lost by each turn before
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalRewardSettings:
+    """Which formula, and how much of a drop of the IoU is lost (`paper` alone; the paper does not
+    state lambda). Raises ConfigError for an unknown profile, or a negative or infinite lambda."""
+
+    profile: Profile = "paper"
+    lambda_drop: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.profile not in TERMS:
+            raise ConfigError(
+                f"unknown reward profile {self.profile!r}; expected one of {', '.join(TERMS)}"
+            )
+        if not (math.isfinite(self.lambda_drop) and self.lambda_drop >= 0):
+            raise ConfigError(
+                f"lambda_drop must be a finite number, 0 or more, got {self.lambda_drop}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class TurnOutcome:
+    """What a turn came to. `iou`: of the frames that a retrieval asked for with the relevant ones,
+    0 to 1; None where there is none. `correct`: of an answer, whether it is right."""
+
+    kind: TurnKind
+    iou: float | None = None
+    correct: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("retrieve", "answer", "malformed"):
+            raise ValueError(f"a turn is retrieve, answer or malformed, got {self.kind!r}")
+        if self.iou is not None and (self.kind != "retrieve" or not 0 <= self.iou <= 1):
+            raise ValueError(f"only a retrieval has an IoU, from 0 to 1, got {self}")
+        if self.correct and self.kind != "answer":
+            raise ValueError(f"only an answer can be correct, got {self}")
+
+
+def iou(frames: Collection[int], gold: Collection[int]) -> float | None:
+    """Intersection over union of two sets of pool indices; None for two empty ones, where there is
+    nothing to compare."""
+    union = set(frames) | set(gold)
+    return len(set(frames) & set(gold)) / len(union) if union else None
+
+
+def score_turns(
+    turns: Sequence[TurnOutcome],
+    *,
+    initial_iou: float | None,
+    profile: Profile,
+    lambda_drop: float = 1.0,
+) -> list[float]:
+    """The reward of each turn of a finished episode; see `turn_terms`."""
+    terms = turn_terms(turns, initial_iou=initial_iou, profile=profile, lambda_drop=lambda_drop)
+    return [sum(earned) for earned in zip(*terms.values(), strict=True)]
+
+
+def turn_terms(
+    turns: Sequence[TurnOutcome],
+    *,
+    initial_iou: float | None,
+    profile: Profile,
+    lambda_drop: float = 1.0,
+) -> dict[str, list[float]]:
+    """What each turn earned of each term of the profile.
+
+    `initial_iou`: IoU_0, of the frames that the episode begins with; None counts as 0. The last
+    turn may be of any kind: an episode can run out of turns.
+
+    `paper` (section 3.2): a right answer earns 1; a retrieval .5 where its IoU is above the best so
+    far, else -`lambda_drop` times what it is below that; a turn that conforms .1. Without a right
+    answer only the form of the last turn counts.
+
+    `release`: a right answer in turn n (from 1) earns 1 - .1 (n - 1), of which all but the 1 is
+    `answer_speed`; a retrieval .5 where its IoU is more than .001 above that of the most recent
+    turn that has one; a turn that conforms .1. Where the last turn with a reward above 0 earned
+    less than .5, the turns before it lose their .5. `lambda_drop` plays no part.
+
+    Raises ValueError for a turn after an answer, and for numbers out of range.
+    """
+    _check(turns, initial_iou, profile, lambda_drop)
+    paper = profile == "paper"
+    accuracy = [1.0 if turn.correct else 0.0 for turn in turns]
+    form = [0.0 if turn.kind == "malformed" else _FORMAT for turn in turns]
+    start = initial_iou or 0.0
+    frames = _above_best(turns, start, lambda_drop) if paper else _above_previous(turns, start)
+    if paper:
+        if not any(accuracy):
+            frames, form = [0.0] * len(turns), [0.0] * len(turns[:-1]) + form[-1:]
+        return {"accuracy": accuracy, "frames": frames, "format": form}
+    speed = [-_PER_TURN * k if turn.correct and k else 0.0 for k, turn in enumerate(turns)]
+    earned = [sum(parts) for parts in zip(accuracy, frames, form, speed, strict=True)]
+    positive = [k for k, reward in enumerate(earned) if reward > _ROUNDING]
+    if positive and earned[positive[-1]] < _FRAMES - _ROUNDING:
+        frames = [0.0 if k < positive[-1] else gain for k, gain in enumerate(frames)]
+    return {"accuracy": accuracy, "frames": frames, "format": form, "answer_speed": speed}
+
+
+def _above_best(turns: Sequence[TurnOutcome], best: float, lambda_drop: float) -> list[float]:
+    """R_fms of each turn: a bonus above the best IoU so far, a penalty for what is below it."""
+    gains = []
+    for turn in turns:
+        gain = 0.0
+        if turn.iou is not None:
+            gain = _FRAMES if turn.iou > best else lambda_drop * (turn.iou - best) + 0.0  # no -0
+            best = max(best, turn.iou)
+        gains.append(gain)
+    return gains
+
+
+def _above_previous(turns: Sequence[TurnOutcome], previous: float) -> list[float]:
+    """A bonus for each turn whose IoU is above that of the most recent turn that has one."""
+    gains = []
+    for turn in turns:
+        above = turn.iou is not None and turn.iou > previous + _MARGIN
+        gains.append(_FRAMES if above else 0.0)
+        previous = previous if turn.iou is None else turn.iou
+    return gains
+
+
+def _check(
+    turns: Sequence[TurnOutcome], initial_iou: float | None, profile: Profile, lambda_drop: float
+) -> None:
+    for number, turn in enumerate(turns[:-1], 1):
+        if turn.kind == "answer":
+            raise ValueError(f"an answer ends an episode, but turn {number} of {len(turns)} is one")
+    if initial_iou is not None and not 0 <= initial_iou <= 1:
+        raise ValueError(f"initial_iou must lie from 0 to 1, or be None, got {initial_iou}")
+    RetrievalRewardSettings(profile, lambda_drop)  # it checks them
+
+
+def score_rollout(rollout: RetrievalRollout, settings: RetrievalRewardSettings) -> Score:
+    """The reward of an episode, turn by turn and term by term.
+
+    An answer that does not have the form of one (`is_well_formed`) counts as malformed. What cannot
+    be known (`unscored`) earns nothing and is counted. Evidence that names no frame at all: every
+    look has IoU 0, so frames earn nothing and lose nothing. A look without frames then has IoU 1 in
+    `release`, as in the public code, and none in `paper`.
+    """
+    profile = settings.profile
+    terms = turn_terms(
+        [_outcome(turn, rollout, profile) for turn in rollout.turns],
+        initial_iou=_iou(rollout.turns[0].indices, rollout, profile) if rollout.turns else None,
+        profile=profile,
+        lambda_drop=settings.lambda_drop,
+    )
+    by_turn = {name: tuple(earned) for name, earned in terms.items()}
+    return Score(
+        tuple(sum(earned) for earned in zip(*by_turn.values(), strict=True)),
+        {name: sum(earned) for name, earned in by_turn.items()},
+        sum(map(len, unscored(rollout).values())),
+        exchange_terms=by_turn,
+    )
+
+
+def unscored(rollout: RetrievalRollout) -> dict[str, list[Unscored]]:
+    """What cannot be known of an episode, by the term that depends on it: `accuracy`, whether its
+    answer is right; `frames`, of each retrieval, how relevant the frames are that it asked for."""
+    found: dict[str, list[Unscored]] = {"accuracy": [], "frames": []}
+    for turn in rollout.turns:
+        if isinstance(turn.action, Answer) and is_well_formed(
+            turn.action.text, rollout.answer, rollout.options
+        ):
+            verdict = is_right(turn.action.text, rollout.answer, rollout.options)
+            found["accuracy"] += [verdict] if isinstance(verdict, Unscored) else []
+        elif isinstance(turn.action, Retrieve):
+            if rollout.evidence is None:
+                found["frames"].append(Unscored("it is not known which frames are relevant"))
+            elif turn.asked is None:
+                found["frames"].append(Unscored("it is not known which frames were asked for"))
+    return found
+
+
+def _outcome(turn: RetrievalTurn, rollout: RetrievalRollout, profile: Profile) -> TurnOutcome:
+    action, gold, options = turn.action, rollout.answer, rollout.options
+    if isinstance(action, Retrieve):
+        return TurnOutcome("retrieve", _iou(turn.asked, rollout, profile))
+    if isinstance(action, Malformed) or not is_well_formed(action.text, gold, options):
+        return TurnOutcome("malformed")
+    right = is_right(action.text, gold, options, same_decimals=profile == "release")
+    return TurnOutcome("answer", correct=right is True)
+
+
+def _iou(
+    frames: Collection[int] | None, rollout: RetrievalRollout, profile: Profile
+) -> float | None:
+    if frames is None or rollout.evidence is None:
+        return None
+    found = iou(frames, rollout.evidence.frames)
+    return 1.0 if found is None and profile == "release" else found
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalReward:
+    """The reward as a function of an episode. `frames_of(action, task)`: the pool indices that a
+    retrieval asks for, by the rule of the environment; see `RetrievalRollout.of`.
+
+    `Score.values` has the reward of each exchange, 0 for history; they add up to the reward. Raises
+    ValueError for an episode with actions of another task.
+    """
+
+    settings: RetrievalRewardSettings
+    frames_of: FramesOf
+
+    async def __call__(self, episode: Episode) -> Score:
+        score = score_rollout(RetrievalRollout.of(episode, self.frames_of), self.settings)
+        sampled = [exchange.acted.sampled for exchange in episode.exchanges]
+        return replace(
+            score,
+            values=_with_history(score.values, sampled),
+            exchange_terms={
+                name: _with_history(earned, sampled)
+                for name, earned in score.exchange_terms.items()
+            },
+        )
+
+
+def _with_history(of_turns: Sequence[float], sampled: Sequence[bool]) -> tuple[float, ...]:
+    left = iter(of_turns)
+    return tuple(next(left) if acted else 0.0 for acted in sampled)
