@@ -220,6 +220,15 @@ def test_a_model_that_decides_by_a_token_is_refused(tmp_path, capsys) -> None:
     assert "decides by a token whether it is silent" in complaint(capsys)
 
 
+def test_a_device_or_format_that_cannot_be_is_refused_before_the_video_is_read(
+    tiny_model_folder, capsys
+) -> None:
+    words = ["ask", "no such film.mp4", "Which cup?", "--model", str(tiny_model_folder)]
+    for flags in (["--dtype", "float64"], ["--device", "abacus"]):
+        assert cli.main([*words, *flags]) == 2
+        assert flags[1] in complaint(capsys)
+
+
 def test_a_model_that_runs_here(clip, tiny_model_folder, capsys) -> None:
     words = ["ask", str(clip), "Which cup?", "--model", str(tiny_model_folder), "--json"]
     flags = ["--device", "cpu", "--max-new-tokens", "4", "--budget", "4", "--max-pixels", "3136"]

@@ -210,9 +210,13 @@ class Ask:
         )
 
     def _policy(self) -> PolicySpec:
-        """The policy that the flags name. Raises ModelError for one that cannot retrieve."""
+        """The policy that the flags name. Raises ModelError for one that cannot retrieve, and
+        ConfigError for a device or dtype that cannot be: before the video is read."""
         if self.server is None:
+            from oncue.model.loading import pick_device, pick_dtype
+
             check_can_retrieve(name_or_bundled(self.model))
+            pick_dtype(self.dtype, pick_device(self.device))
         sampling = {"temperature": self.temperature, "max_new_tokens": self.max_new_tokens}
         texts = [Question(text) for text in (self.question, *self.options)]
         return policy_spec(self, sampling, self.seed, LOCAL_ONLY, texts)
