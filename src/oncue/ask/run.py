@@ -24,7 +24,7 @@ class Asking:
     """One question about one video, as it happens; `finish` gives what there is, whatever ended
     it.
 
-    `turned` is called with each turn, `doing` with what is being done before the first.
+    `turned` is called with each turn, `doing` with what is being done.
     """
 
     def __init__(
@@ -65,12 +65,19 @@ class Asking:
                 with stopper.undisturbed():
                     self.turns.append(self._turn(exchange))
                     self._turned(self.turns[-1])
+                self._say_turn()
 
+            self._say_turn()
             try:
                 return completed(run_episode(env, session, self.task, on_exchange)).stop
             except KeyboardInterrupt:
                 stopper.stopped = True
                 return StopReason.CANCELLED
+
+    def _say_turn(self) -> None:
+        number, most = len(self.turns) + 1, self.settings.max_turns
+        if number <= most:
+            self._doing(f"turn {number} of at most {most}")
 
     def _open(self, spec: PolicySpec, closing: ExitStack) -> Policy[PolicySession]:
         """The policy, which `closing` closes. A server is opened before the video is read, since it
