@@ -15,6 +15,7 @@ from oncue.video.damage import LostBytes
 from oncue.video.decode import Decoder
 from oncue.video.landmarks import Landmarks
 from oncue.video.opening import file_path, is_url
+from oncue.video.packets import packets_of
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
@@ -68,16 +69,20 @@ class Jumps:
     def _until(self, moment_s: float) -> Iterator[tuple[float, VideoFrame]]:
         """All frames up to the first later than `moment_s`, or to the end."""
         self._wanted_s, self._newest_due_s = moment_s, -1.0
+        on_show_s = -1.0  # of the frames that were read for this moment
         packets = chain(self._key_packet, self._packets)
         self._key_packet = ()
         for packet in packets:
             for frame in self._decode(packet):
                 time_s = self._place(frame)
+                on_show_s = time_s if time_s <= moment_s + EPSILON_S else on_show_s
                 if time_s > self._shown_s:
                     self._shown_s = time_s
                     yield time_s, frame
             if self._shown_s > moment_s + EPSILON_S:
-                return
+                break
+        if self._can_skip and on_show_s < self._newest_due_s - EPSILON_S:
+            raise OddVideoError("the picture for which others were skipped was not shown")
 
     def _place(self, frame: VideoFrame) -> float:
         """The time of `frame`, -1 for one that shows before the key picture of its stretch."""
@@ -107,7 +112,7 @@ class Jumps:
 
     def _is_passed_by(self, packet: Packet | None) -> bool:
         """Whether a newer picture than that of `packet` is known to be due at the wanted moment."""
-        if packet is None:
+        if packet is None or packet.is_discard:
             return False
         time_s = self._seconds(packet)
         self._newest_read_s = max(self._newest_read_s, time_s)
@@ -161,9 +166,7 @@ class Jumps:
 
         held: Packet | None = None
         try:
-            for packet in self._container.demux():
-                if packet.dts is None and packet.pts is None and not packet.size:
-                    continue  # PyAV's own flush mark, one per track
+            for packet in packets_of(self._container):
                 if self._lost_bytes.before(packet) or packet.is_corrupt:
                     raise OddVideoError("damaged data")
                 if packet.stream_index == self._stream.index:
