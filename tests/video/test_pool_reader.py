@@ -93,7 +93,7 @@ KINDS: dict[str, tuple[tuple[str, Callable], str]] = {
         clip("a.mp4", container_options={"movflags": "frag_keyframe+empty_moov"}),
         INDEXED,
     ),
-    "one key frame": (clip("a.mp4", options={"g": "999", "sc_threshold": "0"}), SCANNED),
+    "one key frame": (clip("a.mp4", options={"g": "999", "sc_threshold": "0"}), DECODED),
     "transport stream": (clip("a.ts"), SCANNED),
     "flv": (clip("a.flv", codec="flv1"), SCANNED),
     "hevc": (clip("a.mp4", codec="libx265", options=X265), INDEXED),
@@ -179,6 +179,27 @@ def test_a_pool_is_what_decoding_all_gives(kind: str, tmp_path: Path, way: list[
         moments_s = [(i + 0.5) * duration_s / num_frames for i in range(num_frames)]
         assert_same(pool.frames, read, moments_s)
     assert way[-1] == expected_way
+
+
+def test_several_readers_give_what_one_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_clip(tmp_path / "a.mp4", NUM_FRAMES)
+    read, duration_s = whole(path)
+    readers = set()
+    for num_cores, expected in ((1, 1), (2, 2), (64, 2)):
+        monkeypatch.setattr(pool_reader, "_num_cores", lambda num=num_cores: num)
+        readers.clear()
+
+        class Noting(jumps.Jumps):
+            def __init__(self, *given: object) -> None:
+                super().__init__(*given)  # type: ignore[arg-type]
+                readers.add(self)
+
+        monkeypatch.setattr(pool_reader, "Jumps", Noting)
+        pool = read_pool(path, 21)
+        assert_same(pool.frames, read, [(i + 0.5) * duration_s / 21 for i in range(21)])
+        assert len(readers) == expected
 
 
 def test_a_wrong_picture_would_be_seen(tmp_path: Path) -> None:

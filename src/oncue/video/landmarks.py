@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,6 +47,10 @@ class Landmarks:
     def key_before(self, time_s: float) -> float:
         """The last place at or before `time_s` where decoding can begin."""
         return self.keys_s[max(0, bisect_right(self.keys_s, time_s) - 1)]
+
+    def num_jumps(self, moments_s: Iterable[float]) -> int:
+        """How often decoding can begin anew, at most, to show the pictures at the moments."""
+        return len({self.key_before(moment_s) for moment_s in moments_s} - {self.keys_s[0]})
 
 
 def find_landmarks(spec: str | Path) -> Landmarks | None:
