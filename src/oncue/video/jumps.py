@@ -58,6 +58,8 @@ class Jumps:
         """Seconds and frame, in order: the first picture, those on show at the moments, and some
         between. Each is what `decode` gives. Raises OddVideoError."""
         yield from self._until(self._wanted_s)
+        if self._shown_s < 0:
+            raise OddVideoError("there is no picture")
         for moment_s in self._moments_s:
             if self._shown_s > moment_s + EPSILON_S:
                 continue
