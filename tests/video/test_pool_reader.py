@@ -34,6 +34,7 @@ from oncue.video.pool_reader import decode_pool, read_pool, zoom_of
 
 NUM_FRAMES = 100  # ten seconds
 X265 = {"x265-params": "keyint=10:log-level=none"}
+OPEN_X265 = {"x265-params": "keyint=10:open-gop=1:bframes=3:log-level=none"}
 FAST_VP = {"cpu-used": "8", "deadline": "realtime"}
 INDEXED, SCANNED, DECODED = "by an index", "by its packets", "all decoded"
 
@@ -88,6 +89,8 @@ VFR_MS = [0, 40, 900, 1000, 1040, 3600, 3640, 5000, *range(5100, 7000, 30), 9900
 KINDS: dict[str, tuple[tuple[str, Callable], str]] = {
     "h264 with B-frames": (clip("a.mp4"), INDEXED),
     "open groups": (clip("a.mp4", options={"x264-params": "open-gop=1:bframes=3"}), INDEXED),
+    "open groups, hevc": (clip("a.mp4", codec="libx265", options=OPEN_X265), INDEXED),
+    "open groups, mpeg2": (clip("a.mkv", codec="mpeg2video", options={"bf": "2"}), INDEXED),
     "Matroska": (clip("a.mkv"), INDEXED),
     "Matroska without a length": (clip("a.mkv", container_options={"live": "1"}), SCANNED),
     "fragments": (
