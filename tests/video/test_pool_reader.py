@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from media_servers import serving
 from video_clips import (
+    REAL_CLIPS,
     make_audio,
     make_clip,
     make_late_picture,
@@ -29,10 +30,11 @@ from oncue.types import FrameBatch
 from oncue.video import jumps, pool_reader
 from oncue.video.decode import Decoder, frame_to_rgb
 from oncue.video.landmarks import find_landmarks
-from oncue.video.pool_reader import read_pool, zoom_of
+from oncue.video.pool_reader import decode_pool, read_pool, zoom_of
 
 NUM_FRAMES = 100  # ten seconds
 X265 = {"x265-params": "keyint=10:log-level=none"}
+OPEN_X265 = {"x265-params": "keyint=10:open-gop=1:bframes=3:log-level=none"}
 FAST_VP = {"cpu-used": "8", "deadline": "realtime"}
 INDEXED, SCANNED, DECODED = "by an index", "by its packets", "all decoded"
 
@@ -44,13 +46,13 @@ def make_unindexed_avi(path: Path) -> Path:
 
 
 def make_edited(path: Path) -> Path:
-    """Its edit list leaves out the first 1.5 s, in the middle of a stretch between key frames."""
-    data = bytearray(make_clip(path, NUM_FRAMES, options={"bf": "0"}).read_bytes())
+    """Its edit list leaves out the first 1.5 s and the last 1.3 s, in the middle of a stretch
+    between key frames."""
+    data = bytearray(make_clip(path, NUM_FRAMES).read_bytes())
     head = data.index(b"elst") + 4
     duration, start = struct.unpack(">Ii", data[head + 8 : head + 16])
     units = 10_240  # a second on the clock of the track
-    assert start == 0
-    data[head + 8 : head + 16] = struct.pack(">Ii", duration - 1500, int(1.5 * units))
+    data[head + 8 : head + 16] = struct.pack(">Ii", duration - 2800, start + int(1.5 * units))
     path.write_bytes(data)
     return path
 
@@ -87,13 +89,15 @@ VFR_MS = [0, 40, 900, 1000, 1040, 3600, 3640, 5000, *range(5100, 7000, 30), 9900
 KINDS: dict[str, tuple[tuple[str, Callable], str]] = {
     "h264 with B-frames": (clip("a.mp4"), INDEXED),
     "open groups": (clip("a.mp4", options={"x264-params": "open-gop=1:bframes=3"}), INDEXED),
+    "open groups, hevc": (clip("a.mp4", codec="libx265", options=OPEN_X265), INDEXED),
+    "open groups, mpeg2": (clip("a.mkv", codec="mpeg2video", options={"bf": "2"}), INDEXED),
     "Matroska": (clip("a.mkv"), INDEXED),
     "Matroska without a length": (clip("a.mkv", container_options={"live": "1"}), SCANNED),
     "fragments": (
         clip("a.mp4", container_options={"movflags": "frag_keyframe+empty_moov"}),
         INDEXED,
     ),
-    "one key frame": (clip("a.mp4", options={"g": "999", "sc_threshold": "0"}), SCANNED),
+    "one key frame": (clip("a.mp4", options={"g": "999", "sc_threshold": "0"}), DECODED),
     "transport stream": (clip("a.ts"), SCANNED),
     "flv": (clip("a.flv", codec="flv1"), SCANNED),
     "hevc": (clip("a.mp4", codec="libx265", options=X265), INDEXED),
@@ -109,9 +113,9 @@ KINDS: dict[str, tuple[tuple[str, Callable], str]] = {
     "variable frame rate": (clip("a.mp4", times_ms=VFR_MS), SCANNED),
     "variable frame rate, Matroska": (clip("a.mkv", times_ms=VFR_MS), SCANNED),
     "turned": (("a.mp4", make_turned), INDEXED),
-    "few pictures": (clip("a.mp4", 5), SCANNED),
-    "one picture": (clip("a.mp4", 1), SCANNED),
-    "two tracks": (("a.mkv", lambda p: make_two_tracks(p, 1)), SCANNED),
+    "few pictures": (clip("a.mp4", 5), DECODED),
+    "one picture": (clip("a.mp4", 1), DECODED),
+    "two tracks": (("a.mkv", lambda p: make_two_tracks(p, 1)), DECODED),
     "joined recordings": (("a.ts", make_joined), DECODED),
     "cut off": (("a.mp4", make_cut_off), DECODED),
     "damaged in the middle": (("a.mp4", lambda p: make_damaged(p, 45, 48)), DECODED),
@@ -142,6 +146,12 @@ def assert_same(
     assert all(
         (own == picture).all() for own, (_, picture) in zip(frames.pixels, expected, strict=True)
     )
+
+
+@pytest.fixture(autouse=True)
+def one_decoder_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With more, FFmpeg may hand out a damaged frame before it is marked, once in some ten runs."""
+    monkeypatch.setattr("oncue.video.opening.NUM_THREADS", 1)
 
 
 @pytest.fixture
@@ -179,6 +189,48 @@ def test_a_pool_is_what_decoding_all_gives(kind: str, tmp_path: Path, way: list[
         moments_s = [(i + 0.5) * duration_s / num_frames for i in range(num_frames)]
         assert_same(pool.frames, read, moments_s)
     assert way[-1] == expected_way
+
+
+REAL = [  # two video tracks, a variable rate, an odd AVI
+    REAL_CLIPS / name
+    for name in (
+        "torchcodec_nasa_13013.mp4",
+        "codec_fixtures/torchcodec_var_fps.mp4",
+        "bgs_video02.avi",
+    )
+]
+
+
+@pytest.mark.skipif(
+    not REAL_CLIPS.is_dir(), reason="the real clips are not beside this checkout (shared/data)"
+)
+@pytest.mark.parametrize("path", REAL, ids=lambda path: path.name)
+def test_the_pools_of_real_clips(path: Path) -> None:
+    pool, expected = read_pool(path, 16), decode_pool(path, 16)
+    assert pool.duration_s == expected.duration_s
+    assert (pool.frames.pts_s == expected.frames.pts_s).all()
+    assert (pool.frames.pixels == expected.frames.pixels).all()
+
+
+def test_several_readers_give_what_one_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_clip(tmp_path / "a.mp4", NUM_FRAMES)
+    read, duration_s = whole(path)
+    readers = set()
+    for num_cores, expected in ((1, 1), (2, 2), (64, 2)):
+        monkeypatch.setattr(pool_reader, "_num_cores", lambda num=num_cores: num)
+        readers.clear()
+
+        class Noting(jumps.Jumps):
+            def __init__(self, *given: object) -> None:
+                super().__init__(*given)  # type: ignore[arg-type]
+                readers.add(self)
+
+        monkeypatch.setattr(pool_reader, "Jumps", Noting)
+        pool = read_pool(path, 21)
+        assert_same(pool.frames, read, [(i + 0.5) * duration_s / 21 for i in range(21)])
+        assert len(readers) == expected
 
 
 def test_a_wrong_picture_would_be_seen(tmp_path: Path) -> None:
@@ -241,17 +293,14 @@ def test_pictures_that_no_other_needs_are_not_decoded(
 # Odd files
 
 
-def test_noise_anywhere_gives_the_frames_of_decoding_all_or_the_true_ones(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_noise_anywhere_gives_the_frames_of_decoding_all_or_the_true_ones(tmp_path: Path) -> None:
     """Damage that lies where nothing is read is not met: a frame is then the true picture of its
     moment, where decoding all would show an older one."""
-    monkeypatch.setattr("oncue.video.opening.NUM_THREADS", 1)  # with more, marks of damage may miss
     random = np.random.default_rng(0)
     outcomes = set()
     for kind in ("a.mp4", "a.mkv", "a.ts"):
         data = make_clip(tmp_path / f"sound-{kind}", NUM_FRAMES).read_bytes()
-        for _ in range(5):
+        for _ in range(2):
             noisy = np.frombuffer(data, np.uint8).copy()
             places = random.integers(0, len(noisy), len(noisy) // 4000)
             noisy[places] = random.integers(0, 256, len(places))
@@ -347,12 +396,11 @@ def test_memory_does_not_grow_with_the_video(tmp_path: Path) -> None:
             most = max(most, alive)
             return pixels
 
-        read_pool(path, 4, shrink=count)
+        read_pool(path, 2, shrink=count)
         return most
 
-    for name in ("a.mp4", "a.h264"):
-        short, long = (make_clip(tmp_path / f"{n}-{name}", n) for n in (20, 200))
-        assert most_alive(long) <= most_alive(short) + 4
+    short, long = (most_alive(make_clip(tmp_path / f"{n}.mp4", n)) for n in (60, 240))
+    assert long <= short + 4
 
 
 # Addresses, and bad input
@@ -391,7 +439,7 @@ def test_what_is_no_video_with_an_end_is_refused_in_one_line(
     with pytest.raises(InputError, match="at least 1 frame, got 0"):
         read_pool(path, 0)
     monkeypatch.setattr("oncue.video.decode.is_live", lambda *_: True)
-    for use in (lambda: read_pool(path, 8), lambda: zoom_of(path)):
+    for use in (lambda: read_pool(path, 8), lambda: decode_pool(path, 8), lambda: zoom_of(path)):
         with pytest.raises(InputError, match=r"is live: .* record a part of it"):
             use()
 

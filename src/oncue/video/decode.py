@@ -30,6 +30,7 @@ from oncue.video.opening import (
     source_name,
     why_failed,
 )
+from oncue.video.packets import packets_of
 from oncue.video.reconnect import Reconnector, why_ended
 from oncue.video.timeline import Timeline
 
@@ -217,8 +218,6 @@ class Decoder:
         held: Packet | None = None
         lost = False
         for packet in self._read():
-            if packet.dts is None and packet.pts is None and not packet.size:
-                continue  # PyAV's own flush mark, one per track
             if lost_bytes.before(packet):
                 held, lost = None, True
             self._note_end(packet)
@@ -242,7 +241,7 @@ class Decoder:
         num_failures = 0
         while True:
             try:
-                for packet in self.container.demux():
+                for packet in packets_of(self.container):
                     if self._stopped.is_set():
                         return
                     num_failures = 0

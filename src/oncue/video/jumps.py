@@ -15,6 +15,7 @@ from oncue.video.damage import LostBytes
 from oncue.video.decode import Decoder
 from oncue.video.landmarks import Landmarks
 from oncue.video.opening import file_path, is_url
+from oncue.video.packets import packets_of
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
@@ -57,6 +58,8 @@ class Jumps:
         """Seconds and frame, in order: the first picture, those on show at the moments, and some
         between. Each is what `decode` gives. Raises OddVideoError."""
         yield from self._until(self._wanted_s)
+        if self._shown_s < 0:
+            raise OddVideoError("there is no picture")
         for moment_s in self._moments_s:
             if self._shown_s > moment_s + EPSILON_S:
                 continue
@@ -68,25 +71,28 @@ class Jumps:
     def _until(self, moment_s: float) -> Iterator[tuple[float, VideoFrame]]:
         """All frames up to the first later than `moment_s`, or to the end."""
         self._wanted_s, self._newest_due_s = moment_s, -1.0
+        on_show_s = -1.0  # of the frames that were read for this moment
         packets = chain(self._key_packet, self._packets)
         self._key_packet = ()
         for packet in packets:
             for frame in self._decode(packet):
                 time_s = self._place(frame)
+                on_show_s = time_s if time_s <= moment_s + EPSILON_S else on_show_s
                 if time_s > self._shown_s:
                     self._shown_s = time_s
                     yield time_s, frame
             if self._shown_s > moment_s + EPSILON_S:
-                return
+                break
+        if self._can_skip and on_show_s < self._newest_due_s - EPSILON_S:
+            raise OddVideoError("the picture for which others were skipped was not shown")
 
     def _place(self, frame: VideoFrame) -> float:
-        """The time of `frame`, -1 for one that shows before the key picture of its stretch."""
+        """The time of `frame`. What shows before the key picture of a stretch does not come:
+        FFmpeg's decoders drop it, as it refers to pictures that they were not given."""
         base = frame.time_base or self._stream.time_base
         if frame.pts is None or base is None:
             raise OddVideoError("a frame without a time")
         time_s = float(frame.pts * base) - self._landmarks.zero_s
-        if time_s < self._begun_s - EPSILON_S and self._shown_s >= 0:
-            return -1.0  # it refers to pictures before the key, which were not decoded
         if self._last_s is None and abs(time_s - self._begun_s) > EPSILON_S:
             raise OddVideoError("a key picture was not shown")
         if frame.is_corrupt or (self._last_s is not None and time_s <= self._last_s):
@@ -107,7 +113,7 @@ class Jumps:
 
     def _is_passed_by(self, packet: Packet | None) -> bool:
         """Whether a newer picture than that of `packet` is known to be due at the wanted moment."""
-        if packet is None:
+        if packet is None or packet.is_discard:
             return False
         time_s = self._seconds(packet)
         self._newest_read_s = max(self._newest_read_s, time_s)
@@ -161,9 +167,7 @@ class Jumps:
 
         held: Packet | None = None
         try:
-            for packet in self._container.demux():
-                if packet.dts is None and packet.pts is None and not packet.size:
-                    continue  # PyAV's own flush mark, one per track
+            for packet in packets_of(self._container):
                 if self._lost_bytes.before(packet) or packet.is_corrupt:
                     raise OddVideoError("damaged data")
                 if packet.stream_index == self._stream.index:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,11 +19,13 @@ from oncue.errors import InputError
 from oncue.video.damage import LostBytes
 from oncue.video.decode import TRUNCATED_S, Decoder
 from oncue.video.opening import file_path, is_url, source_name
+from oncue.video.packets import packets_of
 from oncue.video.timeline import BACK_JUMP_S, DEFAULT_STEP_S, SPLICE_S, UNVOUCHED
 
 if TYPE_CHECKING:
     from av import Packet
 
+SHORT_S = 5.0  # a shorter video is decoded as soon as it was looked at
 # Times of AVI are counted from chunk to chunk: a jump trusts that the index misses none.
 COUNTED = ("avi",)
 
@@ -45,26 +48,38 @@ class Landmarks:
         """The last place at or before `time_s` where decoding can begin."""
         return self.keys_s[max(0, bisect_right(self.keys_s, time_s) - 1)]
 
+    def num_jumps(self, moments_s: Iterable[float]) -> int:
+        """How often decoding can begin anew, at most, to show the pictures at the moments."""
+        return len({self.key_before(moment_s) for moment_s in moments_s} - {self.keys_s[0]})
+
 
 def find_landmarks(spec: str | Path) -> Landmarks | None:
-    """The landmarks of a sound video; None where it has to be decoded to know more.
+    """The landmarks of a sound video; None for a short one, and where it has to be decoded to know
+    more.
 
     Raises InputError for a source without an end, VideoError for what cannot be opened or has no
     picture.
     """
-    for read in (_of_index, _of_packets):
+    for read in (_of_index,) if is_url(spec) else (_of_index, _of_packets):
         decoder = Decoder(spec, is_quiet=True)
         try:
-            if decoder.is_live:
-                raise InputError(
-                    f"{source_name(spec)} is live: frames cannot be spread over a video without an "
-                    "end; record a part of it, and give that file"
-                )
+            refuse_live(decoder)
+            if decoder.declared_s is not None and decoder.declared_s < SHORT_S:
+                return None
             if (found := read(decoder)) is not None:
                 return found
         finally:
             decoder.close()
     return None
+
+
+def refuse_live(decoder: Decoder) -> None:
+    """Raises InputError for a source without an end."""
+    if decoder.is_live:
+        raise InputError(
+            f"{source_name(decoder.spec)} is live: frames cannot be spread over a video without an "
+            "end; record a part of it, and give that file"
+        )
 
 
 def _of_index(decoder: Decoder) -> Landmarks | None:
@@ -82,12 +97,12 @@ def _of_index(decoder: Decoder) -> Landmarks | None:
     data_end_s = newest_s = 0.0  # of all tracks, and of the pictures
     try:
         decoder.container.seek(int((zero_s + declared_s) / stream.time_base), stream=stream)
-        for packet in decoder.container.demux():
+        for packet in packets_of(decoder.container):
             if packet.pts is None or packet.time_base is None:
                 continue
             time_s = float(packet.pts * packet.time_base) - zero_s
             data_end_s = max(data_end_s, time_s + float((packet.duration or 0) * packet.time_base))
-            if packet.stream_index == stream.index:
+            if packet.stream_index == stream.index and not packet.is_discard:
                 newest_s = max(newest_s, time_s)
     except av.FFmpegError:  # cannot jump, or is damaged
         return None
@@ -103,15 +118,11 @@ def _of_packets(decoder: Decoder) -> Landmarks | None:
     """Of any file whose packets all have sound times, without gaps and steps back."""
     import av
 
-    if is_url(decoder.spec):
-        return None
     scan = _Scan(decoder)
     stream = decoder.stream
     lost_bytes = LostBytes(decoder.container.format.name, stream, file_path(decoder.spec))
     try:
-        for packet in decoder.container.demux():
-            if packet.dts is None and packet.pts is None and not packet.size:
-                continue  # PyAV's own flush mark
+        for packet in packets_of(decoder.container):
             if lost_bytes.before(packet) or packet.is_corrupt or not scan.goes_on(packet):
                 return None
     except av.FFmpegError:

@@ -23,7 +23,7 @@ from oncue.errors import InputError
 from oncue.types import FrameBatch
 from oncue.video.decode import Decoder, frame_to_rgb
 from oncue.video.jumps import EPSILON_S, Jumps, OddVideoError
-from oncue.video.landmarks import Landmarks, find_landmarks
+from oncue.video.landmarks import Landmarks, find_landmarks, refuse_live
 from oncue.video.opening import is_url
 from oncue.video.pool import FramePool, frame_time_s
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 Shrink = Callable[[np.ndarray], np.ndarray]
 MOST_READERS = 4  # threads, each with the file open for itself
-LEAST_PER_READER = 8  # frames
+LEAST_JUMPS = 4  # of a reader
 
 
 def read_pool(path: str | Path, num_frames: int, *, shrink: Shrink | None = None) -> FramePool:
@@ -50,10 +50,11 @@ def read_pool(path: str | Path, num_frames: int, *, shrink: Shrink | None = None
         raise InputError(f"a pool needs at least 1 frame, got {num_frames}")
     landmarks = find_landmarks(path)
     if landmarks is not None:
-        with contextlib.suppress(OddVideoError):
-            times_s = _middles(0.0, landmarks.end_s, num_frames)
-            frames = _read_by_jumps(path, landmarks, times_s, shrink)
-            return FramePool(frames, landmarks.end_s)
+        times_s = _middles(0.0, landmarks.end_s, num_frames)
+        if landmarks.num_jumps(times_s):
+            with contextlib.suppress(OddVideoError):
+                frames = _read_by_jumps(path, landmarks, times_s, shrink)
+                return FramePool(frames, landmarks.end_s)
     return decode_pool(path, num_frames, shrink=shrink)
 
 
@@ -68,6 +69,7 @@ def decode_pool(path: str | Path, num_frames: int, *, shrink: Shrink | None = No
         picks = _Picks(_middles(0.0, tried_s, num_frames) if tried_s else [], kept)
         newest_s = 0.0
         try:
+            refuse_live(decoder)
             for time_s, frame in decoder.frames():
                 picks.take(time_s, frame)
                 newest_s = time_s
@@ -128,9 +130,9 @@ def _read_by_jumps(
 ) -> FrameBatch:
     """Raises OddVideoError where the video is not as its landmarks promise."""
     kept = _Kept(len(times_s), shrink)
-    num_readers = max(1, min(_num_cores(), MOST_READERS, len(times_s) // LEAST_PER_READER))
+    most = landmarks.num_jumps(times_s) // LEAST_JUMPS  # each decodes up to one stretch in vain
+    num_readers = max(1, min(_num_cores(), MOST_READERS, most))
     bounds = [len(times_s) * k // num_readers for k in range(num_readers + 1)]
-
     stopped = threading.Event()
 
     def read_part(first: int, end: int) -> None:
