@@ -237,6 +237,8 @@ def test_what_does_not_fit_is_refused() -> None:
         credit([Score((1.0, 0.0, 1.0))], [one], [values], [()])
     with pytest.raises(ValueError, match="zip"):
         credit([Score((1.0, 0.0, 1.0))], [one, one], [values, values])
+    blind = GaeCredit("bilevel_gae", gamma_turn=0.0, gamma_token=0.0, lam=0.0, whitens=False)
+    assert blind([Score((1.0, 0.0, 1.0))], [one], [values])[1][0][0][2] == pytest.approx(1.0)
     with pytest.raises(ConfigError, match="unknown credit 'gae'"):
         GaeCredit("gae")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"lam must lie from 0 to 1, got 1\.5"):
