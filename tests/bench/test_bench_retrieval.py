@@ -24,7 +24,7 @@ def figures() -> dict[str, Any]:
     found = asyncio.run(
         measure_retrieval(tiny("wordy"), SMALL, 0, on_step=lambda: steps.append(None))
     )
-    assert len(steps) == 2 * (1 + SMALL.num_rounds)
+    assert len(steps) == 1 + 2 * SMALL.num_rounds
     return found
 
 
@@ -76,7 +76,11 @@ def test_figures_for_people(figures: dict[str, Any]) -> None:
     assert all(len(line.split()) == 3 for line in lines if line.startswith("vision"))
 
 
-@pytest.mark.parametrize("flag", ["--episodes", "--answer-tokens", "--rounds"])
-def test_bad_values_are_one_line_and_exit_2(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["bench", "retrieval", flag, "0"]) == 2
-    assert f"{flag} must be at least 1, got 0" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("flag", "least"), [("--episodes", 1), ("--answer-tokens", 2), ("--rounds", 1)]
+)
+def test_bad_values_are_one_line_and_exit_2(
+    flag: str, least: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["bench", "retrieval", flag, str(least - 1)]) == 2
+    assert f"{flag} must be at least {least}, got {least - 1}" in capsys.readouterr().err

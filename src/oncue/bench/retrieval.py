@@ -184,13 +184,16 @@ async def measure_retrieval(
 ) -> dict[str, Any]:
     """The figures of `loaded`, whose answers must not end before the limit (`random_model`,
     "wordy"), ready for JSON. Both ways are timed by turns, so that a slow moment of the machine
-    hits both alike; the first round is not counted."""
+    hits both alike; one episode goes before and is not counted."""
     pools = {
         k: random_pool(seed + k, settings.num_pool_frames) for k in range(settings.num_episodes)
     }
     alone, together = [], []
     episodes: list[Episode] = []
-    for _ in range(1 + settings.num_rounds):
+    with _engine(loaded, settings) as engine:
+        await play(engine, {0: pools[0]}, settings)
+    on_step()
+    for _ in range(settings.num_rounds):
         with timed(loaded) as parts:
             for k, pool in pools.items():
                 with _engine(loaded, settings) as engine:
@@ -201,7 +204,7 @@ async def measure_retrieval(
             episodes = await play(engine, pools, settings)
         together.append(parts)
         on_step()
-    one, all_at_once = _mean(alone[1:]), _mean(together[1:])
+    one, all_at_once = _mean(alone), _mean(together)
     shown = [len(exchange.observed.frames) for exchange in episodes[0].exchanges]
     spoken = [len(exchange.acted.token_ids) for e in episodes for exchange in e.exchanges]
     parts_of_all = {name: getattr(all_at_once, f"{name}_s") for name in _PARTS}

@@ -25,7 +25,7 @@ class BenchRetrieval:
     """Tokens of the answer in each turn, thought included."""
 
     rounds: int = 3
-    """How often both ways are timed, after one round that is not."""
+    """How often both ways are timed."""
 
     device: str | None = None
     """cpu, cuda, cuda:1, ... By default a GPU where there is one."""
@@ -40,7 +40,7 @@ class BenchRetrieval:
         """Measure and show. Returns the exit code."""
         import asyncio
 
-        check_smallest(self, episodes=1, answer_tokens=1, rounds=1, seed=0)
+        check_smallest(self, episodes=1, answer_tokens=2, rounds=1, seed=0)
         from oncue.bench.retrieval import (
             RetrievalBenchSettings,
             lines_of,
@@ -50,7 +50,7 @@ class BenchRetrieval:
 
         settings = RetrievalBenchSettings(self.episodes, self.rounds, self.answer_tokens)
         loaded = random_policy(self.device, self.seed)
-        with Progress("measuring", 2 * (1 + self.rounds)) as progress:
+        with Progress("measuring", 1 + 2 * self.rounds) as progress:
             figures = asyncio.run(measure_retrieval(loaded, settings, self.seed, progress.step))
         print(json.dumps(figures, allow_nan=False) if self.json else "\n".join(lines_of(figures)))
         return 0
