@@ -113,8 +113,10 @@ class Asking:
         span = asked_span(action, settings.unit, length, duration_s)
         if number == settings.max_turns:
             return AskedTurn(number, exchange, span)
-        found = len(settings.frames_of(action, length, duration_s))
-        return AskedTurn(number, exchange, span, settings.frames_per_look if self._zooms else found)
+        num_frames = len(settings.frames_of(action, length, duration_s))
+        if self._zooms and span.duration_s > 0:
+            num_frames = settings.frames_per_look
+        return AskedTurn(number, exchange, span, num_frames)
 
     def finish(self, stop: str) -> Asked:
         """What came of it; `stop` as of `Asked`."""
