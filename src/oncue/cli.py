@@ -44,6 +44,7 @@ class Verb:
 
 VERBS = (
     Verb("watch", "oncue.commands.watch", "Watch", "watch a video and speak on cue"),
+    Verb("ask", "oncue.commands.ask", "Ask", "answer a question by looking where it matters"),
     Verb(
         "render", "oncue.commands.render", "Render", "show the exact text and tokens of a dialogue"
     ),
@@ -122,10 +123,22 @@ VERBS = (
         "measure what a step of reinforcement learning costs here",
     ),
     Verb(
+        "bench retrieval",
+        "oncue.commands.bench_retrieval",
+        "BenchRetrieval",
+        "measure what episodes that look into videos cost here",
+    ),
+    Verb(
         "bench soak",
         "oncue.commands.bench",
         "BenchSoak",
         "open, feed and kill many sessions at random for a while",
+    ),
+    Verb(
+        "bench pool",
+        "oncue.commands.bench_pool",
+        "BenchPool",
+        "measure how fast the frame pool of a long video is read",
     ),
     Verb(
         "doctor",
@@ -138,6 +151,7 @@ VERBS = (
 _NEED_MEMORY = (  # flags that need the more memory the higher they are
     *(
         "max_pixels",
+        "frames",
         "context_tokens",
         "frames_per_turn",
         "micro_batch_size",
