@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from oncue.ask.video import ask_video as ask_video
     from oncue.engine.sampling import SamplingParams as SamplingParams
     from oncue.engine.window import Window as Window
     from oncue.env.retrieval import RetrievalEnv as RetrievalEnv
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from oncue.recipes import grpo_recipe as grpo_recipe
     from oncue.recipes import sft_recipe as sft_recipe
     from oncue.rewards.proactive import ProactiveReward as ProactiveReward
+    from oncue.rewards.retrieval import RetrievalReward as RetrievalReward
+    from oncue.rewards.retrieval import RetrievalRewardSettings as RetrievalRewardSettings
     from oncue.rollout import run_episode as run_episode
     from oncue.scoring.judge_specs import make_judge as make_judge
     from oncue.train.rl.loop import train_grpo as train_grpo
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
     from oncue.types import Task as Task
     from oncue.types import TimeSpan as TimeSpan
     from oncue.video.pool import FramePool as FramePool
+    from oncue.video.pool_reader import read_pool as read_pool
     from oncue.video.source import PushSource as PushSource
     from oncue.video.source import open_source as open_source
     from oncue.watch.video import watch_video as watch_video
@@ -50,6 +54,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _NAMES = {
+    "oncue.ask.video": ("ask_video",),
     "oncue.engine.sampling": ("SamplingParams",),
     "oncue.engine.window": ("Window",),
     "oncue.env.retrieval": ("RetrievalEnv", "RetrievalSettings"),
@@ -58,6 +63,7 @@ _NAMES = {
     "oncue.policy.open_policy": ("LocalModel", "Script", "ServerModel", "open_policy"),
     "oncue.recipes": ("grpo_recipe", "sft_recipe"),
     "oncue.rewards.proactive": ("ProactiveReward",),
+    "oncue.rewards.retrieval": ("RetrievalReward", "RetrievalRewardSettings"),
     "oncue.rollout": ("run_episode",),
     "oncue.scoring.judge_specs": ("make_judge",),
     "oncue.train.rl.loop": ("train_grpo",),
@@ -80,6 +86,7 @@ _NAMES = {
         "TimeSpan",
     ),
     "oncue.video.pool": ("FramePool",),
+    "oncue.video.pool_reader": ("read_pool",),
     "oncue.video.source": ("PushSource", "open_source"),
     "oncue.watch.video": ("watch_video",),
 }

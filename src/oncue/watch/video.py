@@ -11,12 +11,10 @@ from oncue.policy.open_policy import LocalPolicy, Policy
 from oncue.types import PolicySession
 from oncue.video.opening import source_name
 from oncue.video.source import open_source
+from oncue.watch.context import ENDLESS_CONTEXT_TOKENS
 from oncue.watch.questions import parse_questions
 from oncue.watch.record import Recorder, SpokenReply, Watched
 from oncue.watch.run import WatchEvents, watch_source
-
-# About two minutes of the 3B model at one frame per second.
-ENDLESS_CONTEXT_TOKENS = 16384
 
 
 def watch_video(
