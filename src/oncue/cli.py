@@ -128,6 +128,12 @@ VERBS = (
         "open, feed and kill many sessions at random for a while",
     ),
     Verb(
+        "bench pool",
+        "oncue.commands.bench_pool",
+        "BenchPool",
+        "measure how fast the frame pool of a long video is read",
+    ),
+    Verb(
         "doctor",
         "oncue.commands.doctor",
         "Doctor",

@@ -18,7 +18,8 @@ from oncue import cli
 from oncue.bench.engine_report import NUM_STEPS, Subjects, measure
 from oncue.bench.engine_table import rows_of, title_of
 from oncue.bench.large import measure_large
-from oncue.bench.memory import resident_bytes, rss_growth_pct
+from oncue.bench.memory import rss_growth_pct
+from oncue.bench.process_memory import resident_bytes
 from oncue.bench.roofline import Chip
 from oncue.model.loading import load_model
 

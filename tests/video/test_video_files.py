@@ -32,6 +32,7 @@ from video_clips import (
 from oncue.dialogue.frames import load_frames
 from oncue.errors import CorruptStretchWarning, VideoError
 from oncue.video.decode import Decoder, decode, frame_to_rgb
+from oncue.video.packets import packets_of
 from oncue.video.probe import probe
 from oncue.video.source import FileSource, frames_of, open_source
 from oncue.video.writer import write_video
@@ -306,6 +307,27 @@ def test_a_connection_that_is_lost_is_told(tmp_path: Path, monkeypatch: pytest.M
         shown = sum(1 for _ in decoder.frames())
     decoder.close()
     assert (len(told), shown) == (1, 25)
+
+
+def test_packets_of_a_track_that_turns_up_on_the_way_are_left_out(
+    clip_of: Callable[[str], Path],
+) -> None:
+    """PyAV raises IndexError for them; noise in a transport stream may look like one."""
+    with av.open(str(clip_of("h264.ts"))) as container:
+
+        class Surprised:
+            num_left = 2
+
+            def demux(self) -> Iterator[av.Packet]:
+                yield from itertools.islice(container.demux(), 15)
+                if self.num_left:
+                    self.num_left -= 1
+                    raise IndexError("list index out of range")
+                yield from container.demux()
+
+        packets = list(packets_of(Surprised()))  # type: ignore[arg-type]
+        assert len(packets) == 40
+        assert all(packet.size for packet in packets)
 
 
 def test_a_file_address_may_have_escapes_in_it(

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from oncue.bench.bench_settings import BenchSettings
-from oncue.bench.memory import resident_bytes
+from oncue.bench.process_memory import resident_bytes
 from oncue.bench.roofline import Chip, Work, work_of
 from oncue.bench.turns import hold, hold_all, video
 from oncue.engine.engine import Engine, SamplingParams, StaticShapes, Window

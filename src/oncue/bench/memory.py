@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
-import sys
 from collections.abc import Callable
 from itertools import islice
-from pathlib import Path
 
 from oncue.bench.bench_settings import BenchSettings
+from oncue.bench.process_memory import resident_bytes
 from oncue.bench.turns import hold, video
 from oncue.engine.engine import Engine, SamplingParams, Window
 from oncue.model.loading import LoadedModel
 
-_STATUS = Path("/proc/self/status")
 _NUM_SAMPLES = 200
 
 
@@ -44,18 +41,3 @@ async def rss_growth_pct(
     stretch = max(1, len(readings) // 5)
     before, after = max(readings[:stretch]), max(readings[-stretch:])
     return 100 * (after - before) / before
-
-
-def resident_bytes() -> int:
-    """Memory of this process that is in RAM now; where the system does not say, the most it has
-    ever been."""
-    if _STATUS.is_file():
-        found = re.search(
-            r"^VmRSS:\s*(\d+) kB", _STATUS.read_text("ascii", "replace"), re.MULTILINE
-        )
-        if found:
-            return int(found[1]) * 1024
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from oncue.bench.memory import resident_bytes
+from oncue.bench.process_memory import resident_bytes
 from oncue.bench.turns import video
 from oncue.engine.engine import Engine, SamplingParams, Window
 from oncue.engine.session import EngineSession

@@ -129,6 +129,10 @@ class LostBytes:
         self._num_passed = 0
         self._shift = 0
 
+    def jump(self) -> None:
+        """The next packet does not follow the one before it, as the reader was sent elsewhere."""
+        self._due_dts = self._at = self._end = None
+
     def before(self, packet: Packet) -> bool:
         """Whether something was skipped between the packets before and this one, whose times are
         set right."""

@@ -30,6 +30,7 @@ from oncue.video.opening import (
     source_name,
     why_failed,
 )
+from oncue.video.packets import packets_of
 from oncue.video.reconnect import Reconnector, why_ended
 from oncue.video.timeline import Timeline
 
@@ -63,11 +64,12 @@ class Decoder:
     connection is lost, `frames` says so (ConnectionLostWarning), opens it again, and goes on; times
     go on, too, by what passed meanwhile on the wall. `second_0_s` is where the first picture is on
     the clock of a player, which counts from where the first of all tracks begins; known once that
-    picture was decoded.
+    picture was decoded. With `is_quiet` nothing is warned of: for what was decoded before.
     """
 
-    def __init__(self, spec: str | Path) -> None:
+    def __init__(self, spec: str | Path, *, is_quiet: bool = False) -> None:
         self.spec = spec
+        self._is_quiet = is_quiet
         self.container, self.stream = open_video(spec)
         self.declared_s = declared_s(self.container, self.stream, is_network=is_url(spec))
         self.is_live = is_live(spec, self.container, self.declared_s)
@@ -86,6 +88,11 @@ class Decoder:
         self._waiting_since = time.monotonic()
         self._stopped = threading.Event()
         self._reconnector = Reconnector(spec, self._stopped)
+
+    @property
+    def zero_s(self) -> float:
+        """Second 0 on the container's clock; known once a picture was decoded."""
+        return self._timeline.zero_s or 0.0
 
     def stop(self) -> None:
         """Let `frames` end soon; may be called from any thread. Then `close`, once no thread is in
@@ -211,8 +218,6 @@ class Decoder:
         held: Packet | None = None
         lost = False
         for packet in self._read():
-            if packet.dts is None and packet.pts is None and not packet.size:
-                continue  # PyAV's own flush mark, one per track
             if lost_bytes.before(packet):
                 held, lost = None, True
             self._note_end(packet)
@@ -236,7 +241,7 @@ class Decoder:
         num_failures = 0
         while True:
             try:
-                for packet in self.container.demux():
+                for packet in packets_of(self.container):
                     if self._stopped.is_set():
                         return
                     num_failures = 0
@@ -302,7 +307,8 @@ class Decoder:
         self._tell(f"the stretch from {min(start_s, end_s):.2f} s to {end_s:.2f} s {what}")
 
     def _tell(self, what: str, kind: type[CorruptStretchWarning] = CorruptStretchWarning) -> None:
-        warnings.warn(f"{source_name(self.spec)}: {what}", kind, stacklevel=2)
+        if not self._is_quiet:
+            warnings.warn(f"{source_name(self.spec)}: {what}", kind, stacklevel=2)
 
 
 def frame_to_rgb(

@@ -16,13 +16,17 @@ from oncue.types import FrameBatch, TimeSpan
 
 
 def frame_time_s(index: int, num_frames: int, duration_s: float) -> float:
-    """The video time of frame `index` of a pool: the middle of its part of the video."""
-    return (index + 0.5) * duration_s / num_frames
+    """The video time of frame `index` of a pool: the middle of its part of the video, to the
+    nanosecond (as `Clock.time_of`), so that a span that ends there holds it."""
+    return round((index + 0.5) * duration_s / num_frames, 9)
 
 
 def spread(first: int, last: int, most: int) -> list[int]:
     """At most `most` indices from `first` to `last`, both inside, evenly spread and rounded down;
-    at least one. Source: Video-MTR, appendix A.2 and the released code."""
+    at least one. Raises ValueError for `last` before `first`. Source: Video-MTR, appendix A.2 and
+    the released code."""
+    if last < first:
+        raise ValueError(f"a range of frames must not end before it starts, got {first} to {last}")
     num = max(1, min(last - first + 1, most))
     return [int(i) for i in np.linspace(first, last, num, dtype=int)]
 
@@ -35,11 +39,14 @@ def index_at(time_s: float, num_frames: int, duration_s: float) -> int:
 
 def frames_within(spans: Iterable[TimeSpan], num_frames: int, duration_s: float) -> frozenset[int]:
     """The indices of the frames whose time lies in one of `spans`; of a span that holds none, the
-    frame nearest to its middle. Parts of spans outside the video count for nothing."""
+    frame nearest to its middle. What of a span lies outside the video (before 0 or after
+    `duration_s`) counts for nothing, so that one wholly outside gives no frame."""
     found: set[int] = set()
     for span in spans:
+        if span.end_s < 0 or span.start_s > duration_s:
+            continue
         inside = {i for i in range(num_frames) if frame_time_s(i, num_frames, duration_s) in span}
-        middle_s = (span.start_s + span.end_s) / 2
+        middle_s = (max(span.start_s, 0.0) + min(span.end_s, duration_s)) / 2
         found |= inside or {index_at(middle_s, num_frames, duration_s)}
     return frozenset(found)
 
@@ -67,8 +74,11 @@ class FramePool:
         return frame_time_s(index, len(self), self.duration_s)
 
     def take(self, indices: Iterable[int], marks: Iterable[str] = ()) -> FrameBatch:
-        """The frames of `indices`, in that order, with their `marks`."""
+        """The frames of `indices`, in that order, with their `marks`. Raises IndexError for an
+        index outside the pool."""
         chosen = list(indices)
+        if outside := [i for i in chosen if not 0 <= i < len(self)]:
+            raise IndexError(f"indices of a pool of {len(self)} frames go from 0, got {outside}")
         return FrameBatch(
             self.frames.pixels[chosen], self.frames.pts_s[chosen], tuple(marks), tuple(chosen)
         )
