@@ -44,6 +44,7 @@ class Verb:
 
 VERBS = (
     Verb("watch", "oncue.commands.watch", "Watch", "watch a video and speak on cue"),
+    Verb("ask", "oncue.commands.ask", "Ask", "answer a question by looking where it matters"),
     Verb(
         "render", "oncue.commands.render", "Render", "show the exact text and tokens of a dialogue"
     ),
@@ -144,6 +145,7 @@ VERBS = (
 _NEED_MEMORY = (  # flags that need the more memory the higher they are
     *(
         "max_pixels",
+        "frames",
         "context_tokens",
         "frames_per_turn",
         "micro_batch_size",

@@ -1,73 +1,22 @@
 """The page of stored rollouts in a real browser: the address, the slider, the filters and the keys
-change what shows.
-
-The browser is driven by its command line alone: a script added to a copy of the page does what a
-person would, and the browser prints the page as it then stands.
-"""
+change what shows."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-from dataclasses import dataclass, field
 from functools import partial
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from real_browser import needs_browser, shown
 
 from oncue.view.film import film_of
 from oncue.view.rollout_page import to_page
 from oncue.view.stored import read_run
 from view_run import read_lines, write_lines, write_run
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-BROWSER = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-pytestmark = pytest.mark.skipif(
-    BROWSER is None, reason=f"no browser: none of {', '.join(BROWSERS)} is installed"
-)
+pytestmark = needs_browser
 
 NASTY = "<img src=x onerror=\"document.title='taken'\"></script><b>bold</b>"
-
-
-@dataclass
-class Shown(HTMLParser):
-    """A page as it stands: text by id of the element around it, and how many elements have each
-    class."""
-
-    page: str
-    texts: dict[str, str] = field(default_factory=dict)
-    num: dict[str, int] = field(default_factory=dict)
-    hidden: set[str] = field(default_factory=set)
-    current: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        super().__init__()
-        self._open: list[str] = []
-        self.feed(self.page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = {name: value or "" for name, value in attrs}
-        for name in values.get("class", "").split():
-            self.num[name] = self.num.get(name, 0) + 1
-        if "hidden" in values:
-            self.hidden.add(values.get("id", ""))
-        if values.get("aria-current") == "true":
-            self.current.append(values.get("aria-label", tag))
-        if tag not in ("meta", "input", "img", "br"):
-            self._open.append(values.get("id", ""))
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """An element of a drawing: it holds no text."""
-
-    def handle_endtag(self, tag: str) -> None:
-        if self._open and tag not in ("meta", "input", "img", "br"):
-            self._open.pop()
-
-    def handle_data(self, data: str) -> None:
-        for name in filter(None, self._open):
-            self.texts[name] = self.texts.get(name, "") + data
 
 
 @pytest.fixture(scope="module")
@@ -85,40 +34,6 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = folder / "rollouts.html"
     path.write_text(to_page(run, partial(film_of, config=run.config)), encoding="utf-8")
     return path
-
-
-def shown(page: Path, fragment: str = "", does: str = "") -> Shown:
-    """The page at `fragment`, after the script `does`."""
-    if does:
-        driven = page.with_name("driven.html")
-        driven.write_text(
-            page.read_text("utf-8").replace("</body>", f"<script>{does}</script></body>"), "utf-8"
-        )
-        page = driven
-    assert BROWSER is not None
-    flags = [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--window-size=1200,900",
-        "--virtual-time-budget=2000",
-    ]
-    profile = page.parent / "profile"
-    done = subprocess.run(
-        [
-            BROWSER,
-            *flags,
-            f"--user-data-dir={profile}",
-            "--dump-dom",
-            f"{page.as_uri()}#{fragment}",
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-        env={**os.environ, "DBUS_SESSION_BUS_ADDRESS": "disabled:"},
-    )
-    return Shown(done.stdout)
 
 
 def test_the_newest_step_is_shown_first(page: Path) -> None:

@@ -26,7 +26,7 @@ data
 eval eval.benchmarks
 train train.sft train.rl
 recipes
-watch view study bench doctor
+watch view ask study bench doctor
 commands cli
 """
 PLACES = {room: place for place, room in enumerate(ROOMS.split())}

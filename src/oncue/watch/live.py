@@ -61,7 +61,7 @@ class Lines:
     def _print(self, time_s: float, kind: str, text: str, note: str = "", *, style: str) -> None:
         from rich.text import Text
 
-        words = " ".join(text.split()).translate(_CONTROLS)
+        words = inert(text)
         line = Text.assemble(
             (f"{clock_text(time_s):>9}  ", "dim"), (f"{kind:<6} ", "dim"), (words, style)
         )
@@ -84,6 +84,11 @@ class JsonLines:
 
 
 _CONTROLS = dict.fromkeys((*range(32), *range(127, 160)))  # a reply must not steer the terminal
+
+
+def inert(text: str) -> str:
+    """`text` in one line, without what could steer a terminal."""
+    return " ".join(text.split()).translate(_CONTROLS)
 
 
 def clock_text(time_s: float) -> str:

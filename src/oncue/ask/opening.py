@@ -1,0 +1,80 @@
+"""What a question needs before it can be asked: a model that can retrieve, and frames as that model
+is shown them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from oncue.errors import InputError, ModelError
+from oncue.hub import BUNDLED_FOLDERS, resolve_model
+from oncue.policy.open_policy import LocalModel, PolicySpec, Script, ServerModel
+from oncue.render.images import FrameProcessor
+
+if TYPE_CHECKING:
+    from oncue.video.pool_reader import Shrink
+
+_REMEDY = (
+    "give a Qwen-VL model that follows instructions (--model FOLDER or a hub id), or one behind a "
+    "chat server (--server)"
+)
+
+
+def check_can_retrieve(name: str | Path) -> None:
+    """Raises ModelError for a model that cannot ask for frames: the bundled ones, which only watch,
+    and those that decide by a token whether they are silent. Its weights are not fetched."""
+    from oncue.render.folder import read_decision_name
+
+    folder = resolve_model(name, weights=False)
+    if any(folder.resolve() == bundled.resolve() for bundled in BUNDLED_FOLDERS.values()):
+        raise ModelError(
+            f"{name} cannot retrieve: the models that ship with oncue only watch, they were never "
+            f"taught to ask for frames or to answer questions; {_REMEDY}"
+        )
+    if read_decision_name(folder) == "token":
+        raise ModelError(
+            f"{name} cannot retrieve: it decides by a token whether it is silent, and here silence "
+            f"is no action; {_REMEDY}"
+        )
+
+
+def shrink_for(spec: PolicySpec) -> Shrink | None:
+    """Makes frames as small as the model of `spec` sees them, so that a pool of them is small; None
+    for a script, which may look at all of a frame. What the model is shown is the same."""
+    match spec:
+        case LocalModel():
+            from oncue.render.qwen_vl import QwenVLRenderer
+
+            if not isinstance(spec.model, str | Path):
+                return shrink_by(spec.model.renderer.frame_processor)
+            return shrink_by(
+                QwenVLRenderer.from_pretrained(spec.model, spec.max_pixels).frame_processor
+            )
+        case ServerModel():
+            from oncue.policy.chat_server import ServerOptions
+
+            options = spec.options or ServerOptions()
+            return shrink_by(FrameProcessor(max_pixels=options.max_pixels))
+        case Script():
+            return None
+
+
+def shrink_by(frames: FrameProcessor) -> Shrink:
+    """Resizes as `frames` does, where doing so twice is the same as once; else leaves a picture as
+    it is."""
+
+    def shrink(pixels: np.ndarray) -> np.ndarray:
+        size = frames.resized_px(*pixels.shape[:2])
+        return np.asarray(frames.resized(pixels)) if _stays(frames, size) else pixels
+
+    return shrink
+
+
+def _stays(frames: FrameProcessor, size: tuple[int, int]) -> bool:
+    """Whether a picture of `size` keeps it; a strip that is too long for the limits does not."""
+    try:
+        return frames.resized_px(*size) == size
+    except InputError:
+        return False
