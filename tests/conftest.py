@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,3 +49,12 @@ def tiny_loaded(tiny_model_folder: Path) -> LoadedModel:
 
     torch.set_num_threads(1)
     return load_model(tiny_model_folder, device="cpu", dtype="float32")
+
+
+@pytest.fixture(scope="session")
+def tiny_token_loaded(tiny_model_folder: Path, tiny_loaded: LoadedModel) -> LoadedModel:
+    """The tiny model, shown turns in the token format."""
+    from oncue.render.qwen_vl import QwenVLRenderer
+
+    renderer = QwenVLRenderer.from_pretrained(tiny_model_folder, decision_name="token")
+    return replace(tiny_loaded, renderer=renderer)

@@ -123,6 +123,12 @@ VERBS = (
         "measure what a step of reinforcement learning costs here",
     ),
     Verb(
+        "bench retrieval",
+        "oncue.commands.bench_retrieval",
+        "BenchRetrieval",
+        "measure what episodes that look into videos cost here",
+    ),
+    Verb(
         "bench soak",
         "oncue.commands.bench",
         "BenchSoak",

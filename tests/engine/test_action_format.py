@@ -10,18 +10,20 @@ import numpy as np
 import pytest
 
 from oncue.engine.engine import Engine, SamplingParams
+from oncue.env.retrieval import RetrievalEnv
 from oncue.errors import ConfigError
 from oncue.model.loading import LoadedModel
 from oncue.render.actions import TextFormat
 from oncue.render.qwen_vl import QwenVLRenderer
+from oncue.render.retrieval_format import RetrievalFormat
 from oncue.rollout import run_episode
 from oncue.types import Answer, EnvTurn, Malformed, Reply, Retrieve, Silence, StopReason
 from policy_support import ScriptedEngine
-from retrieval_support import RETRIEVAL_TASK, RetrievalEnv, TagFormat
+from retrieval_support import RETRIEVAL_TASK, pool_of
 from tiny_model import mixed_turn
 
 LONG = SamplingParams(max_new_tokens=40)
-GRAMMAR = TagFormat()
+GRAMMAR = RetrievalFormat(7, letters="AB")
 ASKED = [EnvTurn("Which box?", k + 1.0) for k in range(3)]
 
 
@@ -42,7 +44,7 @@ def test_each_session_reads_answers_by_its_own_grammar(tiny_loaded: LoadedModel)
     with ScriptedEngine(tiny_loaded, ids_of(tiny_loaded, *texts), LONG) as engine:
         tags, plain, other = asyncio.run(go(engine))
     assert tags == [
-        Malformed("NO REPLY", "neither a range nor an answer"),
+        GRAMMAR.read("NO REPLY"),
         Retrieve(2, 4),
         Answer("B"),
     ]
@@ -75,7 +77,7 @@ def test_history_is_written_in_the_grammar_of_the_session(tiny_loaded: LoadedMod
     with Engine(tiny_loaded) as engine, engine.open(action_format=GRAMMAR) as session:
         replayed = session.replay(ASKED[0], Retrieve(2, 4))
         assert list(replayed.token_ids) == ids_of(tiny_loaded, "<retrieve>2,4</retrieve>")[0]
-        with pytest.raises(ValueError, match="has no Silence"):
+        with pytest.raises(ValueError, match="not Silence"):
             session.replay(ASKED[1], Silence())
     with (
         Engine(tiny_loaded) as engine,
@@ -90,7 +92,8 @@ def test_a_model_that_finds_no_action_runs_out_of_budget(tiny_loaded: LoadedMode
         Engine(tiny_loaded, SamplingParams(max_new_tokens=3)) as engine,
         engine.open(action_format=GRAMMAR) as session,
     ):
-        episode = asyncio.run(run_episode(RetrievalEnv(max_turns=3), session, RETRIEVAL_TASK))
+        env = RetrievalEnv(pool_of(), RETRIEVAL_TASK)
+        episode = asyncio.run(run_episode(env, session, RETRIEVAL_TASK))
     assert (episode.stop, len(episode.exchanges)) == (StopReason.OUT_OF_BUDGET, 3)
     assert all(isinstance(e.acted.action, Malformed) for e in episode.exchanges)
 

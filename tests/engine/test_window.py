@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from policy_support import RecordingEngine, say
 from tiny_model import build_tiny_model, mixed_turn, random_turn
 
 SHORT = SamplingParams(max_new_tokens=4)
+Said = tuple[int, ...]
 
 
 def stream(num_turns: int, questions: dict[int, str], seed: int = 0) -> list[EnvTurn]:
@@ -87,12 +89,12 @@ def test_a_bounded_session_answers_like_a_fresh_one_shown_the_kept_turns(
 def replay(session: EngineSession, turn: EnvTurn, past_turn: PastTurn) -> None:
     """Append a turn with the very ids that answered it, which need not be those of a written
     answer."""
-    state, renderer = session._state, session._engine.renderer
-    assert state is not None
+    state, decision = session._open_state(), session._engine.renderer.decision
     session.replay(turn, Silence())
     for ids in (state.context_ids, state.pending_ids):
-        del ids[len(ids) - len(renderer.silence_ids) :]
-        ids += renderer.decision.kept(past_turn.chosen)
+        del ids[len(ids) - len(decision.kept(session._engine.renderer.silence_ids)) :]
+        ids += decision.kept(past_turn.chosen)
+    state.lead = decision.lead_after(past_turn.chosen)
 
 
 def test_what_is_kept(tiny_loaded: LoadedModel) -> None:
@@ -357,3 +359,102 @@ def test_a_turn_that_does_not_fit_drops_nothing(tiny_loaded: LoadedModel) -> Non
             assert session.context_ids[: len(before[0])] == before[0]
 
     asyncio.run(go())
+
+
+TALK = {0: "Tell me whenever something moves.", 4: "And now?"}
+
+
+@pytest.mark.parametrize(
+    ("fixture", "last_turns"),
+    [("tiny_loaded", 0), ("tiny_loaded", 3), ("tiny_token_loaded", 0), ("tiny_token_loaded", 2)],
+)
+def test_a_session_with_the_last_turns_in_view_answers_like_one_shown_them(
+    fixture: str, last_turns: int, request: pytest.FixtureRequest
+) -> None:
+    """Whatever came before: a question, replayed history. What is foreseen changes nothing, and a
+    fork goes on alike."""
+    loaded, shown = request.getfixturevalue(fixture), stream(7, TALK)
+
+    async def compared(engine: RecordingEngine, session: EngineSession, first: int) -> list[Said]:
+        said: list[Said] = []
+        for k, turn in enumerate(shown[first:], first):
+            engine.logits.clear()
+            answer = await session.respond(turn)
+            ours, kept = torch.stack(engine.logits), past(session)[:-1]
+            assert len(kept) == min(k, last_turns)
+            fresh_engine = RecordingEngine(loaded, SHORT)
+            with fresh_engine, fresh_engine.open() as fresh:
+                for before, past_turn in zip(shown[k - len(kept) : k], kept, strict=True):
+                    replay(fresh, before, past_turn)
+                repeated = await fresh.respond(turn)
+                assert fresh.context_ids == session.context_ids
+            assert repeated.token_ids == answer.token_ids
+            assert float((torch.stack(fresh_engine.logits) - ours).abs().max()) <= 1e-4
+            said.append(answer.token_ids)
+        return said
+
+    async def go(lookahead: int) -> list[Said]:
+        engine = RecordingEngine(loaded, SHORT, lookahead=lookahead)
+        with engine, engine.open(window=engine.window_of_turns(last_turns)) as session:
+            for turn in shown[:2]:
+                session.replay(turn, Silence())
+            session.foresee(shown[2:])
+            if lookahead:
+                return [(await session.respond(turn)).token_ids for turn in shown[2:]]
+            said = await compared(engine, session, 2)
+            with engine.open(window=engine.window_of_turns(last_turns)) as other:
+                for turn in shown[:2]:
+                    other.replay(turn, Silence())
+                await other.respond(shown[2])
+                with other.fork() as twin:
+                    assert await compared(engine, twin, 3) == said[1:]
+            return said
+
+    assert asyncio.run(go(3)) == asyncio.run(go(0))
+
+
+@pytest.mark.parametrize("fixture", ["tiny_loaded", "tiny_token_loaded"])
+@pytest.mark.parametrize("num_missing", [0, 1])
+def test_a_bound_in_tokens_counts_what_the_last_turns_leave(
+    fixture: str, num_missing: int, request: pytest.FixtureRequest
+) -> None:
+    """To the token, though the turns that are left are rendered as those that begin a dialogue."""
+    loaded, shown = request.getfixturevalue(fixture), stream(9, {})
+    with Engine(loaded, SHORT) as engine, engine.open() as fresh:
+        for turn in shown[5:-1]:
+            fresh.replay(turn, Silence())
+        lead = fresh._open_state().lead
+        coming = loaded.renderer.user_turn(shown[-1], lead)
+        num_needed = fresh.num_context_tokens + len(coming)
+    most = num_needed - num_missing
+    window = Window(most, most - 1, last_turns=3)
+    kept = survivors(loaded, window, shown)
+    assert kept == [5, 6, 7][-len(kept) :]
+    assert 1 <= len(kept) <= 3 - num_missing
+    assert num_missing or len(kept) == 3
+    assert survivors(loaded, replace(window, last_turns=2), shown) == [6, 7]
+    assert survivors(loaded, replace(window, last_turns=0), shown) == []
+
+
+def test_the_last_turns_stay_also_once_the_model_is_full(tmp_path: Path) -> None:
+    loaded = load_model(build_tiny_model(tmp_path, max_position_embeddings=400), device="cpu")
+    shown = [EnvTurn("Now?" * 15, k + 1.0) for k in range(9)]
+    with Engine(loaded, SHORT) as engine:
+        window = engine.window_of_turns(4)
+        assert (window.when_full, window.last_turns) == (True, 4)
+        assert (window.max_tokens, window.num_outdated(4), window.num_outdated(6)) == (
+            loaded.max_prefix_tokens,
+            0,
+            2,
+        )
+        with engine.open(window=window) as session:
+            for turn in shown:
+                asyncio.run(session.respond(turn))
+                assert len(session.context_ids) <= 400
+            assert 1 <= len(past(session)) <= 5
+        bounded = engine.window_of_turns(2, Window(200, 90))
+        assert bounded == Window(200, 90, last_turns=2)
+    with Engine(loaded, SHORT, window=Window(150)) as engine:
+        assert engine.window_of_turns(0) == Window(150, last_turns=0)
+    with pytest.raises(ConfigError, match="last_turns must be at least 0, got -1"):
+        Window(10, last_turns=-1)

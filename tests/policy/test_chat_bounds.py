@@ -17,7 +17,7 @@ def rounds(
     replied: tuple[int, ...] = (),
     size: Size = NOTHING,
 ) -> list[Round]:
-    return [Round({"k": k}, {}, k in asked, k in replied, size) for k in range(count)]
+    return [Round({"k": k}, {}, "And?" * (k in asked), k in replied, size) for k in range(count)]
 
 
 def numbers(kept: tuple[Round, ...]) -> list[int]:
@@ -59,7 +59,7 @@ def test_the_newest_question_stays_whatever_it_takes_and_only_that_one() -> None
     picture = {"type": "image_url", "image_url": {"url": "data:,"}}
     texts = [{"type": "text", "text": "What happens?"}, {"type": "text", "text": "And then?"}]
     shown, answered = {"role": "user", "content": [picture, *texts]}, {"content": "NO REPLY"}
-    large = Round(shown, answered, True, False, Size(1, 90, 900))
+    large = Round(shown, answered, "What happens?\nAnd then?", False, Size(1, 90, 900))
     (bare,) = RoundWindow().fitted([large, large], Size(0, 10, 100), {"tokens": 60})
     assert bare.shown == {"role": "user", "content": "What happens?\nAnd then?"}
     assert bare.size == size_of(bare.shown) + size_of(answered)

@@ -295,7 +295,9 @@ def test_without_that_window_the_same_prompts_would_grow() -> None:
 
 
 def test_a_cut_keeps_questions_replies_and_the_newest() -> None:
-    rounds = [Round({"k": k}, {}, asked=k in (0, 1, 7), replied=k in (2, 3, 8)) for k in range(20)]
+    rounds = [
+        Round({"k": k}, {}, "And?" * (k in (0, 1, 7)), replied=k in (2, 3, 8)) for k in range(20)
+    ]
     window = RoundWindow(max_rounds=20, keep_rounds=8, max_questions=2, max_replies=2)
     assert [turn.shown["k"] for turn in window.cut(rounds)] == [1, 3, 7, 8, 16, 17, 18, 19]
     assert len(window.cut(rounds[:19])) == 19

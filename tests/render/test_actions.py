@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from oncue.render.actions import TextFormat
 from oncue.render.markup import PROACTIVE_SYSTEM
 from oncue.types import Action, Answer, Malformed, Reply, Retrieve, Silence
-from retrieval_support import TagFormat
 
 FORMAT = TextFormat()
 
@@ -105,25 +104,6 @@ def test_what_the_instruction_of_plain_replies_names_is_silence() -> None:
         (named,) = re.findall(r'"(.+)"', grammar.instruction)
         assert grammar.read(named) == Silence()
     assert PROACTIVE_SYSTEM.endswith(FORMAT.instruction)
-
-
-def test_every_tag_that_an_instruction_names_is_read() -> None:
-    examples = re.findall(r"^<.*>$", TagFormat.instruction, re.MULTILINE)
-    assert [TagFormat().read(example) for example in examples] == [Retrieve(2, 5), Answer("A")]
-    assert isinstance(TagFormat().read("<retrive>2,5</retrive>"), Malformed)  # control
-
-
-@pytest.mark.parametrize(
-    "action",
-    [
-        Retrieve(0, 0),
-        Retrieve(3, 63),
-        Answer("B"),
-        Malformed("Hm.", "neither a range nor an answer"),
-    ],
-)
-def test_another_grammar_reads_what_it_writes(action: Action) -> None:
-    assert TagFormat().read(TagFormat().write(action)) == action
 
 
 @pytest.mark.parametrize("action", [Retrieve(1, 2), Answer("B")])

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from oncue.engine.sampler import banned_tokens
 from oncue.engine.sampling import token_logprobs
 from oncue.engine.session import EngineSession
 from oncue.engine.trace_recorder import TraceRecorder
+from oncue.env.retrieval import RetrievalEnv, RetrievalSettings
 from oncue.errors import ContextFullError
 from oncue.model.loading import LoadedModel
 from oncue.render.decision import TokenDecision
@@ -31,6 +33,7 @@ from oncue.types import (
     Action,
     Answer,
     EnvTurn,
+    Episode,
     FrameBatch,
     Malformed,
     PolicyTurn,
@@ -40,10 +43,11 @@ from oncue.types import (
     StopReason,
 )
 from policy_support import ScriptedEngine
-from retrieval_support import RETRIEVAL_TASK, RetrievalEnv, TagFormat
+from retrieval_support import RETRIEVAL_TASK, FakeZoom, pool_of
 from tiny_model import mixed_turn, random_turn
 
 WARM = SamplingParams(temperature=1.3, top_k=12, max_new_tokens=4)
+LONG = SamplingParams(temperature=1.3, max_new_tokens=60)
 Choices = list[tuple[int, int, float]]  # turn, token, log-probability
 
 
@@ -316,32 +320,86 @@ def test_a_silence_that_ends_a_segment_is_its_last_token() -> None:
     assert segment.logprobs.tolist() == pytest.approx([0, 0, -0.1, 0, -0.2, -0.3, 0, -0.4])
 
 
-def test_an_episode_in_another_grammar_is_trained_as_it_was_sampled(
-    tiny_loaded: LoadedModel,
-) -> None:
-    """Frames that were asked for, larger than those before, with marks; then an answer that ends
-    the episode."""
-    sampling, grammar = SamplingParams(temperature=1.3, max_new_tokens=40), TagFormat()
-    done: list[Action] = [
-        Retrieve(2, 4),
-        Malformed("Hm.", "neither a range nor an answer"),
-        Answer("B"),
+LOOKS: list[Action] = [
+    Retrieve(2, 4),
+    Malformed("Hm.", "no action"),
+    Retrieve(5, 5),
+    Answer("B"),
+]
+THOUGHT = "<think>Is it red or blue?</think>"
+
+
+def looked(
+    loaded: LoadedModel, settings: RetrievalSettings, **options: Any
+) -> tuple[Episode, TokenTrace]:
+    """An episode of looks and an answer, each behind a thought but the one that is malformed: an
+    overview, frames twice as wide with marks, and a turn without frames."""
+    env = RetrievalEnv(pool_of(), RETRIEVAL_TASK, settings, FakeZoom())
+    said = [
+        env.format.write(a) if isinstance(a, Malformed) else THOUGHT + env.format.write(a)
+        for a in LOOKS
     ]
-    ids = [
-        [*tiny_loaded.renderer.encode(grammar.write(a)), tiny_loaded.renderer.im_end_id]
-        for a in done
-    ]
-    with ScriptedEngine(tiny_loaded, ids, sampling, record=True) as engine:
-        session = engine.open(system="Look.", action_format=grammar)
+    ids = [[*loaded.renderer.encode(text), loaded.renderer.im_end_id] for text in said]
+    with ScriptedEngine(loaded, ids, LONG, **options) as engine:
+        window = (
+            engine.window_of_turns(settings.last_turns) if settings.last_turns is not None else None
+        )
+        session = engine.open(env.system, window=window, action_format=env.format)
         with session:
-            episode = asyncio.run(run_episode(RetrievalEnv(), session, RETRIEVAL_TASK))
+            episode = asyncio.run(run_episode(env, session, RETRIEVAL_TASK))
             trace = session.trace()
-    assert [e.acted.action for e in episode.exchanges] == done
     assert episode.stop is StopReason.ANSWERED
-    assert same(traced(trace), sampled([e.acted for e in episode.exchanges]))
-    assert trainer_gap(tiny_loaded, [trace], sampling) <= 1e-4
+    assert [type(e.acted.action) for e in episode.exchanges] == [type(a) for a in LOOKS]
+    assert [e.acted.thought for e in episode.exchanges] == [
+        "Is it red or blue?" * (not isinstance(a, Malformed)) for a in LOOKS
+    ]
+    return episode, trace
+
+
+FEW = RetrievalSettings(3, 2, max_turns=4, marks="both", thinking="off")
+
+
+@pytest.mark.parametrize(
+    ("last_turns", "max_tokens"),
+    [*[(w, None) for w in (None, 0, 1, 2, 3, 9)], *[(w, 1300) for w in (None, 1, 2, 3)]],
+)
+def test_an_episode_of_looks_is_trained_on_what_was_seen(
+    tiny_loaded: LoadedModel, last_turns: int | None, max_tokens: int | None
+) -> None:
+    """The first turn that lacks one of those before it begins a segment. A window in tokens may cut
+    more; then, too, each choice gets the log-probability that the sampler gave it."""
+    settings = replace(FEW, last_turns=last_turns)
+    window = None if max_tokens is None else Window(max_tokens)
+    episode, trace = looked(tiny_loaded, settings, window=window)
+    acted = [e.acted for e in episode.exchanges]
+    assert same(traced(trace), sampled(acted))
+    assert trainer_gap(tiny_loaded, [trace], LONG) <= 1e-4
+    if max_tokens is None:
+        num_segments = 1 if last_turns is None else max(1, len(acted) - last_turns)
+        assert len(trace.segments) == num_segments
+        trained = [sorted(set(s.turn_of[s.loss_mask].tolist())) for s in trace.segments]
+        first = len(acted) - num_segments + 1
+        assert trained == [[*range(first)], *[[k] for k in range(first, len(acted))]]
+        frames_of = [len(e.observed.pictures) for e in episode.exchanges]
+        for turns_of, segment in zip(trained, trace.segments, strict=True):
+            oldest = 0 if last_turns is None else max(0, turns_of[-1] - last_turns)
+            assert len(segment.frames) == sum(frames_of[oldest : turns_of[-1] + 1])
+    else:
+        assert max(len(segment) for segment in trace.segments) <= max_tokens + LONG.max_new_tokens
+        assert len(trace.segments) == 3  # two turns at most, so cut as with one turn before it
+    if last_turns is not None or max_tokens is not None:
+        return
     assert len({frame.grid for frame in trace.whole.frames}) == 2
     swapped = replace(
         trace.whole, frames=trace.whole.frames[:3][::-1] + trace.whole.frames[3:]
     )  # control
-    assert trainer_gap(tiny_loaded, [TokenTrace((swapped,))], sampling) > 1e-2
+    assert trainer_gap(tiny_loaded, [TokenTrace((swapped,))], LONG) > 1e-2
+
+
+def test_a_segment_without_what_was_seen_gives_other_probabilities(
+    tiny_loaded: LoadedModel,
+) -> None:
+    """The control of the law above: the whole episode is not what the policy saw with a window."""
+    cut, whole = (looked(tiny_loaded, replace(FEW, last_turns=w))[1] for w in (1, None))
+    assert [c[:2] for c in traced(cut)] == [c[:2] for c in traced(whole)]
+    assert not same(traced(cut), traced(whole))

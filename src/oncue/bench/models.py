@@ -15,6 +15,8 @@ mixed   All other weights are so large that what was shown and said before decid
 and the first of the
         three units opens for one half of what may be in the stream. So some turns are silent and
         some are not, with texts of different lengths.
+wordy   The three units are left out, and the closing mark is never the likeliest token. So every
+        greedy answer is as long as the token limit allows.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from oncue.model.loading import LoadedModel
 from oncue.render.decision import Lead
 from oncue.render.qwen_vl import QwenVLRenderer
 
-Behaviour = Literal["silent", "mixed"]
+Behaviour = Literal["silent", "mixed", "wordy"]
 
 # Of a mixed model, found by trial: what is said differs from turn to turn, and rounding errors are
 # not blown up.
@@ -114,7 +116,10 @@ def random_model(
             config_of(shape, renderer, std), dtype=dtype, attn_implementation="sdpa"
         )
     with torch.no_grad():
-        _set_by_hand(model, renderer, mixed, torch.Generator().manual_seed(seed))
+        if behaviour == "wordy":
+            model.lm_head.weight[renderer.im_end_id] = 0
+        else:
+            _set_by_hand(model, renderer, mixed, torch.Generator().manual_seed(seed))
     use_fast_layers(model)
     return LoadedModel(model.eval(), renderer, device, dtype, f"random {shape.name}, {behaviour}")
 

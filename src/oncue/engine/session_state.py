@@ -211,27 +211,20 @@ class SessionState:
         def num_with(num_tokens: int, lead: Lead) -> int:
             return num_tokens + len(renderer.user_turn_ids(shape_of(coming), grids, lead))
 
-        num_outdated = window.num_outdated(len(self.turns))
-        kept = list(range(num_outdated, len(self.turns)))
-        outdated_tokens = sum(
-            len(turn.ids(renderer, Lead.CLOSED)) for turn in self.turns[:num_outdated]
-        )
-        if window.is_exceeded_by(num_with(len(self.context_ids) - outdated_tokens, self.lead)):
+        first = window.num_outdated(len(self.turns))
+        kept = list(range(first, len(self.turns)))
+        ids, lead = list(self.context_ids), self.lead
+        if first:
+            ids, lead, _ = self._prefix_of(kept, renderer)
+        if window.is_exceeded_by(num_with(len(ids), lead)):
             # nothing is longer than a turn behind a closed one
             most = min(window.target_tokens, window.max_tokens - num_with(0, Lead.CLOSED))
             room = most - len(self.system_ids)
-            newest = kept_turns(self.turns[num_outdated:], window, renderer, room)
-            kept = [num_outdated + i for i in newest]
-        elif not num_outdated:
+            newest = kept_turns(self.turns[first:], window, renderer, room)
+            kept = [first + i for i in newest]
+        elif not first:
             return
-        turns = [self.turns[i] for i in kept]
-        lead, num_cached, ids = Lead.START, len(self.system_ids), list(self.system_ids)
-        num_same = 0  # leading turns that stay where they are, in the cache
-        for place, turn in enumerate(turns):
-            ids += turn.ids(renderer, lead)
-            lead = renderer.decision.lead_after(turn.chosen)
-            if place == num_same == kept[place] and len(ids) <= self.num_cached:
-                num_same, num_cached = num_same + 1, len(ids)
+        ids, lead, ends = self._prefix_of(kept, renderer)
         num_needed = num_with(len(ids), lead)
         if window.is_exceeded_by(num_needed):
             raise ContextFullError(
@@ -242,19 +235,35 @@ class SessionState:
                 "(--context-tokens of watch and eval, or a larger Window), or show fewer or "
                 "smaller frames"
             )
-        self._restart(turns, ids, lead, min(num_cached, self.num_cached), num_same, renderer)
+        self._restart(kept, ids, lead, ends, renderer)
+
+    def _prefix_of(
+        self, kept: Sequence[int], renderer: QwenVLRenderer
+    ) -> tuple[list[int], Lead, list[int]]:
+        """The prefix with these turns alone, how it ends, and where in it each turn ends."""
+        ids, lead, ends = list(self.system_ids), Lead.START, []
+        for i in kept:
+            ids += self.turns[i].ids(renderer, lead)
+            lead = renderer.decision.lead_after(self.turns[i].chosen)
+            ends.append(len(ids))
+        return ids, lead, ends
 
     def _restart(
         self,
-        turns: list[PastTurn],
+        kept: Sequence[int],
         ids: list[int],
         lead: Lead,
-        num_cached: int,
-        num_same: int,
+        ends: Sequence[int],
         renderer: QwenVLRenderer,
     ) -> None:
-        """The prefix is `ids` from now on. Its first `num_cached` tokens, with the first `num_same`
-        turns, are in the cache as before; the rest is pending."""
+        """The prefix is `ids` from now on, with the turns `kept`, which end at `ends`. The leading
+        ones that stay where they are stay in the cache; the rest is pending."""
+        turns = [self.turns[i] for i in kept]
+        num_same, num_cached = 0, min(len(self.system_ids), self.num_cached)
+        for place, end in enumerate(ends):
+            if kept[place] != place or end > self.num_cached:
+                break
+            num_same, num_cached = place + 1, end
         if self.recorder is not None:
             frames = [frame for turn in turns for frame in turn.frames]
             pending_positions = self._pending_positions(renderer)

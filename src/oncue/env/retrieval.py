@@ -14,6 +14,8 @@ from typing import Literal, get_args
 
 from oncue.errors import ConfigError
 from oncue.render.retrieval_format import (
+    ADVICE,
+    LETTERS,
     MAX_ANSWER_CHARACTERS,
     RetrievalFormat,
     Thinking,
@@ -23,7 +25,6 @@ from oncue.types import Action, Answer, EnvTurn, FrameBatch, Malformed, Retrieve
 from oncue.video.pool import FramePool, Zoom, frame_time_s, index_at, spread
 
 Marks = Literal["frames", "seconds", "both"]  # what stands before each frame
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +75,8 @@ class RetrievalSettings:
         return cls(num_frames // 2, num_frames // 4, max_turns)
 
     def frames_of(self, action: Retrieve, num_frames: int, duration_s: float) -> list[int]:
-        """The frames of a pool that `action` asks to see: the range evenly spread, at most
-        `frames_per_look`."""
+        """The frames of a pool that `action` asks to see, a range within the video: evenly spread
+        over it, at most `frames_per_look`."""
         first, last = int(action.start), int(action.end)
         if self.unit == "seconds":
             first, last = (index_at(t, num_frames, duration_s) for t in (action.start, action.end))
@@ -83,20 +84,27 @@ class RetrievalSettings:
 
 
 def lettered(options: Sequence[str]) -> tuple[str, ...]:
-    """The options as `A. ...`, `B. ...`; those that are so already stay as they are."""
-    return tuple(
-        text if text.startswith(f"{letter}.") else f"{letter}. {text}"
-        for letter, text in zip(LETTERS, options, strict=False)
-    )
+    """The options as `A. ...`, `B. ...`; as they are where all of them have these letters already.
+
+    Raises ConfigError for more options than letters.
+    """
+    if len(options) > len(LETTERS):
+        raise ConfigError(f"a question has at most {len(LETTERS)} options, got {len(options)}")
+    pairs = tuple(zip(LETTERS, options, strict=False))
+    if all(text.startswith(f"{letter}.") for letter, text in pairs):
+        return tuple(options)
+    return tuple(f"{letter}. {text}" for letter, text in pairs)
 
 
 def system_message(settings: RetrievalSettings) -> str:
     """Who the policy is, and how many turns it has."""
+    task = "You are a helpful assistant who answers questions about videos."
+    if settings.max_turns == 1:
+        return f"{task} You see some frames of the video and answer in one turn."
     return (
-        "You are a helpful assistant who answers questions about long videos. You see a few frames "
-        "of the video first, and can ask to see more frames of a stretch of it. You have at most "
-        f"{settings.max_turns} {'turn' if settings.max_turns == 1 else 'turns'}, the one with your "
-        "answer included."
+        f"{task} You do not see the whole video, only some of its frames. In each turn you may "
+        f"ask for up to {settings.frames_per_look} more frames, or answer. Your answer must come "
+        f"within {settings.max_turns} turns."
     )
 
 
@@ -105,9 +113,9 @@ class RetrievalEnv:
 
     Invalid turns are used up, too: the next turn says what was wrong. It stops with ANSWERED, or
     OUT_OF_BUDGET where the last turn brings no answer; that turn offers nothing but the answer.
-    `zoom` shows a stretch that was asked for more finely than the pool does, always in
-    `frames_per_look` frames (not in the paper). Raises ConfigError for more options than letters,
-    and for `zoom` without marks in seconds.
+    `zoom` shows a stretch that was asked for more finely than the pool does, in `frames_per_look`
+    frames, or one where the stretch is a single moment (not in the paper). Raises ConfigError for
+    more options than letters, and for `zoom` without marks in seconds.
     """
 
     def __init__(
@@ -119,8 +127,6 @@ class RetrievalEnv:
     ) -> None:
         self.settings = settings or RetrievalSettings()
         self.pool = pool
-        if len(task.options) > len(LETTERS):
-            raise ConfigError(f"a question has at most 26 options, got {len(task.options)}")
         if zoom is not None and self.settings.marks == "frames":
             raise ConfigError(
                 "frames between those of the pool have no number; mark them by seconds or both to "
@@ -158,15 +164,20 @@ class RetrievalEnv:
             return StopReason.ANSWERED
         if self._num_turns == self.settings.max_turns:
             return StopReason.OUT_OF_BUDGET
-        if isinstance(action, Retrieve):
+        why = self._why_not(action)
+        if isinstance(action, Retrieve) and not why:
             frames = await self._look(action)
             return self._turn(f"{_counted(frames)} you asked for: {self._listed(frames)}", frames)
-        why = (
-            action.reason
-            if isinstance(action, Malformed)
-            else "it is neither a range nor an answer"
-        )
         return self._turn(f"Your last turn was not valid: {why}. Try again.", FrameBatch.empty())
+
+    def _why_not(self, action: Action) -> str:
+        """What is wrong with `action`, as the policy is to read it; "" for a range within the
+        video."""
+        if isinstance(action, Retrieve):
+            return self.format.why_not(action.start, action.end)
+        if isinstance(action, Malformed):
+            return action.reason.removesuffix(ADVICE)
+        return "it is neither a range nor an answer"
 
     async def _look(self, action: Retrieve) -> FrameBatch:
         num_frames, duration_s = len(self.pool), self.pool.duration_s
@@ -177,7 +188,7 @@ class RetrievalEnv:
         if self.settings.unit == "frames":
             part_s = duration_s / num_frames
             start_s, end_s = start_s * part_s, (end_s + 1) * part_s
-        num_asked = self.settings.frames_per_look
+        num_asked = self.settings.frames_per_look if start_s < end_s else 1
         found = await asyncio.to_thread(self._zoom, start_s, end_s, num_asked)
         times_s = [
             start_s + frame_time_s(i, len(found), end_s - start_s) for i in range(len(found))
@@ -189,16 +200,12 @@ class RetrievalEnv:
     def _turn(self, shown: str, frames: FrameBatch) -> EnvTurn:
         self._num_turns += 1
         number, most = self._num_turns, self.settings.max_turns
-        options = f"\nOptions: {'; '.join(self._options)}" if self._options else ""
         is_last = number == most
-        limit = "This is your last turn, nothing more can be looked at. " if is_last else ""
+        asked = "\n".join((f"Question: {self._question}", *self._options))
+        limit = "This is your last turn: you cannot see more frames. " if is_last else ""
         how = self.format.answer_instruction if is_last else self.format.instruction
         return EnvTurn(
-            [
-                f"Turn {number} of {most}. {shown}\n",
-                frames,
-                f"Question: {self._question}{options}\n{limit}{how}",
-            ],
+            [f"Turn {number} of {most}. {shown}\n", frames, f"{asked}\n{limit}{how}"],
             self.pool.duration_s,
         )
 

@@ -125,21 +125,25 @@ def total_size(parts: Iterable[Size]) -> Size:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Round:
-    """A turn as the two messages it is in the prompt, of `size` together; whether it brought a
-    question, whether it was replied to."""
+    """A turn as the two messages it is in the prompt, of `size` together; the `text` that it
+    brought, without the marks of its frames; whether it was replied to."""
 
     shown: Message
     answered: Message
-    asked: bool
+    text: str
     replied: bool
     size: Size = Size()
+
+    @property
+    def asked(self) -> bool:
+        """Whether it brought a question."""
+        return bool(self.text)
 
     def without_images(self) -> Round:
         """The round with the text of its turn alone; itself where that is all it has."""
         if not self.size.images:
             return self
-        texts = [part["text"] for part in self.shown["content"] if part["type"] == "text"]
-        shown = {**self.shown, "content": "\n".join(texts)}
+        shown = {**self.shown, "content": self.text}
         return replace(self, shown=shown, size=size_of(shown) + size_of(self.answered))
 
 

@@ -145,7 +145,7 @@ class ChatServer:
 
         `action_format`: the grammar that answers are read by, `TextFormat` by default.
         `last_turns`: how many turns before the one that is shown are sent with it; by default as
-        many as the bounds of the server allow.
+        many as the bounds of the server allow. Raises ConfigError for a number below 0.
         """
         return ChatSession(self, system, action_format or TextFormat(), last_turns)
 
@@ -164,11 +164,15 @@ class ChatServer:
         )
 
     async def answer(self, messages: Sequence[Message], silence_text: str | None) -> _Answer:
-        """The model's answer to the last of `messages`, in as few tokens as it takes; without
-        silence in the grammar, always one whole request."""
+        """The model's answer to the last of `messages`, in as few tokens as it takes.
+
+        Without silence in the grammar it is always one whole request, and a thought that the server
+        writes apart stands in the text, as the grammar has it.
+        """
         if silence_text is None:
             done = await self.client.complete(self.model, messages, self.options.max_new_tokens, {})
-            return _Answer(done.text, done.at_limit, thought=done.thought)
+            thought = f"{OPENING}{done.thought}{CLOSING}" if done.thought else ""
+            return _Answer(thought + done.text, done.at_limit, thought=done.thought)
         if self.thinks or self.continues is False:
             return await self._whole(messages, silence_text)
         first = await self._ask(messages, 1)
@@ -281,6 +285,8 @@ class ChatSession:
         action_format: ActionFormat,
         last_turns: int | None,
     ) -> None:
+        if last_turns is not None and last_turns < 0:
+            raise ConfigError(f"last_turns must be at least 0, got {last_turns}")
         self.silence_probability: float | None = None
         self._server = server
         self._format = action_format
@@ -321,8 +327,11 @@ class ChatSession:
         action = self._format.read(answer.text, truncated=answer.at_limit)
         if not self._closed:
             answered = policy_message(self._remembered(answer.text, action))
-            asked, replied = bool(observed.text), not isinstance(action, Silence | Malformed)
-            self._rounds = (*kept, Round(shown, answered, asked, replied, size + size_of(answered)))
+            replied = not isinstance(action, Silence | Malformed)
+            now = Round(shown, answered, observed.text, replied, size + size_of(answered))
+            rounds = (*kept, now)
+            most = len(rounds) if self._last_turns is None else self._last_turns
+            self._rounds = rounds[max(0, len(rounds) - most) :]
         self.silence_probability = answer.silence_probability
         latency_ms = (time.perf_counter() - started) * 1000
         return PolicyTurn(
@@ -347,10 +356,7 @@ class ChatSession:
         """The answer to the turn `shown`, and the rounds that went before it: fewer where the
         server takes less."""
         bounds, fixed = self._server.bounds, size_of(self._system) + size
-        num_dropped = 0
-        if self._last_turns is not None:
-            num_dropped = max(0, len(self._rounds) - self._last_turns)
-        kept = bounds.kept(self._rounds[num_dropped:], fixed, clock_s)
+        kept = bounds.kept(self._rounds, fixed, clock_s)
         while True:
             past = [message for turn in kept for message in (turn.shown, turn.answered)]
             try:

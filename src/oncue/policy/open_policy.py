@@ -158,7 +158,7 @@ class Policy(ABC, Generic[SessionT_co]):
         they are drawn here; a server draws its own, a script none. `action_format`: the grammar
         that answers are read by, that of streams by default; a script needs none. `last_turns`: how
         many turns before the one that is shown stay in view; by default all that there is room for.
-        Raises RuntimeError once the policy is closed.
+        Raises RuntimeError once the policy is closed, ConfigError for a `last_turns` below 0.
         """
 
     def _kept(self, session: SessionT) -> SessionT:
