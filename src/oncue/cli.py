@@ -55,6 +55,12 @@ VERBS = (
         "score a model on held-out clips with exact gold",
     ),
     Verb(
+        "eval mcq",
+        "oncue.commands.eval_mcq",
+        "EvalMcq",
+        "score answers to questions about long videos",
+    ),
+    Verb(
         "eval clips",
         "oncue.commands.eval_clips",
         "EvalClips",
