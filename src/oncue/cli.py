@@ -165,7 +165,7 @@ _NEED_MEMORY = (  # flags that need the more memory the higher they are
         "group_size",
         "prompts",
     ),
-    *("turns", "sessions"),
+    *("turns", "sessions", "budget", "at_once"),
 )
 _EXIT_FAILURE, _EXIT_INPUT, _EXIT_STOPPED, _EXIT_NO_READER = 1, 2, 130, 141
 

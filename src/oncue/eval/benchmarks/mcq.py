@@ -118,7 +118,7 @@ class Mcq:
         return tuple(name for names in self._files.values() for name in names)
 
     def check_name(self, name: str) -> None:
-        """Any will do. The last one that is checked is that of the policy."""
+        """Any will do. The last one is that of the policy, which the journal keeps."""
         self._model = name
 
     def questions(self) -> list[Question]:
@@ -228,7 +228,7 @@ class Mcq:
 
 
 def _no_pool() -> FramePool:
-    """A pool for who sees nothing of it; its length tells nothing."""
+    """A pool of one black frame, for a policy that is shown none of it."""
     return FramePool(FrameBatch(np.zeros((1, 1, 1, 3), np.uint8), np.zeros(1)), 1.0)
 
 
