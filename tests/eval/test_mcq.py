@@ -144,6 +144,24 @@ def test_modes_are_compared_question_by_question(folder):
     assert "chance" in table
 
 
+def test_a_malformed_turn_that_names_an_option_counts_in_the_lenient_accuracy_alone(folder):
+    said = {"q1": "The answer is A.", "q2": "<answer>B. blue</answer>", "q3": "A or B"}
+
+    def say(task, *_):
+        if task.task_id == "q4":
+            return Answer("A")
+        return Malformed(said[task.task_id], "no single letter")
+
+    scores = run([question(n, "one") for n in (1, 2, 3, 4)], folder, say)
+    found = scores.headline()["modes"]["retrieval"]
+    assert (found["accuracy"], found["lenient_accuracy"]) == (25.0, 50.0)
+    assert (found["unanswered"], found["accuracy_of_answered"]) == (75.0, 100.0)
+    assert [row["option"] for row in json.loads(scores.texts()["predictions.json"])] == [
+        *("", "", "", "A")
+    ]
+    assert any("2 malformed last turns clearly named an option" in x for x in scores.remarks())
+
+
 def test_right_answers_that_fit_two_options_or_none(folder):
     asked = [question(1, "one", "AC"), question(2, "one", "AC"), question(3, "one", "")]
     letters = {"q1": "C", "q2": "B", "q3": "A"}

@@ -220,6 +220,12 @@ def _endings(mode: Mode, scores: ModeScores) -> list[str]:
             f", such as {example.question.question_id}: {example.result.reason}" if example else ""
         )
         lines.append(f"{mode}: no answer to {_counted(num, 'question')}, {ending}{such}")
+    num_named = sum(bool(each.result.named) for each in scores.answered)
+    if num_named and scores.accuracy:
+        lines.append(
+            f"{mode}: {_counted(num_named, 'malformed last turn')} clearly named an option; with "
+            f"them the accuracy is {_cell(percent(scores.lenient_accuracy))} %"
+        )
     return lines
 
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from oncue.errors import DataError
+from oncue.eval.benchmarks.mcq_letters import named_letter
 from oncue.fields import field_of
 from oncue.types import Answer, Episode, Malformed, Retrieve
 
@@ -26,6 +27,7 @@ class McqResult:
     """`letter`: the answer, None without one. `ending` says why there is none, and `reason` in
     words what went wrong.
 
+    `named`: the option that a malformed last turn clearly names (see `named_letter`), "" for none.
     `num_frames` were shown in `num_turns`, of which `num_looks` asked for more and `num_malformed`
     were no action. `latency_ms` is the time of the model over all turns; `duration_s` that of the
     video, None where it was not read.
@@ -35,6 +37,7 @@ class McqResult:
     letter: str | None
     ending: Ending
     reason: str = ""
+    named: str = ""
     num_turns: int = 0
     num_frames: int = 0
     num_looks: int = 0
@@ -50,14 +53,17 @@ class McqResult:
         last = actions[-1]
         letter = last.text if isinstance(last, Answer) else None
         ending: Ending = "answered" if letter else "malformed"
-        reason = last.reason if isinstance(last, Malformed) else ""
-        if isinstance(last, Retrieve):
+        reason = named = ""
+        if isinstance(last, Malformed):
+            reason, named = last.reason, named_letter(last.text, episode.task.options) or ""
+        elif isinstance(last, Retrieve):
             ending = "kept looking"
         return cls(
             episode.task.task_id,
             letter,
             ending,
             reason,
+            named,
             len(exchanges),
             sum(len(batch) for exchange in exchanges for batch in exchange.observed.batches),
             sum(isinstance(action, Retrieve) for action in actions),

@@ -52,6 +52,12 @@ class Answered:
         letter = self.result.letter
         return letter is not None and letter in (self.question.gold or "")
 
+    @property
+    def meant_right(self) -> bool:
+        """Whether the answer, or the option that a malformed last turn clearly names, is right."""
+        meant = self.result.letter or self.result.named
+        return bool(meant) and meant in (self.question.gold or "")
+
 
 @dataclass(frozen=True, slots=True)
 class ModeScores:
@@ -76,6 +82,13 @@ class ModeScores:
         """The share of the answers that are right: without the questions that have none."""
         answered = [each for each in self.scored if each.result.letter]
         return _accuracy(answered).value
+
+    @property
+    def lenient_accuracy(self) -> float | None:
+        """The accuracy if malformed last turns that clearly name an option were answers."""
+        if self.accuracy is None:
+            return None
+        return Proportion(sum(e.meant_right for e in self.scored), len(self.scored)).value
 
     def by_length(self) -> dict[str, Proportion]:
         """Accuracy by group of lengths, from short to long; empty without an accuracy."""
@@ -149,6 +162,7 @@ class ModeScores:
         return {
             "mean_of_tasks": percent(self.mean_of_tasks),
             "accuracy_of_answered": percent(self.accuracy_of_answered),
+            "lenient_accuracy": percent(self.lenient_accuracy),
         }
 
     def effort(self) -> dict[str, float | None]:
