@@ -31,6 +31,7 @@ SIX = ("A. red", "B. blue", "C. sleeps", "D. grey", "E. a cup", "F. dog")
         ("blue", "B"),
         ("Dog.", "F"),
         ("<answer>E", "E"),
+        ("A is wrong, so <answer>C</answer>", "C"),
         ("(A) red", "A"),
         ("I am sure the answer is A", "A"),
     ],
