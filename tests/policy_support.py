@@ -30,12 +30,12 @@ class RecordingEngine(Engine):
         self, loaded: LoadedModel, sampling: SamplingParams | None = None, **options: Any
     ) -> None:
         super().__init__(loaded, sampling, **options)
-        self._sampler = RecordingSampler(loaded, self.sampling)
+        self._steps._sampler = RecordingSampler(loaded, self.sampling)
 
     @property
     def logits(self) -> list[torch.Tensor]:
-        assert isinstance(self._sampler, RecordingSampler)
-        return self._sampler.logits
+        assert isinstance(self._steps._sampler, RecordingSampler)
+        return self._steps._sampler.logits
 
 
 class RecordingSampler(Sampler):
@@ -68,7 +68,7 @@ class ScriptedEngine(Engine):
         **options: Any,
     ) -> None:
         super().__init__(loaded, sampling, **{**options, "record": True})
-        self._sampler = _ScriptedChooser(loaded, self.sampling, answers)
+        self._steps._sampler = _ScriptedChooser(loaded, self.sampling, answers)
 
 
 class _ScriptedChooser(Sampler):

@@ -324,6 +324,16 @@ def test_help_is_light() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_the_package_can_be_run_as_a_module() -> None:
+    """As where its scripts are not on the path."""
+    words = [sys.executable, "-m", "oncue"]
+    shown = subprocess.run([*words, "--help"], capture_output=True, text=True, check=True)
+    assert shown.stdout.startswith("usage: oncue VERB")
+    refused = subprocess.run([*words, "bogus"], capture_output=True, text=True, check=False)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith("oncue: unknown command 'bogus'")
+
+
 def test_output_is_utf8_whatever_the_environment_says(tmp_path) -> None:
     row = {
         "messages": [

@@ -33,7 +33,7 @@ def build_tiny_model(
     """
     import torch
 
-    from oncue.model.loading import model_class
+    from oncue.model.known_families import family_of
     from oncue.render.images import CLIP_MEAN, CLIP_STD, FrameProcessor
     from oncue.render.tiny_tokenizer import save_tokenizer
 
@@ -51,7 +51,7 @@ def build_tiny_model(
         "pad_token_id": padding_id,
         **text_changes,
     }
-    kind = model_class(family)
+    kind = family_of(family).model_class()
     config = kind.config_class(
         text_config=text,
         vision_config=_vision_config(family, text["hidden_size"]),

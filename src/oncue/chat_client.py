@@ -217,10 +217,8 @@ class ChatClient:
             failure = _Failure(f"no whole answer within {self.timeout_s:g} s")
         except openai.APIError as error:
             failure = _failure(error)
-        except (
-            BrokenAnswerError,
-            ValueError,
-        ) as error:  # ValueError: JSON or text that cannot be decoded
+        except (BrokenAnswerError, ValueError) as error:
+            # ValueError: JSON or text that cannot be decoded
             failure = _Failure(f"an answer that cannot be read ({error})")
         reason = failure.reason.replace(self.api_key, "***") if self.api_key else failure.reason
         return replace(failure, reason=_shortened(reason))

@@ -11,10 +11,8 @@ if TYPE_CHECKING:
     from openai import AsyncStream
     from openai.types.chat import ChatCompletionChunk
 
-_THOUGHT_FIELDS = (
-    "reasoning_content",
-    "reasoning",
-)  # of a piece of an answer; vLLM, SGLang and others have either
+# Of a piece of an answer; vLLM, SGLang and others have either
+_THOUGHT_FIELDS = ("reasoning_content", "reasoning")
 
 
 @dataclass(frozen=True, slots=True)

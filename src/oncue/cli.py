@@ -1,4 +1,4 @@
-"""The `oncue` command: finds the verb, reads its flags, turns errors a user can mend into one line.
+"""The `oncue` command: finds the verb, reads its flags, turns errors a user can fix into one line.
 
 Exit codes: 0 done, 1 failure, 2 bad usage or input, 130 stopped by Ctrl-C or SIGTERM, 141 the
 reader of stdout is gone. Output is UTF-8 everywhere. Nothing heavy is imported before a verb is
@@ -150,7 +150,7 @@ VERBS = (
         "doctor",
         "oncue.commands.doctor",
         "Doctor",
-        "check that everything works here, and how to mend it",
+        "check that everything works here, and how to fix it",
     ),
 )
 
@@ -332,12 +332,11 @@ def _exit_code(error: Exception) -> int | None:
 
 def _trouble_with_place(error: OSError) -> tuple[str, int] | None:
     """What to say of a file or disk that cannot be used, and the exit code; None for what no user
-    can mend."""
+    can fix."""
     from oncue.files import disk_of, is_full
 
-    place = (
-        error.filename2 or error.filename
-    )  # of two that were to be exchanged, the one that was there
+    # Of two that were to be exchanged, the one that was there
+    place = error.filename2 or error.filename
     if is_full(error):
         room = f"; {disk_of(Path(place))}" if place else ""
         return (
@@ -348,7 +347,7 @@ def _trouble_with_place(error: OSError) -> tuple[str, int] | None:
     if place is None:
         return None
     return (
-        f"cannot use {place} ({error.strerror}); give another place, or mend this one",
+        f"cannot use {place} ({error.strerror}); give another place, or fix this one",
         _EXIT_INPUT,
     )
 

@@ -1,5 +1,5 @@
 """Checks of an installation, each a fact about this machine: fine, worth knowing, or broken and how
-to mend it."""
+to fix it."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class ChangedDataWarning(UserWarning):
 
 
 def shown_address(address: str) -> str:
-    """`address` as it may be shown: without user and password, and without what stands behind ? or
+    """`address` as it may be shown: without user and password, and without what follows ? or
     #."""
     open_part = re.sub(r"(?<=://)[^/?#\s]*@", "", address)
     return re.sub(r"[?#].*", lambda found: found[0][0] + "...", open_part, flags=re.DOTALL)

@@ -31,7 +31,7 @@ def replacing(path: Path) -> Iterator[Path]:
     path = Path(os.path.realpath(path))
     if path.exists() and not path.is_file():
         raise InputError(
-            f"{path} is there and is no file, so it cannot be written anew; give the path of a file"
+            f"{path} is there and is no file, so it cannot be replaced; give the path of a file"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
@@ -141,7 +141,7 @@ def as_new_files(folder: Path) -> None:
 
 
 def user_cache() -> Path:
-    """Where things are kept that can be made again, unless told otherwise: `oncue` in the user's
+    """Where things are kept that can be made again, unless set otherwise: `oncue` in the user's
     cache folder."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "oncue"

@@ -8,12 +8,8 @@ import re
 
 from oncue.errors import BackendError, RunStoppedError
 
-_SAYS_SO = (
-    "out of memory",
-    "can't allocate memory",
-    "_ALLOC_FAILED",
-    "MemoryError",
-)  # of CUDA, the CPU, cuBLAS, a worker
+# Of CUDA, the CPU, cuBLAS, a worker
+_SAYS_SO = ("out of memory", "can't allocate memory", "_ALLOC_FAILED", "MemoryError")
 _SIZE = re.compile(r"(?:tried|unable) to allocate ([\d.]+) ?([KMGTPE]i?B|bytes)", re.IGNORECASE)
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 

@@ -1,5 +1,5 @@
-"""What the settings of training must satisfy, each kind of number told in the same words. All raise
-ConfigError."""
+"""What the settings of training must satisfy, each kind of number named in the same words. All
+raise ConfigError."""
 
 from __future__ import annotations
 

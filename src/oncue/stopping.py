@@ -34,9 +34,8 @@ class Stopper:
             return
         ending = {signal.SIGINT, signal.SIGTERM}
         hang_up: signal.Signals | None = getattr(signal, "SIGHUP", None)  # Windows has none
-        if (
-            hang_up is not None and signal.getsignal(hang_up) != signal.SIG_IGN
-        ):  # ignored: as nohup leaves it
+        # Ignored: as nohup leaves it
+        if hang_up is not None and signal.getsignal(hang_up) != signal.SIG_IGN:
             ending.add(hang_up)
         previous = {number: signal.signal(number, self._receive) for number in ending}
         try:

@@ -107,7 +107,7 @@ def test_images_may_be_left_out() -> None:
         ),
         (
             {"messages": [{"role": "user", "content": "look: <image>"}]},
-            "must stand before the text",
+            "must come before the text",
         ),
         ({"messages": [USER | {"loss": True}]}, "true only for assistant"),
     ],

@@ -19,6 +19,7 @@ from test_draft import clip_turns
 from oncue.engine.engine import Engine, SamplingParams, StaticShapes
 from oncue.engine.kv_cache import KVPool
 from oncue.engine.static_shapes import Arena
+from oncue.engine.step_runner import StepRunner
 from oncue.model.cuda_graphs import Graphs
 from oncue.model.loading import LoadedModel, load_model
 from oncue.recipes.mini import mini_sft
@@ -38,9 +39,9 @@ num_recorded = num_replayed = 0
 def use_pretended_graphs() -> None:
     """Graphs, and what looks at addresses, as on a GPU; and the engine's own thread pretends,
     too."""
-    step, states, replay = Engine._step, KVPool._states, PretendedGraph.replay
+    step, states, replay = StepRunner.run, KVPool._states, PretendedGraph.replay
 
-    def pretended_step(self: Engine, *args: Any) -> Any:
+    def pretended_step(self: StepRunner, *args: Any) -> Any:
         with pretending():
             return step(self, *args)
 
@@ -67,7 +68,7 @@ def use_pretended_graphs() -> None:
         address = getattr(states, "inner", states).data_ptr()
         return places.index(address) if address in places else None
 
-    Engine._step, KVPool._states, Arena.place = pretended_step, pretended_states, place  # type: ignore[method-assign]
+    StepRunner.run, KVPool._states, Arena.place = pretended_step, pretended_states, place  # type: ignore[method-assign]
     Graphs.__init__, Graphs._record = init, record  # type: ignore[method-assign]
     PretendedGraph.replay = counted  # type: ignore[method-assign]
 
@@ -88,14 +89,14 @@ def answers(
         nonlocal num_steps
         with Engine(loaded, sampling, shapes=shapes) as engine:
             pretend_gpu.waits.clear()  # those of the engine being built
-            choose = engine._sampler.choose
+            choose = engine._steps._sampler.choose
 
             def counted(*args: Any) -> None:
                 nonlocal num_steps
                 num_steps += 1
                 choose(*args)
 
-            engine._sampler.choose = counted  # type: ignore[method-assign]
+            engine._steps._sampler.choose = counted  # type: ignore[method-assign]
             held = await asyncio.gather(
                 *(hold(engine.open(seed=k), turns) for k, turns in enumerate(streams()))
             )

@@ -13,6 +13,7 @@ import torch
 
 import oncue.engine.kv_cache as cache_module
 from oncue.engine.engine import Engine, SamplingParams
+from oncue.engine.step_runner import StepRunner
 from oncue.model.loading import LoadedModel
 from oncue.types import EnvTurn, FrameBatch, PolicyTurn, Reply, Silence
 from policy_support import hold, say, shown
@@ -86,13 +87,13 @@ def test_turns_join_while_others_speak(
     """A long answer does not hold up a session that comes later."""
     engine = Engine(tiny_loaded, SamplingParams(temperature=1.5, max_new_tokens=60, seed=2))
     mixed = []
-    advance = Engine._advance
+    advance = StepRunner._advance
 
-    def watched(self: Engine, answers: list[Any]) -> Any:
+    def watched(self: StepRunner, answers: list[Any]) -> Any:
         mixed.append({bool(answer.chosen) for answer in answers})
         return advance(self, answers)
 
-    monkeypatch.setattr(Engine, "_advance", watched)
+    monkeypatch.setattr(StepRunner, "_advance", watched)
     asyncio.run(crowd(engine, streams(6)))
     assert {True, False} in mixed
 
@@ -239,13 +240,13 @@ def test_lockstep_makes_every_bit_repeatable(tiny_loaded: LoadedModel) -> None:
 
     def run(seed: int) -> tuple[list[int], list[float]]:
         engine, sizes = Engine(tiny_loaded, WARM, lockstep=True), []
-        random, advance = np.random.default_rng(seed), engine._advance
+        random, advance = np.random.default_rng(seed), engine._steps._advance
 
         def counted(answers: Any) -> Any:
             sizes.append(len(answers))
             return advance(answers)
 
-        engine._advance = counted  # type: ignore[method-assign]
+        engine._steps._advance = counted  # type: ignore[method-assign]
 
         async def one(session: Any, turns: list[EnvTurn]) -> list[PolicyTurn]:
             answers = []

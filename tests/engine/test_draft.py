@@ -85,13 +85,13 @@ def test_a_silent_turn_is_one_forward_and_plain_decoding_needs_three(mini: Loade
 
     def forwards(*, draft: bool) -> list[int]:
         engine, count, per_turn = Engine(mini, sampling, draft=draft), [0], []
-        advance = engine._advance
+        advance = engine._steps._advance
 
         def counted(answers: Any) -> Any:
             count[0] += bool(answers)
             return advance(answers)
 
-        engine._advance = counted  # type: ignore[method-assign]
+        engine._steps._advance = counted  # type: ignore[method-assign]
 
         async def go() -> None:
             with engine.open() as session:
@@ -162,7 +162,7 @@ def test_sampling_with_a_draft_follows_the_distribution(mini: LoadedModel) -> No
     assert len(plain) > 3
     assert chi_square(plain, drafted) < 2.0
     careless = Engine(mini, other_numbers)
-    careless._sampler = CarelessChooser(mini, other_numbers)
+    careless._steps._sampler = CarelessChooser(mini, other_numbers)
     wrong = first_answers(num, careless)
     assert chi_square(plain, wrong) > 4.0  # control
 

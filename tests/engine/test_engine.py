@@ -16,6 +16,7 @@ from oncue.engine.engine import Engine, SamplingParams
 from oncue.engine.request import Request
 from oncue.engine.sampler import banned_tokens
 from oncue.engine.sampling import token_logprobs
+from oncue.engine.step_runner import StepRunner
 from oncue.errors import ContextFullError, InputError, ModelError
 from oncue.model.loading import LoadedModel, load_model
 from oncue.render.decision import Lead
@@ -207,9 +208,9 @@ def test_waiting_sessions_are_taken_in_one_step(
     tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
-    advance = Engine._advance
+    advance = StepRunner._advance
     monkeypatch.setattr(
-        Engine,
+        StepRunner,
         "_advance",
         lambda self, answers: sizes.append(len(answers)) or advance(self, answers),
     )
@@ -334,7 +335,7 @@ def test_answers_under_way_when_the_engine_closes_leave_nothing_behind(
     tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = Engine(tiny_loaded, WARM)
-    choose, num_done = engine._sampler.choose, []
+    choose, num_done = engine._steps._sampler.choose, []
 
     def closes(answers: list[Request], logits_RV: torch.Tensor) -> None:
         choose(answers, logits_RV)
@@ -349,7 +350,7 @@ def test_answers_under_way_when_the_engine_closes_leave_nothing_behind(
             session._state.slot.length,
             session._state.generator.get_state().tolist(),
         )
-        monkeypatch.setattr(engine._sampler, "choose", closes)
+        monkeypatch.setattr(engine._steps._sampler, "choose", closes)
         with pytest.raises(RuntimeError, match="shutdown"):
             await asyncio.wait_for(session.respond(shown(2)[1]), 5)
         assert num_done == [0]  # so it was speaking

@@ -15,9 +15,11 @@ import torch
 from test_draft import clip_turns
 
 from oncue.engine.engine import Engine, SamplingParams, Window
+from oncue.engine.frame_preparer import FramePreparer
 from oncue.engine.lookahead import Lookahead
 from oncue.engine.model_runner import ModelRunner, RowInput
 from oncue.engine.request import Request
+from oncue.engine.step_runner import StepRunner
 from oncue.env.fixed_turns import FixedTurns
 from oncue.errors import ConfigError
 from oncue.model.loading import LoadedModel, load_model
@@ -158,15 +160,15 @@ def test_logits_of_turns_ahead_are_those_of_a_plain_forward(
 ) -> None:
     turns = [turn for index in range(2) for turn in clip_turns(index)]
     num_ahead = 0
-    begin = Engine._begin
+    begin = StepRunner._begin
 
-    def counting(self: Engine, waiting: Any) -> Any:
+    def counting(self: StepRunner, waiting: Any) -> Any:
         nonlocal num_ahead
         answer = begin(self, waiting)
         num_ahead += answer.logits_RV is not None
         return answer
 
-    monkeypatch.setattr(Engine, "_begin", counting)
+    monkeypatch.setattr(StepRunner, "_begin", counting)
     monkeypatch.setattr("policy_support.say", foretold)
     monkeypatch.setattr(
         "policy_support.RecordingEngine",
@@ -317,14 +319,14 @@ def test_a_turn_ahead_that_cannot_be_prepared_fails_when_it_is_shown(
     mini: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     turns = clip_turns(0)[:6]
-    prepared = Engine._prepared
+    prepared = FramePreparer._prepared
 
-    def breaking(self: Engine, pixels: Sequence[np.ndarray], *, shared: bool) -> Any:
+    def breaking(self: FramePreparer, pixels: Sequence[np.ndarray], *, shared: bool) -> Any:
         if any(np.shares_memory(frame, turns[3].frames.pixels) for frame in pixels):
             raise ZeroDivisionError
         return prepared(self, pixels, shared=shared)
 
-    monkeypatch.setattr(Engine, "_prepared", breaking)
+    monkeypatch.setattr(FramePreparer, "_prepared", breaking)
 
     async def go() -> list[PolicyTurn]:
         with Engine(mini, GREEDY, lookahead=5, lockstep=True) as engine, engine.open() as session:

@@ -27,7 +27,7 @@ eval eval.benchmarks
 train train.sft train.rl
 recipes
 watch view ask study bench doctor
-commands cli
+commands cli __main__
 """
 PLACES = {room: place for place, room in enumerate(ROOMS.split())}
 

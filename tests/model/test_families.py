@@ -15,7 +15,8 @@ import oncue.engine.lookahead as ahead_module
 from oncue.engine.encoder_cache import CachedFrame
 from oncue.engine.engine import Engine, SamplingParams
 from oncue.engine.model_runner import ModelRunner
-from oncue.model.loading import LoadedModel, model_class
+from oncue.model.known_families import family_of
+from oncue.model.loading import LoadedModel
 from oncue.render.positions import mrope_positions
 from oncue.types import PolicyTurn
 from policy_support import cached_against_stock, hold, say, shown
@@ -27,7 +28,7 @@ WARM = SamplingParams(temperature=1.2, top_k=10, max_new_tokens=6, seed=3)
 @pytest.fixture(scope="module")
 def untouched(family_folder: Path, family_loaded: LoadedModel) -> LoadedModel:
     """The same model as transformers loads it, with nothing of ours in it."""
-    kind = model_class(family_loaded.model.config.model_type)
+    kind = family_of(family_loaded.model.config.model_type).model_class()
     return replace(family_loaded, model=kind.from_pretrained(family_folder, dtype="float32").eval())
 
 

@@ -25,8 +25,9 @@ from oncue.engine.static_shapes import StaticShapes
 from oncue.errors import ConfigError, ModelError, ModelWarning
 from oncue.model import linear, quantized
 from oncue.model.linear import OneDnnLinear, multiply_in_onednn
-from oncue.model.loading import LoadedModel, load_model, model_class
+from oncue.model.loading import LoadedModel, load_model
 from oncue.model.quantized import is_quantized
+from oncue.model.qwen_vl import QWEN2_5_VL
 from oncue.train.trainable import freeze
 from policy_support import cached_against_stock, say, shown
 
@@ -126,7 +127,7 @@ def int8_folder(copied: Path) -> Path:
 
 def plain_transformers(folder: Path, loaded: LoadedModel) -> LoadedModel:
     """The same folder as transformers alone loads it."""
-    stock = model_class("qwen2_5_vl").from_pretrained(
+    stock = QWEN2_5_VL.model_class().from_pretrained(
         folder, dtype=torch.float32, attn_implementation="sdpa"
     )
     return replace(loaded, model=stock.eval())

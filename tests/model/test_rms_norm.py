@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from oncue.model.loading import LoadedModel, model_class
+from oncue.model.known_families import family_of
+from oncue.model.loading import LoadedModel
 from oncue.model.rms_norm import _OneOperation, normalise_at_once
 
 
@@ -39,7 +40,7 @@ def pair(width: int, dtype: torch.dtype = torch.float32) -> tuple[torch.nn.Modul
 def test_all_norms_of_a_model_are_exchanged(
     family_loaded: LoadedModel, family_folder: Path
 ) -> None:
-    kind = model_class(family_loaded.model.config.model_type)
+    kind = family_of(family_loaded.model.config.model_type).model_class()
     untouched = kind.from_pretrained(family_folder, dtype="float32")
     stock = {name for name, layer in untouched.named_modules() if "RMSNorm" in type(layer).__name__}
     ours = {

@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import vision_utils
 
-import oncue.model.vision as vision_module
+import oncue.model.qwen_vl as qwen_vl_module
 from oncue.model.loading import LoadedModel
 from oncue.model.vision import encode_frames, frame_layout, per_frame
 
@@ -55,7 +55,7 @@ def test_tokens_equal_those_the_tower_gives_by_itself(
 def layouts(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The grids of every layout that was worked out."""
     made: list[Any] = []
-    vision_module._laid_out.cache_clear()
+    qwen_vl_module._laid_out.cache_clear()
     places = vision_utils.get_vision_position_ids
 
     def counted(grids_F3: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:

@@ -65,7 +65,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ('{"episode_id": ' + "1" * 5000 + "}", "not JSON"),
         (changed("episode_id", ...), "'episode_id' is missing"),
         (changed("episode_id", 7), "'episode_id' must be non-empty text"),
-        (changed("episode_id", "first"), "stands in .*line 1 too"),
+        (changed("episode_id", "first"), "is in .*line 1 too"),
         (changed("gold", {}), "'gold' must be a list"),
         (changed("gold.1.content", ...), "gold turn 2: field 'content' is missing"),
         (changed("gold.1.question", None), "gold turn 2: 'question' must be text"),

@@ -260,7 +260,7 @@ def test_history_is_rendered_and_never_trained(token_renderer: QwenVLRenderer) -
 def test_turns_out_of_order_are_refused(token_renderer: QwenVLRenderer) -> None:
     user, silent = DialogueTurn("user", "a"), DialogueTurn("assistant", "NO REPLY")
     for turns in ((silent,), (user, silent, silent), (user, DialogueTurn("system", "s"))):
-        with pytest.raises(DialogueError, match="cannot stand here"):
+        with pytest.raises(DialogueError, match="cannot be here"):
             token_renderer.dialogue(Dialogue("d", turns))
     unanswered = token_renderer.dialogue(Dialogue("d", (user, user, silent))).whole
     assert unanswered.token_ids[unanswered.loss_mask].tolist() == [token_renderer.vision_start_id]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from dataclasses import fields, replace
 from pathlib import Path
@@ -14,8 +15,10 @@ import yaml
 from oncue.data.row_examples import RowExamples
 from oncue.errors import ConfigError, DataError
 from oncue.recipes.mmduet2 import mmduet2_3b_grpo
+from oncue.rewards.proactive import TERMS
 from oncue.train.rl.settings import GrpoConfig
 from oncue.train.run_dir import RunDirectory
+from oncue.train.run_report import write_report
 
 ROWS = "".join(f'{{"a": {number}}}\n' for number in range(1, 10))
 
@@ -109,6 +112,30 @@ def test_a_run_that_never_began_may_be_started_with_another_file(
     run = RunDirectory.open(tmp_path / "run", config, resume=False)
     run.log({"step": 1})
     RunDirectory.open(tmp_path / "run", config, resume=True)
+
+
+def test_the_page_draws_what_the_reward_of_the_run_names(tmp_path: Path) -> None:
+    def headings(*names: str) -> list[str]:
+        rows = [{"step": step, **dict.fromkeys(names, 0.5)} for step in (1, 2)]
+        write_report(tmp_path, rows)
+        return re.findall(r"<h2>(.*?)</h2>", (tmp_path / "report.html").read_text())
+
+    assert headings("loss", "reward_frames", "reward", "reward_a<b", "group_spread") == [
+        "Reward",
+        "Term frames of the reward",
+        "Term a&lt;b of the reward",
+        "Spread of rewards within a group",
+        "Loss",
+    ]
+    terms = [f"reward_{name}" for name in TERMS]
+    assert headings("reward", *terms, "replies_per_episode", "first_reply_delay_s", "loss") == [
+        "Reward",
+        "PAUC term of the reward",
+        "Replies per episode",
+        "Delay of the first reply in a span, seconds",
+        "Loss",
+    ]
+    assert headings("loss", "tokens_per_s") == ["Loss", "Tokens per second"]
 
 
 def test_curves_of_a_long_run_are_drawn_less_often(config: GrpoConfig, tmp_path: Path) -> None:

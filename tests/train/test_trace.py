@@ -241,7 +241,7 @@ def test_nothing_is_recorded_where_nobody_trains(tiny_loaded: LoadedModel) -> No
             session.trace()
         state = session._open_state()
         assert state.recorder is None
-        cached = engine._encoder_cache.frame(
+        cached = engine._frames._encoder_cache.frame(
             shown[0].frames.pixels[0], tiny_loaded.renderer.frame_processor
         )
         assert cached.keeps_patches is False

@@ -186,6 +186,60 @@ def test_a_run_without_judgements_has_no_marks_and_no_stairs(folder: Path) -> No
     assert {r["mark"] for _, m in shown for r in m["replies"]} == {None}
 
 
+def of_another_reward(folder: Path) -> dict[str, float]:
+    """Makes the rollouts of step 5 those of a reward with other terms and no judge."""
+    terms = {"format": 0.5, "accuracy": 1.0}
+    lines = read_lines(folder, 5)
+    for line in lines:
+        for name in ("pauc", "repetition", "in_span", "prefix", "judgements"):
+            del line[name]
+        line.update(terms)
+    write_lines(folder, 5, lines)
+    row = {"step": 5, "reward": 1.5, "group_spread": 0.25, "reply_share": 0.1}
+    row |= {f"reward_{name}": value for name, value in terms.items()}
+    (folder / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+    return terms
+
+
+def test_a_page_has_the_terms_that_the_run_logged_in_their_order(folder: Path) -> None:
+    of_pauc = values_of(read_run(folder))
+    assert [(t["words"], t["weight"]) for t in of_pauc["terms"]] == [
+        ("PAUC", 3.0),
+        ("Repeats", 2.0),
+        ("Out of span", 0.5),
+        ("Openings", 2.0),
+    ]
+    terms = of_another_reward(folder)
+    values = values_of(read_run(folder, [5]))
+    assert [(t["name"], t["words"], t["weight"]) for t in values["terms"]] == [
+        ("format", "format", None),
+        ("accuracy", "accuracy", None),
+    ]
+    assert {tuple(m["terms"].items()) for _, m in members(values)} == {tuple(terms.items())}
+    assert values["steps"][0]["metrics"] == {
+        "reward": 1.5,
+        "reward_format": 0.5,
+        "reward_accuracy": 1.0,
+        "group_spread": 0.25,
+    }
+    assert not any("profile" in fact for fact in values["facts"])
+    assert not values["has_marks"]
+
+
+def test_a_rollout_without_a_term_that_was_logged_is_refused(folder: Path) -> None:
+    of_another_reward(folder)
+    lines = read_lines(folder, 5)
+    del lines[1]["accuracy"]
+    write_lines(folder, 5, lines)
+    with pytest.raises(DataError, match=r"line 2.*'accuracy'"):
+        read_run(folder, [5])
+
+
+def test_a_run_whose_log_is_lost_is_one_of_the_proactive_reward(folder: Path) -> None:
+    (folder / "metrics.jsonl").unlink()
+    assert read_run(folder).terms == ("pauc", "repetition", "in_span", "prefix")
+
+
 def test_turns_that_could_not_be_read_are_shown_and_no_reply(folder: Path) -> None:
     lines = read_lines(folder, 5)
     lines[0]["malformed"] = [{"time": 4.0, "text": "NO\n", "reason": "a turn of white space"}]

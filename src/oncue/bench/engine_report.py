@@ -55,7 +55,7 @@ def random_models(
     shape: Shape = SHAPE_15M,
     stream_shape: Shape = SHAPE_1M,
 ) -> Subjects:
-    """Random weights: `shape` for most figures (float32 unless told otherwise), a smaller one for
+    """Random weights: `shape` for most figures (float32 unless set otherwise), a smaller one for
     the long stream."""
     place = pick_device(device)
     kind = pick_dtype(dtype or "float32", place)

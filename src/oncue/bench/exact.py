@@ -58,7 +58,7 @@ async def max_logit_diff(loaded: LoadedModel, settings: BenchSettings, seed: int
 
 
 def _places(renderer: Renderer, answer: PolicyTurn, num_context_tokens: int) -> Iterator[int]:
-    """Where in the prefix, which ends with this answer, stands the token after which each of its
+    """Where in the prefix, which ends with this answer, is the token after which each of its
     tokens was chosen."""
     decision, ids = renderer.decision, answer.token_ids
     place = num_context_tokens - len(decision.kept(ids)) - 1

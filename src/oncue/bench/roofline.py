@@ -95,9 +95,8 @@ def work_of(model: Any, num_patches: int, bytes_per_weight: int) -> Work:
     num_looked_up = _num_params(vision.pos_embed) if hasattr(vision, "pos_embed") else 0
     num_text = _num_params(decoder) - decoder.get_input_embeddings().weight.numel()
     merged = num_patches / seen.spatial_merge_size**2
-    num_full = len(
-        getattr(seen, "fullatt_block_indexes", range(seen.depth))
-    )  # other families have no windows
+    # Other families have no windows
+    num_full = len(getattr(seen, "fullatt_block_indexes", range(seen.depth)))
     window = min(num_patches, (getattr(seen, "window_size", 0) // seen.patch_size) ** 2)
     width = getattr(seen, "embed_dim", seen.hidden_size)
     pairs = num_patches * (num_full * num_patches + (seen.depth - num_full) * window)

@@ -103,9 +103,8 @@ async def soak(loaded: LoadedModel, settings: SoakSettings, seed: int) -> SoakCo
             )
         )
         counts.rss_growth_pct = await memory
-        with (
-            engine.open() as last
-        ):  # what was cancelled in the middle of a step goes with the next one
+        # What was cancelled in the middle of a step goes with the next one
+        with engine.open() as last:
             await last.fill()
         counts.num_slots_left, counts.num_sessions_left = engine.num_slots_taken, engine.num_open
     return counts

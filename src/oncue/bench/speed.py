@@ -138,9 +138,8 @@ async def decisions_per_s(
     videos = [list(islice(video(seed + i), num_turns)) for i in range(max(counts))]
     elapsed_s = dict.fromkeys(counts, 0.0)
     for _, count in spread:
-        with Engine(
-            loaded, SamplingParams(max_new_tokens=settings.max_new_tokens)
-        ) as engine:  # knows no frame from before
+        # Knows no frame from before
+        with Engine(loaded, SamplingParams(max_new_tokens=settings.max_new_tokens)) as engine:
             sessions = [engine.open() for _ in range(count)]
             await hold_all(sessions, [shown[: settings.num_warm_turns] for shown in videos[:count]])
             started_s = time.perf_counter()

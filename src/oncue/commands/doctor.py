@@ -1,4 +1,4 @@
-"""`oncue doctor`: what works here, and how to mend what does not."""
+"""`oncue doctor`: what works here, and how to fix what does not."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from oncue.doctor import FAILED, Finding, examine
 
 @dataclass(frozen=True)
 class Doctor:
-    """Check that everything works here, and how to mend it. Exit code 1 where something failed."""
+    """Check that everything works here, and how to fix it. Exit code 1 where something failed."""
 
     model: str = "mini"
     """The model to load and to run for one turn: a folder, a hub id (owner/name) or mini."""

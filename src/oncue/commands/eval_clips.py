@@ -18,8 +18,8 @@ from oncue.watch.questions import check_untimed
 @dataclass(frozen=True)
 class EvalClips:
     """Score only when a model speaks: a gold span with a reply is a hit, a reply in no span is
-    false. Beside it stand silence, talk at every turn, and a frame-difference threshold tuned on
-    generated training clips.
+    false. It is compared with silence, talk at every turn, and a frame-difference threshold tuned
+    on generated training clips.
 
     Example: oncue eval clips gold.json --videos clips/ --ask "Tell me everything that happens."
     """

@@ -1,4 +1,4 @@
-"""Numbers of the command line that are too small, told by their flag and before anything is
+"""Numbers of the command line that are too small, reported by their flag and before anything is
 loaded."""
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class Render:
 
     mask: bool = False
     """Show what is trained: in ⟦ ⟧ in the text; as a second column, 1 or 0, beside the ids, and as
-    a third the id that is trained where it is not the one that stands there."""
+    a third the id that is trained where it is not the one in that place."""
 
     ids: bool = False
     """Print one token id per line instead of the text."""

@@ -21,6 +21,7 @@ from oncue.commands.training import (
     require_values,
 )
 from oncue.errors import ConfigError
+from oncue.rewards.shown_names import TERM_PREFIX, logged_terms
 
 if TYPE_CHECKING:
     from oncue.scoring.judge import Judge
@@ -35,7 +36,7 @@ class _GrpoOptions(RunOptions):
     """
 
     held_out_from: tuple[Path, ...] | None = None
-    """Files of supervised training (JSONL rows): examples of --data whose video stands in them are
+    """Files of supervised training (JSONL rows): examples of --data whose video is in them are
     refused."""
 
     judge_server: JudgeServer = field(default_factory=JudgeServer)
@@ -135,8 +136,11 @@ class TrainGrpo(TrainCommand):
     def progress_line(self, metrics: dict[str, Any]) -> str:
         parts = [f"{metrics['step']:>6} / {metrics['total_steps']}"]
         parts.append(f"reward {metrics['reward']:.3f}")
-        if "reward_pauc" in metrics:
+        terms = logged_terms([metrics])
+        if "pauc" in terms:
             parts.append(f"PAUC {100 * metrics['reward_pauc']:.1f}")
+        else:
+            parts += [f"{name} {metrics[TERM_PREFIX + name]:.3f}" for name in terms]
         parts.append(f"replies {metrics['replies_per_episode']:.1f}")
         if "first_reply_delay_s" in metrics:
             delay_s = metrics["first_reply_delay_s"]

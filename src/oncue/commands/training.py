@@ -270,7 +270,7 @@ def refuse_replaced(flags: Sequence[str], *prefixes: str) -> None:
 
 
 def require_values(flag: str, given: Sequence[Any] | None) -> None:
-    """Raises ConfigError for a flag that stands there without a value, as an empty variable of a
+    """Raises ConfigError for a flag without a value, as an empty variable of a
     shell leaves it."""
     if given is not None and not given:
         raise ConfigError(f"{flag} has no value; give at least one, or leave {flag} out")

@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import tyro
 
 from oncue.clock import Clock
 from oncue.commands.annotated import annotated_task
 from oncue.commands.number_checks import check_smallest
-from oncue.errors import ConfigError, InputError, SourceLostError
+from oncue.errors import ConfigError, SourceLostError
 from oncue.files import prepare_folder
 from oncue.hub import name_or_bundled
 from oncue.policy.skip_unchanged import SkipUnchanged, check_threshold
 from oncue.startup import loading
 from oncue.stopping import Stopper
-from oncue.types import FrameSource, GoldTurn, PolicySession, Question, StopReason, Task
-from oncue.video.opening import source_name
-from oncue.watch.export import FILES, write_exports
-from oncue.watch.live import JsonLines, Lines
+from oncue.types import FrameSource, PolicySession, Question, StopReason, Task
+from oncue.watch.context import ENDLESS_CONTEXT_TOKENS, is_too_long, planned_video
+from oncue.watch.export import FILES
+from oncue.watch.live import Lines
+from oncue.watch.outputs import WatchOutputs
 from oncue.watch.questions import parse_questions
-from oncue.watch.record import KeptFrames, Recorder, SpokenReply, Watched
-from oncue.watch.run import WatchEvents, watch_source
-from oncue.watch.watch_page import to_page
-
-if TYPE_CHECKING:
-    from oncue.model.loading import LoadedModel
-    from oncue.video.probe import VideoInfo
-
-ENDLESS_CONTEXT_TOKENS = 16384  # about two minutes of the 3B model at one frame per second
+from oncue.watch.record import KeptFrames, Recorder
+from oncue.watch.run import watch_source
 
 
 @dataclass(frozen=True)
@@ -50,12 +43,12 @@ class Watch:
 
     source: tyro.conf.Positional[str]
     """The video: a file, or an address such as rtsp://... or https://... Of an address a password,
-    and what stands behind ? or #, are shown nowhere. A camera or broadcast that is lost is
+    and what follows ? or #, are shown nowhere. A camera or broadcast that is lost is
     connected again, six times in a minute; then watching ends with "stop": "source_lost" and exit
     code 1."""
 
     ask: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """What you want to be told; may be given several times. "12.5: TEXT" or "1:30: TEXT" asks at
+    """What you want to know; may be given several times. "12.5: TEXT" or "1:30: TEXT" asks at
     that video time, without a time at the start. A text that itself begins with a number and a
     colon needs "0: " before it."""
 
@@ -159,7 +152,15 @@ class Watch:
             prepare_folder(self.out, files=FILES)
         screen = Lines(sys.stderr if self.json else sys.stdout)
         stopper = Stopper()
-        run = _Run(self, recorder, screen, task.gold)
+        run = WatchOutputs(
+            self.source,
+            name_or_bundled(self.model),
+            recorder,
+            screen,
+            gold=task.gold,
+            out=self.out,
+            json=self.json,
+        )
         try:
             with stopper.listening(), ExitStack() as closing:
                 self._watch(run, stopper, closing)
@@ -167,7 +168,7 @@ class Watch:
             screen.stop()
         return 130 if stopper.stopped else 0
 
-    def _watch(self, run: _Run, stopper: Stopper, closing: ExitStack) -> None:
+    def _watch(self, run: WatchOutputs, stopper: Stopper, closing: ExitStack) -> None:
         """The whole of it: open, watch, report. What was seen before an error is written, too."""
         from oncue.env.streaming import turns_to_read_ahead
 
@@ -193,18 +194,11 @@ class Watch:
             raise
         with stopper.undisturbed():
             run.report(stop)
-        late = run.recorder.unasked
-        if (
-            stop == StopReason.SOURCE_ENDED and late
-        ):  # only now: a source of unknown length, or shorter than it says
-            raise InputError(
-                f"question {late[0].text!r} is at {late[0].time_s:g} s and was never asked: the "
-                "video ended at "
-                f"{run.recorder.clock_s:g} s; give it an earlier time"
-            )
+        if stop == StopReason.SOURCE_ENDED:
+            run.check_all_asked()  # only now: a source may be shorter than it says
 
-    def _open(self, run: _Run, closing: ExitStack) -> tuple[FrameSource, PolicySession]:
-        """The video first: a file that is none should be told of before a model is loaded."""
+    def _open(self, run: WatchOutputs, closing: ExitStack) -> tuple[FrameSource, PolicySession]:
+        """The video first: what is no video should be found before a model is loaded."""
         from oncue.env.streaming import check_questions, check_text
         from oncue.video.read_ahead import ReadAhead
         from oncue.video.source import Paced, open_source
@@ -215,9 +209,8 @@ class Watch:
         run.opened = source
         run.info = getattr(source, "info", None)
         if self._is_file():
-            source = ReadAhead(
-                source
-            )  # decodes while the model is loaded; a camera must not be read ahead
+            # decodes while the model is loaded; a camera must not be read ahead
+            source = ReadAhead(source)
         try:
             check_questions(run.recorder.questions, run.video_s)
             check_text("the system message", self.system or "")
@@ -253,7 +246,7 @@ class Watch:
         )
         return FILE_LOOKAHEAD if self._is_file() and not one_by_one else 0
 
-    def _session(self, *, run: _Run, closing: ExitStack) -> PolicySession:
+    def _session(self, *, run: WatchOutputs, closing: ExitStack) -> PolicySession:
         """A session on a model that runs here; `closing` closes it."""
         from oncue.engine.engine import SamplingParams, Window
         from oncue.policy.open_policy import LocalModel, open_policy
@@ -267,9 +260,16 @@ class Watch:
         name = name_or_bundled(self.model)
         loaded = LocalModel(name, self.device, self.dtype, max_pixels=self.max_pixels).load()
         most = min(ENDLESS_CONTEXT_TOKENS, loaded.max_prefix_tokens)
-        bound = self.context_tokens or (
-            most if run.video_s is None or self._is_too_long(run, loaded, most) else None
-        )
+        bound = self.context_tokens or (most if run.video_s is None else None)
+        planned = None
+        if bound is None and self.skip_unchanged is None:
+            planned = planned_video(
+                run.video_s, run.info, self.frame_interval_s, self.frames_per_turn
+            )
+        if planned is not None and is_too_long(
+            loaded, self.system, run.recorder.questions, planned, most, run.screen.noted
+        ):
+            bound = most
         spec = LocalModel(
             loaded,
             sampling=sampling,
@@ -278,32 +278,6 @@ class Watch:
             graph_tokens=(bound or ENDLESS_CONTEXT_TOKENS) if self.cuda_graphs else None,
         )
         return closing.enter_context(open_policy(spec)).open(system=self.system)
-
-    def _is_too_long(self, run: _Run, loaded: LoadedModel, most: int) -> bool:
-        """Whether the video has more turns than the model has room for, if all are shown; says
-        so."""
-        from oncue.engine.context_fit import positions_if_silent
-
-        if run.video_s is None or run.info is None or self.skip_unchanged is not None:
-            return False
-        num_turns = math.ceil(math.ceil(run.video_s / self.frame_interval_s) / self.frames_per_turn)
-        num_needed = positions_if_silent(
-            loaded.renderer,
-            loaded.renderer.proactive_system if self.system is None else self.system,
-            [question.text for question in run.recorder.questions],
-            num_turns,
-            self.frames_per_turn,
-            (run.info.height_px, run.info.width_px),
-        )
-        if num_needed <= loaded.max_prefix_tokens:
-            return False
-        run.screen.noted(
-            f"{num_turns} turns need about {num_needed} positions, and the model has "
-            f"{loaded.max_positions}: the "
-            f"context is bounded at {most} tokens, and old turns are dropped (--context-tokens "
-            "sets another bound)"
-        )
-        return True
 
     def _server_session(
         self, questions: Sequence[Question], closing: ExitStack
@@ -331,73 +305,3 @@ class Watch:
             return Clock(self.frame_interval_s)
         except ValueError as error:
             raise ConfigError(f"--frame-interval-s cannot be used: {error}") from error
-
-
-class _Run:
-    """One run of the command: where its replies go, and what its report needs."""
-
-    def __init__(
-        self, flags: Watch, recorder: Recorder, screen: Lines, gold: tuple[GoldTurn, ...]
-    ) -> None:
-        self.flags, self.recorder, self.screen, self.gold = flags, recorder, screen, gold
-        self.stream = JsonLines() if flags.json else None
-        self.started = time.perf_counter()
-        self.load_s = 0.0
-        self.video_s: float | None = None
-        self.info: VideoInfo | None = None
-        self.model = name_or_bundled(flags.model)
-        self.filter: SkipUnchanged | None = None
-        self.opened: FrameSource | None = None
-        self.source: FrameSource | None = None  # as it is watched: read ahead or paced, perhaps
-        self.is_live = False
-
-    def events(self) -> WatchEvents:
-        return WatchEvents(
-            asked=self.screen.asked,
-            replied=self._replied,
-            malformed=self.screen.malformed,
-            turned=self.screen.watched,
-        )
-
-    def _replied(self, reply: SpokenReply) -> None:
-        if self.stream is not None:
-            self.stream.write(reply.as_json())
-        self.screen.replied(reply)
-
-    def report(self, stop: str) -> None:
-        """Write the files, then the summary: whoever reads the last line finds them there."""
-        watched = self.save(stop)
-        if self.stream is not None:
-            self.stream.write(watched.summary.as_json())
-        self.screen.finished(watched.summary)
-        if self.flags.out is not None and self._is_worth_writing(stop):
-            self.screen.noted(
-                f"wrote {self.flags.out / 'index.html'} and replies.jsonl, .srt, .vtt beside it"
-            )
-
-    def _is_worth_writing(self, stop: str) -> bool:
-        """Whoever stops before the first turn keeps what an earlier run wrote."""
-        return self.recorder.num_turns > 0 or stop != "cancelled"
-
-    def save(self, stop: str) -> Watched:
-        """What was seen, written to the folder of `--out` where one is given."""
-        name = source_name(self.flags.source)
-        watched = self.recorder.finish(
-            source=name,
-            model=self.model,
-            video_s=self.video_s,
-            load_s=self.load_s,
-            stop=stop,
-            num_skipped=self.filter.num_skipped if self.filter is not None else 0,
-            max_lag_s=getattr(self.source, "max_lag_s", None),
-            num_dropped=getattr(self.source, "num_dropped", 0),
-        )
-        if self.flags.out is not None and self._is_worth_writing(stop):
-            title = name.rsplit("/", 1)[-1] or name
-            page = to_page(watched, title=title, gold=self.gold)
-            start_s, end_s = (
-                getattr(self.opened, "second_0_s", 0.0),
-                getattr(self.opened, "end_s", None),
-            )
-            write_exports(self.flags.out, watched, page, start_s, end_s)
-        return watched

@@ -144,11 +144,11 @@ def with_noise(
 
 @dataclass(frozen=True, slots=True)
 class RowSource:
-    """Dialogues of one or more JSONL files in MMDuet2's SFT row format, shuffled anew in every
+    """Dialogues of one or more JSONL files in MMDuet2's SFT row format, shuffled again in every
     epoch.
 
-    Image paths are looked for beside the file they stand in, then in the working directory. Frames
-    per turn are those of the rows.
+    Image paths are looked for beside the file that names them, then in the working directory.
+    Frames per turn are those of the rows.
     """
 
     paths: tuple[Path, ...]

@@ -51,7 +51,7 @@ def load_gold(path: str | Path) -> list[GoldSample]:
         first = seen.setdefault(sample.task.task_id, number)
         if first != number:
             raise DataError(
-                f"{path}, row {number}: question_id {sample.task.task_id!r} stands in row {first} "
+                f"{path}, row {number}: question_id {sample.task.task_id!r} is in row {first} "
                 "too; make it unique"
             )
     return samples

@@ -57,7 +57,7 @@ class RowExamples:
 
     At most `max_history_turns` turns of history are shown, and at most `max_frames` frames in all
     (paper section 4.3.1: 90 at 2 s): the oldest turns are left out, and the questions asked in them
-    stand in the first turn that is shown. `placement`: where gold replies stand in the history.
+    are in the first turn that is shown. `placement`: where gold replies are in the history.
     """
 
     paths: tuple[Path, ...]
@@ -185,7 +185,7 @@ def unusual_segments(rows: Sequence[ExampleRow]) -> str | None:
 
 
 def check_held_out(rows: Sequence[ExampleRow], trained: Sequence[Path]) -> None:
-    """Raises DataError for an example whose video stands in files of supervised rows.
+    """Raises DataError for an example whose video is in files of supervised rows.
 
     Videos are the same where their names are, without folder and ending. A row names its
     `video_id`, the videos of its moments, and the folders of its pictures.
@@ -237,7 +237,7 @@ def _lines(paths: tuple[Path, ...]) -> tuple[ExampleRow | DataError, ...]:
                 row = _row(json_object(line, where, EXPECTED), where, path.parent)
                 name = row.task.task_id
                 if name in places:
-                    raise DataError(f"{where}: example_id {name!r} stands in {places[name]} too")
+                    raise DataError(f"{where}: example_id {name!r} is in {places[name]} too")
             except DataError as error:
                 rows.append(DataError(*error.args))
                 continue

@@ -31,9 +31,8 @@ def check_token_budget(
 def longest_rollout(example: RolloutExample, renderer: QwenVLRenderer, max_new_tokens: int) -> int:
     """Tokens of a rollout in which every turn is a reply of the greatest length."""
     probe = renderer.policy_turn_ids(Reply("a"))
-    marks = len(renderer.decision.kept(probe)) - len(
-        probe
-    )  # what a format adds to the tokens of a reply
+    # What a format adds to the tokens of a reply
+    marks = len(renderer.decision.kept(probe)) - len(probe)
     longest_reply = max_new_tokens + 1 + marks  # and a closing token
     total = len(renderer.system_block(renderer.proactive_system).token_ids) + 1
     total += sum(

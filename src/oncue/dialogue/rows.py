@@ -162,7 +162,7 @@ def _turn(message: Any, where: str) -> tuple[DialogueTurn, bool]:
         )
     if FRAME_TEXT in text:
         raise DialogueError(
-            f"{where}: {FRAME_TEXT} marks must stand before the text of a user message, got "
+            f"{where}: {FRAME_TEXT} marks must come before the text of a user message, got "
             f"{content!r:.80}"
         )
     if role == "assistant" and not text.strip():

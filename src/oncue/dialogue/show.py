@@ -34,9 +34,9 @@ def show_dialogue(
     """Writes the dialogue of a row to `out`, in the decision format `decision_name` (by default
     that of the model).
 
-    The chat text as it is, each frame as `<image>`; with `mask`, trained stretches stand in ⟦ ⟧.
+    The chat text as it is, each frame as `<image>`; with `mask`, trained stretches are in ⟦ ⟧.
     With `ids`, one token id per line; with `mask` too, a tab and 1 (trained) or 0 follow, and after
-    another tab the id that is trained where it is not the one that stands there. Only `ids` needs a
+    another tab the id that is trained where it is not the one in that place. Only `ids` needs a
     `model` (see `oncue.hub`), and the size of the frames: `frame_size` (width, height) in pixels,
     or else the images of the row. Raises DialogueError for a row that breaks the format or images
     that are missing, ModelError for the model.

@@ -80,7 +80,7 @@ def write_dialogue(
     """The dialogue of `task` over `num_frames` grid frames: a reply in the turn its span asks for,
     `silence` elsewhere.
 
-    A question stands in the first turn whose clock reaches it. Two replies due in one turn are
+    A question is in the first turn whose clock reaches it. Two replies due in one turn are
     joined by a space.
     """
     rng = rng or np.random.default_rng(0)

@@ -1,45 +1,38 @@
 """The core of the engine: sessions submit turns, it answers those that wait, together.
 
-Each step is one forward for everybody: turns that wait are shown, with a draft of the silent answer
-(`engine.request`), and whoever is speaking gets the next token. Turns join and leave between steps.
-Steps run in a worker thread of the engine's own, so the event loop stays free; frames are prepared
-in further threads from the moment a turn is submitted, beside the step that is running. What two
-sessions are shown is prepared and encoded once.
+Each step is one forward for everybody (`engine.step_runner`): turns that wait are shown, with a
+draft of the silent answer (`engine.request`), and whoever is speaking gets the next token. Turns
+join and leave between steps. Steps run in a worker thread of the engine's own, so the event loop
+stays free; frames are prepared in further threads from the moment a turn is submitted
+(`engine.frame_preparer`), beside the step that is running.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-import logging
-import os
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Self
 
 import numpy as np
 import torch
 
-from oncue.engine.encoder_cache import CachedFrame, EncoderCache
-from oncue.engine.lookahead import Lookahead, UpcomingTurn
+from oncue.engine.frame_preparer import FramePreparer
+from oncue.engine.lookahead import Lookahead
 from oncue.engine.model_runner import ModelRunner
-from oncue.engine.request import Outcome, PendingRequest, Request, failed, settled
-from oncue.engine.sampler import Sampler
+from oncue.engine.request import Outcome, PendingRequest, failed
 from oncue.engine.sampling import SamplingParams
 from oncue.engine.session_state import SessionState
 from oncue.engine.static_shapes import StaticShapes
+from oncue.engine.step_runner import CLOSED, StepRunner
 from oncue.engine.trace_recorder import TraceRecorder
 from oncue.engine.window import Window
-from oncue.errors import ConfigError, ContextFullError
+from oncue.errors import ConfigError
 from oncue.model.loading import LoadedModel
-from oncue.render.base import ActionFormat, shape_of
+from oncue.render.base import ActionFormat
 from oncue.render.qwen_vl import QwenVLRenderer
 from oncue.types import EnvTurn, PolicyTurn
-
-_log = logging.getLogger(__name__)
-_MOST_THREADS = 16  # that prepare frames; one prepares some hundred per second
-_CLOSED = "the session was closed while it was answering a turn"
 
 
 class EngineCore:
@@ -79,7 +72,6 @@ class EngineCore:
         self.lockstep = lockstep
         self._max_prefix_tokens = loaded.max_prefix_tokens
         self._window = self._checked(window)
-        self._draft = self.renderer.decision.silence_draft if draft else ()
         if lookahead < 0:
             raise ConfigError(f"lookahead must be at least 0, got {lookahead}")
         self._lookahead = Lookahead(
@@ -91,16 +83,13 @@ class EngineCore:
         )
         self._model = ModelRunner(loaded, shapes, autocast_dtype)
         self._pool = self._model.pool
-        self._encoder_cache = EncoderCache(keeps_patches=self.record)
-        self._sampler = Sampler(loaded, self.sampling)
+        silence = self.renderer.decision.silence_draft if draft else ()
+        self._steps = StepRunner(loaded, self._model, self.sampling, self._lookahead, silence)
+        self._frames = FramePreparer(self.renderer, self._lookahead, keeps_patches=record)
         self._queue: list[PendingRequest] = []
-        self._requests: list[Request] = []  # being answered; only the worker thread touches it
         self._worker: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="oncue-engine")
-        self._preparing = ThreadPoolExecutor(
-            min(os.cpu_count() or 1, _MOST_THREADS), thread_name_prefix="oncue-frames"
-        )
         self._num_opened = 0
         self._num_open = 0
         self._closed = False
@@ -156,7 +145,7 @@ class EngineCore:
 
         Sessions that are still open hold keys of the old weights: close them first.
         """
-        self._encoder_cache = EncoderCache(keeps_patches=self.record)
+        self._frames.forget()
         self._pool.forget()
 
     def release(self, state: SessionState) -> None:
@@ -174,9 +163,7 @@ class EngineCore:
         closed."""
         self._closed = True
         self._thread.shutdown(wait=True)
-        self._preparing.shutdown(
-            wait=True, cancel_futures=True
-        )  # nobody takes what is still to be prepared
+        self._frames.close()
 
     def __enter__(self) -> Self:
         return self
@@ -189,7 +176,9 @@ class EngineCore:
         if self._closed:
             raise RuntimeError("this engine is closed; build another one")
         loop = asyncio.get_running_loop()
-        frames, coming = self._prepare(observed, state), self._coming(observed, state)
+        shared = self._num_open > 1
+        frames = self._frames.of_turn(observed, state, shared=shared)
+        coming = self._frames.coming(observed, state, shared=shared)
         pending = PendingRequest(
             state, observed, frames, loop.create_future(), time.perf_counter(), coming
         )
@@ -204,13 +193,13 @@ class EngineCore:
     async def _serve(self) -> None:
         """Step until nobody waits and nobody speaks."""
         try:
-            while self._queue or self._requests:
+            while self._queue or self._steps.requests:
                 await self._others_arrive()
                 taken, self._queue = self._queue, []
                 await self._stepped(taken, asyncio.get_running_loop())
         except asyncio.CancelledError:  # the event loop ends, and with it everybody who waits
             left, self._queue = self._queue, []
-            self._give_up(left, RuntimeError(_CLOSED))
+            self._give_up(left, RuntimeError(CLOSED))
             raise
 
     async def _stepped(
@@ -220,15 +209,14 @@ class EngineCore:
         ending."""
         loop_ends: asyncio.CancelledError | None = None
         try:
-            step = self._thread.submit(self._step, taken, loop)
+            step = self._thread.submit(self._steps.run, taken, loop)
             try:
                 await asyncio.shield(asyncio.wrap_future(step))
             except asyncio.CancelledError as ends:
                 loop_ends = ends
             outcomes = step.result()  # a step is not stopped half-way
-        except (
-            Exception
-        ) as error:  # closed in the meantime, or a defect of ours: nobody may wait for ever
+        except Exception as error:
+            # Closed in the meantime, or a defect of ours: nobody may wait for ever
             self._give_up(taken, error)
             return
         for outcome in outcomes:
@@ -238,7 +226,7 @@ class EngineCore:
 
     def _give_up(self, taken: Sequence[PendingRequest], error: Exception) -> None:
         """Tell `taken`, and whoever is being answered, of `error`, each once."""
-        answers, self._requests = self._requests, []
+        answers, self._steps.requests = self._steps.requests, []
         begun = {id(answer.pending) for answer in answers}
         for outcome in [failed(answer, error) for answer in answers]:
             self._deliver(outcome)
@@ -263,7 +251,7 @@ class EngineCore:
     async def _others_arrive(self) -> None:
         """Let the sessions that were just answered submit their next turn, so that they share the
         next forward."""
-        while self.lockstep and len(self._queue) + len(self._requests) < self._num_open:
+        while self.lockstep and len(self._queue) + len(self._steps.requests) < self._num_open:
             self._changed.clear()
             await self._changed.wait()
         num_seen = -1
@@ -309,163 +297,3 @@ class EngineCore:
         self._num_open += 1
         state = int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
         return number, torch.Generator().manual_seed(state)
-
-    def _prepare(
-        self, observed: EnvTurn | None, state: SessionState
-    ) -> Future[tuple[CachedFrame, ...]]:
-        """The frames of the turn to show, being prepared."""
-        foreseen = state.take_foreseen(observed)
-        return (foreseen.frames if foreseen else None) or self._start(observed)
-
-    def _coming(self, observed: EnvTurn | None, state: SessionState) -> list[UpcomingTurn]:
-        """The turns that may go ahead with the one to show. Frames are prepared up to the end of
-        the forward after it, and no further: others wait for theirs."""
-        if observed is None:
-            return []
-        now = self._lookahead.reach(state.num_silent)
-        then = self._lookahead.reach(state.num_silent + 1 + now)
-        for turn in itertools.islice(state.coming, now + 1 + then if self.lookahead else 0):
-            turn.frames = turn.frames or self._start(turn.observed)
-        return list(itertools.islice(state.coming, now))
-
-    def _start(self, observed: EnvTurn | None) -> Future[tuple[CachedFrame, ...]]:
-        pixels = observed.pictures if observed else ()
-        return self._preparing.submit(self._prepared, pixels, shared=self._num_open > 1)
-
-    def _prepared(self, pixels: Sequence[np.ndarray], *, shared: bool) -> tuple[CachedFrame, ...]:
-        """In a thread of `_preparing`: the frames of a turn, ready for the vision encoder."""
-        processor = self.renderer.frame_processor
-        if not shared:
-            return tuple(
-                CachedFrame.of(processor(frame), keeps_patches=self.record) for frame in pixels
-            )
-        return tuple(self._encoder_cache.frame(frame, processor) for frame in pixels)
-
-    # From here on: the worker thread.
-
-    def _step(
-        self, taken: Sequence[PendingRequest], loop: asyncio.AbstractEventLoop
-    ) -> list[Outcome]:
-        """One forward for all; the turns that are over with it. One turn's error is no other's."""
-        outcomes: list[Outcome] = []
-        for answer in self._requests:
-            if answer.pending.abandoned or answer.pending.answered.get_loop() is not loop:
-                answer.undo()
-                outcomes.append(Outcome(answer.pending, RuntimeError(_CLOSED)))
-        dropped = {id(outcome.pending) for outcome in outcomes}
-        self._requests = [answer for answer in self._requests if id(answer.pending) not in dropped]
-        for pending in sorted(taken, key=lambda w: w.state.number):
-            if pending.abandoned:
-                outcomes.append(Outcome(pending, RuntimeError(_CLOSED)))
-                continue
-            try:
-                self._requests.append(self._begin(pending))
-            except Exception as error:  # carried to the caller of `respond`
-                outcomes.append(Outcome(pending, error))
-        outcomes += self._advance(self._requests)
-        self._requests = [answer for answer in self._requests if not answer.done]
-        return outcomes
-
-    def _begin(self, pending: PendingRequest) -> Request:
-        """Render a turn, and make room for it in the window. On an error the session is as it was
-        before."""
-        state, observed = pending.state, pending.observed
-        ahead = state.take_ahead()
-        if observed is None:
-            return Request(pending, self.renderer, [], ())
-        if (
-            ahead
-            and ahead[0].observed is observed
-            and ahead[0].num_context == len(state.context_ids)
-        ):
-            turn, *following = ahead
-            answer = Request(
-                pending,
-                self.renderer,
-                turn.turn_ids,
-                turn.frames,
-                self._draft,
-                ahead=turn,
-                following=following,
-            )
-            answer.limit(self.sampling.max_new_tokens)
-            return answer
-        frames = pending.frames.result()
-        grids = [frame.grid for frame in frames]
-        state.cut(observed, grids, self.renderer)
-        ids = self.renderer.user_turn_ids(shape_of(observed), grids, state.lead)
-        answer = Request(pending, self.renderer, ids.tolist(), frames, self._draft)
-        room = self._max_prefix_tokens - answer.prompt.answer_position + 1
-        if room < 1 and state.window is not None and state.window.when_full:
-            state.bound_from_now_on()
-            _log.warning(
-                "the context of %s is full at %g s; from now on it is bounded at %d tokens, and "
-                "old turns are dropped",
-                self.loaded.name,
-                observed.clock_s,
-                state.window.max_tokens,
-            )
-            return self._begin(pending)
-        if room < 1:
-            raise ContextFullError(
-                f"the dialogue is too long for {self.loaded.name}: with the turn at "
-                f"{observed.clock_s:g} s it needs "
-                f"{answer.prompt.answer_position + 2} positions, and the model has "
-                f"{self.loaded.max_positions}; "
-                "bound the context (--context-tokens of watch and eval, or a Window), or show "
-                "fewer or smaller frames"
-            )
-        answer.limit(min(self.sampling.max_new_tokens, room))
-        num_context = len(state.context_ids) + len(ids)
-        answer.following = self._lookahead.after(
-            answer.prompt, num_context, pending.coming, state.window
-        )
-        return answer
-
-    def _advance(self, answers: Sequence[Request]) -> list[Outcome]:
-        """Choose for those whose turn went ahead; where there are none, one forward over all of
-        these turns."""
-        ready = [answer for answer in answers if answer.logits_RV is not None]
-        if ready:
-            return self._chosen(ready)
-        if not answers:
-            return []
-        rows = [answer.row() for answer in answers]
-        started_s, logits_RV, failure = time.perf_counter(), None, None
-        try:
-            logits_RV = self._model.forward(rows)
-        except (
-            Exception
-        ) as error:  # kept no longer than it is needed: it holds what the forward has made
-            failure = None if any(answer.following for answer in answers) else error
-        if logits_RV is None:
-            return self._recovered(answers, failure)
-        forward_s = time.perf_counter() - started_s
-        for answer, read_RV in zip(
-            answers, logits_RV.split([len(row.read) for row in rows]), strict=True
-        ):
-            answer.take(read_RV, forward_s)
-        return self._chosen(answers)
-
-    def _recovered(self, answers: Sequence[Request], failure: Exception | None) -> list[Outcome]:
-        """After a forward that failed. With turns ahead (`failure` None) it may be the size: none
-        goes ahead from now on. Else each half by itself, down to the turn at fault, whose caller is
-        told."""
-        if failure is None:
-            self._lookahead.most = 0
-            for answer in answers:
-                answer.following = []
-            return self._advance(answers)
-        if len(answers) > 1:
-            half = len(answers) // 2
-            return self._advance(answers[:half]) + self._advance(answers[half:])
-        return [failed(answers[0], failure)]
-
-    def _chosen(self, answers: Sequence[Request]) -> list[Outcome]:
-        """What came of the turns that are over once each has chosen from its logits."""
-        logits_RV = torch.cat([answer.give() for answer in answers])
-        try:
-            self._sampler.choose(answers, logits_RV)
-        except Exception as error:
-            return [failed(answer, error) for answer in answers]
-        return [settled(answer) for answer in answers if answer.done]

@@ -20,7 +20,7 @@ from oncue.render.base import Grid, PatchedFrame
 class CachedFrame:
     """One frame of a dialogue: first its patches, then, once encoded, its vision tokens instead.
 
-    `features` (1 + depths, tokens, width): the tokens that stand in the text, and for models that
+    `features` (1 + depths, tokens, width): the tokens in the text, and for models that
     feed the vision encoder into several layers (DeepStack) those of each further depth.
     `keeps_patches`: they stay beside the vision tokens, for a trace.
     """
@@ -68,9 +68,8 @@ class EncoderCache:
         if known is None:
             try:
                 shown.set_result(CachedFrame.of(patch(pixels), keeps_patches=self._keeps_patches))
-            except (
-                BaseException
-            ) as error:  # whoever waits for this frame is told the same; the next one tries again
+            except BaseException as error:
+                # Whoever waits for this frame gets the same error; the next one tries again
                 shown.set_exception(error)
                 with self._lock:
                     if self._frames.get(digest) is shown:

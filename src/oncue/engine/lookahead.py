@@ -4,8 +4,8 @@ one forward.
 The draft of a silent answer (`engine.request`) goes on with the turn that comes next, as it will
 stand if this one is answered by silence, and so with the turns after it. While the policy is
 silent, the logits for the next turn are already there when it is shown; once it speaks, those that
-are left are dropped, and the next forward begins anew. A token never sees what comes after it, so
-the answers are those of one turn at a time.
+are left are dropped, and the next forward starts from there. A token never sees what comes after
+it, so the answers are those of one turn at a time.
 
 Axis letters: L tokens, R logits read, V vocabulary.
 """
@@ -137,7 +137,7 @@ class Lookahead:
         for turn in coming:
             if turn.frames is None or not (self._patient or turn.frames.done()):
                 break
-            if turn.frames.exception() is not None:  # told when the turn is shown
+            if turn.frames.exception() is not None:  # raised when the turn is shown
                 break
             frames = turn.frames.result()
             grids = [frame.grid for frame in frames]

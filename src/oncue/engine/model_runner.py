@@ -92,9 +92,8 @@ class ModelRunner:
             )
             self._static_vision = StaticVision(loaded.model, graphs, shapes.max_rows)
         self._num_groups = config.num_attention_heads // config.num_key_value_heads
-        self._given_mask = torch.ones(
-            1, 1, 1, 1, dtype=torch.bool, device=loaded.device
-        )  # unused: rows have their own
+        # Unused: rows have their own
+        self._given_mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=loaded.device)
         use_rows(self._decoder)
 
     @torch.inference_mode()

@@ -211,9 +211,8 @@ class Request:
                 break
             self.num_fed += len(following)
         self._give_back_numbers(len(tokens) - 1 - i)
-        self.state.keep(
-            self._base_length + len(self.prompt.ids) + self.num_fed
-        )  # no more than what was said
+        # No more than what was said
+        self.state.keep(self._base_length + len(self.prompt.ids) + self.num_fed)
 
     def settle(self) -> PolicyTurn | None:
         """Write the finished answer into the session's prefix; on an error nothing is written."""

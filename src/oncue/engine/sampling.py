@@ -100,9 +100,8 @@ def choose_tokens(
     """
     if sampling.temperature == 0:
         return logprobs_RV.argmax(-1)
-    rows_RV = (
-        logprobs_RV.cpu() if logprobs_RV.device.type == "mps" else logprobs_RV
-    )  # it has no float64
+    # It has no float64
+    rows_RV = logprobs_RV.cpu() if logprobs_RV.device.type == "mps" else logprobs_RV
     cumulative_RV = rows_RV.double().exp().cumsum(-1)
     total_R1 = cumulative_RV[:, -1:]
     uniforms_R1 = upload(torch.tensor(uniforms, dtype=torch.float64), rows_RV.device)[:, None]
@@ -110,9 +109,8 @@ def choose_tokens(
         uniforms_R1 * total_R1, torch.nextafter(total_R1, torch.zeros_like(total_R1))
     )
     tokens_R = torch.searchsorted(cumulative_RV, targets_R1, right=True)[:, 0]
-    return tokens_R.clamp(max=rows_RV.shape[1] - 1).to(
-        logprobs_RV.device
-    )  # a row of NaN has no such token
+    # A row of NaN has no such token
+    return tokens_R.clamp(max=rows_RV.shape[1] - 1).to(logprobs_RV.device)
 
 
 def _cut_to_mass(scores: torch.Tensor, top_p: float) -> torch.Tensor:

@@ -92,9 +92,8 @@ class TraceRecorder:
     def _segment(self, ids: Sequence[int], pending_positions: np.ndarray) -> TraceSegment:
         token_ids = np.array(ids, np.int64)
         positions = np.concatenate([*self.positions, pending_positions], axis=1)
-        if self._choices and self._choices[-1].place == len(
-            token_ids
-        ):  # a last choice that no token stands for
+        # A last choice that has no token
+        if self._choices and self._choices[-1].place == len(token_ids):
             token_ids = np.append(token_ids, self._choices[-1].token_id)
             positions = np.append(positions, positions.max(keepdims=True).repeat(3, 0) + 1, axis=1)
         targets, turn_of = token_ids.copy(), np.full(len(token_ids), -1, np.int64)

@@ -308,9 +308,8 @@ def _in_thread(read: Callable[[], list[_Shown]]) -> asyncio.Future[list[_Shown]]
             batches = read()
         except BaseException as raised:  # handed to whoever awaits the future, and raised there
             error = raised
-        with contextlib.suppress(
-            RuntimeError
-        ):  # the loop is closed: nobody waits for these frames any more
+        # The loop is closed: nobody waits for these frames any more
+        with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(settle, batches, error)
 
     threading.Thread(target=run, name="oncue-frames", daemon=True).start()

@@ -23,9 +23,8 @@ class Steps(Protocol):
         """One more is done."""
 
 
-ShowProgress = Callable[
-    [str, int], AbstractContextManager[Steps]
-]  # of work by that name, of so many pieces
+# Of work by that name, of so many pieces
+ShowProgress = Callable[[str, int], AbstractContextManager[Steps]]
 
 
 class Scores(Protocol):

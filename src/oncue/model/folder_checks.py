@@ -12,12 +12,8 @@ from typing import Any
 
 from oncue.errors import ModelError
 from oncue.hub import read_object, refuse_pointer, weight_files
+from oncue.model.known_families import FAMILIES
 
-MODEL_CLASSES = {
-    "qwen2_vl": "Qwen2VLForConditionalGeneration",
-    "qwen2_5_vl": "Qwen2_5_VLForConditionalGeneration",
-    "qwen3_vl": "Qwen3VLForConditionalGeneration",
-}
 _ROPE_BY_LENGTH = ("dynamic", "longrope")
 _MOST_LACKING_FRAC = (
     0.5  # of what is stored; less is for the loader, which names the tensors that lack
@@ -32,10 +28,10 @@ def check_folder(folder: Path) -> dict[str, Any]:
     _refuse_other_kinds(folder)
     config = read_object(folder / "config.json")
     architecture = config.get("model_type")
-    if not isinstance(architecture, str) or architecture not in MODEL_CLASSES:
+    if not isinstance(architecture, str) or architecture not in FAMILIES:
         raise ModelError(
             f"{folder} holds a model of type {architecture!r}; expected one of "
-            f"{', '.join(MODEL_CLASSES)}"
+            f"{', '.join(FAMILIES)}"
         )
     _check_attention(folder, config)
     _check_weight_files(folder)
@@ -98,9 +94,8 @@ def _check_weight_files(folder: Path) -> None:
 def _check_attention(folder: Path, config: dict[str, Any]) -> None:
     """Refuses what a carried cache would not compute as the model does: a window, positions scaled
     by the length."""
-    text = (
-        config.get("text_config") or config
-    )  # older folders have no section for the language model
+    # Older folders have no section for the language model
+    text = config.get("text_config") or config
     rope = (
         text.get("rope_parameters") or text.get("rope_scaling") or {}
         if isinstance(text, dict)

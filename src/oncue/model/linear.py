@@ -21,18 +21,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-for _capacity in (
-    "ONEDNN_PRIMITIVE_CACHE_CAPACITY",
-    "LRU_CACHE_CAPACITY",
-):  # oneDNN's own, and torch's before it
+# oneDNN's own, and torch's before it
+for _capacity in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
     os.environ.setdefault(_capacity, "64")  # read at the first product
 
 HAS_ONEDNN = (  # torch can be asked for it
     torch.backends.mkldnn.is_available()
     and platform.machine() in ("x86_64", "AMD64")
-    and hasattr(
-        torch.ops.mkldnn, "_linear_pointwise"
-    )  # torch's own compiler calls it; no promise that it stays
+    # Torch's own compiler calls it; no promise that it stays
+    and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 )
 USES_ONEDNN = HAS_ONEDNN and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 MIN_PRODUCTS = 1 << 20  # multiplications: below, the call itself costs more than is saved

@@ -10,13 +10,13 @@ import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oncue.errors import ConfigError, ModelError, ModelWarning
 from oncue.hub import resolve_model
-from oncue.model.folder_checks import MODEL_CLASSES, check_folder, check_size
+from oncue.model.folder_checks import check_folder, check_size
+from oncue.model.known_families import family_of
 from oncue.model.quantized import check_method, is_quantized, is_unpacked, quantization_method
 from oncue.render.decision import DecisionName
 from oncue.render.qwen_vl import QwenVLRenderer
@@ -25,6 +25,7 @@ from oncue.types import Reply
 if TYPE_CHECKING:
     import torch
 
+# As transformers raises them
 _LOADING_ERRORS = (
     OSError,
     ValueError,
@@ -33,10 +34,9 @@ _LOADING_ERRORS = (
     KeyError,
     TypeError,
     AttributeError,
-)  # as transformers raises them
-_HARMLESS = re.compile(
-    r"rotary\w*\.inv_freq$"
-)  # computed from the config; older releases of transformers stored it
+)
+# Computed from the config; older releases of transformers stored it
+_HARMLESS = re.compile(r"rotary\w*\.inv_freq$")
 _NUM_SHOWN = 3  # names in a warning
 _DTYPES = ("float32", "bfloat16", "float16")
 
@@ -48,7 +48,7 @@ class LoadedModel:
     `dtype`: the number format it computes in; what quantized weights are stored in is another.
     """
 
-    model: Any  # one of MODEL_CLASSES
+    model: Any  # of one of `model.known_families`
     renderer: QwenVLRenderer
     device: torch.device
     dtype: torch.dtype
@@ -63,7 +63,7 @@ class LoadedModel:
     @property
     def max_prefix_tokens(self) -> int:
         """How long a prefix may be, the turn that is shown included: behind it must fit a reply of
-        one token, what stands in a reply unchosen, and the closing token. No token takes more than
+        one token, what a reply holds unchosen, and the closing token. No token takes more than
         one position."""
         reply_ids = self.renderer.policy_turn_ids(Reply("."))
         num_unchosen = len(self.renderer.decision.kept(reply_ids)) - len(reply_ids)
@@ -176,7 +176,7 @@ def _load_weights(
     from safetensors import SafetensorError
     from transformers.utils import logging
 
-    kind = model_class(architecture)
+    kind = family_of(architecture).model_class()
     options: dict[str, Any] = {}
     shown, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
@@ -292,13 +292,6 @@ def _check_report(folder: Path, report: Mapping[str, Any]) -> None:
             ModelWarning,
             stacklevel=1,  # one place, so that it is said once
         )
-
-
-def model_class(architecture: str) -> Any:
-    """The class, imported from its own module: the package's automatic classes cost time and pull
-    in torchvision."""
-    module = import_module(f"transformers.models.{architecture}.modeling_{architecture}")
-    return getattr(module, MODEL_CLASSES[architecture])
 
 
 def _first_line(error: BaseException) -> str:

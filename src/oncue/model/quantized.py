@@ -24,10 +24,8 @@ _PACKAGES = {  # by quant_method, as pip names them
     "quanto": ("optimum-quanto", "accelerate"),
 }
 _NEED_GPU = frozenset(("eetq", "fbgemm_fp8", "fp_quant", "higgs", "nvfp4", "spqr", "vptq"))
-_UNPACKED_WITHOUT_GPU = (
-    "fp8",
-    "mxfp8",
-)  # compute on a GPU only; elsewhere the loader unpacks the weights, once
+# Compute on a GPU only; elsewhere the loader unpacks the weights, once
+_UNPACKED_WITHOUT_GPU = ("fp8", "mxfp8")
 
 
 def quantization_method(folder: Path, config: dict[str, Any]) -> str | None:

@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import rms_norm
 
-_STOCK = ("Qwen2VLRMSNorm", "Qwen2_5_VLRMSNorm", "Qwen3VLTextRMSNorm")
+from oncue.model.known_families import FAMILIES
+
+_STOCK = frozenset(name for family in FAMILIES.values() for name in family.rms_norms)
 _ours: dict[type, Any] = {}  # by stock class
 
 

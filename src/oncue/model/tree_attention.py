@@ -34,7 +34,7 @@ def attend_branches(
     value_1JTD: torch.Tensor,
     **options: Any,
 ) -> torch.Tensor:
-    """(1, T, H, D): attention within the tree, whose tokens stand one branch behind the other, by
+    """(1, T, H, D): attention within the tree, whose tokens lie one branch behind the other, by
     transformers' own sdpa; `options` are what it takes besides.
 
     Each branch is attended to as the end of the dialogue from its root on, and what comes out for

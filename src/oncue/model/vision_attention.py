@@ -66,9 +66,8 @@ class _Windows:
     order_L: Tensor | None
 
 
-_known: WeakIdKeyDictionary = (
-    WeakIdKeyDictionary()
-)  # windows by the tensor of their borders: all layers share it
+# Windows by the tensor of their borders: all layers share it
+_known: WeakIdKeyDictionary = WeakIdKeyDictionary()
 
 
 def _windows(borders: Tensor, device: torch.device) -> _Windows:

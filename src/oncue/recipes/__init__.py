@@ -1,4 +1,4 @@
-"""Which numbers: complete settings under a name. Published constants stand here and nowhere
+"""Which numbers: complete settings under a name. Published constants are here and nowhere
 else."""
 
 from __future__ import annotations

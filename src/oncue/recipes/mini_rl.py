@@ -29,7 +29,7 @@ def mini_late_sft() -> SftConfig:
     """Every setting of the start: the supervised model goes on, with most gold replies one turn
     after the first.
 
-    So it speaks late, as a model does whose labels stand at the end of their spans, and at times at
+    So it speaks late, as a model does whose labels are at the end of their spans, and at times at
     once, which is what reinforcement learning can then pay for. A third of the samples are short
     clips in which it speaks at once, under another system message: without them it forgets the
     names of what it has just seen. Silence weighs 1, as in the paper: at half of that, as in

@@ -33,11 +33,8 @@ from oncue.types import Reply, Silence
 
 HIDDEN_SIZE, HEAD_DIM = 128, 32
 ROPE_THETA = 300.0
-MROPE_SECTION = (
-    2,
-    2,
-    12,
-)  # the width axis comes last and has the lowest frequencies: it needs many to tell columns
+# The width axis comes last and has the lowest frequencies: it needs many to tell columns
+MROPE_SECTION = (2, 2, 12)
 
 NUM_FEATURES, SCRATCH_SIZE = 76, 16
 CHANGED_CHANNELS = (76, 77, 78)
@@ -107,7 +104,7 @@ class Start:
 
     def _aim(self, layer: int, head: int, distances: Any, used: Any, gain: float) -> None:
         """Makes a head look `distances` positions back on the rotary frequencies `used`, whatever
-        stands there.
+        is there.
 
         A query bias turned by -distance * frequency against a key bias: their product peaks at that
         distance.
@@ -193,9 +190,8 @@ class Start:
         what it finds."""
         attention = self.decoder.layers[layer].self_attn
         rows = slice(head * HEAD_DIM, (head + 1) * HEAD_DIM)
-        slowest = (
-            rows.start + HEAD_DIM // 2 - 1
-        )  # turns so slowly with distance that only the content counts on it
+        # Turns so slowly with distance that only the content counts on it
+        slowest = rows.start + HEAD_DIM // 2 - 1
         attention.q_proj.weight[rows] = 0
         attention.k_proj.weight[rows] = 0
         attention.q_proj.bias[slowest] = gain

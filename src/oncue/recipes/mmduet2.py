@@ -23,9 +23,8 @@ def mmduet2_3b_sft() -> SftConfig:
     """
     return SftConfig(
         model="Qwen/Qwen2.5-VL-3B-Instruct",  # section 4.2
-        stages=(
-            Stage("sft", RowSource(paths=(Path("train.jsonl"),)), batch_size=32),
-        ),  # script: 1 x 2 on 16 devices
+        # script: 1 x 2 on 16 devices
+        stages=(Stage("sft", RowSource(paths=(Path("train.jsonl"),)), batch_size=32),),
         frame_interval_s=2.0,  # section 4.2
         frames_per_turn=2,  # section 4.2
         max_pixels=MMDUET2_MAX_PIXELS,  # section 4.2: at most 128 vision tokens per frame
@@ -54,18 +53,16 @@ def mmduet2_3b_grpo() -> GrpoConfig:
     """
     return GrpoConfig(
         model="sft-checkpoint",  # section 4.3: what supervised fine-tuning ended with
-        examples=RowExamples(
-            paths=(Path("examples.jsonl"),), max_frames=90
-        ),  # script: 90 frames at 2 s
+        # script: 90 frames at 2 s
+        examples=RowExamples(paths=(Path("examples.jsonl"),), max_frames=90),
         num_steps=489,  # section 4.3
         # script: one per device on 8; 489 steps of 16 would match the data better (unclear)
         prompts_per_step=8,
         group_size=4,  # script
         num_minibatches=1,  # script: its batch of an update is 8 prompts, all of the step
         sampling=SamplingParams(temperature=1.2, top_k=10, max_new_tokens=100),  # script
-        reward=RewardSettings(
-            "official", pauc=3.0, repetition=2.0, in_span=0.5, prefix=2.0
-        ),  # section 4.3.2
+        # section 4.3.2
+        reward=RewardSettings("official", pauc=3.0, repetition=2.0, in_span=0.5, prefix=2.0),
         judge="openai:Qwen/Qwen3-32B@http://localhost:8000/v1",
         loss=LossSettings(),  # script: no KL, no entropy bonus
         frame_interval_s=2.0,  # section 4.2

@@ -32,9 +32,8 @@ class ScoredRollout:
 
     def line(self) -> dict[str, Any]:
         """For JSON: the signed terms, their weighted sum, and how many judgements were missing."""
-        numbers = {
-            name: getattr(self.terms, name) + 0.0 for name in (*TERMS, "reward")
-        }  # + 0.0: there is no -0
+        # + 0.0: there is no -0
+        numbers = {name: getattr(self.terms, name) + 0.0 for name in (*TERMS, "reward")}
         return {
             "episode_id": self.stored.episode_id,
             **numbers,

@@ -4,7 +4,7 @@
      "text"}], "previous_replies": [...]}
 
 Times are video seconds. A silent turn has the text of `TextFormat` for silence; `previous_replies`,
-those of the context, may be left out. Other fields may stand beside these and are ignored.
+those of the context, may be left out. Other fields are ignored.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def read_rollouts(path: Path) -> list[StoredRollout]:
     """All rollouts of a file, in its order.
 
     Raises DataError with the number of the line for what breaks the format, an `episode_id` given
-    twice, a span without width, or turns that do not stand in the order of time; and for a file
+    twice, a span without width, or turns that are not in the order of time; and for a file
     that holds no rollout.
     """
     stored: list[StoredRollout] = []
@@ -45,7 +45,7 @@ def read_rollouts(path: Path) -> list[StoredRollout]:
         read = StoredRollout(text_of(row, "episode_id", where), _rollout(row, where))
         if read.episode_id in places:
             raise DataError(
-                f"{where}: episode_id {read.episode_id!r} stands in {places[read.episode_id]} too"
+                f"{where}: episode_id {read.episode_id!r} is in {places[read.episode_id]} too"
             )
         places[read.episode_id] = where
         stored.append(read)

@@ -8,6 +8,7 @@ mutable state.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,7 +17,6 @@ from tokenizers import Tokenizer
 from oncue.errors import ModelError
 from oncue.hub import read_object, refuse_pointer
 from oncue.render.decision import DecisionName
-from oncue.render.markup import STRUCTURAL_MARKS
 
 OWN_FILE = "oncue.json"  # what other libraries have no place for
 
@@ -85,30 +85,32 @@ def _from_vocabulary(folder: Path) -> Tokenizer:
     return Tokenizer.from_str(loaded.backend_tokenizer.to_str())
 
 
-def mark_ids(folder: Path, tokenizer: Tokenizer, config: dict[str, Any]) -> dict[str, int]:
-    """The id of each structural mark, by name.
+def mark_ids(
+    folder: Path,
+    tokenizer: Tokenizer,
+    config: dict[str, Any],
+    marks: Iterable[str],
+    stated: Mapping[str, str],
+    family: str,
+) -> dict[str, int]:
+    """The id of each of `marks`, the structural ones of a family of models.
 
+    `stated`: the keys of `config.json` that repeat the id of one of them.
     Raises ModelError where the tokenizer lacks one, where text could be encoded as one, or where
     `config.json` states another id.
     """
     ids: dict[str, int] = {}
-    for mark in STRUCTURAL_MARKS:
+    for mark in marks:
         found = tokenizer.token_to_id(mark)
         if found is None:
             raise ModelError(
-                f"the tokenizer of {folder} has no token {mark}; expected a Qwen-VL tokenizer"
+                f"the tokenizer of {folder} has no token {mark}; expected a {family} tokenizer"
             )
         if found in tokenizer.encode(mark, add_special_tokens=False).ids:
             raise ModelError(
                 f"the tokenizer of {folder} does not mark {mark} as special, so text could forge it"
             )
         ids[mark] = found
-    stated = {
-        "image_token_id": "<|image_pad|>",
-        "video_token_id": "<|video_pad|>",
-        "vision_start_token_id": "<|vision_start|>",
-        "vision_end_token_id": "<|vision_end|>",
-    }
     for key, mark in stated.items():
         if config.get(key) not in (None, ids[mark]):
             raise ModelError(

@@ -44,9 +44,8 @@ class FrameProcessor:
     std: tuple[float, ...] = CLIP_STD
     rescale_factor: float = 1 / 255
     resample: int = 3  # PIL's bicubic
-    table: np.ndarray = field(
-        init=False, repr=False, compare=False
-    )  # (3, 256) float32: channel, byte -> value
+    # (3, 256) float32: channel, byte -> value
+    table: np.ndarray = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not 0 < self.min_pixels <= self.max_pixels:
@@ -127,9 +126,8 @@ class FrameProcessor:
         cells = np.asarray(image).reshape(
             rows // merge, merge, patch, columns // merge, merge, patch, 3
         )
-        ordered = cells.transpose(
-            0, 3, 1, 4, 6, 2, 5
-        )  # cell row and column, row and column in the cell, channel, y, x
+        # Cell row and column, row and column in the cell, channel, y, x
+        ordered = cells.transpose(0, 3, 1, 4, 6, 2, 5)
         values = np.empty((*ordered.shape[:5], self.temporal_patch_size, patch, patch), np.float32)
         for channel in range(3):
             values[:, :, :, :, channel] = self.table[channel][ordered[:, :, :, :, channel]][

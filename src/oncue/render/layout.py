@@ -1,4 +1,4 @@
-"""Where each mark of a dialogue stands, in the two decision formats. One frame is shown as
+"""Where each mark of a dialogue is, in the two decision formats. One frame is shown as
 `<image>`.
 
 `text` (paper Fig. 2): every turn is a message of its own, silence is a text.
@@ -18,7 +18,7 @@ it.
     <|im_start|>user⏎Tell me when it leaves.⏎<image><image><|im_end|>⏎
     <|im_start|>assistant⏎It leaves.<|im_end|>⏎
 
-- The text of a turn stands before its frames, closed by a line break, so that a turn ends with
+- The text of a turn comes before its frames, closed by a line break, so that a turn ends with
   `<|vision_end|>`. Turns with another order than frames, then text, and frames with marks are
   errors.
 - At the end of every turn, not of every frame, the policy chooses. `<|vision_start|>` is silence
@@ -152,7 +152,7 @@ class TokenLayout:
             if turn.role != "assistant" or answered:
                 raise DialogueError(
                     f"dialogue {dialogue.dialogue_id!r}, turn {index + 1}: a {turn.role} turn "
-                    "cannot stand here; a "
+                    "cannot be here; a "
                     "system turn comes first, and an assistant turn answers a user turn"
                 )
             answered = True

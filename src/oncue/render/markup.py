@@ -14,6 +14,12 @@ IM_START, IM_END, END_OF_TEXT = "<|im_start|>", "<|im_end|>", "<|endoftext|>"
 VISION_START, VISION_END = "<|vision_start|>", "<|vision_end|>"
 IMAGE_PAD, VIDEO_PAD = "<|image_pad|>", "<|video_pad|>"
 STRUCTURAL_MARKS = (IM_START, IM_END, VISION_START, VISION_END, IMAGE_PAD, VIDEO_PAD, END_OF_TEXT)
+CONFIG_MARKS = {  # keys of config.json that repeat the id of a mark
+    "image_token_id": IMAGE_PAD,
+    "video_token_id": VIDEO_PAD,
+    "vision_start_token_id": VISION_START,
+    "vision_end_token_id": VISION_END,
+}
 
 DEFAULT_SYSTEM = "You are a helpful assistant."
 PROACTIVE_SYSTEM = (

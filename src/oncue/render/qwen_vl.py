@@ -44,6 +44,7 @@ from oncue.render.images import FrameProcessor
 from oncue.render.layout import layout_of
 from oncue.render.markup import (
     ASSISTANT_HEADER,
+    CONFIG_MARKS,
     DEFAULT_SYSTEM,
     END_OF_TEXT,
     IM_END,
@@ -51,6 +52,7 @@ from oncue.render.markup import (
     IMAGE_PAD,
     NEWLINE,
     PROACTIVE_SYSTEM,
+    STRUCTURAL_MARKS,
     VIDEO_PAD,
     VISION_END,
     VISION_START,
@@ -71,9 +73,7 @@ __all__ = [
 ]
 
 MMDUET2_MAX_TOKENS = 128  # vision tokens per frame (paper section 4.2)
-MMDUET2_MAX_PIXELS = (
-    MMDUET2_MAX_TOKENS * 28 * 28
-)  # the same in pixels of the paper's model, Qwen2.5-VL
+MMDUET2_MAX_PIXELS = MMDUET2_MAX_TOKENS * 28 * 28  # the same in pixels of Qwen2.5-VL
 _MOST_KNOWN = 1024  # texts whose ids are kept
 
 FrameInput = np.ndarray | PatchedFrame
@@ -85,7 +85,7 @@ class QwenVLRenderer:
     `tokenizer` is a `tokenizers.Tokenizer` that treats every text as ordinary text.
     `structural_ids` are the ids that only this class may place into a dialogue: a sampler must not
     draw them, apart from `im_end_id`, which ends a turn. It alone does: engines that go by a
-    checkpoint's own settings stop at `<|endoftext|>` too, and are to be told.
+    checkpoint's own settings stop at `<|endoftext|>` too: their settings must say so.
     """
 
     def __init__(
@@ -109,9 +109,8 @@ class QwenVLRenderer:
         self.video_pad_id = mark_ids[VIDEO_PAD]
         self.endoftext_id = mark_ids[END_OF_TEXT]
         self.structural_ids = frozenset(mark_ids.values())
-        self._known: dict[
-            str, list[int]
-        ] = {}  # ids of texts that came before: the same few stand around every frame
+        # Ids of texts that came before: the same few are around every frame.
+        self._known: dict[str, list[int]] = {}
         self.decision: DecisionFormat = TextDecision(
             self.encode(self.format.silence_text), self.im_end_id
         )
@@ -137,9 +136,8 @@ class QwenVLRenderer:
         folder = resolve_model(name, weights=False)
         config = model_folder.read_config(folder)
         tokenizer = model_folder.read_tokenizer(folder)
-        frames = FrameProcessor.from_pretrained(
-            folder, max_pixels, MMDUET2_MAX_TOKENS
-        )  # Qwen's own allow 16384
+        # Qwen's own allow 16384 vision tokens.
+        frames = FrameProcessor.from_pretrained(folder, max_pixels, MMDUET2_MAX_TOKENS)
         vision = config.get("vision_config") or {}
         for key, ours in (
             ("patch_size", frames.patch_size),
@@ -150,7 +148,9 @@ class QwenVLRenderer:
                 raise ModelError(
                     f"{folder}: config.json has {key} {vision[key]}, the image processor has {ours}"
                 )
-        marks = model_folder.mark_ids(folder, tokenizer, config)
+        marks = model_folder.mark_ids(
+            folder, tokenizer, config, STRUCTURAL_MARKS, CONFIG_MARKS, "Qwen-VL"
+        )
         return cls(
             tokenizer,
             marks,

@@ -18,12 +18,8 @@ from oncue.render.markup import DEFAULT_SYSTEM, END_OF_TEXT, IM_END, STRUCTURAL_
 
 SPECIAL_TOKENS = (END_OF_TEXT, *(mark for mark in STRUCTURAL_MARKS if mark != END_OF_TEXT))
 _NUM_BYTES = 256
-_WHOLE_WORDS = (
-    TextFormat().silence_text,
-    "system",
-    "user",
-    "assistant",
-)  # one token per word, however rare in texts
+# One token per word, however rare in texts
+_WHOLE_WORDS = (TextFormat().silence_text, "system", "user", "assistant")
 _REPEATS = 20_000
 
 # One message per loop: text as it is, each image as its three marks, videos likewise; a default

@@ -199,9 +199,8 @@ def pauc_points(
     marks = {key: judgements.coverage.get(key, Unscored("not judged")) for key in asked}
     if settings.profile == "official":
         decided = {key: mark for key, mark in marks.items() if not isinstance(mark, Unscored)}
-        latest = {
-            time_s: mark for (_, time_s), mark in decided.items()
-        }  # in the order of the gold turns
+        # In the order of the gold turns
+        latest = {time_s: mark for (_, time_s), mark in decided.items()}
         marks |= {(i, time_s): latest[time_s] for i, time_s in decided}
     found: dict[int, list[Point | Unscored]] = {i: [] for i, _ in gold}
     for i, turn, reply in due:
@@ -350,9 +349,8 @@ def _shared_openings(rollout: Rollout, settings: RewardSettings, *, of_replies: 
     """The share of replies (`official`: of turns) that begin like an earlier reply. A silent turn
     begins like none."""
     earlier = [text.strip() for text in rollout.previous]
-    needed = (
-        settings.prefix_characters + of_replies
-    )  # the paper's text: larger than; the released code: at least
+    # The paper's text: larger than; the released code: at least
+    needed = settings.prefix_characters + of_replies
     num_shared = 0
     for reply in rollout.replies:
         num_shared += any(_num_shared(reply.text, text) >= needed for text in earlier)

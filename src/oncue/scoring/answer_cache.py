@@ -30,8 +30,8 @@ class AnswerCache:
     """Answers by key. Each is written in one step: whoever is killed leaves whole answers. None:
     kept in memory.
 
-    A file that fails later (a full disk) is told once; answers then are neither found nor kept, and
-    work goes on. Raises ConfigError for a file that cannot be used.
+    A file that fails later (a full disk) is reported once; answers then are neither found nor kept,
+    and work goes on. Raises ConfigError for a file that cannot be used.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -52,7 +52,7 @@ class AnswerCache:
         return str(rows[0][0]) if rows else None
 
     def put(self, key: str, model: str, prompt_version: str, question: str, answer: str) -> None:
-        """Keep an answer; what stands beside it is for people who look into the file."""
+        """Keep an answer; what is beside it is for people who look into the file."""
         self._run(
             "INSERT OR REPLACE INTO judge_answers VALUES (?, ?, ?, ?, ?)",
             key,
@@ -84,9 +84,8 @@ def _opened(path: Path | None) -> sqlite3.Connection:
         check_same_thread=False,
     )
     try:
-        database.execute(
-            "PRAGMA journal_mode = WAL"
-        )  # readers and a writer do not wait for each other
+        # Readers and a writer do not wait for each other
+        database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = NORMAL")
         database.execute(_TABLE)
         database.execute("BEGIN IMMEDIATE")

@@ -1,7 +1,7 @@
 """What a language model is asked when it is the judge, and how its answer is read.
 
-The texts to be judged stand in the question as JSON strings with every `<` escaped: a reply can
-neither close the string it stands in nor hold a chat mark that a server would obey. Whoever changes
+The texts to be judged are in the question as JSON strings with every `<` escaped: a reply can
+neither close its string nor hold a chat mark that a server would obey. Whoever changes
 a wording, or how an answer is read, gives PROMPT_VERSION a new number: answers that were kept under
 another one are then not used again.
 """

@@ -31,7 +31,7 @@ def pauc(
     """The PAUC of one gold turn, in [0, 1]. 0.5 / `max_score` without points, whatever omega.
 
     `points` in any order, offsets in [0, `window_s`], marks in [0, `max_score`]; of replies at the
-    same instant the best mark stands. `omega` in [0, 1]: 0 is equation 1 of the paper (a perfect
+    same instant the best mark counts. `omega` in [0, 1]: 0 is equation 1 of the paper (a perfect
     reply at the very end earns what silence does), 1 ignores time, 0.5 is the headline of the
     benchmark.
 

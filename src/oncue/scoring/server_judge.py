@@ -37,9 +37,8 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _FEW = 3  # failures that may be chance, however few questions there were
 _COUNTED = {"stream_options": {"include_usage": True}}
-_UNTHINKING = {
-    "chat_template_kwargs": {"enable_thinking": False}
-}  # as vLLM and SGLang take it, for Qwen3 and others
+# As vLLM and SGLang take it, for Qwen3 and others
+_UNTHINKING = {"chat_template_kwargs": {"enable_thinking": False}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ class JudgeOptions:
     """How a model on a server is asked to judge.
 
     `max_at_once`: requests on the way; `timeout_s` bounds each. `max_tokens` of an answer: a model
-    that thinks first needs thousands; one that thinks until the limit at first is told not to,
+    that thinks first needs thousands; one that thinks until the limit at first is asked not to,
     unless `request_fields` have a `chat_template_kwargs`. `request_fields` go into every request as
     they are, a None leaves that field out. `cache`: a SQLite file for the answers, in memory
     without one. The judge is down when more than `max_failed_share` of `failure_window` answers
@@ -64,9 +63,8 @@ class JudgeOptions:
     failure_window: int = 50
 
     def __post_init__(self) -> None:
-        if (
-            self.max_at_once < 1 or not self.timeout_s > 0 or self.max_tokens < 2
-        ):  # 2: a digit, and the end after it
+        # 2: a digit, and the end after it
+        if self.max_at_once < 1 or not self.timeout_s > 0 or self.max_tokens < 2:
             raise ConfigError(
                 "a judge needs max_at_once >= 1, timeout_s > 0 and max_tokens >= 2, got "
                 f"{self.max_at_once}, {self.timeout_s} and {self.max_tokens}"
@@ -208,8 +206,8 @@ class ServerJudge:
         return value
 
     def _kept(self, question: JudgeQuestion[T]) -> T | Unscored:
-        """The kept answer to the question as it is, or to the one that was told not to think: a
-        judge that starts anew has yet to find out that it must be told."""
+        """The kept answer to the question as it is, or to the one that was asked not to think: a
+        judge that was just started has yet to find out that it must be."""
         for told in ({}, _UNTHINKING):
             kept = self._answers.get(self._key(question, told))
             if kept is not None and not isinstance(value := question.read(kept), Unscored):
@@ -217,7 +215,7 @@ class ServerJudge:
         return Unscored("never asked")
 
     def _key(self, question: JudgeQuestion[T], told: Mapping[str, Any]) -> str:
-        """Under which an answer is kept. Where the model was told not to think, the limit that it
+        """Under which an answer is kept. Where the model was asked not to think, the limit that it
         thought until belongs to it: under a higher one it may think, and is asked again."""
         fields = {**told, "max_tokens": self.options.max_tokens} if told else {}
         return answer_key(
@@ -252,7 +250,7 @@ class ServerJudge:
                 if _is_thinking(done) and self._may_be_told:
                     self._may_be_told, self._told = False, _UNTHINKING
                     _log.warning(
-                        "the judge %s thought until its limit of %d tokens and is told not to "
+                        "the judge %s thought until its limit of %d tokens and is asked not to "
                         "think; "
                         "for one that is to think, raise the limit",
                         self.model,
@@ -266,7 +264,7 @@ class ServerJudge:
 
     async def _complete(self, messages: Sequence[Message]) -> tuple[Completion, Mapping[str, Any]]:
         """An answer, by the first form of request that the server takes (it is then the only one),
-        and what the model was told about thinking."""
+        and what the model was asked about thinking."""
         refused: list[RefusedError] = []
         tellings = (self._told, {}) if self._told else ({},)
         for told, form in itertools.product(tellings, self._forms):
@@ -333,7 +331,7 @@ class _Budget:
         cache = self._options.cache
         kept = f"; its answers so far are kept in {cache}" if cache is not None else ""
         raise JudgeDownError(
-            f"the judge {self._model} is down: {self._down}. Mend it and start again{kept}"
+            f"the judge {self._model} is down: {self._down}. Fix it and start again{kept}"
         )
 
 

@@ -66,7 +66,7 @@ class Study:
     arms: tuple[Arm, ...]
 
     def jobs(self) -> list[Job]:
-        """All jobs; one stands after the job it starts from."""
+        """All jobs; one comes after the job it starts from."""
         return [Job(arm, seed) for arm in self.arms for seed in arm.seeds]
 
     def chosen(self, names: Iterable[str]) -> list[Job]:

@@ -19,7 +19,7 @@ Arms = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A statement of the paper, where it stands, its figures, what was measured here, and whether
+    """A statement of the paper, where it is, its figures, what was measured here, and whether
     that agrees."""
 
     claim: str

@@ -2,7 +2,7 @@
 made-up clips.
 
 Every arm begins with `mini-sft`. The `sft` arms teach it to speak late, as supervised fine-tuning
-does in the paper, where gold replies stand at the end of their spans: here mostly one turn after
+does in the paper, where gold replies are at the end of their spans: here mostly one turn after
 the first. Reinforcement learning goes on from there.
 """
 

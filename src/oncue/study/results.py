@@ -128,8 +128,8 @@ def _measures(folder: Path, jobs: Sequence[Job], view: View) -> dict[str, list[f
 
 
 def _references(study: Study, folder: Path, done: set[str]) -> dict[str, Any]:
-    """Of each view, what stands beside the model: silence, talk at every turn, the earliest perfect
-    replies."""
+    """Of each view, what is compared with the model: silence, talk at every turn, the earliest
+    perfect replies."""
     found: dict[str, Any] = {}
     for arm in study.arms:
         for job in _jobs(arm, done):

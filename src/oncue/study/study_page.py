@@ -23,11 +23,8 @@ from oncue.study.tables import (
     words_table,
 )
 
-FOOTAGE, SELDOM, SAMPLED = (
-    "footage",
-    "shapes-2s",
-    "shapes-sampled",
-)  # views with a section of their own
+# Views with a section of their own
+FOOTAGE, SELDOM, SAMPLED = ("footage", "shapes-2s", "shapes-sampled")
 _MAIN = "shapes"  # the view that the numbers of an arm itself are of
 _NUM_HUES = 8
 _CURVES = {
@@ -137,7 +134,7 @@ class _Page:
     def _row(
         self, name: str, view: str = _MAIN, note: str = "", *, with_paper: bool = True
     ) -> TableRow:
-        """An arm, seen from one side. `note` stands in place of what the arm is about."""
+        """An arm, seen from one side. `note` takes the place of what the arm is about."""
         arm = self.arms[name]
         measured = arm if view == _MAIN else arm.get(view) or {}
         values = numbers_of(measured, len(arm["seeds"]))

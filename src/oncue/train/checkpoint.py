@@ -76,11 +76,8 @@ def load_progress(
         )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=place is not None)
-    except (
-        RuntimeError,
-        EOFError,
-        pickle.UnpicklingError,
-    ) as error:  # a file that was cut, or is none of torch's
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        # A file that was cut, or is none of torch's
         reason = str(error).partition("\n")[0].partition(". ")[0] or "it ends too soon"
         raise ConfigError(
             f"{path} cannot be read ({reason}); remove the folder {checkpoint}, and --resume auto "
@@ -125,18 +122,14 @@ def save_checkpoint(
     }
     try:
         save_model(loaded, partial, beside_weights)
-        with (partial / "trainer.pt").open(
-            "wb"
-        ) as file:  # of a file it opens itself torch loses the system's reason
+        # Of a file it opens itself torch loses the system's reason
+        with (partial / "trainer.pt").open("wb") as file:
             torch.save(state, file)
         as_new_files(partial)
         shutil.rmtree(final, ignore_errors=True)
         os.replace(partial, final)
-    except (
-        OSError,
-        RuntimeError,
-        SafetensorError,
-    ) as error:  # each writer has its own for a full disk
+    except (OSError, RuntimeError, SafetensorError) as error:
+        # Each writer has its own for a full disk
         if lack_of_memory(error):
             raise
         raise _unwritten(final, error) from error

@@ -27,9 +27,8 @@ def trained_logits(
     hidden_1TE = decoder(
         **given,
         position_ids=batch.positions_3T[:, None],
-        attention_mask=given["inputs_embeds"].new_ones(
-            1, 1, 1, 1, dtype=torch.bool
-        ),  # so that none is made: unused
+        # So that none is made: unused
+        attention_mask=given["inputs_embeds"].new_ones(1, 1, 1, 1, dtype=torch.bool),
         use_cache=False,
         branches=batch.branches,
     ).last_hidden_state

@@ -5,7 +5,7 @@ not be computed for each. Their gradient is the same: what a shared token owes t
 up in it.
 
 Axis letters: T tokens of the batch, C trained choices, N patches of all frames, P values of a
-patch, F frames to be encoded, S those of the T tokens that stand for a part of a frame.
+patch, F frames to be encoded, S those of the T tokens that are parts of a frame.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ class TrainingBatch:
 
 def collate(samples: Sequence[TrainingSample], image_pad_id: int) -> TrainingBatch:
     """Packs samples (at least one). Each frame is encoded once. Samples that begin with the very
-    same frame share the tokens and frames they begin with. `image_pad_id` stands for a part of a
-    frame.
+    same frame share the tokens and frames they begin with. `image_pad_id` is the token of a part of
+    a frame.
 
     Raises ValueError for a sample whose first token is trained, since it would be chosen after the
     end of another one, and for a segment whose frames do not account for its vision tokens.
@@ -113,9 +113,8 @@ def _vision_numbers(
     is_vision = [segment.token_ids == image_pad_id for segment in segments]
     num_patches = np.array([math.prod(frame.grid) for frame in frames], np.int64)
     shown = sum(math.prod(frame.grid) for segment in segments for frame in segment.frames)
-    per_token = shown // max(
-        1, sum(int(v.sum()) for v in is_vision)
-    )  # patches that become one vision token
+    # Patches that become one vision token
+    per_token = shown // max(1, sum(int(v.sum()) for v in is_vision))
     sizes = num_patches // max(1, per_token)
     firsts = {
         id(frame): int(end - size)
@@ -153,19 +152,18 @@ Stretch = tuple[int, int, int]  # the tokens of a branch: of which sample, from 
 class _Tree:
     """The branches that samples are put together from, and the stretch of tokens that each holds.
 
-    `rows`: of each sample (L,) what stands at each place, equal where both token and picture are.
+    `rows`: of each sample (L,) what is at each place, equal where both token and picture are.
     """
 
     rows: Sequence[np.ndarray]
     branches: list[Branch] = field(default_factory=list)
     stretches: list[Stretch] = field(default_factory=list)
     _starts: list[int] = field(default_factory=list)  # of each branch, among all tokens
-    _ways: dict[int, tuple[int, ...]] = field(
-        default_factory=dict
-    )  # of each sample, from the root to its end
+    # Of each sample, from the root to its end
+    _ways: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
     def grow(self, alike: Sequence[int], first: int = 0, before: tuple[int, ...] = ()) -> None:
-        """Adds samples that agree in what stands before `first`."""
+        """Adds samples that agree in what comes before `first`."""
         num_branches = len(self.branches)
         rows = {i: self.rows[i] for i in alike}
         end = first + _num_alike([row[first:] for row in rows.values()])
@@ -184,7 +182,7 @@ class _Tree:
             self.grow(way, end, before)
 
     def places(self, i: int) -> np.ndarray:
-        """(L,) where each token of sample `i` stands among all."""
+        """(L,) where each token of sample `i` is among all."""
         ranges = [
             np.arange(self._starts[n], self._starts[n] + self.branches[n].length)
             for n in self._ways[i]

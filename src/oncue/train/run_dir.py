@@ -59,11 +59,11 @@ class RunDirectory:
     ) -> RunDirectory:
         """Starts a run directory, or checks that `config` is that of the run to be resumed.
 
-        A run that was stopped before its first step leaves nothing to lose and may be started anew.
-        Raises ConfigError when the folder holds a run and `resume` is false, or when a setting
-        differs, or what is in a file of rows (not what images and videos these name), DataError for
-        a broken `env.json`. With `allow_changed_data` a run goes on with other rows: a warning says
-        which, and `env.json` keeps it.
+        A run that was stopped before its first step leaves nothing to lose: it may be started
+        again. Raises ConfigError when the folder holds a run and `resume` is false, or when a
+        setting differs, or what is in a file of rows (not what images and videos these name),
+        DataError for a broken `env.json`. With `allow_changed_data` a run goes on with other rows:
+        a warning says which, and `env.json` keeps it.
         """
         if folder.exists() and not folder.is_dir():
             raise ConfigError(f"{folder} is a file; give a folder for the run with --out")
@@ -125,9 +125,8 @@ class RunDirectory:
         """Appends one line to `metrics.jsonl`, and draws the curves where that is due."""
         path = self.folder / "metrics.jsonl"
         append_text(path, json.dumps(metrics, allow_nan=False) + "\n")
-        self.draw(
-            _REPORT_EVERY_S + path.stat().st_size / _REPORT_BYTES_PER_S
-        )  # about a percent of a long run
+        # About a percent of a long run
+        self.draw(_REPORT_EVERY_S + path.stat().st_size / _REPORT_BYTES_PER_S)
 
     def draw(self, wait_s: float = 0.0) -> None:
         """Draws the curves into `report.html`, unless they are at most `wait_s` behind what is
@@ -161,9 +160,8 @@ class RunDirectory:
         """Writes the model card and the page of curves."""
         rows = self.metrics()
         write_report(self.folder, rows)
-        shown = (
-            "reward" if rows and "reward" in rows[-1] else "loss"
-        )  # the loss of a policy says nothing
+        # The loss of a policy says nothing
+        shown = "reward" if rows and "reward" in rows[-1] else "loss"
         last = f"last logged {shown} {rows[-1][shown]:.4f}" if rows else "nothing logged"
         write_text(
             self._card,

@@ -8,14 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from oncue.files import write_text
+from oncue.rewards.shown_names import logged_terms, shown_names
 
-# The numbers with a chart, where a run logs them, and their headings.
+# The numbers with a chart beside those of the reward, where a run logs them, and their headings.
 _SHOWN = {
-    "reward": "Reward",
-    "reward_pauc": "PAUC term of the reward",
     "replies_per_episode": "Replies per episode",
-    "repeated_share": "Share of replies that repeat an earlier one word for word",
-    "first_reply_delay_s": "Delay of the first reply in a span, seconds",
     "group_spread": "Spread of rewards within a group",
     "entropy": "Entropy of the choices, nats",
     "loss": "Loss",
@@ -30,7 +27,7 @@ def write_report(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Draws the metrics of a run into its `report.html`."""
     charts = "\n".join(
         _chart(heading, [(r["step"], r[name]) for r in rows if r.get(name) is not None])
-        for name, heading in _SHOWN.items()
+        for name, heading in _headings(rows).items()
     )
     stages = ", ".join(
         f"{html.escape(name)} from step {first}" for name, first in _stage_starts(rows).items()
@@ -51,6 +48,12 @@ line{{stroke:currentColor;opacity:.3}}</style>
     )
 
 
+def _headings(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """What is drawn, in order: the reward, what it names, then the rest."""
+    of_reward = shown_names(logged_terms(rows)).curves
+    return {"reward": "Reward", **of_reward, **_SHOWN}
+
+
 def _stage_starts(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     starts: dict[str, int] = {}
     for row in rows:
@@ -65,7 +68,7 @@ def _chart(name: str, points: list[tuple[float, float]]) -> str:
     xs, ys = [p[0] for p in points], [p[1] for p in points]
     first, last, low, high = min(xs), max(xs), min(ys), max(ys)
     span_x = last - first or 1
-    if high == low:  # a flat line stands in the middle
+    if high == low:  # a flat line is drawn in the middle
         low, high = low - 0.5, high + 0.5
     span_y = high - low
     line = " ".join(

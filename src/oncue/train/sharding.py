@@ -46,9 +46,8 @@ def shard(root: Root, device: torch.device) -> None:
         fully_shard(block, mesh=mesh)
     fully_shard(root, mesh=mesh)
     for module in root.modules():
-        if isinstance(
-            module, FSDPModule
-        ):  # gradients are added up, not averaged: the loss is that of all processes
+        # Gradients are added up, not averaged: the loss is that of all processes
+        if isinstance(module, FSDPModule):
             module.set_gradient_divide_factor(1.0)
             module.set_force_sum_reduction_for_comms(True)
 

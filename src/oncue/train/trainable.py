@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from oncue.errors import ConfigError
+from oncue.model.known_families import family_of
 from oncue.model.quantized import is_quantized
-
-_VISION = "model.visual."
-_MERGERS = ("model.visual.merger.", "model.visual.deepstack_merger_list.")
 
 
 def freeze(
@@ -40,10 +38,12 @@ def freeze(
             f"{patterns_of} {unknown[0]!r}, but no parameter has such a name; they look like "
             f"{names[0]}"
         )
+    family = family_of(model.config.model_type)
     for name, parameter in model.named_parameters():
         frozen = any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
-        if name.startswith(_VISION):
-            frozen |= freeze_merger if name.startswith(_MERGERS) else freeze_vision
+        if name.startswith(family.vision_prefix):
+            is_merger = name.startswith(family.merger_prefixes)
+            frozen |= freeze_merger if is_merger else freeze_vision
         parameter.requires_grad_(not frozen)
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise ConfigError(

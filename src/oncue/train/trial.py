@@ -99,9 +99,8 @@ def cost_lines(
         of_rollouts = num_stored * trial.rollout_bytes
         needed += of_rollouts
         parts += f", {readable_bytes(of_rollouts)} of rollouts"
-    there = sum(
-        path.stat().st_size for path in (out / "checkpoints").rglob("*") if path.is_file()
-    )  # will be replaced
+    # Will be replaced
+    there = sum(path.stat().st_size for path in (out / "checkpoints").rglob("*") if path.is_file())
     line = f"disk: about {readable_bytes(needed)} ({parts}); {disk_of(out)}"
     if needed - there > free_bytes(out):
         yield Shortage(

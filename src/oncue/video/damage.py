@@ -21,18 +21,12 @@ MAX_UNSEEN_BYTES = (
     512  # between two blocks of a sound file: the heads of a block and a cluster, less than 50
 )
 AVI_CHUNK_HEAD_BYTES = 8
-TS_PART_BYTES, TS_PAYLOAD_BYTES = (
-    188,
-    184,
-)  # of a transport stream packet: with its head, and without
-TS_LAYOUTS = (
-    (TS_PART_BYTES, 0),
-    (192, 4),
-)  # bytes of a part, and before its head: broadcast, and disc (m2ts)
-TS_SYNC, TS_ERROR = (
-    0x47,
-    0x80,
-)  # the first byte of a head; the bit of the second that marks a broken part
+# Of a transport stream packet: with its head, and without
+TS_PART_BYTES, TS_PAYLOAD_BYTES = (188, 184)
+# Bytes of a part, and before its head: broadcast, and disc (m2ts)
+TS_LAYOUTS = ((TS_PART_BYTES, 0), (192, 4))
+# The first byte of a head; the bit of the second that marks a broken part
+TS_SYNC, TS_ERROR = (0x47, 0x80)
 MAX_UNSEEN_TS_PARTS = 5  # tables between two frames; commonly three
 MAX_LOOKED_AT_BYTES = 2**20
 
@@ -90,9 +84,8 @@ class Damage:
             return True
         if not self.open:
             return False
-        anew = (
-            time_s is not None and time_s < self.shown_until_s - BACK_JUMP_S
-        )  # times start over: nothing to compare
+        # Times start over: nothing to compare
+        anew = time_s is not None and time_s < self.shown_until_s - BACK_JUMP_S
         if frame.key_frame and (
             anew or self._resume_pts is None or frame.pts is None or frame.pts >= self._resume_pts
         ):

@@ -276,9 +276,8 @@ class Decoder:
             self._damage.begin(packet.pts)
         if self._damage.refuses(packet):
             return []
-        for _ in range(
-            2
-        ):  # an error may come from a packet sent earlier; this one is then the first to go on from
+        # An error may come from a packet sent earlier; this one is then the first to go on from
+        for _ in range(2):
             frames = self._try_decode(packet)
             if frames is not None:
                 return frames

@@ -29,9 +29,8 @@ def _declared_s(container: Any, stream: Any) -> float | None:
     if stream.start_time is None or stream.time_base is None:
         return duration_s
     start_s = float(stream.start_time * stream.time_base)
-    if (
-        "matroska" not in container.format.name
-    ):  # it counts from 0, others from where the first track begins
+    # It counts from 0, others from where the first track begins
+    if "matroska" not in container.format.name:
         start_s -= float((container.start_time or 0) / 1_000_000)
     return duration_s - start_s if 0 < start_s < duration_s else duration_s
 

@@ -85,9 +85,8 @@ class Waiting(Generic[T]):
         self._clock, self._times = clock, times
         self._max_waiting, self._every_frame = max_waiting, every_frame
         self._grid: Grid[T] = Grid(clock)
-        self._runs: deque[tuple[int, Run[T]]] = (
-            deque()
-        )  # each with the number of its last grid frame
+        # Each with the number of its last grid frame
+        self._runs: deque[tuple[int, Run[T]]] = deque()
         self._num_decided = self._num_taken = 0  # grid frames, counted from the first of all
         self._has_ended = False
 

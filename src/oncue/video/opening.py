@@ -37,7 +37,7 @@ def is_url(spec: str | Path) -> bool:
 
 
 def source_name(source: str | Path) -> str:
-    """The source as it may be shown: as text, and of an address neither a password nor what stands
+    """The source as it may be shown: as text, and of an address neither a password nor what comes
     behind ? or #, where keys are."""
     shown = printable(str(source))
     return shown_address(shown) if is_url(source) else shown
@@ -90,9 +90,8 @@ def _open(spec: str | Path) -> InputContainer:
 
     name, timeout = (str(spec), URL_TIMEOUT_S) if is_url(spec) else (_file(spec), None)
     errors: list[av.FFmpegError] = []
-    for wanted in dict.fromkeys(
-        (_best_variant(name, spec), name)
-    ):  # where the variant is refused: as FFmpeg does it
+    # Where the variant is refused: as FFmpeg does it
+    for wanted in dict.fromkeys((_best_variant(name, spec), name)):
         for options in (choices := _options(wanted)):
             began_at = time.monotonic()
             try:
@@ -133,9 +132,8 @@ def _best_variant(name: str, spec: str | Path) -> str:
     if not is_url(spec):
         return f"file:{file_path(spec).parent / uri}"
     address = urljoin(name, uri)
-    return (
-        address if address.lower().startswith("http") else name
-    )  # a server may not name files of this machine
+    # A server may not name files of this machine
+    return address if address.lower().startswith("http") else name
 
 
 def playlist_text(playlist: str) -> str:

@@ -37,9 +37,8 @@ class Grid(Generic[T]):
     def offer(self, pts_s: float, item: T) -> Run[T] | None:
         """The grid frames that the arrival of `item` at `pts_s` (never less than before) decides;
         None for none."""
-        first = max(
-            self._clock.first_at_or_after(pts_s), 1
-        )  # the number of frames shown when it can first be seen
+        # The number of frames shown when it can first be seen
+        first = max(self._clock.first_at_or_after(pts_s), 1)
         run = self._decide(first - 1)
         self._item, self._pts_s = item, pts_s
         return run

@@ -16,19 +16,15 @@ AHEAD_JUMP_S = (
 )
 # further ahead of the picture before is another recording, unless something vouches for that time
 SPLICE_S = 10.0
-UNVOUCHED = (
-    "mpegts",
-    "mpeg",
-    "hls",
-    "flv",
-)  # formats without a table of times: their length is their last time stamp
+# Formats without a table of times: their length is their last time stamp
+UNVOUCHED = ("mpegts", "mpeg", "hls", "flv")
 
 
 class Timeline:
     """Places frames in seconds from the first one, never going back.
 
     `zero_s` is the container time of second 0, None before the first frame; `next_s` is where the
-    next frame is due. `is_joined`: the container's times began anew somewhere, so that it does not
+    next frame is due. `is_joined`: the container's times began again somewhere, so that it does not
     declare the length of what is shown. `left_out_s`: how far the newest frame was ahead, where
     that was taken for a joint; else 0.
     """
@@ -91,7 +87,7 @@ class Timeline:
         return self._last_s
 
     def seconds_of(self, frame: VideoFrame) -> float | None:
-        """Where `frame` would stand by its own pts; None where that is not known."""
+        """Where `frame` would be by its own pts; None where that is not known."""
         raw_s = self._in_seconds(frame, frame.pts)
         return None if raw_s is None or self.zero_s is None else raw_s - self.zero_s
 

@@ -4,31 +4,22 @@ what it earned."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from html import escape
 from importlib.resources import files
 from typing import Any
 
 import numpy as np
 
-from oncue.rewards.proactive import MAX_SCORE, TERMS, RewardSettings, pauc_points, with_predecessors
-from oncue.scoring.pauc import START_MARK, Point, pauc
-from oncue.scoring.score import Unscored
-from oncue.types import GoldTurn
+from oncue.rewards.proactive import RewardSettings
+from oncue.rewards.shown_names import PROACTIVE, shown_names
 from oncue.view.film import Film
+from oncue.view.marked_replies import marked_replies, stairs_of
 from oncue.view.stored import Member, StoredGroup, StoredRun, StoredStep
 from oncue.watch.watch_page import data_url, embedded
 
 MAX_FILM_BYTES = 12_000_000
 _MAX_CURVE = 400  # points; more could not be told apart
-_SHOWN_METRICS = (
-    "reward",
-    "reward_pauc",
-    "group_spread",
-    "reply_share",
-    "repeated_share",
-    "first_reply_delay_s",
-)
 
 
 def to_page(run: StoredRun, film_of: Callable[[StoredGroup], Film]) -> str:
@@ -49,18 +40,31 @@ def to_page(run: StoredRun, film_of: Callable[[StoredGroup], Film]) -> str:
 
 def page_values(run: StoredRun, film_of: Callable[[StoredGroup], Film]) -> dict[str, Any]:
     """What the page is drawn from."""
-    config, films = run.config, _Films(film_of)
+    config, films, names = run.config, _Films(film_of), shown_names(run.terms)
+    is_proactive = names is PROACTIVE
+    profile = [f"reward profile {config.reward.profile}"] if is_proactive else []
     rows = {row["step"]: row for row in run.metrics}
-    steps = [_step(step, rows.get(step.step, {}), run, films) for step in reversed(run.steps)]
+    steps = [
+        _step(step, rows.get(step.step, {}), names.numbers, run, films)
+        for step in reversed(run.steps)
+    ]
+    terms = [
+        {
+            "name": name,
+            "words": words,
+            "weight": getattr(config.reward, name) if is_proactive else None,
+        }
+        for name, words in names.terms.items()
+    ]
     return {
         "run": run.name,
-        "model": config.model,
-        "judge": config.judge,
-        "profile": config.reward.profile,
+        "facts": [f"from {config.model}", f"judge {config.judge}", *profile],
         "omega": config.reward.omega,
         "total_steps": config.num_steps,
         "num_left_out": run.num_left_out,
-        "weights": {name: getattr(config.reward, name) for name in TERMS},
+        "terms": terms,
+        "numbers": [{"name": name, "words": words} for name, words in names.numbers.items()],
+        "has_marks": is_proactive,
         "curve": _curve(run.metrics),
         "steps": steps[::-1],
     }
@@ -92,11 +96,11 @@ def _is_number(value: object) -> bool:
 
 
 def _step(
-    step: StoredStep, row: Mapping[str, Any], run: StoredRun, films: _Films
+    step: StoredStep, row: Mapping[str, Any], numbers: Iterable[str], run: StoredRun, films: _Films
 ) -> dict[str, Any]:
     return {
         "step": step.step,
-        "metrics": {name: row[name] for name in _SHOWN_METRICS if _is_number(row.get(name))},
+        "metrics": {name: row[name] for name in numbers if _is_number(row.get(name))},
         "warnings": [str(text) for text in row.get("warnings", ())],
         "groups": [_group(group, run, films.of(group)) for group in step.groups],
     }
@@ -127,13 +131,10 @@ def _group(group: StoredGroup, run: StoredRun, film: Film) -> dict[str, Any]:
 def _member(member: Member, settings: RewardSettings) -> dict[str, Any]:
     rollout = member.rollout
     return {
-        "replies": _replies(member, settings),
+        "replies": marked_replies(member, settings),
         "silent_s": [time_s for time_s, text in rollout.turns if text is None],
         "malformed": [{"time_s": time_s, "why": why} for time_s, why in member.malformed],
-        "stairs": [
-            _stairs(found, rollout.gold[i], settings) | {"gold": i}
-            for i, found in _points(member, settings)
-        ],
+        "stairs": stairs_of(member, settings),
         "judged": member.judgements is not None,
         "terms": dict(member.terms),
         "reward": member.reward,
@@ -152,51 +153,3 @@ def _turn_advantages(member: Member) -> list[list[float]]:
         [time_s, round(value, 4)]
         for (time_s, _), value in zip(member.rollout.turns, gained, strict=True)
     ]
-
-
-def _replies(member: Member, settings: RewardSettings) -> list[dict[str, Any]]:
-    """Each reply with what a judge gave it: `mark` is its best over the spans it lies in, None
-    without one."""
-    coverage, repeated = {}, {}
-    if member.judgements is not None:
-        coverage, repeated = dict(member.judgements.coverage), dict(member.judgements.repeated)
-    values = []
-    for reply, before in with_predecessors(member.rollout, settings):
-        marks = [
-            mark
-            for (_, time_s), mark in coverage.items()
-            if time_s == reply.time_s and isinstance(mark, int)
-        ]
-        values.append(
-            {
-                "time_s": reply.time_s,
-                "text": reply.text,
-                "inside": any(reply.time_s in gold.span for gold in member.rollout.gold),
-                "mark": max(marks, default=None),
-                "repeated": reply.text in before or repeated.get(reply.time_s) is True,
-                "same_words": reply.text in before,
-            }
-        )
-    return values
-
-
-def _points(member: Member, settings: RewardSettings) -> list[tuple[int, list[Point | Unscored]]]:
-    if member.judgements is None:
-        return []
-    return list(pauc_points(member.rollout, member.judgements, settings).items())
-
-
-def _stairs(
-    found: list[Point | Unscored], gold: GoldTurn, settings: RewardSettings
-) -> dict[str, Any]:
-    """The PAUC of a gold turn and the staircase (time, mark) it is the area of: a reply counts from
-    (1 - omega) times its delay."""
-    points = sorted((p for p in found if isinstance(p, Point)), key=lambda p: (p.offset_s, p.mark))
-    steps = [(gold.span.start_s, START_MARK)]
-    steps += [
-        (gold.span.start_s + p.offset_s * (1 - settings.omega), float(p.mark)) for p in points
-    ]
-    return {
-        "pauc": pauc(points, gold.span.duration_s, max_score=MAX_SCORE, omega=settings.omega),
-        "steps": [[round(time_s, 3), mark] for time_s, mark in steps],
-    }

@@ -15,6 +15,7 @@ from oncue.fields import field_of, items_of, json_lines, seconds_of, text_of
 from oncue.records.judgements import judgements_of
 from oncue.records.rollouts import EXPECTED, read_rollouts
 from oncue.rewards.proactive import TERMS, Rollout
+from oncue.rewards.shown_names import logged_terms
 from oncue.scoring.score import Judgements
 from oncue.train.rl.settings import GrpoConfig
 from oncue.train.run_dir import RunDirectory
@@ -62,11 +63,12 @@ class StoredStep:
 @dataclass(frozen=True, slots=True)
 class StoredRun:
     """What a page shows: `steps` in order, and how many stored ones were left out. `metrics`: one
-    row per step."""
+    row per step. `terms`: those of the reward, in the order in which they were logged."""
 
     name: str
     config: GrpoConfig
     metrics: tuple[Mapping[str, Any], ...]
+    terms: tuple[str, ...]
     steps: tuple[StoredStep, ...]
     num_left_out: int
 
@@ -86,11 +88,14 @@ def read_run(folder: Path, steps: Sequence[int] = (), max_steps: int = 20) -> St
             f"{max(stored)} have, each in rollouts/step_NNNNNN.jsonl"
         )
     chosen = sorted(set(steps)) if steps else sorted(stored)[-max_steps:]
+    config, metrics = load_config(GrpoConfig, folder / "config.yaml"), _metrics(folder)
+    terms = logged_terms(metrics) or TERMS
     return StoredRun(
         folder.resolve().name,
-        load_config(GrpoConfig, folder / "config.yaml"),
-        _metrics(folder),
-        tuple(StoredStep(step, _groups(stored[step])) for step in chosen),
+        config,
+        metrics,
+        terms,
+        tuple(StoredStep(step, _groups(stored[step], terms)) for step in chosen),
         len(stored) - len(chosen),
     )
 
@@ -122,7 +127,7 @@ def _metrics(folder: Path) -> tuple[Mapping[str, Any], ...]:
         raise DataError(f"{folder / 'metrics.jsonl'} cannot be read ({error})") from error
 
 
-def _groups(path: Path) -> tuple[StoredGroup, ...]:
+def _groups(path: Path, names: Sequence[str]) -> tuple[StoredGroup, ...]:
     """The groups of a file, in its order. Older runs name a group by its task alone, and have no
     field for it."""
     rows: dict[str, list[tuple[str, Mapping[str, Any], Member]]] = {}
@@ -134,7 +139,7 @@ def _groups(path: Path) -> tuple[StoredGroup, ...]:
                 f"{stored.episode_id!r:.80}"
             )
         rows.setdefault(named["group"], []).append(
-            (where, row, _member(stored.rollout, row, where))
+            (where, row, _member(stored.rollout, row, where, names))
         )
     return tuple(_group(name, members) for name, members in rows.items())
 
@@ -165,7 +170,7 @@ def _group(name: str, members: Sequence[tuple[str, Mapping[str, Any], Member]]) 
     return StoredGroup(task_id, example, questions, tuple(member for _, _, member in members))
 
 
-def _member(rollout: Rollout, row: Mapping[str, Any], where: str) -> Member:
+def _member(rollout: Rollout, row: Mapping[str, Any], where: str, names: Sequence[str]) -> Member:
     if not rollout.turns:
         raise DataError(f"{where}: a rollout needs at least one turn")
     judgements = None
@@ -174,7 +179,7 @@ def _member(rollout: Rollout, row: Mapping[str, Any], where: str) -> Member:
         judgements = judgements_of(
             (f"{where}, judgement {n}", line) for n, line in enumerate(lines, 1)
         )
-    terms = {name: _number(row, name, where) for name in TERMS}
+    terms = {name: _number(row, name, where) for name in names}
     reward, advantage = _number(row, "reward", where), _number(row, "advantage", where)
     malformed = tuple(
         (

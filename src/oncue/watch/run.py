@@ -15,7 +15,7 @@ from oncue.watch.record import Recorder, SpokenReply
 
 @dataclass(frozen=True, slots=True)
 class WatchEvents:
-    """Who is told what while it happens."""
+    """What to call while it happens."""
 
     asked: Callable[[Question], None] = lambda _: None
     replied: Callable[[SpokenReply], None] = lambda _: None

@@ -60,7 +60,7 @@ def data_url(still: Still | None) -> str | None:
 
 
 def embedded(values: Mapping[str, object]) -> str:
-    """JSON that can stand inside a script element: pure ASCII, without what HTML could take for
+    """JSON that can be put inside a script element: pure ASCII, without what HTML could take for
     markup."""
     text = json.dumps(values, separators=(",", ":"), allow_nan=False)
     for character in "<>&":

@@ -72,9 +72,8 @@ def make_world(
     num_there = _claim(folder, made)
     num_kept = max(count, num_there)
     (folder / "videos").mkdir(parents=True, exist_ok=True)
-    write_json(
-        folder / "world.json", {**made, "count": num_there}
-    )  # whatever stops this, the folder is this world's
+    # Whatever stops this, the folder is this world's
+    write_json(folder / "world.json", {**made, "count": num_there})
     clips = [make_clip(world, split, index, seed=seed) for index in range(num_kept)]
     for clip in clips[:count]:
         path = video_path(folder, clip)

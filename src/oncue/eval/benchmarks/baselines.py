@@ -1,4 +1,4 @@
-"""What to stand beside a model: speaking when the picture changes, the earliest replies that could
+"""What to compare a model with: speaking when the picture changes, the earliest replies that could
 be right, and all that someone can truthfully say who compares each picture with the one before.
 
 Silence and talk at every turn are in `policy/scripted.py`.

@@ -69,7 +69,7 @@ def find_items(
 
 
 def check_items(items: Sequence[Item]) -> None:
-    """Opens each video once, so that what cannot be watched is told of before the first is.
+    """Opens each video once, so that what cannot be watched is reported before the first is.
 
     Raises VideoError for a video that cannot be opened, DataError for a question, or a gold span,
     past the end of its video: that is another video, or a cut one, and nobody could be right about

@@ -1,9 +1,9 @@
 """Timing alone on real clips with hand-made gold: was something said when it was due, and nothing
 when not.
 
-A model that lacks the words for what is shown can still notice it. Beside it stand silence, talk at
-every turn, and a frame-difference threshold tuned on training clips of a world, which like the
-model has never seen a real clip.
+A model that lacks the words for what is shown can still notice it. It is compared with silence,
+talk at every turn, and a frame-difference threshold tuned on training clips of a world, which like
+the model has never seen a real clip.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class ItemTiming:
 
 
 def time_item(watched: WatchedItem, tuned: TunedTrigger) -> ItemTiming:
-    """Counts of the model and of what stands beside it on one item."""
+    """Counts of the model and of what is compared with it on one item."""
     spans = watched.item.spans
     difference = tuned.trigger.times_of(watched.changes)
     counts = {
@@ -246,7 +246,7 @@ class Clips:
         self._tuned: TunedTrigger | None = None  # by `items`
 
     def check_name(self, name: str) -> None:
-        """Any will do: what stands beside the model has rows of its own."""
+        """Any will do: what is compared with the model has rows of its own."""
 
     def questions(self) -> list[Question]:
         return [question for item in self._items for question in item.task.questions]

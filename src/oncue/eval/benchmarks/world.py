@@ -4,7 +4,7 @@ replies.
 The clips are real video files, kept in a cache; a model watches them as it would watch any file.
 Two controls show whether it looks: clips that stand still (any reply is false) and clips whose
 frames come in a random order. Between two such frames things really appear, leave and move, and
-some of what may be said of them is due by chance; so there stands a truthful watcher beside the
+some of what may be said of them is due by chance; so a truthful watcher is shown beside the
 model, too, who tells what differs from the frame before.
 """
 
@@ -93,7 +93,7 @@ def _scripted(
 
 @dataclass(frozen=True, slots=True)
 class WorldScores:
-    """The scores of the model and of what stands beside it, on the same clips, by name of the
+    """The scores of the model and of what is compared with it, on the same clips, by name of the
     policy."""
 
     clips: ClipSet
@@ -167,7 +167,7 @@ class WorldScores:
 
 
 def check_model_name(model: str) -> None:
-    """Raises ConfigError for the name of a policy that stands beside the model."""
+    """Raises ConfigError for the name of a policy to compare the model with."""
     if model in (SILENCE, TALK, ORACLE, TRUTHFUL):
         raise ConfigError(
             f"a model cannot be called {model!r} here; that is the name of a baseline"

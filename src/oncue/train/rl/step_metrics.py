@@ -12,6 +12,7 @@ import numpy as np
 from oncue.records.judgements import judgement_lines
 from oncue.records.rollouts import StoredRollout, rollout_line
 from oncue.rewards.proactive import Rollout
+from oncue.rewards.shown_names import TERM_PREFIX
 from oncue.scoring.score import ObservingReward, Score
 from oncue.train.rl.groups import Group
 from oncue.types import Malformed, Reply, Silence
@@ -32,7 +33,7 @@ def step_metrics(
     return {
         "reward": float(np.mean([score.total for score in scores])),
         **{
-            f"reward_{name}": float(np.mean([score.terms[name] for score in scores]))
+            TERM_PREFIX + name: float(np.mean([score.terms[name] for score in scores]))
             for name in _terms(scores)
         },
         "group_spread": float(np.mean(spreads)),
@@ -58,7 +59,7 @@ def rollout_lines(groups: Sequence[Group], step: int) -> list[dict[str, Any]]:
     """One line per rollout, in the form that `oncue score rewards` reads, with what the run made of
     it.
 
-    A malformed turn is a silent one there, as it is to the reward; what it said stands under
+    A malformed turn is a silent one there, as it is to the reward; what it said is under
     `malformed`. A name is STEP/TASK/EXAMPLE/MEMBER: files with fewer examples than a step takes
     have the same task in it more than once. `turn_advantages` has one number per turn; `advantage`
     is their mean. `example` is the number of the example, from which it can be made again;

@@ -142,10 +142,8 @@ def _train(
                     model, batch, renderer.image_pad_id, config, loaded.device
                 )
                 grad_norm = float(torch.nn.utils.clip_grad_norm_(trained, config.max_grad_norm))
-        except (
-            Exception,
-            KeyboardInterrupt,
-        ) as error:  # raised again: no weight has changed in this step
+        except (Exception, KeyboardInterrupt) as error:
+            # Raised again: no weight has changed in this step
             keep_and_end(error)
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):
             raise not_finite(step + 1, loss, grad_norm, run.checkpoints)

@@ -85,6 +85,5 @@ class Meter:
         self._run.log(metrics)
         self._losses, self._num_tokens, self._num_cut, self._skipped = [], 0, 0, []
         self._started = time.monotonic()
-        self._report(
-            metrics
-        )  # last: where nobody reads it any more, the line is logged all the same
+        # Last: where nobody reads it any more, the line is logged all the same
+        self._report(metrics)
