@@ -12,6 +12,8 @@ import pytest
 from ask_support import ANSWER, LOOK, ask, make_clip, num_pictures, says, served, text_of
 
 from oncue import cli
+from oncue.render.retrieval_format import RetrievalFormat
+from oncue.types import Malformed
 from openai_server import OpenAIServer
 from server_faults import Status
 
@@ -62,7 +64,8 @@ def test_a_look_and_an_answer_as_json_lines(clip, capsys) -> None:
     }
     assert num_pictures(first["messages"][-1]) == 16
     assert num_pictures(second["messages"][-1]) == 8
-    assert "Options: A. red; B. blue" in text_of(second["messages"][-1])
+    assert "A. red" in text_of(second["messages"][-1])
+    assert "B. blue" in text_of(second["messages"][-1])
 
 
 def test_lines_for_people(clip, capsys) -> None:
@@ -92,22 +95,24 @@ def test_a_model_that_never_retrieves_answers_all_the_same(clip, capsys) -> None
 
 
 @pytest.mark.parametrize(
-    ("said", "reason"),
+    "said",
     [
-        ("<retrieve>90,128</retrieve>", "goes beyond 127"),
-        ("<retrieve>9,3</retrieve>", "ends before it starts"),
-        ("<answer>C</answer>", "one letter of A, B"),
-        ("I would say B.", "one <retrieve> or one <answer>"),
-        ("", "one <retrieve> or one <answer>"),
+        "<retrieve>90,128</retrieve>",
+        "<retrieve>9,3</retrieve>",
+        "<answer>C</answer>",
+        "I would say B.",
+        "",
     ],
 )
-def test_a_turn_that_is_not_valid_is_used_up_and_said(said, reason, clip, capsys) -> None:
+def test_a_turn_that_is_not_valid_is_used_up_and_said(said, clip, capsys) -> None:
+    expected = RetrievalFormat(127, letters="AB").read(said)
+    assert isinstance(expected, Malformed)
     with OpenAIServer(says(said, ANSWER)) as server:
         assert ask(clip, server, "--json") == 0
-        assert reason in text_of(server.bodies[1]["messages"][-1])
+        assert expected.reason in text_of(server.bodies[1]["messages"][-1])
     malformed, answer = lines_of(capsys)
     assert (malformed["type"], malformed["turn"], malformed["text"]) == ("malformed", 1, said)
-    assert reason in malformed["reason"]
+    assert malformed["reason"] == expected.reason
     assert (answer["num_malformed"], answer["num_looks"], answer["num_turns"]) == (1, 0, 2)
 
 
@@ -116,8 +121,8 @@ def test_a_turn_that_is_not_valid_is_used_up_and_said(said, reason, clip, capsys
     [
         ((LOOK,), [], "asked for more frames in the last of its 3 turns", 2),
         ((LOOK,), ["--max-turns", "1"], "asked for more frames in its only turn", 0),
-        (("B",), [], "no valid answer in any of its 3 turns; the last one: a turn is one", 0),
-        ((LOOK, LOOK, "B"), [], "no valid answer in the last of its 3 turns: a turn is one", 2),
+        (("B",), [], "no valid answer in any of its 3 turns; the last one: ", 0),
+        ((LOOK, LOOK, "B"), [], "no valid answer in the last of its 3 turns: ", 2),
     ],
 )
 def test_an_end_without_an_answer_has_its_reason(
@@ -153,7 +158,7 @@ def test_a_free_question_may_be_answered_at_length(clip, capsys) -> None:
     words = "The blue cup, " * 20
     with OpenAIServer(says(f"<answer>{words}</answer>")) as server:
         assert ask(clip, server, "--json", *FREE) == 0
-        assert "Options" not in text_of(server.bodies[0]["messages"][-1])
+        assert "A." not in text_of(server.bodies[0]["messages"][-1])
     (answer,) = lines_of(capsys)
     assert (answer["answer"], answer["option"]) == (words.strip(), None)
     with OpenAIServer(says(f"<answer>{words * 2}</answer>", ANSWER)) as server:
@@ -185,6 +190,10 @@ def test_seconds_and_zoom(clip, capsys) -> None:
         assert ask(clip, server, *flags) == 0
         assert num_pictures(server.bodies[1]["messages"][-1]) == 5
     assert lines_of(capsys)[0]["num_frames"] == 5
+    with OpenAIServer(says(look.replace("2.25", "1.5"), ANSWER)) as server:
+        assert ask(clip, server, "--json", "--unit", "seconds", "--zoom") == 0
+        assert num_pictures(server.bodies[1]["messages"][-1]) == 1
+    assert lines_of(capsys)[0]["num_frames"] == 1  # a single moment
     with OpenAIServer(says(LOOK.replace("40,79", "2,2"), ANSWER)) as server:
         assert ask(clip, server, "--json", "--frames", "8", "--zoom") == 0
         assert "frame 2, 1.9 s" in text_of(server.bodies[1]["messages"][-1])

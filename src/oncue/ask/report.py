@@ -76,7 +76,6 @@ class AskLines:
     def turned(self, turn: AskedTurn) -> None:
         """Print what the model did in a turn, but for an answer: `finished` prints that."""
         action = turn.acted.action
-        self.doing(f"turn {turn.number + 1}")
         if isinstance(action, Answer):
             return
         if isinstance(action, Malformed):

@@ -24,7 +24,7 @@ class Asking:
     """One question about one video, as it happens; `finish` gives what there is, whatever ended
     it.
 
-    `turned` is called with each turn, `doing` with what is being done before the first.
+    `turned` is called with each turn, `doing` with what is being done.
     """
 
     def __init__(
@@ -65,12 +65,19 @@ class Asking:
                 with stopper.undisturbed():
                     self.turns.append(self._turn(exchange))
                     self._turned(self.turns[-1])
+                self._say_turn()
 
+            self._say_turn()
             try:
                 return completed(run_episode(env, session, self.task, on_exchange)).stop
             except KeyboardInterrupt:
                 stopper.stopped = True
                 return StopReason.CANCELLED
+
+    def _say_turn(self) -> None:
+        number, most = len(self.turns) + 1, self.settings.max_turns
+        if number <= most:
+            self._doing(f"turn {number} of at most {most}")
 
     def _open(self, spec: PolicySpec, closing: ExitStack) -> Policy[PolicySession]:
         """The policy, which `closing` closes. A server is opened before the video is read, since it
@@ -106,8 +113,10 @@ class Asking:
         span = asked_span(action, settings.unit, length, duration_s)
         if number == settings.max_turns:
             return AskedTurn(number, exchange, span)
-        found = len(settings.frames_of(action, length, duration_s))
-        return AskedTurn(number, exchange, span, settings.frames_per_look if self._zooms else found)
+        num_frames = len(settings.frames_of(action, length, duration_s))
+        if self._zooms and span.duration_s > 0:
+            num_frames = settings.frames_per_look
+        return AskedTurn(number, exchange, span, num_frames)
 
     def finish(self, stop: str) -> Asked:
         """What came of it; `stop` as of `Asked`."""

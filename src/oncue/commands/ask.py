@@ -16,12 +16,13 @@ from oncue.ask.report import AskLines, answer_line, turn_line
 from oncue.ask.run import Asking
 from oncue.commands.evaluating import policy_spec
 from oncue.commands.number_checks import check_smallest
-from oncue.env.retrieval import LETTERS, RetrievalSettings
+from oncue.env.retrieval import RetrievalSettings
 from oncue.env.streaming import check_questions, check_text
 from oncue.errors import ConfigError
 from oncue.files import prepare_folder
 from oncue.hub import name_or_bundled
 from oncue.policy.open_policy import PolicySpec
+from oncue.render.retrieval_format import LETTERS
 from oncue.stopping import Stopper
 from oncue.types import Question, StopReason, Task
 from oncue.video.opening import source_name
@@ -91,7 +92,7 @@ class Ask:
 
     zoom: bool = False
     """Take the frames of a look from the video itself, more finely than the pool. Not in the paper.
-    A look then always has as many frames as it may have."""
+    A look then has as many frames as it may have, or one where it is a single moment."""
 
     thinking: Literal["required", "asked", "off"] = "asked"
     """Whether the model is asked to think before it acts. required: a turn without a thought is not

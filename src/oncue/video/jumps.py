@@ -58,6 +58,8 @@ class Jumps:
         """Seconds and frame, in order: the first picture, those on show at the moments, and some
         between. Each is what `decode` gives. Raises OddVideoError."""
         yield from self._until(self._wanted_s)
+        if self._shown_s < 0:
+            raise OddVideoError("there is no picture")
         for moment_s in self._moments_s:
             if self._shown_s > moment_s + EPSILON_S:
                 continue
@@ -85,13 +87,12 @@ class Jumps:
             raise OddVideoError("the picture for which others were skipped was not shown")
 
     def _place(self, frame: VideoFrame) -> float:
-        """The time of `frame`, -1 for one that shows before the key picture of its stretch."""
+        """The time of `frame`. What shows before the key picture of a stretch does not come:
+        FFmpeg's decoders drop it, as it refers to pictures that they were not given."""
         base = frame.time_base or self._stream.time_base
         if frame.pts is None or base is None:
             raise OddVideoError("a frame without a time")
         time_s = float(frame.pts * base) - self._landmarks.zero_s
-        if time_s < self._begun_s - EPSILON_S and self._shown_s >= 0:
-            return -1.0  # it refers to pictures before the key, which were not decoded
         if self._last_s is None and abs(time_s - self._begun_s) > EPSILON_S:
             raise OddVideoError("a key picture was not shown")
         if frame.is_corrupt or (self._last_s is not None and time_s <= self._last_s):

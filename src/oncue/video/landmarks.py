@@ -63,11 +63,7 @@ def find_landmarks(spec: str | Path) -> Landmarks | None:
     for read in (_of_index,) if is_url(spec) else (_of_index, _of_packets):
         decoder = Decoder(spec, is_quiet=True)
         try:
-            if decoder.is_live:
-                raise InputError(
-                    f"{source_name(spec)} is live: frames cannot be spread over a video without an "
-                    "end; record a part of it, and give that file"
-                )
+            refuse_live(decoder)
             if decoder.declared_s is not None and decoder.declared_s < SHORT_S:
                 return None
             if (found := read(decoder)) is not None:
@@ -75,6 +71,15 @@ def find_landmarks(spec: str | Path) -> Landmarks | None:
         finally:
             decoder.close()
     return None
+
+
+def refuse_live(decoder: Decoder) -> None:
+    """Raises InputError for a source without an end."""
+    if decoder.is_live:
+        raise InputError(
+            f"{source_name(decoder.spec)} is live: frames cannot be spread over a video without an "
+            "end; record a part of it, and give that file"
+        )
 
 
 def _of_index(decoder: Decoder) -> Landmarks | None:

@@ -23,7 +23,7 @@ from oncue.errors import InputError
 from oncue.types import FrameBatch
 from oncue.video.decode import Decoder, frame_to_rgb
 from oncue.video.jumps import EPSILON_S, Jumps, OddVideoError
-from oncue.video.landmarks import Landmarks, find_landmarks
+from oncue.video.landmarks import Landmarks, find_landmarks, refuse_live
 from oncue.video.opening import is_url
 from oncue.video.pool import FramePool, frame_time_s
 
@@ -69,6 +69,7 @@ def decode_pool(path: str | Path, num_frames: int, *, shrink: Shrink | None = No
         picks = _Picks(_middles(0.0, tried_s, num_frames) if tried_s else [], kept)
         newest_s = 0.0
         try:
+            refuse_live(decoder)
             for time_s, frame in decoder.frames():
                 picks.take(time_s, frame)
                 newest_s = time_s
@@ -132,7 +133,6 @@ def _read_by_jumps(
     most = landmarks.num_jumps(times_s) // LEAST_JUMPS  # each decodes up to one stretch in vain
     num_readers = max(1, min(_num_cores(), MOST_READERS, most))
     bounds = [len(times_s) * k // num_readers for k in range(num_readers + 1)]
-
     stopped = threading.Event()
 
     def read_part(first: int, end: int) -> None:

@@ -34,6 +34,8 @@ from oncue.view.turn_cards import (
 )
 from oncue.watch.record import Still
 
+_OF_RUNS = ("config.yaml", "metrics.jsonl", "rollouts")  # what a run directory has
+
 
 @dataclass(frozen=True, slots=True)
 class StoredEpisode:
@@ -52,7 +54,8 @@ class StoredEpisode:
 def holds_episodes(path: Path) -> bool:
     """Whether `path` is a file, or a folder with JSON lines that is no run directory."""
     if path.is_dir():
-        return not (path / "config.yaml").exists() and any(path.glob("*.jsonl"))
+        is_run = any((path / name).exists() for name in _OF_RUNS)
+        return not is_run and any(path.glob("*.jsonl"))
     return path.is_file()
 
 

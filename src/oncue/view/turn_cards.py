@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from oncue.env.retrieval import LETTERS, lettered
-from oncue.render.retrieval_format import Unit
+from oncue.env.retrieval import lettered
+from oncue.render.retrieval_format import LETTERS, Unit
 from oncue.types import Answer, EnvTurn, Evidence, Malformed, Retrieve, TimeSpan
 from oncue.video.pool import frame_time_s
 from oncue.watch.record import Still, encode_jpeg
