@@ -355,6 +355,24 @@ def test_landmarks_that_lie_are_found_out(tmp_path: Path) -> None:
     pool_reader._read_by_jumps(path, true, times_s, None)  # control
 
 
+def test_a_picture_that_does_not_come_is_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others were skipped for it, so the one before it is not there either."""
+    path = make_clip(tmp_path / "a.mp4", NUM_FRAMES)
+    landmarks = find_landmarks(path)
+    assert landmarks is not None
+    pool_reader._read_by_jumps(path, landmarks, [5.35], None)  # control
+    decode = jumps.Jumps._decode
+    monkeypatch.setattr(
+        jumps.Jumps,
+        "_decode",
+        lambda *given: [frame for frame in decode(*given) if abs(frame.time - 5.3) > 0.01],
+    )
+    with pytest.raises(jumps.OddVideoError, match="was not shown"):
+        pool_reader._read_by_jumps(path, landmarks, [5.35], None)
+
+
 # Sizes and memory
 
 

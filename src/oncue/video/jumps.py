@@ -77,12 +77,18 @@ class Jumps:
         for packet in packets:
             for frame in self._decode(packet):
                 time_s = self._place(frame)
-                on_show_s = time_s if time_s <= moment_s + EPSILON_S else on_show_s
+                if time_s <= moment_s + EPSILON_S:
+                    on_show_s = time_s
+                else:
+                    self._check_due(on_show_s)
                 if time_s > self._shown_s:
                     self._shown_s = time_s
                     yield time_s, frame
             if self._shown_s > moment_s + EPSILON_S:
-                break
+                return
+        self._check_due(on_show_s)
+
+    def _check_due(self, on_show_s: float) -> None:
         if self._can_skip and on_show_s < self._newest_due_s - EPSILON_S:
             raise OddVideoError("the picture for which others were skipped was not shown")
 
@@ -117,7 +123,7 @@ class Jumps:
             return False
         time_s = self._seconds(packet)
         self._newest_read_s = max(self._newest_read_s, time_s)
-        if time_s <= self._wanted_s:
+        if time_s <= self._wanted_s + EPSILON_S:
             self._newest_due_s = max(self._newest_due_s, time_s)
         return time_s < self._newest_due_s
 
