@@ -26,7 +26,7 @@ from oncue.eval.benchmarks.mcq import MODES
 from oncue.eval.benchmarks.mcq_pools import Pools
 from oncue.eval.benchmarks.mcq_videos import MissingVideosError, choose, find_videos
 from oncue.records.retrieval_rollouts import read_retrieval_rollouts
-from oncue.types import Answer, Malformed, Retrieve
+from oncue.types import Answer, Evidence, Malformed, Retrieve
 from oncue.video.pool_reader import read_pool
 
 
@@ -333,6 +333,26 @@ def test_episodes_are_those_that_rewards_are_given_for(folder, tmp_path):
     assert [len(turn.indices) for turn in first.rollout.turns] == [16, 8]
     assert first.rollout.turns[0].action == Retrieve(3, 30)
     assert first.rollout.turns[1].action == Answer("A")
+
+
+def test_evidence_is_kept_so_that_looks_can_be_scored(folder, tmp_path):
+    known = {"evidence": Evidence(frozenset({10, 11, 12}), 40), "duration_s": 4.0}
+    asked = [question(1, "one", **known), question(2, "broken", **known)]
+
+    def say(_task, turn, _shown):
+        return Retrieve(10, 12) if turn < 3 else Retrieve(0, 39)  # never answers
+
+    scores = run(asked, folder, say, setup=setup_of(MODES))
+    for name in ("episodes.jsonl", "episodes-single-turn.jsonl", "episodes-blind.jsonl"):
+        path = tmp_path / name
+        path.write_text(scores.texts()[name], "utf-8")
+        first, broken = read_retrieval_rollouts(path)
+        assert first.rollout.evidence == broken.rollout.evidence == known["evidence"]
+        assert len(broken.rollout.turns) == ("blind" in name)
+        assert first.rollout.turns[-1].asked
+    (first, _) = read_retrieval_rollouts(tmp_path / "episodes.jsonl")
+    looked = [turn.asked for turn in first.rollout.turns]
+    assert looked == [(10, 11, 12), (10, 11, 12), (0, 5, 11, 16, 22, 27, 33, 39)]
 
 
 def test_questions_are_asked_together_but_not_too_many(folder):

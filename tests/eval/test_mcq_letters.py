@@ -63,7 +63,7 @@ def test_what_is_not_clear(text):
     assert named_letter(text, SIX) is None
 
 
-def test_options_of_the_same_text_are_not_told_apart():
+def test_a_text_that_two_options_have_names_neither():
     assert named_letter("red", ("A. red", "B. red")) is None
 
 

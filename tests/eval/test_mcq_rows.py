@@ -156,6 +156,16 @@ def test_options_are_lettered_once_and_questions_hold_none(tmp_path):
     assert read(tmp_path, "videomme", VIDEOMME)[0].options == tuple(ABCD)
 
 
+def test_rows_with_marked_moments_have_their_evidence_in_the_pool(tmp_path):
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps([{**ROW, "duration": 40.0, "spans": [[10.0, 20.0]]}]))
+    (question,) = read_questions([path], "rows", num_frames=8)  # a frame every 5 s, from 2.5 s on
+    assert question.task().evidence.frames == {2, 3}
+    assert question.task().evidence.num_frames == 8
+    path.write_text(json.dumps([{**ROW, "duration": None, "spans": [[10.0, 20.0]]}]))
+    assert read_questions([path], "rows", num_frames=8)[0].evidence is None
+
+
 def test_numbers_of_options_as_tables_write_them(tmp_path):
     for written in ("4", 4, 4.0):
         assert read(tmp_path, "egoschema", {**EGO_SUBSET, "answer": written})[0].gold == "E"

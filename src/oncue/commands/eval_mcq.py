@@ -205,7 +205,7 @@ class EvalMcq:
 
     def _chosen(self, setup: McqSetup) -> Chosen:
         """Raises ConfigError where no score and no file would come of it."""
-        questions = read_questions(self.files, self.format)
+        questions = read_questions(self.files, self.format, self.frames)
         try:
             chosen = choose(
                 questions,

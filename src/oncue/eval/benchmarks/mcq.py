@@ -146,37 +146,38 @@ class Mcq:
         return items
 
     async def watch(self, item: McqItem, policy: Policy[PolicySession]) -> McqResult:
-        task = item.question.task()
         try:
-            result, episode = await self._asked(item, task, policy)
+            result, rollout = await self._asked(item, policy)
         finally:
             if item.path is not None:
                 self._pools.give_back(item.path)
-        rollout = RetrievalRollout.of(episode, self._unknown_frames)
-        line = retrieval_line(StoredRetrieval(task.task_id, rollout))
+        line = retrieval_line(StoredRetrieval(result.question_id, rollout))
         self._journal.add(item.mode, result, line)
         return result
 
     async def _asked(
-        self, item: McqItem, task: Task, policy: Policy[PolicySession]
-    ) -> tuple[McqResult, Episode]:
-        """The result of a question, and its episode; one that cannot be asked has a reason."""
+        self, item: McqItem, policy: Policy[PolicySession]
+    ) -> tuple[McqResult, RetrievalRollout]:
+        """The result of a question, and what was done; one that cannot be asked has a reason."""
+        task = item.question.task()
+        settings = settings_for(item.mode, self._setup.retrieval)
 
-        def failed(ending: Ending, error: Exception) -> tuple[McqResult, Episode]:
+        def failed(ending: Ending, error: Exception) -> tuple[McqResult, RetrievalRollout]:
             result = McqResult(task.task_id, None, ending, " ".join(str(error).split()))
-            return result, Episode(task, (), StopReason.CANCELLED)
+            nothing = Episode(task, (), StopReason.CANCELLED)
+            return result, RetrievalRollout.of(nothing, lambda *_: ())
 
         try:
             pool = _no_pool() if item.path is None else await self._pools.take(item.path)
         except InputError as error:
             return failed("unreadable video", error)
-        env = RetrievalEnv(pool, task, settings_for(item.mode, self._setup.retrieval))
+        env = RetrievalEnv(pool, task, settings)
         session = policy.open(
             task,
             system=env.system,
             seed=_seed(self._setup.seed, item.mode, task.task_id),
             action_format=env.format,
-            last_turns=env.settings.last_turns,
+            last_turns=settings.last_turns,
         )
         with closing(session):
             try:
@@ -185,7 +186,15 @@ class Mcq:
                 return failed("context full", error)
             except RefusedError as error:
                 return failed("refused", error)
-        return McqResult.of(episode, None if item.path is None else pool.duration_s), episode
+
+        seen_s = None if item.path is None else pool.duration_s
+
+        def asked_frames(action: Retrieve, task: Task) -> Collection[int]:
+            length_s = seen_s or task.duration_s  # one is known where the evidence is
+            assert length_s is not None
+            return settings.frames_of(action, self._setup.num_frames, length_s)
+
+        return McqResult.of(episode, seen_s), RetrievalRollout.of(episode, asked_frames)
 
     async def score(
         self,
@@ -221,10 +230,6 @@ class Mcq:
 
     def _read(self, path: Path) -> FramePool:
         return read_pool(path, self._setup.num_frames, shrink=self._shrink)
-
-    def _unknown_frames(self, action: Retrieve, task: Task) -> Collection[int]:
-        """Asked for where evidence is known; here it is not."""
-        raise AssertionError(f"no evidence is known of {task.task_id}, got {action}")
 
 
 def _no_pool() -> FramePool:

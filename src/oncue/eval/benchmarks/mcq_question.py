@@ -30,7 +30,7 @@ from oncue.fields import (
     text_of,
     whole_text,
 )
-from oncue.types import Question, Task
+from oncue.types import Evidence, Question, Task
 
 Row = Mapping[str, Any]
 _OPTION_LINE = re.compile(r"\n\s*\(([A-Z])\)")
@@ -43,7 +43,7 @@ class McqQuestion:
     `options` have the form "A. ..."; `gold` holds the letters of the right ones, "" where none is,
     and is None where the benchmark keeps it to itself. `group`: the benchmark's own group of video
     lengths, "" where it has none. `tasks`: what kinds of question it is. `repeated`: fields that a
-    file of predictions repeats.
+    file of predictions repeats. `evidence`: where the answer can be seen, if that is known.
     """
 
     question_id: str
@@ -55,6 +55,7 @@ class McqQuestion:
     duration_s: float | None = None
     tasks: tuple[str, ...] = ()
     repeated: tuple[tuple[str, Any], ...] = ()
+    evidence: Evidence | None = None
 
     def task(self) -> Task:
         """What a policy is asked."""
@@ -64,6 +65,7 @@ class McqQuestion:
             duration_s=self.duration_s,
             options=self.options,
             answer=self.gold[:1] if self.gold else None,
+            evidence=self.evidence,
         )
 
 

@@ -35,13 +35,19 @@ _LVB_GROUPS = {15: "8-15 s", 60: "15-60 s", 600: "180-600 s", 3600: "900-3600 s"
 _MOST_WITHOUT = 0.1  # of the questions of a file: beyond it the answers are not what is expected
 
 
-def read_questions(paths: Sequence[Path], form: McqFormat) -> tuple[McqQuestion, ...]:
-    """The questions of all files, in order. Raises DataError, with file, row and field, for what
-    breaks the format, for an id that is there twice, and for files of tables."""
+def read_questions(
+    paths: Sequence[Path], form: McqFormat, num_frames: int | None = None
+) -> tuple[McqQuestion, ...]:
+    """The questions of all files, in order; with their evidence, as indices of a pool of
+    `num_frames`, where rows have it and the duration of the video.
+
+    Raises DataError, with file, row and field, for what breaks the format, for an id that is there
+    twice, and for files of tables.
+    """
     questions: list[McqQuestion] = []
     places: dict[str, Path] = {}
     for path in paths:
-        for question in _questions_of(path, form):
+        for question in _questions_of(path, form, num_frames):
             if (again := question.question_id) in places:
                 raise DataError(
                     f"{path}: the question {again!r} is in {places[again]} already; make its id "
@@ -63,7 +69,7 @@ def _check_answers(questions: Sequence[McqQuestion]) -> None:
         )
 
 
-def _questions_of(path: Path, form: McqFormat) -> Iterator[McqQuestion]:
+def _questions_of(path: Path, form: McqFormat, num_frames: int | None) -> Iterator[McqQuestion]:
     if path.suffix.lower() in _TABLES:
         raise DataError(
             f"{path} is a table, which is not read here; write it as JSON lines first, such as by "
@@ -71,7 +77,7 @@ def _questions_of(path: Path, form: McqFormat) -> Iterator[McqQuestion]:
             "lines=True)"
         )
     if form == "rows":
-        yield from _of_retrieval_rows(path)
+        yield from _of_retrieval_rows(path, num_frames)
         return
     read, num_read = _READERS[form], 0
     for where, row in _objects(path, f"a row of {form}"):
@@ -203,7 +209,7 @@ def _egoschema(row: Row, where: str, _name: str) -> Iterator[McqQuestion]:
     )
 
 
-def _of_retrieval_rows(path: Path) -> Iterator[McqQuestion]:
+def _of_retrieval_rows(path: Path, num_frames: int | None) -> Iterator[McqQuestion]:
     for number, row in enumerate(read_rows(path), 1):
         if not row.options:
             raise DataError(
@@ -211,6 +217,7 @@ def _of_retrieval_rows(path: Path) -> Iterator[McqQuestion]:
                 "them out"
             )
         tasks = (row.task_type,) if row.task_type else ()
+        is_known = num_frames is not None and row.duration_s is not None
         yield McqQuestion(
             row.row_id,
             row.video,
@@ -219,6 +226,7 @@ def _of_retrieval_rows(path: Path) -> Iterator[McqQuestion]:
             row.answer,
             duration_s=row.duration_s,
             tasks=tasks,
+            evidence=row.task(num_frames).evidence if is_known else None,
         )
 
 
