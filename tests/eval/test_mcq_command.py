@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
+from mcq_public_rows import EGO_RAW, MLVU_TEST, VIDEOMME
 from mcq_support import lines_of, write_clip
-from test_mcq_rows import EGO_RAW, MLVU_TEST, VIDEOMME
 
 from oncue import cli
 from openai_server import OpenAIServer
