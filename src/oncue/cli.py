@@ -55,6 +55,12 @@ VERBS = (
         "score a model on held-out clips with exact gold",
     ),
     Verb(
+        "eval mcq",
+        "oncue.commands.eval_mcq",
+        "EvalMcq",
+        "score answers to questions about long videos",
+    ),
+    Verb(
         "eval clips",
         "oncue.commands.eval_clips",
         "EvalClips",
@@ -159,7 +165,7 @@ _NEED_MEMORY = (  # flags that need the more memory the higher they are
         "group_size",
         "prompts",
     ),
-    *("turns", "sessions"),
+    *("turns", "sessions", "budget", "at_once"),
 )
 _EXIT_FAILURE, _EXIT_INPUT, _EXIT_STOPPED, _EXIT_NO_READER = 1, 2, 130, 141
 

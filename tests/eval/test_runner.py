@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -111,14 +111,11 @@ class Names:
             steps.step()
         return self.names
 
-    def source(self, item: str) -> Source:
-        return Source(item, 9 - self.names.index(item), self.closed)
-
-    def session(self, policy, item: str):
-        return policy.open(Task(item, (Question("What?", 0.0),)))
-
-    async def watch(self, item: str, source, session) -> Transcript:
-        return await watch(source, session, Task(item, (Question("What?", 0.0),)))
+    async def watch(self, item: str, policy) -> Transcript:
+        task = Task(item, (Question("What?", 0.0),))
+        frames = Source(item, 9 - self.names.index(item), self.closed)
+        with closing(frames) as source, closing(policy.open(task)) as session:
+            return await watch(source, session, task)
 
     async def score(self, name: str, items: Sequence[str], seen: Sequence[Transcript]) -> Said:
         told = zip(items, seen, strict=True)
@@ -166,17 +163,6 @@ def test_the_error_of_an_item_ends_the_run_and_closes_everything() -> None:
     assert {"source a", "session a", "source broken", "session broken"} <= set(closed.opened)
     assert "source e" not in closed.opened
     assert set(closed.closed) == set(closed.opened)
-
-
-def test_a_source_is_closed_where_no_session_can_be_opened() -> None:
-    closed = Closed()
-
-    def refuse(_: Task | None) -> Session:
-        raise ConfigError("no session")
-
-    with pytest.raises(ConfigError, match="no session"):
-        run_benchmark(Names(("a",), closed), open_policy(Script(refuse)))
-    assert closed.closed == closed.opened == ["source a"]
 
 
 def test_a_name_that_is_taken_is_refused_before_anything_is_watched() -> None:

@@ -240,6 +240,10 @@ def test_what_the_limit_cut_off_says_so(text: str) -> None:
     assert "cut off" in reason(required, text, truncated=True)
 
 
+def test_a_turn_is_whole_unless_said_otherwise() -> None:
+    assert CHOICE.read("<think>a") == Malformed("<think>a", "it ends within a thought")
+
+
 def test_what_was_whole_at_the_limit_counts() -> None:
     assert CHOICE.read(SOUND, truncated=True) == Retrieve(12, 33)
     assert "ends before" in reason(CHOICE, "<retrieve>3,2</retrieve>", truncated=True)

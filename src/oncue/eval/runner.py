@@ -1,5 +1,4 @@
-"""What a benchmark is, and the one runner of all: items watched together, everything closed, scores
-in the end."""
+"""What a benchmark is, and the one runner of all: items watched together, scores in the end."""
 
 from __future__ import annotations
 
@@ -11,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 from oncue.aio import completed
 from oncue.eval.table import TextTable
 from oncue.policy.open_policy import Policy
-from oncue.types import FrameSource, PolicySession, Question
+from oncue.types import PolicySession, Question
 
 ItemT = TypeVar("ItemT")
 SeenT = TypeVar("SeenT")
@@ -53,7 +52,7 @@ class Scores(Protocol):
 
 
 class Benchmark(Protocol[ItemT, SeenT]):
-    """Items with a source and a task each, what is recorded of them, and how that is scored.
+    """Items that a policy watches, what is recorded of each, and how that is scored.
 
     A new benchmark is one file in `eval/benchmarks/`.
     """
@@ -82,16 +81,8 @@ class Benchmark(Protocol[ItemT, SeenT]):
         shown."""
         ...
 
-    def source(self, item: ItemT) -> FrameSource:
-        """The frames of an item, opened."""
-        ...
-
-    def session(self, policy: Policy[PolicySession], item: ItemT) -> PolicySession:
-        """The session that watches an item."""
-        ...
-
-    async def watch(self, item: ItemT, source: FrameSource, session: PolicySession) -> SeenT:
-        """What is recorded of an item. The runner closes both."""
+    async def watch(self, item: ItemT, policy: Policy[PolicySession]) -> SeenT:
+        """What is recorded of an item. Closes what it opens."""
         ...
 
     async def score(self, name: str, items: Sequence[ItemT], seen: Sequence[SeenT]) -> Scores:
@@ -139,13 +130,13 @@ async def watch_items(
     """What is recorded of each item, in their order; `num_at_once` of them are watched together.
 
     `on_item` is called as items are finished. After an error, which is raised, no item is still
-    being watched. All sources and sessions, and the connections of `policy`, are closed in the end.
+    being watched. The connections of `policy` are closed in the end.
     """
     places = asyncio.Semaphore(benchmark.num_at_once)
 
     async def one(item: ItemT) -> SeenT:
         async with places:
-            seen = await _watched(benchmark, item, policy)
+            seen = await benchmark.watch(item, policy)
         on_item()
         return seen
 
@@ -157,17 +148,3 @@ async def watch_items(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await policy.disconnect()
-
-
-async def _watched(
-    benchmark: Benchmark[ItemT, SeenT], item: ItemT, policy: Policy[PolicySession]
-) -> SeenT:
-    source = benchmark.source(item)
-    try:
-        session = benchmark.session(policy, item)
-        try:
-            return await benchmark.watch(item, source, session)
-        finally:
-            session.close()
-    finally:
-        source.close()

@@ -9,6 +9,9 @@ one whole request per turn; which kind it is shows at the first turn that is not
 A model that thinks before it answers cannot be read by its first token: once an answer held a
 thought, each turn is one whole request too. Thoughts are never spoken, and never sent back.
 
+In a grammar without silence each turn is one whole request from the start, and answers are sent
+back as they were written, thoughts included.
+
 The server keeps nothing between turns: the dialogue is sent again each time, bounded by
 `PromptBounds`, and the server's prefix cache spares it the work.
 """

@@ -123,10 +123,9 @@ class RetrievalFormat:
             return Malformed(text, f"it was too long and was cut off{ADVICE}")
         if said is None:
             return Malformed(text, "it ends within a thought")
-        thought = text[: len(text) - len(said)]
-        if self.thinking == "required" and CLOSING not in thought:
+        if self.thinking == "required" and CLOSING not in text:
             return Malformed(text, f"there is no thought between {OPENING} and {CLOSING}")
-        if OPENING in thought.lstrip()[1:] or thought.count(CLOSING) > 1:
+        if OPENING in text.lstrip()[1:] or text.count(CLOSING) > 1:
             return Malformed(text, "there must be one thought, and nothing before it")
         if found is None:
             return Malformed(

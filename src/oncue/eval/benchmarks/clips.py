@@ -9,6 +9,7 @@ the model has never seen a real clip.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -255,14 +256,12 @@ class Clips:
             self._tuned = tune_on_world(self._world, self._num_clips, steps.step)
         return self._items
 
-    def source(self, item: Item) -> FrameSource:
-        return FileSource(item.path, FRAME_INTERVAL_S)
-
-    def session(self, policy: Policy[PolicySession], item: Item) -> PolicySession:
-        return policy.open(item.task)
-
-    async def watch(self, item: Item, source: FrameSource, session: PolicySession) -> WatchedItem:
-        return await watch_item(item, source, session)
+    async def watch(self, item: Item, policy: Policy[PolicySession]) -> WatchedItem:
+        with (
+            closing(FileSource(item.path, FRAME_INTERVAL_S)) as source,
+            closing(policy.open(item.task)) as session,
+        ):
+            return await watch_item(item, source, session)
 
     async def score(
         self,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ from oncue.scoring.metrics import (
 from oncue.scoring.score import Unscored
 from oncue.scoring.spans import replies_in
 from oncue.scoring.world_judge import world_judge
-from oncue.types import FrameSource, PolicySession, Question, Task, TimedReply
+from oncue.types import PolicySession, Question, Task, TimedReply
 from oncue.world.clip import Clip
 
 NUM_AT_ONCE = 16  # clips watched together: sessions share the forwards of one engine
@@ -193,18 +194,18 @@ class World:
         with show("making clips", self.clips.limit) as steps:
             return prepare(self.cache, self.clips, steps.step)
 
-    def source(self, item: ClipFile) -> FrameSource:
-        return open_clip(item, self.clips.control, self.clips.frame_interval_s)
-
     def session(self, policy: Policy[PolicySession], item: ClipFile) -> PolicySession:
         """Each clip has a seed of its own, whoever else is being watched."""
         seed = (self.clips.seed << 32) + item.clip.index
         return policy.open(item.clip.task, seed=seed)
 
-    async def watch(
-        self, item: ClipFile, source: FrameSource, session: PolicySession
-    ) -> Transcript:
-        return await watch(source, session, item.clip.task)
+    async def watch(self, item: ClipFile, policy: Policy[PolicySession]) -> Transcript:
+        clips = self.clips
+        with (
+            closing(open_clip(item, clips.control, clips.frame_interval_s)) as source,
+            closing(self.session(policy, item)) as session,
+        ):
+            return await watch(source, session, item.clip.task)
 
     async def score(
         self, name: str, items: Sequence[ClipFile], seen: Sequence[Transcript]
