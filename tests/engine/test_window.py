@@ -20,7 +20,7 @@ from oncue.model.loading import LoadedModel, load_model
 from oncue.render.decision import DecisionName, Lead
 from oncue.render.qwen_vl import PROACTIVE_SYSTEM
 from oncue.types import EnvTurn, FrameBatch, Reply, Silence
-from policy_support import RecordingEngine, say
+from policy_support import RecordingEngine, ScriptedEngine, say
 from tiny_model import build_tiny_model, mixed_turn, random_turn
 
 SHORT = SamplingParams(max_new_tokens=4)
@@ -458,3 +458,26 @@ def test_the_last_turns_stay_also_once_the_model_is_full(tmp_path: Path) -> None
         assert engine.window_of_turns(0) == Window(150, last_turns=0)
     with pytest.raises(ConfigError, match="last_turns must be at least 0, got -1"):
         Window(10, last_turns=-1)
+
+
+@pytest.mark.parametrize("last_turns", [None, 2])
+def test_no_turn_goes_ahead_where_only_the_last_turns_stay(
+    tiny_loaded: LoadedModel, last_turns: int | None
+) -> None:
+    """It would be answered behind turns that are gone by then. None: the control."""
+    shown = stream(7, {})
+    silence = list(tiny_loaded.renderer.silence_ids)
+
+    async def go(engine: Engine) -> list[int]:
+        window = None if last_turns is None else engine.window_of_turns(last_turns)
+        with engine.open(window=window) as session:
+            session.foresee(shown)
+            num_ahead = []
+            for turn in shown:
+                await session.respond(turn)
+                num_ahead.append(len(session._open_state().ahead))
+            return num_ahead
+
+    engine = ScriptedEngine(tiny_loaded, [silence] * 7, SHORT, lookahead=3, lockstep=True)
+    with engine:
+        assert any(asyncio.run(go(engine))) == (last_turns is None)

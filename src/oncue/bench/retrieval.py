@@ -204,10 +204,19 @@ async def measure_retrieval(
             episodes = await play(engine, pools, settings)
         together.append(parts)
         on_step()
-    one, all_at_once = _mean(alone), _mean(together)
+    return _compared(loaded, settings, episodes, _mean(alone), _mean(together))
+
+
+def _compared(
+    loaded: LoadedModel,
+    settings: RetrievalBenchSettings,
+    episodes: Sequence[Episode],
+    one: Parts,
+    batch: Parts,
+) -> dict[str, Any]:
+    """The figures of both ways; `episodes` are those of the last batch."""
     shown = [len(exchange.observed.frames) for exchange in episodes[0].exchanges]
     spoken = [len(exchange.acted.token_ids) for e in episodes for exchange in e.exchanges]
-    parts_of_all = {name: getattr(all_at_once, f"{name}_s") for name in _PARTS}
     return {
         "model": loaded.name,
         "device": loaded.device.type,
@@ -219,12 +228,12 @@ async def measure_retrieval(
         "num_answer_tokens": sum(spoken),
         "num_prompt_tokens": one.num_prefill_tokens,
         "one_by_one_episodes_per_s": settings.num_episodes / one.total_s,
-        "batch_episodes_per_s": settings.num_episodes / all_at_once.total_s,
-        "batch_speedup": one.total_s / all_at_once.total_s,
-        "batch_speedup_cpu": one.cpu_s / all_at_once.cpu_s,
+        "batch_episodes_per_s": settings.num_episodes / batch.total_s,
+        "batch_speedup": one.total_s / batch.total_s,
+        "batch_speedup_cpu": one.cpu_s / batch.cpu_s,
         "one_by_one": _figures(one),
-        "batch": _figures(all_at_once),
-        "batch_bound_by": max(parts_of_all, key=lambda name: parts_of_all[name]),
+        "batch": _figures(batch),
+        "batch_bound_by": max(_PARTS, key=lambda name: getattr(batch, f"{name}_s")),
     }
 
 
