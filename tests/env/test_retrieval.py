@@ -328,6 +328,10 @@ def test_a_zoom_needs_marks_in_seconds() -> None:
         (("A. Lincoln", "G. Washington"), ("A. A. Lincoln", "B. G. Washington")),
         (("Ada", "Bob"), ("A. Ada", "B. Bob")),
         (("B. blue", "A. red"), ("A. B. blue", "B. A. red")),
+        (("(A) red", "(B) blue"), ("A. red", "B. blue")),
+        (("a) red", " b)blue "), ("A. red", "B. blue")),
+        (("A: red", "blue"), ("A. A: red", "B. blue")),
+        (("red", "(A) blue"), ("A. red", "B. (A) blue")),
     ],
 )
 def test_options_get_letters_once(options: tuple[str, ...], expected: tuple[str, ...]) -> None:

@@ -114,6 +114,16 @@ def test_right_wrong_unanswered_and_unknown(tmp_path, capsys) -> None:
     assert cards[6]["duration_s"] == pytest.approx(63.75)  # the last time that is known
 
 
+@pytest.mark.parametrize(
+    "options", [["red", "blue"], ["(A) red", "(B) blue"], ["a: red", "b: blue"]]
+)
+@pytest.mark.parametrize("said", ["b", "(B)", "B. Blue", "blue."])
+def test_what_is_right_is_the_option_that_is_marked(said, options, tmp_path) -> None:
+    (card,) = shown(write(tmp_path / "a.jsonl", episode(said=said, options=options, answer="Blue")))
+    assert (card["is_right"], card["chosen_option"], card["right_option"]) == (True, 1, 1)
+    assert card["options"] == ["A. red", "B. blue"]
+
+
 def test_a_folder_of_files_and_the_counts(tmp_path, capsys) -> None:
     write(tmp_path / "step_1.jsonl", episode("a"), episode("b", "A"))
     write(tmp_path / "step_2.jsonl", episode("a"))

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from oncue.errors import ConfigError
+from oncue.render.options import LETTERS, labelled, option_texts
 from oncue.render.retrieval_format import (
     ADVICE,
-    LETTERS,
     MAX_ANSWER_CHARACTERS,
     RetrievalFormat,
     Thinking,
@@ -84,16 +84,14 @@ class RetrievalSettings:
 
 
 def lettered(options: Sequence[str]) -> tuple[str, ...]:
-    """The options as `A. ...`, `B. ...`; as they are where all of them have these letters already.
+    """The options as `A. ...`, `B. ...`, in order, whether all of them state these letters already
+    (`A. red`, `(B) blue`) or not.
 
     Raises ConfigError for more options than letters.
     """
     if len(options) > len(LETTERS):
         raise ConfigError(f"a question has at most {len(LETTERS)} options, got {len(options)}")
-    pairs = tuple(zip(LETTERS, options, strict=False))
-    if all(text.startswith(f"{letter}.") for letter, text in pairs):
-        return tuple(options)
-    return tuple(f"{letter}. {text}" for letter, text in pairs)
+    return labelled(option_texts(options))
 
 
 def system_message(settings: RetrievalSettings) -> str:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from oncue.env.retrieval import lettered
-from oncue.render.retrieval_format import LETTERS, Unit
+from oncue.render.retrieval_format import Unit
+from oncue.scoring.answers import named_options
 from oncue.types import Answer, EnvTurn, Evidence, Malformed, Retrieve, TimeSpan
 from oncue.video.pool import frame_time_s
 from oncue.watch.record import Still, encode_jpeg
@@ -185,14 +186,8 @@ def _turn(turn: TurnCard) -> dict[str, Any]:
 
 
 def _place(answer: str | None, options: tuple[str, ...]) -> int | None:
-    """The place of the option that `answer` names, by its letter or by its text."""
-    if answer is None:
-        return None
-    said = answer.strip()
-    for place, (letter, text) in enumerate(zip(LETTERS, lettered(options), strict=False)):
-        if said.upper() == letter or said in (text, options[place]):
-            return place
-    return None
+    """The place of the option that `answer` names, the first of those with the same text."""
+    return None if answer is None else min(named_options(answer, options), default=None)
 
 
 def _span(span: TimeSpan) -> list[float]:
