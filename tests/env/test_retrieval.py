@@ -319,6 +319,15 @@ def test_a_zoom_needs_marks_in_seconds() -> None:
     assert prompt(first) == prompt(again)  # the first turn shows the pool
 
 
+def test_an_episode_begins_with_its_first_turn() -> None:
+    env = env_of(settings=replace(DEFAULT, max_turns=2))
+    looks = [Retrieve(1, 3), Retrieve(5, 9)]
+    for _ in range(2):
+        first, last, stop = played(env, looks)
+        assert [prompt(turn)[:12] for turn in (first, last)] == ["Turn 1 of 2.", "Turn 2 of 2."]
+        assert stop == StopReason.OUT_OF_BUDGET
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from oncue import cli
+from oncue.env.retrieval import asked_span
 from oncue.types import Retrieve, TimeSpan
 from oncue.video.pool_reader import read_pool
 from oncue.video.writer import write_video
-from oncue.view.turn_cards import asked_span, film_indices, frame_spans
+from oncue.view.turn_cards import film_indices, frame_spans
 
 FIRST = [0, 8, 16, 25, 33, 42, 50, 59, 67, 76, 84, 93, 101, 110, 118, 127]
 LOOK = [40, 45, 51, 56, 62, 67, 73, 79]

@@ -112,15 +112,6 @@ def film_indices(num_frames: int) -> list[int]:
     return [int((k + 0.5) * num_frames / count) for k in range(count)]
 
 
-def asked_span(action: Retrieve, unit: Unit, num_frames: int, duration_s: float) -> TimeSpan:
-    """The stretch of video, in seconds, that `action` asks for in a pool of `num_frames`: a frame
-    number is for its whole part of the video."""
-    if unit == "seconds":
-        return TimeSpan(action.start, action.end)
-    part_s = duration_s / num_frames
-    return TimeSpan(action.start * part_s, (action.end + 1) * part_s)
-
-
 def gold_spans(evidence: Evidence | None, duration_s: float) -> tuple[TimeSpan, ...] | None:
     """Where the answer can be seen: the spans where they are known, else the parts of the video
     that the relevant frames are for."""
