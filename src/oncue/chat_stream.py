@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -66,10 +66,16 @@ async def read_completion(stream: AsyncStream[ChatCompletionChunk]) -> Completio
         raise BrokenAnswerError("it ended before it was finished")
     try:
         return Completion(
-            "".join(pieces), finish_reason == "length", first_probs, tokens, "".join(thoughts)
+            _text(pieces), finish_reason == "length", first_probs, tokens, _text(thoughts)
         )
     except TypeError as error:
         raise BrokenAnswerError("it holds something else than text") from error
+
+
+def _text(pieces: Sequence[str]) -> str:
+    """All pieces as one text. JSON can name halves of characters: two that meet are one, and a
+    single one, which could neither be sent nor stored, is U+FFFD."""
+    return "".join(pieces).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _counted(usage: object) -> tuple[int, int] | None:

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from ask_support import ANSWER, LOOK, ask, says, values_of
+from ask_support import ANSWER, LOOK, ask, says, text_of, values_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -83,6 +83,22 @@ def test_texts_are_shown_as_text_and_nothing_is_loaded(clip, tmp_path, capsys) -
     assert episode["turns"][0]["action"]["text"] == said
     found = Loads(page)
     assert (found.loads, found.num_scripts) == ([], 2)
+
+
+def test_half_a_character_of_a_server_leaves_an_episode_that_can_be_read(
+    clip, tmp_path, capsys
+) -> None:
+    """A server may cut a character that needs two: its halves come one by one, or one is lost."""
+    look = "<think>\ud83d, \ud83d\ude00, \ude00</think><retrieve>40,79</retrieve>"
+    script = says(look, ANSWER)
+    with OpenAIServer(lambda messages: [*"".join(script(messages))]) as server:
+        assert ask(clip, server, "--json", "--out", str(tmp_path)) == 0
+        said = text_of(server.bodies[1]["messages"][-2])
+    thought = "\ufffd, \U0001f600, \ufffd"
+    assert said == f"<think>{thought}</think><retrieve>40,79</retrieve>"
+    assert json.loads(capsys.readouterr().out.splitlines()[0])["thought"] == thought
+    (stored,) = read_retrieval_rollouts(tmp_path / "episode.jsonl")
+    assert stored.rollout.turns[0].thought == thought
 
 
 def test_the_stored_episode_is_one_that_rewards_read(clip, tmp_path, capsys) -> None:

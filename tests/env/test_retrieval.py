@@ -319,6 +319,15 @@ def test_a_zoom_needs_marks_in_seconds() -> None:
     assert prompt(first) == prompt(again)  # the first turn shows the pool
 
 
+def test_an_episode_begins_with_its_first_turn() -> None:
+    env = env_of(settings=replace(DEFAULT, max_turns=2))
+    looks = [Retrieve(1, 3), Retrieve(5, 9)]
+    for _ in range(2):
+        first, last, stop = played(env, looks)
+        assert [prompt(turn)[:12] for turn in (first, last)] == ["Turn 1 of 2.", "Turn 2 of 2."]
+        assert stop == StopReason.OUT_OF_BUDGET
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -328,6 +337,10 @@ def test_a_zoom_needs_marks_in_seconds() -> None:
         (("A. Lincoln", "G. Washington"), ("A. A. Lincoln", "B. G. Washington")),
         (("Ada", "Bob"), ("A. Ada", "B. Bob")),
         (("B. blue", "A. red"), ("A. B. blue", "B. A. red")),
+        (("(A) red", "(B) blue"), ("A. red", "B. blue")),
+        (("a) red", " b)blue "), ("A. red", "B. blue")),
+        (("A: red", "blue"), ("A. A: red", "B. blue")),
+        (("red", "(A) blue"), ("A. red", "B. (A) blue")),
     ],
 )
 def test_options_get_letters_once(options: tuple[str, ...], expected: tuple[str, ...]) -> None:

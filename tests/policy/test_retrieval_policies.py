@@ -161,6 +161,28 @@ def test_a_thought_that_a_server_keeps_apart_is_part_of_the_answer(thinking: Any
     assert [e.acted.thought for e in episode.exchanges] == ["Red?", "Blue."]
 
 
+@pytest.mark.parametrize(
+    ("apart_from_it", "own", "thought"),
+    [
+        ("Hm.", "<think>Red?</think>", "Hm.\n\nRed?"),
+        ("Hm.", "<think></think>\n", "Hm."),
+        ("Hm.", "Red?</think>", "Hm.\n\nRed?"),
+    ],
+)
+def test_a_model_may_think_apart_and_then_as_it_was_asked_to(
+    apart_from_it: str, own: str, thought: str
+) -> None:
+    said = f"{own}<retrieve>1,2</retrieve>"
+    with OpenAIServer(by_number(SAID)) as server:
+        server.faults.extend([apart(apart_from_it, said), apart("Open", "<think>a", "length")])
+        episode = episode_on(server, replace(SETTINGS, max_turns=2, thinking="required"))
+        assert texts(server.bodies[1])[2] == said
+    first, cut = (exchange.acted for exchange in episode.exchanges)
+    assert (first.action, first.thought) == (Retrieve(1, 2), thought)
+    assert isinstance(cut.action, Malformed)
+    assert (cut.action.text, cut.thought) == ("<think>a", "Open\n\na")
+
+
 def test_answers_that_are_cut_off_are_invalid_turns() -> None:
     long = ("<think>", *["a "] * 20)
     with OpenAIServer(lambda _: long) as server:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from oncue.errors import ConfigError
 from oncue.render.markup import STRUCTURAL_MARKS
-from oncue.render.retrieval_format import LETTERS, RetrievalFormat, Thinking, Unit
+from oncue.render.options import LETTERS
+from oncue.render.retrieval_format import RetrievalFormat, Thinking, Unit
 from oncue.types import Action, Answer, Malformed, Reply, Retrieve, Silence
 
 CHOICE = RetrievalFormat(63, letters="ABCD")

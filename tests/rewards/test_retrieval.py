@@ -7,7 +7,10 @@ import asyncio
 import random
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 
 from oncue.errors import ConfigError
@@ -174,20 +177,45 @@ def test_without_a_right_answer_paper_pays_for_the_form_of_the_last_turn_alone()
             assert got == [0.0] * (len(turns) - 1) + [last]
 
 
+@pytest.mark.parametrize("profile", ["paper", "release"])
+def test_turns_may_be_any_values_with_these_fields(profile: Profile) -> None:
+    """What a kind of turn has no use for plays no part."""
+    for turns, first in random_episodes(200):
+        values: list[Any] = [
+            SimpleNamespace(
+                kind=turn.kind,
+                iou=np.float32(turn.iou) if turn.iou is not None else None,
+                correct=np.bool_(turn.correct) if turn.kind == "answer" else None,
+            )
+            for turn in turns
+        ]
+        filled = [
+            value if turn.kind == "retrieve" else TurnOutcome(turn.kind, 0.9, value.correct)
+            for turn, value in zip(turns, values, strict=True)
+        ]
+        expected = score_turns(turns, initial_iou=first, profile=profile)
+        for given in (values, tuple(filled)):
+            got = score_turns(given, initial_iou=first, profile=profile)
+            assert got == pytest.approx(expected, abs=1e-6)
+            assert [type(reward) for reward in got] == [float] * len(turns)
+    bare: list[Any] = [SimpleNamespace(kind="malformed"), SimpleNamespace(kind="retrieve")]
+    with pytest.raises(AttributeError, match="iou"):  # a name that is wrong is no silent 0
+        score_turns(bare, initial_iou=0.0, profile=profile)
+
+
 def test_what_cannot_be_an_episode_is_refused() -> None:
     with pytest.raises(ValueError, match="turn 1 of 2 is one"):
         score_turns([RIGHT, BAD], initial_iou=0.0, profile="paper")
     for wrong in (-0.1, 1.1, float("nan")):
         with pytest.raises(ValueError, match="from 0 to 1"):
             score_turns([BAD], initial_iou=wrong, profile="release")
-        with pytest.raises(ValueError, match="from 0 to 1"):
-            TurnOutcome("retrieve", wrong)
-    with pytest.raises(ValueError, match="only a retrieval has an IoU"):
-        TurnOutcome("answer", 0.5)
-    with pytest.raises(ValueError, match="only an answer can be correct"):
-        TurnOutcome("malformed", correct=True)
-    with pytest.raises(ValueError, match="got 'silence'"):
-        TurnOutcome("silence")  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="IoU of turn 2 of 2 must lie from 0 to 1"):
+            score_turns([BAD, *looks(wrong)], initial_iou=0.0, profile="paper")
+    for kind in ("malformed", "retrieve"):
+        with pytest.raises(ValueError, match="only an answer can be correct, but turn 1 of 1"):
+            score_turns([TurnOutcome(kind, correct=True)], initial_iou=0.0, profile="paper")
+    with pytest.raises(ValueError, match="turn 2 of 2 is 'silence'"):
+        score_turns([BAD, TurnOutcome("silence")], initial_iou=0.0, profile="paper")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="one of paper, release"):
         score_turns([BAD], initial_iou=0.0, profile="official")  # type: ignore[arg-type]
     for drop in (-1.0, float("inf"), float("nan")):

@@ -43,6 +43,8 @@ def test_letters_go_by_place() -> None:
     assert is_right("B", "P. Jones", initials) is True
     assert is_right("J", "A", initials) is False
     assert is_right("A", "B. blue", ("B. blue", "A. red")) is True
+    assert is_right("A. red", "A", ("A. red", "blue")) is True  # not all state theirs: a text
+    assert is_right("red", "A", ("A. red", "blue")) is False
     films = ("A.I. the film", "B.B. King")
     for k, name in enumerate(films):
         assert is_right(name, "AB"[k], films) is True

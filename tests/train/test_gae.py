@@ -32,6 +32,18 @@ def test_golden_values(
     assert [array.dtype for array in got] == [np.float64] * 2
 
 
+@pytest.mark.parametrize("row", [TWO_TURNS, THREE_TURNS])
+def test_turn_ends_may_be_flags_or_positions(row: dict[str, Any]) -> None:
+    flags = np.array(row["turn_ends"])
+    positions = np.flatnonzero(flags)
+    for fractions in ((0.95, 1.0, 1.0), (0.9, 0.8, 0.7)):
+        named = dict(zip(("gamma_turn", "gamma_token", "lam"), fractions, strict=True))
+        expected = bilevel_gae(**row, **named)
+        for given in (flags == 1, flags * 1.0, positions, positions.tolist(), tuple(positions)):
+            got = bilevel_gae(**{**row, "turn_ends": given, "mask": np.array(row["mask"])}, **named)
+            assert [array.tolist() for array in got] == [array.tolist() for array in expected]
+
+
 def test_golden_whitened() -> None:
     advantages, _ = bilevel_gae(**TWO_TURNS, **INNER)
     expected = [1.108427, 0.896288, 0.684148, 0, 0, -0.684148, -0.896288, -1.108427]
@@ -202,8 +214,17 @@ def test_whitening() -> None:
     ("changed", "message"),
     [
         ({"values": [0.0] * 7}, r"one shape.*\(8,\), \(7,\), \(8,\), \(8,\)"),
-        ({"turn_ends": [0, 1]}, "one shape"),
-        ({"turn_ends": [2, 7]}, "positions are not taken"),
+        ({"turn_ends": [False, True]}, "one shape"),
+        ({"turn_ends": [[0, 1]]}, "one shape"),
+        ({"turn_ends": [0, 1]}, r"place \(2,\) lies behind the last turn end"),
+        ({"turn_ends": [2]}, r"place \(5,\) lies behind the last turn end"),
+        ({"turn_ends": [2, 3, 7]}, r"outside the mask, at \(3,\)"),
+        ({"turn_ends": [7, 2]}, "list positions among them in order"),
+        ({"turn_ends": [2, 2, 7]}, "list positions"),
+        ({"turn_ends": [2, 8]}, "each of the 8 places"),
+        ({"turn_ends": [-6, -1]}, "list positions"),
+        ({"turn_ends": [2.5, 7]}, "list positions"),
+        ({"turn_ends": [0, 0, 2, 0, 0, 0, 0, 7]}, "turn_ends must have one flag"),
         ({"mask": [0.5] * 8}, "mask must have one flag"),
         ({"mask": [1, 1, 1, 0, 0, 1, 1, 0], "rewards": [0] * 8}, r"outside the mask, at \(7,\)"),
         ({"rewards": [0, 0, 0.6, 0, 1, 0, 0, 1]}, r"reward lies outside the mask, at \(4,\)"),

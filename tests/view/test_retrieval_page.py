@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from oncue import cli
+from oncue.env.retrieval import asked_span
 from oncue.types import Retrieve, TimeSpan
 from oncue.video.pool_reader import read_pool
 from oncue.video.writer import write_video
-from oncue.view.turn_cards import asked_span, film_indices, frame_spans
+from oncue.view.turn_cards import film_indices, frame_spans
 
 FIRST = [0, 8, 16, 25, 33, 42, 50, 59, 67, 76, 84, 93, 101, 110, 118, 127]
 LOOK = [40, 45, 51, 56, 62, 67, 73, 79]
@@ -112,6 +113,16 @@ def test_right_wrong_unanswered_and_unknown(tmp_path, capsys) -> None:
     assert (cards[4]["gold"], cards[4]["turns"][0]["iou"]) == (None, None)
     assert (cards[5]["right_answer"], cards[5]["right_option"]) == ("blue", None)
     assert cards[6]["duration_s"] == pytest.approx(63.75)  # the last time that is known
+
+
+@pytest.mark.parametrize(
+    "options", [["red", "blue"], ["(A) red", "(B) blue"], ["a: red", "b: blue"]]
+)
+@pytest.mark.parametrize("said", ["b", "(B)", "B. Blue", "blue."])
+def test_what_is_right_is_the_option_that_is_marked(said, options, tmp_path) -> None:
+    (card,) = shown(write(tmp_path / "a.jsonl", episode(said=said, options=options, answer="Blue")))
+    assert (card["is_right"], card["chosen_option"], card["right_option"]) == (True, 1, 1)
+    assert card["options"] == ["A. red", "B. blue"]
 
 
 def test_a_folder_of_files_and_the_counts(tmp_path, capsys) -> None:

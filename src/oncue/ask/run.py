@@ -10,14 +10,13 @@ from contextlib import ExitStack
 from oncue.aio import completed
 from oncue.ask.opening import shrink_for
 from oncue.ask.record import Asked, AskedTurn
-from oncue.env.retrieval import RetrievalEnv, RetrievalSettings
+from oncue.env.retrieval import RetrievalEnv, RetrievalSettings, asked_span
 from oncue.policy.open_policy import LocalModel, Policy, PolicySpec, open_policy
 from oncue.rollout import run_episode
 from oncue.startup import loading
 from oncue.stopping import Stopper
 from oncue.types import Exchange, Malformed, PolicySession, Retrieve, StopReason, Task
 from oncue.video.pool import FramePool, Zoom
-from oncue.view.turn_cards import asked_span
 
 
 class Asking:

@@ -22,7 +22,7 @@ from oncue.errors import ConfigError
 from oncue.files import prepare_folder
 from oncue.hub import name_or_bundled
 from oncue.policy.open_policy import PolicySpec
-from oncue.render.retrieval_format import LETTERS
+from oncue.render.options import LETTERS
 from oncue.stopping import Stopper
 from oncue.types import Question, StopReason, Task
 from oncue.video.opening import source_name

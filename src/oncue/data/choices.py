@@ -5,20 +5,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from string import ascii_uppercase
 from typing import Any
 
 from oncue.errors import DataError
 from oncue.fields import whole_text
+from oncue.render.options import LETTERS, option_texts, split_label
+from oncue.render.options import labelled as labelled
 
-_LABELLED = re.compile(r"\s*\(?([A-Za-z])(?:\)|[.:])\s*(.*)", re.DOTALL)
 _LETTER = re.compile(r"\(?([A-Za-z])\)?[.:]?")
 _ANSWER = "<answer>", "</answer>"
 
 
 def letters_of(options: Sequence[str]) -> str:
     """The letters of these options: "ABCD" for four."""
-    return ascii_uppercase[: len(options)]
+    return LETTERS[: len(options)]
 
 
 def option_text(option: str) -> str:
@@ -26,18 +26,11 @@ def option_text(option: str) -> str:
     return option[3:]
 
 
-def labelled(texts: Sequence[str]) -> tuple[str, ...]:
-    """The options "A. ...", "B. ..." of these texts, in order."""
-    return tuple(f"{letter}. {text}" for letter, text in zip(ascii_uppercase, texts, strict=False))
-
-
 def check_options(options: Sequence[str]) -> None:
     """Raises DataError for what is no list of options in the form "A. ...": none at all is one."""
     texts = [option_text(option) for option in options]
-    if len(options) == 1 or len(options) > len(ascii_uppercase):
-        raise DataError(
-            f"'options' must be 2 to {len(ascii_uppercase)}, or none, got {len(options)}"
-        )
+    if len(options) == 1 or len(options) > len(LETTERS):
+        raise DataError(f"'options' must be 2 to {len(LETTERS)}, or none, got {len(options)}")
     if tuple(options) != labelled(texts) or any(not t or t != t.strip() for t in texts):
         raise DataError(
             f"'options' must be texts with the letters A, B, C, ... in order, got {options!r:.200}"
@@ -60,18 +53,15 @@ def read_options(value: Any, where: str) -> tuple[str, ...]:
             f"{value!r:.80}"
         )
     texts = [whole_text(text, f"{where}: 'options'") for text in value]
-    found = [_LABELLED.fullmatch(text) for text in texts]
-    letters = [match[1].upper() if match else "" for match in found]
-    in_place = [letter == due for letter, due in zip(letters, ascii_uppercase, strict=False)]
-    if letters and all(in_place):
-        texts = [match[2] for match in found if match]
-    elif letters and (all(letters) or any(in_place)):
+    letters = [split_label(text)[0] for text in texts]
+    in_place = [letter == due for letter, due in zip(letters, LETTERS, strict=False)]
+    if letters and not all(in_place) and (all(letters) or any(in_place)):
         raise DataError(
             f"{where}: the letters of 'options' must be A, B, C, ... in order, or none, got "
             f"{', '.join(letter or 'none' for letter in letters)}; correct them"
         )
     try:
-        options = labelled([text.strip() for text in texts[: len(ascii_uppercase)]])
+        options = labelled(option_texts(texts[: len(LETTERS)]))
         check_options(options if len(options) == len(texts) else texts)
     except DataError as error:
         raise DataError(f"{where}: {error}; correct the options") from error
@@ -122,9 +112,8 @@ def _letter_of(said: str, options: Sequence[str]) -> str:
     if (found := _LETTER.fullmatch(said)) and found[1].upper() in letters:
         return found[1].upper()
     texts = [option_text(option).casefold() for option in options]
-    if (found := _LABELLED.fullmatch(said)) and found[1].upper() in letters:
-        letter = found[1].upper()
-        if texts[letters.index(letter)] == found[2].strip().casefold():
-            return letter
+    stated, text = split_label(said)
+    if stated in tuple(letters) and texts[letters.index(stated)] == text.strip().casefold():
+        return stated
     meant = [letter for letter, text in zip(letters, texts, strict=True) if text == said.casefold()]
     return meant[0] if len(meant) == 1 else ""

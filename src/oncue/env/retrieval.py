@@ -13,15 +13,25 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from oncue.errors import ConfigError
+from oncue.render.options import LETTERS, labelled, option_texts
 from oncue.render.retrieval_format import (
     ADVICE,
-    LETTERS,
     MAX_ANSWER_CHARACTERS,
     RetrievalFormat,
     Thinking,
     Unit,
 )
-from oncue.types import Action, Answer, EnvTurn, FrameBatch, Malformed, Retrieve, StopReason, Task
+from oncue.types import (
+    Action,
+    Answer,
+    EnvTurn,
+    FrameBatch,
+    Malformed,
+    Retrieve,
+    StopReason,
+    Task,
+    TimeSpan,
+)
 from oncue.video.pool import FramePool, Zoom, frame_time_s, index_at, spread
 
 Marks = Literal["frames", "seconds", "both"]  # what stands before each frame
@@ -83,17 +93,24 @@ class RetrievalSettings:
         return spread(first, last, self.frames_per_look)
 
 
+def asked_span(action: Retrieve, unit: Unit, num_frames: int, duration_s: float) -> TimeSpan:
+    """The stretch of video, in seconds, that `action` asks for in a pool of `num_frames`: a frame
+    number is for its whole part of the video."""
+    if unit == "seconds":
+        return TimeSpan(action.start, action.end)
+    part_s = duration_s / num_frames
+    return TimeSpan(action.start * part_s, (action.end + 1) * part_s)
+
+
 def lettered(options: Sequence[str]) -> tuple[str, ...]:
-    """The options as `A. ...`, `B. ...`; as they are where all of them have these letters already.
+    """The options as `A. ...`, `B. ...`, in order, whether all of them state these letters already
+    (`A. red`, `(B) blue`) or not.
 
     Raises ConfigError for more options than letters.
     """
     if len(options) > len(LETTERS):
         raise ConfigError(f"a question has at most {len(LETTERS)} options, got {len(options)}")
-    pairs = tuple(zip(LETTERS, options, strict=False))
-    if all(text.startswith(f"{letter}.") for letter, text in pairs):
-        return tuple(options)
-    return tuple(f"{letter}. {text}" for letter, text in pairs)
+    return labelled(option_texts(options))
 
 
 def system_message(settings: RetrievalSettings) -> str:
@@ -151,7 +168,9 @@ class RetrievalEnv:
         return system_message(self.settings)
 
     async def open(self) -> EnvTurn | StopReason:
-        """The first frames, evenly spread over the pool, and the question."""
+        """The first frames, evenly spread over the pool, and the question. It begins an episode:
+        nothing of an earlier one counts."""
+        self._num_turns = 0
         if not self.settings.first_frames:
             return self._turn("No frame of the video is shown.", FrameBatch.empty())
         indices = spread(0, len(self.pool) - 1, self.settings.first_frames)
@@ -184,10 +203,8 @@ class RetrievalEnv:
         if self._zoom is None:
             indices = self.settings.frames_of(action, num_frames, duration_s)
             return self.pool.take(indices, self._marks(indices))
-        start_s, end_s = action.start, action.end
-        if self.settings.unit == "frames":
-            part_s = duration_s / num_frames
-            start_s, end_s = start_s * part_s, (end_s + 1) * part_s
+        span = asked_span(action, self.settings.unit, num_frames, duration_s)
+        start_s, end_s = span.start_s, span.end_s
         num_asked = self.settings.frames_per_look if start_s < end_s else 1
         found = await asyncio.to_thread(self._zoom, start_s, end_s, num_asked)
         times_s = [

@@ -97,7 +97,7 @@ class _Answer:
     text: str
     at_limit: bool
     silence_probability: float | None = None
-    thought: str = ""  # that the server wrote apart from `text`
+    thought: str = ""  # where the server wrote it apart; else it is in `text`
 
 
 class ChatServer:
@@ -170,12 +170,11 @@ class ChatServer:
         """The model's answer to the last of `messages`, in as few tokens as it takes.
 
         Without silence in the grammar it is always one whole request, and a thought that the server
-        writes apart stands in the text, as the grammar has it.
+        writes apart stands in the text, as the grammar has it, unless there is one already.
         """
         if silence_text is None:
             done = await self.client.complete(self.model, messages, self.options.max_new_tokens, {})
-            thought = f"{OPENING}{done.thought}{CLOSING}" if done.thought else ""
-            return _Answer(thought + done.text, done.at_limit, thought=done.thought)
+            return _with_thought(done)
         if self.thinks or self.continues is False:
             return await self._whole(messages, silence_text)
         first = await self._ask(messages, 1)
@@ -264,6 +263,16 @@ class ChatServer:
             refused = ", ".join(sorted(self._extras[0].keys() - extras[0].keys()))
             _log.warning("%s takes no %s; going on without", self.client.url, refused)
             self._extras = extras
+
+
+def _with_thought(done: Completion) -> _Answer:
+    """The answer `done` with its thought in the text. A model that thinks by itself may do so once
+    more within the text, as it was asked to; that alone then stays in it."""
+    own, text = thought_in(done.text), done.text
+    if done.thought and OPENING not in text and CLOSING not in text:
+        text = f"{OPENING}{done.thought}{CLOSING}{text}"
+    thoughts = [thought for thought in (done.thought, own) if thought]
+    return _Answer(text, done.at_limit, thought="\n\n".join(thoughts))
 
 
 def _silence_probability(done: Completion, silence_text: str) -> float | None:

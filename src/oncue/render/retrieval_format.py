@@ -14,13 +14,13 @@ from decimal import ROUND_DOWN, Decimal
 from typing import Literal, get_args
 
 from oncue.errors import ConfigError
+from oncue.render.options import LETTERS
 from oncue.thoughts import CLOSING, OPENING, behind_thoughts
 from oncue.types import Action, Answer, Malformed, Retrieve
 
 Unit = Literal["frames", "seconds"]  # what the numbers of a range count
 Thinking = Literal["required", "asked", "off"]
 
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"  # of the options to choose from
 MAX_ANSWER_CHARACTERS = 50  # of an answer in own words, as released
 ADVICE = "; allow more tokens (--max-new-tokens)"  # for whoever runs the policy, not for the policy
 _ACTION = re.compile(r"<(retrieve|answer)>([^<]*)</\1>")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from oncue.errors import ConfigError
 from oncue.rewards.retrieval_rollout import FramesOf, RetrievalRollout, RetrievalTurn
@@ -54,19 +54,12 @@ class RetrievalRewardSettings:
 @dataclass(frozen=True, slots=True)
 class TurnOutcome:
     """What a turn came to. `iou`: of the frames that a retrieval asked for with the relevant ones,
-    0 to 1; None where there is none. `correct`: of an answer, whether it is right."""
+    0 to 1; None where there is none. `correct`: of an answer, whether it is right. For the other
+    kinds of turn these play no part."""
 
     kind: TurnKind
     iou: float | None = None
-    correct: bool = False
-
-    def __post_init__(self) -> None:
-        if self.kind not in ("retrieve", "answer", "malformed"):
-            raise ValueError(f"a turn is retrieve, answer or malformed, got {self.kind!r}")
-        if self.iou is not None and (self.kind != "retrieve" or not 0 <= self.iou <= 1):
-            raise ValueError(f"only a retrieval has an IoU, from 0 to 1, got {self}")
-        if self.correct and self.kind != "answer":
-            raise ValueError(f"only an answer can be correct, got {self}")
+    correct: bool | None = False
 
 
 def iou(frames: Collection[int], gold: Collection[int]) -> float | None:
@@ -83,7 +76,8 @@ def score_turns(
     profile: Profile,
     lambda_drop: float = 1.0,
 ) -> list[float]:
-    """The reward of each turn of a finished episode; see `turn_terms`."""
+    """The reward of each turn of a finished episode; see `turn_terms`. Each turn is a `TurnOutcome`
+    or any other value with these fields."""
     terms = turn_terms(turns, initial_iou=initial_iou, profile=profile, lambda_drop=lambda_drop)
     return [sum(earned) for earned in zip(*terms.values(), strict=True)]
 
@@ -109,19 +103,21 @@ def turn_terms(
     turn that has one; a turn that conforms .1. Where the last turn with a reward above 0 earned
     less than .5, the turns before it lose their .5. `lambda_drop` plays no part.
 
-    Raises ValueError for a turn after an answer, and for numbers out of range.
+    Raises ValueError for an unknown kind of turn, a turn after an answer, a turn other than an
+    answer that is correct, and numbers out of range.
     """
     _check(turns, initial_iou, profile, lambda_drop)
     paper = profile == "paper"
-    accuracy = [1.0 if turn.correct else 0.0 for turn in turns]
+    ious = [_iou_of(turn) for turn in turns]
+    accuracy = [1.0 if turn.kind == "answer" and turn.correct else 0.0 for turn in turns]
     form = [0.0 if turn.kind == "malformed" else _FORMAT for turn in turns]
-    start = initial_iou or 0.0
-    frames = _above_best(turns, start, lambda_drop) if paper else _above_previous(turns, start)
+    start = float(initial_iou or 0.0)
+    frames = _above_best(ious, start, lambda_drop) if paper else _above_previous(ious, start)
     if paper:
         if not any(accuracy):
             frames, form = [0.0] * len(turns), [0.0] * len(turns[:-1]) + form[-1:]
         return {"accuracy": accuracy, "frames": frames, "format": form}
-    speed = [-_PER_TURN * k if turn.correct and k else 0.0 for k, turn in enumerate(turns)]
+    speed = [-_PER_TURN * k if right and k else 0.0 for k, right in enumerate(accuracy)]
     earned = [sum(parts) for parts in zip(accuracy, frames, form, speed, strict=True)]
     positive = [k for k, reward in enumerate(earned) if reward > _ROUNDING]
     if positive and earned[positive[-1]] < _FRAMES - _ROUNDING:
@@ -129,34 +125,48 @@ def turn_terms(
     return {"accuracy": accuracy, "frames": frames, "format": form, "answer_speed": speed}
 
 
-def _above_best(turns: Sequence[TurnOutcome], best: float, lambda_drop: float) -> list[float]:
+def _iou_of(turn: TurnOutcome) -> float | None:
+    """The IoU of a retrieval, where it has one."""
+    return float(turn.iou) if turn.kind == "retrieve" and turn.iou is not None else None
+
+
+def _above_best(ious: Sequence[float | None], best: float, lambda_drop: float) -> list[float]:
     """R_fms of each turn: a bonus above the best IoU so far, a penalty for what is below it."""
     gains = []
-    for turn in turns:
+    for value in ious:
         gain = 0.0
-        if turn.iou is not None:
-            gain = _FRAMES if turn.iou > best else lambda_drop * (turn.iou - best) + 0.0  # no -0
-            best = max(best, turn.iou)
+        if value is not None:
+            gain = _FRAMES if value > best else lambda_drop * (value - best) + 0.0  # no -0
+            best = max(best, value)
         gains.append(gain)
     return gains
 
 
-def _above_previous(turns: Sequence[TurnOutcome], previous: float) -> list[float]:
+def _above_previous(ious: Sequence[float | None], previous: float) -> list[float]:
     """A bonus for each turn whose IoU is above that of the most recent turn that has one."""
     gains = []
-    for turn in turns:
-        above = turn.iou is not None and turn.iou > previous + _MARGIN
-        gains.append(_FRAMES if above else 0.0)
-        previous = previous if turn.iou is None else turn.iou
+    for value in ious:
+        gains.append(_FRAMES if value is not None and value > previous + _MARGIN else 0.0)
+        previous = previous if value is None else value
     return gains
 
 
 def _check(
     turns: Sequence[TurnOutcome], initial_iou: float | None, profile: Profile, lambda_drop: float
 ) -> None:
-    for number, turn in enumerate(turns[:-1], 1):
-        if turn.kind == "answer":
-            raise ValueError(f"an answer ends an episode, but turn {number} of {len(turns)} is one")
+    for number, turn in enumerate(turns, 1):
+        place = f"turn {number} of {len(turns)}"
+        if turn.kind not in get_args(TurnKind):
+            raise ValueError(
+                f"a turn is retrieve, answer or malformed, but {place} is {turn.kind!r}"
+            )
+        if turn.kind == "answer" and number < len(turns):
+            raise ValueError(f"an answer ends an episode, but {place} is one")
+        if turn.kind != "answer" and getattr(turn, "correct", None):
+            raise ValueError(f"only an answer can be correct, but {place} is a {turn.kind} turn")
+        value = _iou_of(turn)
+        if value is not None and not 0 <= value <= 1:
+            raise ValueError(f"the IoU of {place} must lie from 0 to 1, or be None, got {value}")
     if initial_iou is not None and not 0 <= initial_iou <= 1:
         raise ValueError(f"initial_iou must lie from 0 to 1, or be None, got {initial_iou}")
     RetrievalRewardSettings(profile, lambda_drop)  # it checks them

@@ -11,12 +11,11 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from itertools import zip_longest
-from string import ascii_uppercase
 
+from oncue.render.options import LETTERS, option_texts, split_label
 from oncue.scoring.score import Unscored
 
 _LETTER = re.compile(r"\(?([A-Z])[.):]?")
-_LABELLED = re.compile(r"\(?([A-Za-z])[.):]\s*(\S.*)", re.DOTALL)
 _GROUPED = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?")
 _PLAIN = re.compile(r"[+-]?(?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)")
 
@@ -25,7 +24,7 @@ def is_well_formed(said: str, gold: str | None, options: Sequence[str] = ()) -> 
     """Whether `said` has the form of an answer: it names one of `options`; without options it is a
     number where `gold` is one, and else holds anything. How long it may be is up to the grammar."""
     if options:
-        return bool(_named(said, options))
+        return bool(named_options(said, options))
     if gold is not None and _number(gold) is not None:
         return _number(said) is not None
     return bool(said.strip())
@@ -48,13 +47,13 @@ def is_right(
     if gold is None or not gold.strip():
         return Unscored("the right answer is not known")
     if options:
-        right = _named(gold, options)
+        right = named_options(gold, options)
         if not right:
             return Unscored(
                 f"the right answer {gold!r:.80} is none of the {len(options)} options; give the "
                 "letter or the text of one"
             )
-        return bool(right & _named(said, options))
+        return bool(right & named_options(said, options))
     number = _number(gold)
     if number is not None:
         other = _number(said)
@@ -64,29 +63,26 @@ def is_right(
     return _bare(said) == _bare(gold)
 
 
-def _named(said: str, options: Sequence[str]) -> set[int]:
-    """The places of the options that `said` names; more than one where options have the same
-    text."""
+def named_options(said: str, options: Sequence[str]) -> set[int]:
+    """The places of the options that `said` names by letter or text; more than one where options
+    have the same text."""
     labelled = _labelled(options)
     letter = _LETTER.fullmatch(_folded(said).upper())
     if letter and (found := {i for i, (label, _) in enumerate(labelled) if label == letter[1]}):
         return found
     bare = _bare(said)
     found = {i for i, (_, text) in enumerate(labelled) if bare and bare == _bare(text)}
-    if not found and (both := _LABELLED.fullmatch(said.strip())):
-        wanted = (both[1].upper(), _bare(both[2]))
+    stated, rest = split_label(said)
+    if not found and stated and rest.strip():
+        wanted = (stated, _bare(rest))
         found = {i for i, (label, text) in enumerate(labelled) if (label, _bare(text)) == wanted}
     return found
 
 
 def _labelled(options: Sequence[str]) -> list[tuple[str, str]]:
     """The letter of each option, "" beyond Z, and its text without that letter."""
-    labelled = []
-    for letter, option in zip_longest(ascii_uppercase[: len(options)], options, fillvalue=""):
-        stated = _LABELLED.fullmatch(option.strip())
-        text = stated[2] if stated and stated[1].upper() == letter else option
-        labelled.append((letter, text))
-    return labelled
+    letters = LETTERS[: len(options)]
+    return list(zip_longest(letters, option_texts(options), fillvalue=""))
 
 
 def _number(text: str) -> float | None:

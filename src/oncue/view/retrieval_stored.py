@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from oncue.env.retrieval import asked_span
 from oncue.errors import DataError, InputError
 from oncue.fields import json_lines
 from oncue.records.retrieval_rollouts import EXPECTED, read_retrieval_rollouts
@@ -26,7 +27,6 @@ from oncue.view.turn_cards import (
     SeenFrame,
     Terms,
     TurnCard,
-    asked_span,
     film_indices,
     frame_spans,
     gold_spans,

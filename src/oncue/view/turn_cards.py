@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from oncue.env.retrieval import lettered
-from oncue.render.retrieval_format import LETTERS, Unit
+from oncue.render.retrieval_format import Unit
+from oncue.scoring.answers import named_options
 from oncue.types import Answer, EnvTurn, Evidence, Malformed, Retrieve, TimeSpan
 from oncue.video.pool import frame_time_s
 from oncue.watch.record import Still, encode_jpeg
@@ -111,15 +112,6 @@ def film_indices(num_frames: int) -> list[int]:
     return [int((k + 0.5) * num_frames / count) for k in range(count)]
 
 
-def asked_span(action: Retrieve, unit: Unit, num_frames: int, duration_s: float) -> TimeSpan:
-    """The stretch of video, in seconds, that `action` asks for in a pool of `num_frames`: a frame
-    number is for its whole part of the video."""
-    if unit == "seconds":
-        return TimeSpan(action.start, action.end)
-    part_s = duration_s / num_frames
-    return TimeSpan(action.start * part_s, (action.end + 1) * part_s)
-
-
 def gold_spans(evidence: Evidence | None, duration_s: float) -> tuple[TimeSpan, ...] | None:
     """Where the answer can be seen: the spans where they are known, else the parts of the video
     that the relevant frames are for."""
@@ -185,14 +177,8 @@ def _turn(turn: TurnCard) -> dict[str, Any]:
 
 
 def _place(answer: str | None, options: tuple[str, ...]) -> int | None:
-    """The place of the option that `answer` names, by its letter or by its text."""
-    if answer is None:
-        return None
-    said = answer.strip()
-    for place, (letter, text) in enumerate(zip(LETTERS, lettered(options), strict=False)):
-        if said.upper() == letter or said in (text, options[place]):
-            return place
-    return None
+    """The place of the option that `answer` names, the first of those with the same text."""
+    return None if answer is None else min(named_options(answer, options), default=None)
 
 
 def _span(span: TimeSpan) -> list[float]:

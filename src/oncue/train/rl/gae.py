@@ -2,9 +2,10 @@
 
 All functions take arrays (L,) of one row, or (B, L) of several: B rows, L places. A row may hold
 places that nobody chose, such as what was observed between turns: `mask` says which count, and
-elsewhere results are 0. `turn_ends` flags the last chosen place of each turn. It is given and never
-inferred from rewards, because a turn may earn nothing. `values`: what the critic expects from the
-state in which the choice of a place was made. Results are float64 and not whitened.
+elsewhere results are 0. `turn_ends` flags the last chosen place of each turn; for one row it may
+also list their positions in order. It is given and never inferred from rewards, because a turn may
+earn nothing. `values`: what the critic expects from the state in which the choice of a place was
+made. Results are float64 and not whitened.
 
 Axis letters: B rows, L places, N turns of a row, T chosen places of a row.
 """
@@ -186,7 +187,7 @@ def _by_row(
     """What `of_row` makes of the chosen places of each row, put back in their places."""
     rewards, values = np.asarray(rewards, np.float64), np.asarray(values, np.float64)
     chosen = _flags(mask, "mask")
-    ends = np.zeros_like(chosen) if turn_ends is None else _flags(turn_ends, "turn_ends")
+    ends = np.zeros_like(chosen) if turn_ends is None else _ends(turn_ends, rewards.shape)
     _check_arrays(rewards, values, chosen, ends, needs_ends=turn_ends is not None)
     advantages, returns = np.zeros(rewards.shape), np.zeros(rewards.shape)
     for row in np.ndindex(rewards.shape[:-1]):
@@ -199,11 +200,23 @@ def _by_row(
 def _flags(flags: np.ndarray, name: str) -> np.ndarray:
     array = np.asarray(flags)
     if not np.isin(array, (0, 1)).all():
-        raise ValueError(
-            f"{name} must have one flag, 0 or 1, for each place, got {array!r:.80}; positions are "
-            "not taken"
-        )
+        raise ValueError(f"{name} must have one flag, 0 or 1, for each place, got {array!r:.80}")
     return array.astype(bool)
+
+
+def _ends(turn_ends: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The flags of turn ends. Those of another length than the only row are positions in it."""
+    array = np.asarray(turn_ends)
+    if len(shape) != 1 or array.ndim != 1 or array.shape == shape or array.dtype == bool:
+        return _flags(array, "turn_ends")
+    flags = np.zeros(shape, bool)
+    if not np.isin(array, np.arange(len(flags))).all() or (np.diff(array) <= 0).any():
+        raise ValueError(
+            f"turn_ends must have one flag for each of the {len(flags)} places, or list positions "
+            f"among them in order, got {array!r:.80}"
+        )
+    flags[array.astype(int)] = True
+    return flags
 
 
 def _check_arrays(
