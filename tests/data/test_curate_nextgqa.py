@@ -268,9 +268,17 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert (row.row_id, row.num_frames, row.duration_s) == ("nextgqa_9_0", 128, 31.0)
     assert curate(*files, "--out", out) == 0
     told = capsys.readouterr().out
-    assert "NExT-GQA: 6 questions about 3 videos, with 6 segments" in told
+    assert "NExT-GQA: 3 videos, 6 questions, 6 segments" in told
     assert "2 dropped: its segments cover 50% of the video or more" in told
     assert f"wrote 1 row to {out}" in told
+
+
+def test_videos_without_a_question_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    segments = gsub(tmp_path, {**SEGMENTS, "10": {"duration": 40, "location": {}}})
+    assert curate(table(tmp_path), segments, "--out", tmp_path / "rows.jsonl") == 0
+    assert "NExT-GQA: 4 videos, 6 questions, 6 segments" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

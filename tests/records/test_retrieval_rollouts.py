@@ -173,7 +173,7 @@ def test_what_is_not_known_is_null_and_counts_in_no_mean(
     assert table["accuracy"] == ["2", "1.0000", "1.0000", "1.0000"]
     assert table["reward"] == ["1", *[f"{known['reward']:.4f}"] * 3]
     assert "N = 4 episodes" in captured.out
-    assert "4 facts are not known, in 3 of 4 episodes" in captured.err
+    assert "not known: 4 facts of 3 of 4 episodes" in captured.err
     assert "2 x it is not known which frames are relevant" in captured.err
     nothing = write_lines(tmp_path / "n.jsonl", [line(answer=None)])
     assert cli.main(["score", "rewards", str(nothing), "--profile", "video-mtr"]) == 0

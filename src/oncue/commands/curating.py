@@ -104,7 +104,7 @@ def counts_of(counts: Counts) -> dict[str, Any]:
 def show_counts(name: str, counts: Counts, sieve: Sieve) -> None:
     """The counts for people, on stdout."""
     print(
-        f"{name}: {counts.num_questions:,} questions about {counts.num_videos:,} videos, with "
+        f"{name}: {counts.num_videos:,} videos, {counts.num_questions:,} questions, "
         f"{counts.num_segments:,} segments"
     )
     print(f"{counts.num_kept:>7,} kept")

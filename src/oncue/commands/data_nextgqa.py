@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import tyro
@@ -55,7 +55,7 @@ class DataCurateNextgqa:
 
     def run(self) -> int:
         """Read, sift, write. Returns the exit code."""
-        from oncue.data.curate.nextgqa import SOURCE, read_nextgqa
+        from oncue.data.curate.nextgqa import SOURCE, num_unasked_videos, read_nextgqa
         from oncue.data.curate.sieve import sift
         from oncue.data.retrieval_rows import write_rows
 
@@ -64,6 +64,8 @@ class DataCurateNextgqa:
         lines = read_nextgqa(self.annotations, self.video_map)
         rows, num_bad = usable(lines, skip_bad=self.skip_bad_rows)
         kept, counts = sift(rows, sieve)
+        num_videos = counts.num_videos + num_unasked_videos(self.annotations)
+        counts = replace(counts, num_videos=num_videos)
         if not self.json:
             show_counts(SOURCE, counts, sieve)
         check_some(kept, self.out)

@@ -58,7 +58,7 @@ def missing_lines(scored: Sequence[ScoredRetrieval]) -> list[str]:
         return []
     num_episodes = sum(one.score.num_unscored > 0 for one in scored)
     return [
-        f"{reasons.total()} facts are not known, in {num_episodes} of {len(scored)} episodes; what "
+        f"not known: {reasons.total()} facts of {num_episodes} of {len(scored)} episodes; what "
         "depends on them counts in no mean",
         *(f"  {number} x {why}" for why, number in reasons.most_common()),
     ]

@@ -70,6 +70,18 @@ def read_nextgqa(paths: Sequence[Path], video_map: Path | None = None) -> list[L
     return lines
 
 
+def num_unasked_videos(paths: Sequence[Path]) -> int:
+    """How many videos of the files of segments have no question. Raises DataError as
+    `read_nextgqa`, which it is to be called after."""
+    loaded = [_json(path) for path in paths if path.suffix.lower() != ".csv"]
+    return sum(
+        not entry["location"]
+        for value in loaded
+        if isinstance(value, Mapping)
+        for entry in value.values()
+    )
+
+
 def _question_lines(
     tables: Sequence[Path], segments: Segments, places: Mapping[str, str] | None
 ) -> list[Line]:
