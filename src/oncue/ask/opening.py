@@ -3,23 +3,46 @@ is shown them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from oncue.errors import InputError, ModelError
+from oncue.env.streaming import check_questions, check_text
+from oncue.errors import ConfigError, InputError, ModelError
 from oncue.hub import BUNDLED_FOLDERS, resolve_model
 from oncue.policy.open_policy import LocalModel, PolicySpec, Script, ServerModel
 from oncue.render.images import FrameProcessor
+from oncue.render.options import LETTERS
+from oncue.types import Question, Task
+from oncue.video.opening import source_name
 
 if TYPE_CHECKING:
     from oncue.video.pool_reader import Shrink
 
+FREE_ANSWER_CHARACTERS = 500  # of an answer in own words; the 50 of Video-MTR are for its rewards
 _REMEDY = (
     "give a Qwen-VL model that follows instructions (--model FOLDER or a hub id), or one behind a "
     "chat server (--server)"
 )
+
+
+def task_of(video: str, question: str, options: Sequence[str]) -> Task:
+    """What is asked about `video`. Raises InputError for a question or an option that is no text,
+    ConfigError for options that nobody could choose from."""
+    asked = Question(question)
+    check_questions([asked], None)
+    for option in options:
+        check_text("the option", option)
+    blank = any(not option.strip() for option in options)
+    if blank or len(options) == 1 or len(options) > len(LETTERS):
+        raise ConfigError(
+            f"--options needs 2 to {len(LETTERS)} answers with text in them, got {len(options)}"
+            f"{', one of them empty' if blank else ''}; without --options the model answers in its "
+            "own words"
+        )
+    return Task(source_name(video), (asked,), options=tuple(options))
 
 
 def check_can_retrieve(name: str | Path) -> None:

@@ -15,7 +15,7 @@ from oncue.policy.open_policy import LocalModel, Policy, PolicySpec, open_policy
 from oncue.rollout import run_episode
 from oncue.startup import loading
 from oncue.stopping import Stopper
-from oncue.types import Exchange, Malformed, PolicySession, Retrieve, StopReason, Task
+from oncue.types import Episode, Exchange, Malformed, PolicySession, Retrieve, StopReason, Task
 from oncue.video.pool import FramePool, Zoom
 
 
@@ -68,10 +68,23 @@ class Asking:
 
             self._say_turn()
             try:
-                return completed(run_episode(env, session, self.task, on_exchange)).stop
+                return completed(self._play(env, session, policy, on_exchange)).stop
             except KeyboardInterrupt:
                 stopper.stopped = True
                 return StopReason.CANCELLED
+
+    async def _play(
+        self,
+        env: RetrievalEnv,
+        session: PolicySession,
+        policy: Policy[PolicySession],
+        on_exchange: Callable[[Exchange], None],
+    ) -> Episode:
+        """The episode. Connections of the policy end with the event loop that they belong to."""
+        try:
+            return await run_episode(env, session, self.task, on_exchange)
+        finally:
+            await policy.disconnect()
 
     def _say_turn(self) -> None:
         number, most = len(self.turns) + 1, self.settings.max_turns

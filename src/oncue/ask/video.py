@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
+from oncue.ask.opening import FREE_ANSWER_CHARACTERS, check_can_retrieve, task_of
 from oncue.ask.record import Asked, AskedTurn
 from oncue.ask.run import Asking
 from oncue.env.retrieval import RetrievalSettings
-from oncue.policy.open_policy import PolicySpec
+from oncue.policy.open_policy import LocalModel, PolicySpec
 from oncue.stopping import Stopper
-from oncue.types import Question, Task
 from oncue.video.opening import source_name
 
 
@@ -28,15 +29,20 @@ def ask_video(
     ends: `answer` (a letter where there are `options`, None without one), `evidence`, every turn.
 
     It looks into a pool of `num_frames` frames. `settings`: how many frames and turns it has, by
-    default those of the paper for 32 frames. `zoom` shows what is asked for more finely than the
+    default those of the paper for 32 frames, and up to 500 characters for an answer in its own
+    words. `zoom` shows what is asked for more finely than the
     pool (not in the paper; needs `marks` in seconds). `on_turn` is called with each turn as it
     ends. The policy is opened and closed here; for many questions load the model once and give it
     to `LocalModel`. Not for use inside an event loop.
 
-    Raises InputError and VideoError for a video that cannot be used, ConfigError for settings that
-    cannot be, BackendError where a server fails, KeyboardInterrupt when stopped before it asks.
+    Raises InputError and VideoError for texts or a video that cannot be used, ConfigError for
+    options or settings that cannot be, ModelError for a model that cannot retrieve, BackendError
+    where a server fails, KeyboardInterrupt when stopped before it asks.
     """
-    task = Task(source_name(video), (Question(question),), options=tuple(options))
-    asking = Asking(source_name(video), task, settings or RetrievalSettings(), turned=on_turn)
+    task = task_of(video, question, options)
+    if isinstance(spec, LocalModel) and isinstance(spec.model, str | Path):
+        check_can_retrieve(spec.model)
+    settings = settings or RetrievalSettings(max_answer_characters=FREE_ANSWER_CHARACTERS)
+    asking = Asking(source_name(video), task, settings, turned=on_turn)
     stop = asking.run(video, spec, num_frames, Stopper(), zoom=zoom)
     return asking.finish(stop)

@@ -10,26 +10,23 @@ from typing import Literal
 import tyro
 
 from oncue.ask.export import EPISODE, FILES, PAGE, write_exports
-from oncue.ask.opening import check_can_retrieve
+from oncue.ask.opening import FREE_ANSWER_CHARACTERS, check_can_retrieve, task_of
 from oncue.ask.record import Asked, AskedTurn
 from oncue.ask.report import AskLines, answer_line, turn_line
 from oncue.ask.run import Asking
 from oncue.commands.evaluating import policy_spec
 from oncue.commands.number_checks import check_smallest
 from oncue.env.retrieval import RetrievalSettings
-from oncue.env.streaming import check_questions, check_text
 from oncue.errors import ConfigError
 from oncue.files import prepare_folder
 from oncue.hub import name_or_bundled
 from oncue.policy.open_policy import PolicySpec
-from oncue.render.options import LETTERS
 from oncue.stopping import Stopper
-from oncue.types import Question, StopReason, Task
+from oncue.types import Question, StopReason
 from oncue.video.opening import source_name
 from oncue.watch.live import JsonLines
 
 LOCAL_ONLY = ("device", "dtype", "temperature", "seed")
-FREE_ANSWER_CHARACTERS = 500  # of an answer in own words; the 50 of Video-MTR are for its rewards
 
 
 @dataclass(frozen=True)
@@ -132,7 +129,8 @@ class Ask:
 
     def run(self) -> int:
         """Look, print, answer, export. Returns the exit code."""
-        task, settings, spec = self._task(), self._settings(), self._policy()
+        task = task_of(self.video, self.question, self.options)
+        settings, spec = self._settings(), self._policy()
         if self.out is not None:
             prepare_folder(self.out, files=FILES)
         report = _Report(self, AskLines(sys.stderr if self.json else sys.stdout))
@@ -164,21 +162,6 @@ class Ask:
             asked = asking.finish(stop)
             report.finished(asked)
         return asked
-
-    def _task(self) -> Task:
-        """Raises InputError for texts that cannot be asked."""
-        question = Question(self.question)
-        check_questions([question], None)
-        for option in self.options:
-            check_text("the option", option)
-        blank = any(not option.strip() for option in self.options)
-        if blank or len(self.options) == 1 or len(self.options) > len(LETTERS):
-            raise ConfigError(
-                f"--options needs 2 to {len(LETTERS)} answers with text in them, got "
-                f"{len(self.options)}{', one of them empty' if blank else ''}; without --options "
-                "the model answers in its own words"
-            )
-        return Task(source_name(self.video), (question,), options=self.options)
 
     def _settings(self) -> RetrievalSettings:
         """Raises ConfigError for what cannot be, before anything is opened."""

@@ -37,7 +37,10 @@ def system_message(text: str) -> Message:
 
 
 def policy_message(text: str) -> Message:
-    """What the policy said, or the beginning of it."""
+    """What the policy said, or the beginning of it. A chat mark in it (it may have read one in a
+    picture) is broken up with a blank: a server would take it for the end of the message."""
+    for mark in STRUCTURAL_MARKS:
+        text = text.replace(mark, mark.replace("<|", "< |"))
     return {"role": "assistant", "content": text}
 
 

@@ -37,8 +37,9 @@ class RetrievalFormat:
     `last` is the largest frame number of the pool, or the length of the video in seconds. A turn is
     one action and nothing else behind its thought. `thinking`: a turn without a thought is
     `Malformed` where it is "required"; elsewhere it may be left out, and where it is "off" nobody
-    asks for one. A letter may be written small. `read(write(action)) == action`. Raises ConfigError
-    for what cannot be.
+    asks for one. A letter may be written small. Own words may be any: only the reward knows whether
+    a number is due (`oncue.scoring.answers.is_well_formed`). `read(write(action)) == action`.
+    Raises ConfigError for what cannot be.
     """
 
     last: float

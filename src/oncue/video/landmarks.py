@@ -49,7 +49,7 @@ class Landmarks:
         return self.keys_s[max(0, bisect_right(self.keys_s, time_s) - 1)]
 
     def num_jumps(self, moments_s: Iterable[float]) -> int:
-        """How often decoding can begin anew, at most, to show the pictures at the moments."""
+        """How often decoding can begin again, at most, to show the pictures at the moments."""
         return len({self.key_before(moment_s) for moment_s in moments_s} - {self.keys_s[0]})
 
 

@@ -69,7 +69,8 @@ def read_episodes(path: Path) -> list[StoredEpisode]:
 
 
 def _read_file(path: Path) -> list[StoredEpisode]:
-    pairs = zip(read_retrieval_rollouts(path), json_lines(path, EXPECTED), strict=True)
+    # the file may have grown between the two readings
+    pairs = zip(read_retrieval_rollouts(path), json_lines(path, EXPECTED), strict=False)
     return [
         StoredEpisode(
             stored.episode_id,
