@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from oncue.aio import completed
 from oncue.env.streaming import StreamingEnv
 from oncue.rollout import run_episode
 from oncue.stopping import Stopper
-from oncue.types import Exchange, FrameSource, PolicySession, Question, StopReason, Task
+from oncue.types import Episode, Exchange, FrameSource, PolicySession, Question, StopReason, Task
 from oncue.watch.record import Recorder, SpokenReply
 
 
@@ -32,10 +32,12 @@ def watch_source(
     turns_ahead: int = 1,
     events: WatchEvents | None = None,
     stopper: Stopper | None = None,
+    disconnect: Callable[[], Awaitable[None]] | None = None,
 ) -> StopReason:
     """Run the episode, fill `recorder` as it goes, and close `source` and `session`.
 
-    A stop by signal is a StopReason, not an exception.
+    A stop by signal is a StopReason, not an exception. `disconnect` is awaited in the end, in the
+    event loop of the episode: it closes what belongs to that, such as connections.
 
     Raises: InputError: a question lies past the known end of the video (`recorder.unasked` holds
         those that an
@@ -61,7 +63,15 @@ def watch_source(
             source, recorder.questions, frames_per_turn=frames_per_turn, turns_ahead=turns_ahead
         )
         task = Task("watch", recorder.questions)
-        episode = completed(run_episode(env, session, task, on_exchange, keep_exchanges=False))
+
+        async def watch() -> Episode:
+            try:
+                return await run_episode(env, session, task, on_exchange, keep_exchanges=False)
+            finally:
+                if disconnect is not None:
+                    await disconnect()
+
+        episode = completed(watch())
     except KeyboardInterrupt:
         stopper.stopped = True
         return StopReason.CANCELLED

@@ -56,6 +56,7 @@ def watch_video(
         recorder,
         frames_per_turn=frames_per_turn,
         events=WatchEvents(replied=on_reply),
+        disconnect=policy.disconnect,
     )
     return recorder.finish(
         source=source_name(source),
