@@ -338,6 +338,10 @@ def test_damage_is_said_as_when_watching(tmp_path: Path) -> None:
     assert len(caught) == 1, "though it is decoded twice"
 
 
+def kept(times_s: list[float]) -> pool_reader._Kept:
+    return pool_reader._Kept(len(times_s), None)
+
+
 def test_landmarks_that_lie_are_found_out(tmp_path: Path) -> None:
     path = make_clip(tmp_path / "a.mkv", NUM_FRAMES)
     true = find_landmarks(path)
@@ -351,8 +355,8 @@ def test_landmarks_that_lie_are_found_out(tmp_path: Path) -> None:
     ):
         moments_s = [150.0, 299.0] if "end_s" in lie else times_s
         with pytest.raises(jumps.OddVideoError):
-            pool_reader._read_by_jumps(path, replace(true, **lie), moments_s, None)
-    pool_reader._read_by_jumps(path, true, times_s, None)  # control
+            pool_reader._read_by_jumps(path, replace(true, **lie), moments_s, kept(moments_s))
+    pool_reader._read_by_jumps(path, true, times_s, kept(times_s))  # control
 
 
 def test_a_picture_that_does_not_come_is_missed(
@@ -362,7 +366,7 @@ def test_a_picture_that_does_not_come_is_missed(
     path = make_clip(tmp_path / "a.mp4", NUM_FRAMES)
     landmarks = find_landmarks(path)
     assert landmarks is not None
-    pool_reader._read_by_jumps(path, landmarks, [5.35], None)  # control
+    pool_reader._read_by_jumps(path, landmarks, [5.35], kept([5.35]))  # control
     decode = jumps.Jumps._decode
     monkeypatch.setattr(
         jumps.Jumps,
@@ -370,7 +374,7 @@ def test_a_picture_that_does_not_come_is_missed(
         lambda *given: [frame for frame in decode(*given) if abs(frame.time - 5.3) > 0.01],
     )
     with pytest.raises(jumps.OddVideoError, match="was not shown"):
-        pool_reader._read_by_jumps(path, landmarks, [5.35], None)
+        pool_reader._read_by_jumps(path, landmarks, [5.35], kept([5.35]))
 
 
 # Sizes and memory
@@ -391,6 +395,16 @@ def test_frames_are_shrunk_as_they_come(tmp_path: Path) -> None:
     sizes = itertools.count(8)
     with pytest.raises(ValueError, match=r"one size, got .9, 9, 3. and .8, 8, 3"):
         read_pool(path, 4, shrink=lambda p: p[: (n := next(sizes)), :n])
+
+
+@pytest.mark.parametrize("kind", ["Matroska", "bare H.264"])  # by jumps; by decoding all
+def test_reading_says_how_far_it_is(kind: str, tmp_path: Path) -> None:
+    name, make = KINDS[kind][0]
+    nums: list[int] = []
+    read_pool(make(tmp_path / name), 21, on_frames=nums.append)
+    assert nums[-1] == 21
+    assert nums == sorted(set(nums))
+    assert len(nums) > 2
 
 
 def test_the_frames_of_a_pool_have_the_size_of_the_first_picture(tmp_path: Path) -> None:

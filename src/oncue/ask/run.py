@@ -111,7 +111,12 @@ class Asking:
         self._doing("reading the video")
         shrink = shrink_for(spec)
         began_s = time.perf_counter()
-        self.pool = read_pool(video, num_frames, shrink=shrink)
+        self.pool = read_pool(
+            video,
+            num_frames,
+            shrink=shrink,
+            on_frames=lambda num: self._doing(f"reading the video: {num} of {num_frames} frames"),
+        )
         self.read_s = time.perf_counter() - began_s
         self._zooms = zoom
         return self.pool, zoom_of(video, shrink=shrink) if zoom else None

@@ -31,18 +31,26 @@ if TYPE_CHECKING:
     from av import VideoFrame
 
 Shrink = Callable[[np.ndarray], np.ndarray]
+OnFrames = Callable[[int], None]  # is called with how many frames are there so far
 MOST_READERS = 4  # threads, each with the file open for itself
 LEAST_JUMPS = 4  # of a reader
 
 
-def read_pool(path: str | Path, num_frames: int, *, shrink: Shrink | None = None) -> FramePool:
+def read_pool(
+    path: str | Path,
+    num_frames: int,
+    *,
+    shrink: Shrink | None = None,
+    on_frames: OnFrames | None = None,
+) -> FramePool:
     """The pool of `num_frames` frames of a file or address with an end.
 
     Frame i is the picture on show at (i + .5) D / num_frames of a video of D seconds: the newest
     whose time is not later, as `oncue watch` shows it; black where none could be decoded yet. All
     have the size of the first picture. `shrink` is applied to each picture as it comes, (H, W, 3)
     to (h, w, 3) uint8 RGB, perhaps in several threads, so that memory is that of the frames as they
-    are used. Damage that is met is skipped with a CorruptStretchWarning.
+    are used. `on_frames` is called in the same threads; its number falls where reading begins once
+    more. Damage that is met is skipped with a CorruptStretchWarning.
 
     Raises InputError for a live source, VideoError for what cannot be opened or has no picture.
     """
@@ -53,19 +61,25 @@ def read_pool(path: str | Path, num_frames: int, *, shrink: Shrink | None = None
         times_s = _middles(0.0, landmarks.end_s, num_frames)
         if landmarks.num_jumps(times_s):
             with contextlib.suppress(OddVideoError):
-                frames = _read_by_jumps(path, landmarks, times_s, shrink)
-                return FramePool(frames, landmarks.end_s)
-    return decode_pool(path, num_frames, shrink=shrink)
+                kept = _Kept(num_frames, shrink, on_frames)
+                return FramePool(_read_by_jumps(path, landmarks, times_s, kept), landmarks.end_s)
+    return decode_pool(path, num_frames, shrink=shrink, on_frames=on_frames)
 
 
-def decode_pool(path: str | Path, num_frames: int, *, shrink: Shrink | None = None) -> FramePool:
+def decode_pool(
+    path: str | Path,
+    num_frames: int,
+    *,
+    shrink: Shrink | None = None,
+    on_frames: OnFrames | None = None,
+) -> FramePool:
     """The pool as `read_pool` gives it, but by decoding all of the video: once, and once more where
     it turns out not to be as long as it declares."""
     duration_s: float | None = None
     while True:
         decoder = Decoder(path, is_quiet=duration_s is not None)
         tried_s = duration_s or decoder.declared_s
-        kept = _Kept(num_frames, shrink)
+        kept = _Kept(num_frames, shrink, on_frames)
         picks = _Picks(_middles(0.0, tried_s, num_frames) if tried_s else [], kept)
         newest_s = 0.0
         try:
@@ -105,7 +119,8 @@ class VideoZoom:
         times_s = [max(0.0, time_s) for time_s in _middles(start_s, end_s, num_frames)]
         if self._landmarks is not None:
             try:
-                return _read_by_jumps(self._path, self._landmarks, times_s, self._shrink)
+                kept = _Kept(num_frames, self._shrink)
+                return _read_by_jumps(self._path, self._landmarks, times_s, kept)
             except OddVideoError:
                 self._landmarks = None  # nor will it be sound next time
         kept = _Kept(num_frames, self._shrink)
@@ -126,10 +141,9 @@ def _middles(start_s: float, end_s: float, num_frames: int) -> list[float]:
 
 
 def _read_by_jumps(
-    path: str | Path, landmarks: Landmarks, times_s: Sequence[float], shrink: Shrink | None
+    path: str | Path, landmarks: Landmarks, times_s: Sequence[float], kept: _Kept
 ) -> FrameBatch:
     """Raises OddVideoError where the video is not as its landmarks promise."""
-    kept = _Kept(len(times_s), shrink)
     most = landmarks.num_jumps(times_s) // LEAST_JUMPS  # each decodes up to one stretch in vain
     num_readers = max(1, min(_num_cores(), MOST_READERS, most))
     bounds = [len(times_s) * k // num_readers for k in range(num_readers + 1)]
@@ -213,8 +227,11 @@ class _Kept:
     """The frames of a pool as they come, from several threads; memory is taken once their size is
     known."""
 
-    def __init__(self, num_frames: int, shrink: Shrink | None) -> None:
-        self._shrink = shrink
+    def __init__(
+        self, num_frames: int, shrink: Shrink | None, on_frames: OnFrames | None = None
+    ) -> None:
+        self._shrink, self._on_frames = shrink, on_frames
+        self._num_frames = 0  # that are there
         self._pixels: np.ndarray | None = None  # (M, h, w, 3)
         self._pts_s = np.zeros(num_frames)
         self._lock = threading.Lock()
@@ -233,6 +250,10 @@ class _Kept:
             )
         self._pixels[first:end] = pixels
         self._pts_s[first:end] = time_s
+        with self._lock:
+            self._num_frames += end - first
+            if self._on_frames is not None:
+                self._on_frames(self._num_frames)
 
     def batch(self) -> FrameBatch:
         """All of them."""
