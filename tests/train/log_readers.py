@@ -7,6 +7,7 @@ import importlib.machinery
 import itertools
 import json
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -129,20 +130,31 @@ def tensorboard_shown(run: Path) -> Shown:
     }
 
 
-def wandb_shown(run: Path) -> Shown:
+def wandb_records(path: Path) -> list[Any]:
+    """The records of a file of W&B, each after its checksum, length and kind."""
     from wandb.proto.wandb_internal_pb2 import Record
 
-    (path,) = (run / "wandb").glob("offline-run-*/*.wandb")
-    rows, data, place = [], path.read_bytes(), 7
-    while place + 7 <= len(data):  # short records: checksum, length, kind, content
+    records, data, place = [], path.read_bytes(), 7
+    while place + 7 <= len(data):
         length, kind = int.from_bytes(data[place + 4 : place + 6], "little"), data[place + 6]
         assert kind == 1, "a record in parts; write fewer rows"
-        record = Record.FromString(data[place + 7 : place + 7 + length])
+        records.append(Record.FromString(data[place + 7 : place + 7 + length]))
         place += 7 + length
+    return records
+
+
+def wandb_shown(run: Path) -> Shown:
+    (path,) = (run / "wandb").glob("offline-run-*/*.wandb")
+    deadline = time.monotonic() + 20  # a process of W&B writes on for a moment
+    while not any(r.WhichOneof("record_type") == "exit" for r in wandb_records(path)):
+        assert time.monotonic() < deadline, "the file has no end"
+        time.sleep(0.05)
+    rows = []
+    for record in wandb_records(path):
         if record.WhichOneof("record_type") == "history":
             items = {item.key or item.nested_key[0]: item for item in record.history.item}
             values = {name: json.loads(item.value_json) for name, item in items.items()}
-            step = record.history.step.num
+            step = values["_step"]
             rows.append((step, {k: v for k, v in values.items() if not k.startswith("_")}))
     return curves(rows)
 

@@ -10,6 +10,7 @@ import errno
 import os
 import secrets
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from importlib import import_module
@@ -26,7 +27,6 @@ LogName = Literal["tensorboard", "wandb"]
 Row = Mapping[str, Any]
 
 _MODULES = {"tensorboard": "torch.utils.tensorboard", "wandb": "wandb"}
-_NEVER_S = 10**6  # TensorBoard's own thread leaves writing to `flush`, which says what went wrong
 _NOT_DRAWN = ("step", "total_steps")
 
 
@@ -128,10 +128,9 @@ class TensorBoardWriter:
         self._folder = folder / "tensorboard"
         prepare_folder(self._folder)
         is_new = not any(self._folder.glob("events.out.tfevents.*"))
+        self._hook, threading.excepthook = threading.excepthook, self._said_by_thread
         with _written_to(self._folder):
-            self._writer = SummaryWriter(
-                str(self._folder), purge_step=step + 1, flush_secs=_NEVER_S
-            )
+            self._writer = SummaryWriter(str(self._folder), purge_step=step + 1)
             for row in rows if is_new else ():
                 self._add(row)
             self._writer.flush()
@@ -143,8 +142,16 @@ class TensorBoardWriter:
 
     def close(self, *, failed: bool) -> None:
         del failed
-        with _written_to(self._folder):
-            self._writer.close()
+        try:
+            with _written_to(self._folder):
+                self._writer.close()
+        finally:
+            threading.excepthook = self._hook
+
+    def _said_by_thread(self, said: threading.ExceptHookArgs) -> None:
+        """Passes on what ends a thread. That of TensorBoard would print what `flush` raises."""
+        if not type(said.thread).__module__.startswith("tensorboard."):
+            self._hook(said)
 
     def _add(self, row: Row) -> None:
         for name, value in _numbers(row).items():
@@ -174,7 +181,7 @@ class WandbWriter:
                 id=self._id(),
                 resume="allow",
                 config=to_plain(config),
-                settings=wandb.Settings(console="off"),
+                settings=wandb.Settings(console="off", quiet=True),
             )
         except wandb.Error as error:
             raise ConfigError(
