@@ -63,9 +63,9 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     ("version", "status", "found", "remedy"),
     [
         (None, FINE, "not installed; optional (extra 'wandb')", True),
-        ("0.2.0", NOTED, "0.2.0, the extra 'wandb' asks for <1,>=0.25", True),
-        ("99.0", NOTED, "99.0, the extra 'wandb' asks for <1,>=0.25", True),
-        ("0.25.0", FINE, "0.25.0 (extra 'wandb')", False),
+        ("0.2.0", NOTED, "0.2.0, the extra 'wandb' asks for <0.32,>=0.31", True),
+        ("99.0", NOTED, "99.0, the extra 'wandb' asks for <0.32,>=0.31", True),
+        ("0.31.0", FINE, "0.31.0 (extra 'wandb')", False),
     ],
 )
 def test_an_optional_package_may_be_absent_but_not_of_another_version(
@@ -76,7 +76,7 @@ def test_an_optional_package_may_be_absent_but_not_of_another_version(
     checks = dict(extras.optional_packages())
     finding = doctor._check_optional("wandb", checks["wandb"])
     assert (finding.name, finding.status, finding.found) == ("wandb", status, found)
-    assert finding.mend == ("pip install 'wandb<1,>=0.25'" if remedy else "")
+    assert finding.mend == ("pip install 'wandb<0.32,>=0.31'" if remedy else "")
 
 
 @pytest.mark.usefixtures("installed")

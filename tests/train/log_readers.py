@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib.machinery
 import itertools
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -25,7 +26,7 @@ class FakeSummaryWriter:
 
     def __init__(self, folder: str, purge_step: int, **_: float) -> None:
         number = len(list(Path(folder).glob("events*")))
-        self._path = Path(folder) / f"events.out.tfevents.{number:03d}"
+        self._path = Path(folder) / f"events.out.tfevents.{number:03d}.{os.getpid()}"
         self._path.write_text(json.dumps({"purge_step": purge_step}) + "\n")
         self._kept: list[str] = []
 
@@ -68,6 +69,8 @@ class FakeWandbRun:
         else:
             self._rows = []
             folder = f"offline-run-{next(_NUMBERS)}-{given['id']}"
+            if given["mode"] == "disabled":
+                place = place.parent / "somewhere else"
         self.dir = str(place / folder / "files")
         Path(self.dir).mkdir(parents=True)
         self.step = self._rows[-1][0] + 1 if self._rows else 0
@@ -102,6 +105,10 @@ def module(name: str, **content: Any) -> ModuleType:
     return made
 
 
+def fake_tensorboard() -> ModuleType:
+    return module("torch.utils.tensorboard", SummaryWriter=FakeSummaryWriter)
+
+
 def install_fakes(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """Puts both stand-ins in place. `runs`: what W&B was started with; `server`: what it has."""
     seen = SimpleNamespace(runs=[], server={})
@@ -111,7 +118,7 @@ def install_fakes(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         return seen.runs[-1]
 
     for made in (
-        module("torch.utils.tensorboard", SummaryWriter=FakeSummaryWriter),
+        fake_tensorboard(),
         module("wandb", init=init, Settings=SimpleNamespace, Error=FakeWandbError),
     ):
         monkeypatch.setitem(sys.modules, made.__name__, made)

@@ -118,6 +118,17 @@ def test_wandb_is_offline_unless_the_environment_says_otherwise(
     assert (given[0]["dir"], given[0]["name"]) == (str(tmp_path / "run"), "run")
 
 
+@pytest.mark.usefixtures("fakes")
+def test_what_is_offline_stays_where_wandb_is_disabled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps(tmp_path, ["wandb"], 1, 3)
+    shown = fake_wandb_shown(tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    steps(tmp_path, ["wandb"], 4, 5)
+    assert fake_wandb_shown(tmp_path) == shown
+
+
 def test_wandb_hears_whether_the_run_failed(fakes: SimpleNamespace, tmp_path: Path) -> None:
     steps(tmp_path, ["wandb"], 1, 1)
     logs = RunLogs(["wandb"])

@@ -190,8 +190,9 @@ class WandbWriter:
         self._first = self._run.step
         for row in rows:
             self.write(row)
-        for old in offline:
-            if Path(self._run.dir).parent.resolve() != old.resolve():
+        now = Path(self._run.dir).parent.resolve()
+        if now.parent == self._folder.resolve():  # not where W&B is disabled
+            for old in (path for path in offline if path.resolve() != now):
                 shutil.rmtree(old)
 
     def _id(self) -> str:
