@@ -1,6 +1,7 @@
 # Needs Python 3.11 or newer with pip and venv, nothing else. Every target sets up .venv by itself, once.
 #   make demo    watch a generated video with the bundled model; writes demo/seen/index.html
 #   make test    all tests             make check   format, lint, types, layers
+#   make wheel   build the wheel, install it into an empty environment, and watch a generated video with it
 #   make test-oldest  all tests with the oldest transformers that is supported (an environment of its own)
 #   make results score the bundled models on held-out clips and write the tables of docs/results.md (three to seven minutes)
 #   make bench   measure the engine on this machine; writes docs/results/engine.json (some minutes)
@@ -16,7 +17,7 @@ INSTALLED := .venv/.installed
 TORCH := $(shell grep '^torch==' constraints.txt)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-oldest check bench mini mini-hour results install clean
+.PHONY: demo test test-oldest check wheel bench mini mini-hour results install clean
 .DEFAULT_GOAL := demo
 
 install: $(INSTALLED)
@@ -55,6 +56,15 @@ check: $(INSTALLED)
 	$(BIN)/ruff check src tests docs
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/laws/test_layers.py
+
+# The package as users get it, tried from a folder that has no source tree. What an earlier build left in build/ would be in it, too.
+wheel:
+	rm -rf build dist .venv-wheel
+	$(PYTHON) -m venv .venv-wheel
+	.venv-wheel/bin/pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	.venv-wheel/bin/pip wheel --quiet --no-deps --wheel-dir dist .
+	.venv-wheel/bin/pip install --quiet -c constraints.txt dist/oncue-*.whl
+	cd "$$(mktemp -d)" && "$(CURDIR)/.venv-wheel/bin/python" -I "$(CURDIR)/tests/installed_wheel.py" "$(CURDIR)/src/oncue"
 
 bench: $(INSTALLED)
 	$(BIN)/oncue bench engine --out docs/results/engine.json
@@ -95,4 +105,4 @@ results: $(INSTALLED)
 	$(BIN)/python docs/results/tables.py
 
 clean:
-	rm -rf .venv .venv-oldest demo build dist
+	rm -rf .venv .venv-oldest .venv-wheel demo build dist

@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from packaging.requirements import Requirement
 
 from oncue.errors import InputError
+from oncue.extras import optional_packages, pip_install
 from oncue.types import EnvTurn, FrameBatch, Malformed, reply_text
 
 FINE, NOTED, FAILED = "ok", "warn", "FAIL"
@@ -57,6 +59,8 @@ def examine(model: str = "mini", device: str | None = None) -> Iterator[Finding]
     yield from _checked("python", _check_python)
     for distribution in _DISTRIBUTIONS:
         yield from _checked(distribution, partial(_check_installed, distribution))
+    for extra, requirement in optional_packages():
+        yield from _checked(requirement.name, partial(_check_optional, extra, requirement))
     yield from _checked("codecs", _check_codecs)
     yield from _checked("device", partial(_check_device, device))
     yield from _checked("video", _check_video)
@@ -88,8 +92,6 @@ def _check_python() -> Finding:
 
 def _check_installed(distribution: str) -> Finding:
     """The version that is installed, against the range that oncue asks for."""
-    from packaging.requirements import Requirement
-
     wanted = [Requirement(line) for line in importlib.metadata.requires("oncue") or ()]
     ranges = {requirement.name: requirement for requirement in wanted if requirement.marker is None}
     requirement = ranges.get(distribution)
@@ -103,6 +105,19 @@ def _check_installed(distribution: str) -> Finding:
         found = f"{version}, expected {requirement.specifier}"
         return Finding(distribution, FAILED, found, f"pip install '{requirement}'")
     return Finding(distribution, FINE, version)
+
+
+def _check_optional(extra: str, requirement: Requirement) -> Finding:
+    """The version that is installed, against what an extra asks for. None is fine."""
+    name, advice = requirement.name, pip_install(requirement)
+    try:
+        version = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return Finding(name, FINE, f"not installed; optional (extra {extra!r})", advice)
+    if not requirement.specifier.contains(version, prereleases=True):
+        found = f"{version}, the extra {extra!r} asks for {requirement.specifier}"
+        return Finding(name, NOTED, found, advice)
+    return Finding(name, FINE, f"{version} (extra {extra!r})")
 
 
 def _check_codecs() -> Finding:

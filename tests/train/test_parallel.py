@@ -12,6 +12,7 @@ from typing import Any
 import parallel_runs
 import pytest
 import torch
+from log_readers import fake_tensorboard_shown
 from safetensors.torch import load_file, save_file
 
 from oncue import cli
@@ -100,6 +101,15 @@ def test_processes_together_do_what_one_does(runs: Any, name: str) -> None:
             )
     moved = (weights(one, 2) - weights(one, 1)).abs().max()
     assert moved > 1e-4  # control: there was something to agree about
+
+
+def test_the_first_process_logs_elsewhere_for_all(runs: Any) -> None:
+    folder, _ = runs
+    (file,) = (folder / "none" / "tensorboard").iterdir()
+    rows = metrics(folder / "none")
+    assert fake_tensorboard_shown(folder / "none")["reward"] == [
+        (row["step"], row["reward"]) for row in rows
+    ], file
 
 
 def test_without_the_sum_of_gradients_they_do_not(runs: Any) -> None:

@@ -60,6 +60,7 @@ class TrainSft(TrainCommand):
             allow_changed_data=changed,
             report=self.report,
             build_model=build_mini,
+            log_to=self.log_to,
         )
 
     def progress_line(self, metrics: dict[str, Any]) -> str:

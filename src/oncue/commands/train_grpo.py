@@ -126,6 +126,7 @@ class TrainGrpo(TrainCommand):
                 resume=self.resumes,
                 allow_changed_data=self.options.allow_changed_data,
                 report=self.report,
+                log_to=self.log_to,
                 **checks,
             )
         finally:

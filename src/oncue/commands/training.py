@@ -22,6 +22,7 @@ from oncue.errors import (
 )
 from oncue.files import disk_of, is_full, prepare_folder
 from oncue.memory import lack_of_memory
+from oncue.train.log_to import LogName
 
 _BAD_ROWS_SHOWN = 10
 _SHAPE = (tyro.conf.FlagCreatePairsOff, tyro.conf.AvoidSubcommands, tyro.conf.EnumChoicesFromValues)
@@ -65,6 +66,11 @@ class RunOptions:
     the run can start, 1 too little memory or disk, 2 a model, data or settings that cannot be
     used."""
 
+    log_to: tuple[LogName, ...] | None = None
+    """Where metrics go beside metrics.jsonl: tensorboard (event files in OUT/tensorboard) or wandb
+    (OUT/wandb; offline unless WANDB_MODE says otherwise), or both. Each needs its package. Give it
+    again when the run is resumed."""
+
     json: bool = False
     """One JSON object per logged step on stdout; everything else goes to stderr."""
 
@@ -91,6 +97,7 @@ class TrainCommand:
             cls.options_class, args=flags, prog=prog, config=_SHAPE, return_unknown_args=True
         )
         require_values("--data", options.data)
+        require_values("--log-to", options.log_to)
         config = (
             cls.recipe(options.recipe)
             if options.recipe is not None
@@ -159,10 +166,12 @@ class TrainCommand:
         Of several processes that train together, the first speaks for all; one that cannot go on
         says so itself.
         """
+        from oncue.train.log_to import check_log_to
         from oncue.train.parallel import Ranks
 
         is_first = Ranks.of_environment().is_first
         if is_first:
+            check_log_to(self.log_to)
             check_rows(self.config, self.options.check_data)
         if self.options.dry_run:
             return self._describe() if is_first else 0
@@ -194,6 +203,10 @@ class TrainCommand:
     @property
     def resumes(self) -> bool:
         return bool(self.options.resume == "auto")
+
+    @property
+    def log_to(self) -> tuple[LogName, ...]:
+        return self.options.log_to or ()
 
     def report(self, metrics: dict[str, Any]) -> None:
         """Says what was logged, and what should worry the owner of the run."""

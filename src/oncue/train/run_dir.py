@@ -20,6 +20,7 @@ from oncue.errors import ChangedDataWarning, ConfigError, DataError
 from oncue.fields import field_of, json_object
 from oncue.files import append_text, write_json, write_text
 from oncue.train.checkpoint import latest_checkpoint
+from oncue.train.log_to import NO_LOGS, RunLogs
 from oncue.train.run_report import write_report
 
 T = TypeVar("T")
@@ -49,13 +50,20 @@ _REPORT_EVERY_S, _REPORT_BYTES_PER_S = 30.0, 100_000
 
 @dataclass(frozen=True, slots=True)
 class RunDirectory:
-    """Paths and writing of one run."""
+    """Paths and writing of one run. `logs`: where its metrics go, too."""
 
     folder: Path
+    logs: RunLogs = NO_LOGS
 
     @classmethod
     def open(
-        cls, folder: Path, config: Any, *, resume: bool, allow_changed_data: bool = False
+        cls,
+        folder: Path,
+        config: Any,
+        *,
+        resume: bool,
+        allow_changed_data: bool = False,
+        logs: RunLogs = NO_LOGS,
     ) -> RunDirectory:
         """Starts a run directory, or checks that `config` is that of the run to be resumed.
 
@@ -67,7 +75,7 @@ class RunDirectory:
         """
         if folder.exists() and not folder.is_dir():
             raise ConfigError(f"{folder} is a file; give a folder for the run with --out")
-        run = cls(folder)
+        run = cls(folder, logs)
         path = folder / "config.yaml"
         if path.exists() and run.has_started():
             if not resume:
@@ -122,9 +130,11 @@ class RunDirectory:
         return str(_read(path).get("model")) if path.exists() else None
 
     def log(self, metrics: dict[str, Any]) -> None:
-        """Appends one line to `metrics.jsonl`, and draws the curves where that is due."""
+        """Appends one line to `metrics.jsonl`, shows it in `logs`, and draws the curves where that
+        is due."""
         path = self.folder / "metrics.jsonl"
         append_text(path, json.dumps(metrics, allow_nan=False) + "\n")
+        self.logs.write(metrics)
         # About a percent of a long run
         self.draw(_REPORT_EVERY_S + path.stat().st_size / _REPORT_BYTES_PER_S)
 
@@ -151,10 +161,14 @@ class RunDirectory:
         ]
         return [_metrics(line, f"{path}, line {number}") for number, line in enumerate(lines, 1)]
 
-    def trim(self, step: int) -> None:
-        """Drops metrics of steps after `step`: a resumed run writes them again."""
+    def log_from(self, step: int, config: Any) -> None:
+        """Drops metrics of steps after `step`, which are made again, and opens `logs`.
+
+        Raises what `RunLogs.open` does.
+        """
         kept = [row for row in self.metrics() if row["step"] <= step]
         write_text(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in kept))
+        self.logs.open(self.folder, config, kept, step)
 
     def finish(self, config: Any, final: Path, step: int) -> None:
         """Writes the model card and the page of curves."""

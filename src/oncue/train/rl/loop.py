@@ -35,6 +35,7 @@ from oncue.scoring.score import ObservingReward, Reward, Score
 from oncue.stopping import Stopper
 from oncue.train.checkpoint import Progress, latest_checkpoint, ruined, side_files
 from oncue.train.ending import end, let_go
+from oncue.train.log_to import LogName, RunLogs
 from oncue.train.parallel import ALONE, Ranks, joined
 from oncue.train.prefetch import lost_worker_reported, prefetched
 from oncue.train.rl.advantage import GroupCredit, make_credit
@@ -58,6 +59,7 @@ def train_grpo(
     allow_changed_data: bool = False,
     report: Callable[[dict[str, Any]], None],
     check_judge: Callable[[], None] = lambda: None,
+    log_to: Sequence[LogName] = (),
 ) -> Path:
     """Runs or resumes reinforcement learning in the run directory `out`; returns the folder of the
     final model.
@@ -65,7 +67,7 @@ def train_grpo(
     `reward` scores episodes, and `check_judge()` is called once those of a step are scored, before
     anything is learned from them. What they raise (a judge that is down) stops the run after the
     last finished step, which is saved first, to be resumed there. `report(metrics)` is called at
-    every step that is logged. `allow_changed_data` resumes with rows that were edited. Raises
+    every step that is logged. `allow_changed_data`, `log_to`: as of `train_sft`. Raises
     ConfigError, ModelError and DataError as `train_sft`, and RunStoppedError when loss or gradient
     are not finite, a checkpoint cannot be written, or memory runs out. Signals raise a
     KeyboardInterrupt as in `train_sft`.
@@ -77,13 +79,13 @@ def train_grpo(
     stopper = Stopper(
         patient=True, second_leaves=Ranks.of_environment().size == 1
     )  # of several, none may be missed
-    with joined(config.device) as (ranks, device), stopper.listening():
+    with joined(config.device) as (ranks, device), stopper.listening(), RunLogs(log_to) as logs:
         with ranks.together():
             groups_per_process(config, ranks.size)
             run = RunDirectory(out)
             if ranks.is_first:
                 run = RunDirectory.open(
-                    out, config, resume=resume, allow_changed_data=allow_changed_data
+                    out, config, resume=resume, allow_changed_data=allow_changed_data, logs=logs
                 )
         final, step = _train(
             config, reward, check_judge, run, ranks, device, stopper, resume=resume, report=report
@@ -115,7 +117,7 @@ def _train(
         trainer = PolicyTrainer(config, loaded, run.checkpoints, ranks, stopper)
         progress = trainer.load(previous) if previous else Progress(0)
         if ranks.is_first:
-            run.trim(progress.step)
+            run.log_from(progress.step, config)
     step = saved = progress.step
     final = previous
     supply = _examples(config, step, ranks, loaded.renderer)

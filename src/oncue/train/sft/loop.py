@@ -30,6 +30,7 @@ from oncue.train.checkpoint import (
 )
 from oncue.train.ending import end, let_go
 from oncue.train.forward import trained_logits, weighted_loss_sum
+from oncue.train.log_to import LogName, RunLogs
 from oncue.train.parallel import Ranks
 from oncue.train.prefetch import lost_worker_reported
 from oncue.train.run_dir import RunDirectory
@@ -55,15 +56,17 @@ def train_sft(
     allow_changed_data: bool = False,
     report: Callable[[dict[str, Any]], None],
     build_model: BuildModel | None = None,
+    log_to: Sequence[LogName] = (),
 ) -> Path:
     """Runs or resumes training in the run directory `out`; returns the folder of the final model.
 
     `report(metrics)` is called at every logged step. `allow_changed_data` resumes with rows that
     were edited. `build_model(folder, seed, decision_format)` writes the untrained model that a
-    config with `model` "new" starts from. Raises ConfigError for a config that contradicts the run
-    it would resume or a run that is already there, ModelError and DataError for what it cannot use,
-    and RunStoppedError when loss or gradient are not finite (the weights are then untouched by that
-    step, and the last checkpoint stays usable), a checkpoint cannot be written, or memory runs out.
+    config with `model` "new" starts from. `log_to`: where metrics go beside `metrics.jsonl`. Raises
+    ConfigError for a config that contradicts the run it would resume or a run that is already
+    there, ModelError and DataError for what it cannot use, and RunStoppedError when loss or
+    gradient are not finite (the weights are then untouched by that step, and the last checkpoint
+    stays usable), a checkpoint cannot be written, or memory runs out.
 
     Ctrl-C, SIGTERM and SIGHUP raise a KeyboardInterrupt that says where the run is saved. Whatever
     else ends the run in the middle of a step, the steps before it are saved, too; so is a step
@@ -75,7 +78,7 @@ def train_sft(
         )
     forget_rows()
     stopper = Stopper(patient=True, second_leaves=True)
-    with stopper.listening():
+    with stopper.listening(), RunLogs(log_to) as logs:
         return _train(
             config,
             out,
@@ -84,6 +87,7 @@ def train_sft(
             report=report,
             build_model=build_model,
             allow_changed_data=allow_changed_data,
+            logs=logs,
         )
 
 
@@ -96,17 +100,20 @@ def _train(
     report: Callable[[dict[str, Any]], None],
     build_model: BuildModel | None,
     allow_changed_data: bool,
+    logs: RunLogs,
 ) -> Path:
     total = sum(stage_steps(stage) for stage in config.stages)
     with stopper.interruptible():
-        run = RunDirectory.open(out, config, resume=resume, allow_changed_data=allow_changed_data)
+        run = RunDirectory.open(
+            out, config, resume=resume, allow_changed_data=allow_changed_data, logs=logs
+        )
         previous = latest_checkpoint(run.checkpoints) if resume else None
         source = previous or _start_model(config, out, build_model)
         loaded, trained, optimizer = _ready(config, source)
         beside_weights = side_files(source, loaded.renderer)
         model, renderer = loaded.model, loaded.renderer
         progress = load_progress(previous, optimizer) if previous else Progress(0)
-        run.trim(progress.step)
+        run.log_from(progress.step, config)
         torch.manual_seed(config.seed)
         meter = Meter(run, report, config.log_every_steps, total, progress.unlogged)
     step = saved = progress.step
