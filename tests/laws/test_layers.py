@@ -22,6 +22,7 @@ video render env
 model engine policy
 dialogue world
 scoring rewards records
+pages
 data
 eval eval.benchmarks
 train train.sft train.rl
