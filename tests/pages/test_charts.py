@@ -6,6 +6,8 @@ import math
 import re
 import subprocess
 import sys
+from dataclasses import replace
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
@@ -79,10 +81,18 @@ def test_a_chart_brings_no_colour_font_address_or_date_of_its_own() -> None:
     lines = [Line({1: 1.0, 2: float(hue)}, hue, "t", f"arm {hue}") for hue in range(NUM_HUES)]
     for svg in (line_chart("Loss", lines), interval_chart("PAUC", [ROW], {"oracle": 3.0})):
         assert not re.search(r"#[0-9a-f]{6}|font-family|http|url\(|<style|<metadata|20\d\d-", svg)
-    assert {f"var(--hue{hue})" for hue in range(NUM_HUES)} <= set(
-        re.findall(r"var\(--hue\d\)", line_chart("Loss", lines))
-    )
     assert len(DASHES) == NUM_HUES
+
+
+@pytest.mark.parametrize("hue", range(NUM_HUES))
+def test_every_text_line_and_dot_has_a_colour_of_the_page(hue: int) -> None:
+    line = line_chart("Loss", [Line({1: 1.0, 2: 3.0}, hue, "", "rl")])
+    rows = interval_chart("PAUC", [replace(ROW, hue=hue)], {"oracle": 3.0})
+    assert line.count(f"var(--hue{hue})") == 2  # itself, and its name
+    assert rows.count(f"var(--hue{hue})") == 4  # the name, the interval, two dots
+    for svg in (line, rows):
+        styles = [text.attrib["style"] for text in ElementTree.fromstring(svg).iter("text")]
+        assert all("fill: var(--" in style for style in styles)
 
 
 def test_the_same_values_are_the_same_chart_and_ids_differ_between_charts() -> None:
@@ -101,7 +111,7 @@ def test_names_at_the_ends_of_lines_do_not_touch() -> None:
     places = {t.text: float(t.attrib["y"]) for t in texts if (t.text or "").startswith("arm")}
     ordered = sorted(places.values())
     assert len(places) == 5
-    assert min(b - a for a, b in zip(ordered, ordered[1:], strict=False)) >= 12.9
+    assert min(b - a for a, b in pairwise(ordered)) >= 12.9
     assert max(places["arm 3"], places["arm 4"]) < min(places[f"arm {i}"] for i in range(3))
     assert all(0 < y < 192 for y in ordered)
     assert math.isfinite(sum(ordered))

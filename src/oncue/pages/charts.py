@@ -103,8 +103,10 @@ def interval_chart(words: str, rows: Sequence[DotRow], marks: Mapping[str, float
         axes.set(ylim=(bottom, 0), yticks=[])  # px from the top
         axes.update_datalim([(0, 0)])
         for i, value in enumerate(marks.values()):
-            places = [_MARK * i + 2, bottom]
-            axes.plot([value] * 2, places, color=_colour("soft"), lw=1, ls=(0, (3, 3)))
+            ys = [_MARK * i + 2, top]
+            for j in range(len(rows)):  # but not through the words of the rows
+                ys += [nan, top + _ROW * j + 18, top + _ROW * j + 38]
+            axes.plot([value] * len(ys), ys, color=_colour("soft"), lw=1, ls=(0, (3, 3)))
         for i, row in enumerate(rows):
             _draw_row(canvas, axes, row, top + _ROW * i)
         _ticks(axes, "x")
@@ -208,8 +210,9 @@ def _with_gaps(points: Mapping[int, float]) -> tuple[list[float], list[float]]:
 
 
 def _colour(variable: str) -> str:
-    """A colour that stands for a variable of the style, until the chart is SVG."""
-    return f"#0000{_VARIABLES.index(variable):02x}"
+    """A colour that stands for a variable of the style, until the chart is SVG. Black would not be
+    written, as it is what SVG takes by itself."""
+    return f"#0001{_VARIABLES.index(variable):02x}"
 
 
 @contextmanager
@@ -291,7 +294,7 @@ def _shortened(name: str, value: str) -> str:
     """An attribute with the variables of the style for colours, the font of the page, and tenths of
     a px."""
     if name == "style":
-        value = re.sub(r"#0000(\w\w)", lambda m: f"var(--{_VARIABLES[int(m[1], 16)]})", value)
+        value = re.sub(r"#0001(\w\w)", lambda m: f"var(--{_VARIABLES[int(m[1], 16)]})", value)
         return re.sub(r"font-family: [^;]*; ?", "", value)
     if name in ("d", "x", "y"):
         return re.sub(r"\s+", " ", re.sub(r"-?\d+\.\d+", lambda m: f"{float(m[0]):.1f}", value))
