@@ -103,7 +103,7 @@ def interval_chart(words: str, rows: Sequence[DotRow], marks: Mapping[str, float
         axes.set(ylim=(bottom, 0), yticks=[])  # px from the top
         axes.update_datalim([(0, 0)])
         for i, value in enumerate(marks.values()):
-            ys = [_MARK * i + 2, top]
+            ys: list[float] = [_MARK * i + 2, top]
             for j in range(len(rows)):  # but not through the words of the rows
                 ys += [nan, top + _ROW * j + 18, top + _ROW * j + 38]
             axes.plot([value] * len(ys), ys, color=_colour("soft"), lw=1, ls=(0, (3, 3)))
@@ -260,11 +260,8 @@ class _Canvas:
         unsaid = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         self.figure.savefig(written, format="svg", metadata=unsaid)
         root = ElementTree.fromstring(written.getvalue())
-        root.attrib = {
-            "viewBox": root.attrib["viewBox"],
-            "role": "img",
-            "aria-label": self.words,
-        }
+        named = {"role": "img", "aria-label": self.words}
+        root.attrib = {"viewBox": root.attrib["viewBox"], **named}
         for styles in root.findall("{*}defs"):
             root.remove(styles)
         for element in list(root.iter()):

@@ -27,6 +27,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     # `tojson` writes data for the script of a page: NaN is no JSON
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
