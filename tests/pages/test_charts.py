@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import pairwise
 from xml.etree import ElementTree
 
+import matplotlib
 import pytest
 
 from oncue.pages.charts import DASHES, NUM_HUES, DotRow, Line, interval_chart, line_chart
@@ -62,7 +63,22 @@ def test_dots_and_interval_are_on_one_scale() -> None:
     assert (low, high) == pytest.approx(
         (at["rl, seed 0: 2.0"] - px, at["rl, seed 1: 6.0"] + px), abs=0.2
     )
-    assert at["rl, seed 0: 2.0"] - 2 * px == pytest.approx(12, abs=0.3), "the axis begins at zero"
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_axis_of_dots_reaches_to_zero(sign: int) -> None:
+    values = {"a": sign * 51.0, "b": sign * 59.0}
+    at = dots(interval_chart("PAUC", [DotRow("rl", 1, values, sign * 55.0, None, "55")], {}))
+    zero = at["rl, a"] - values["a"] * (at["rl, b"] - at["rl, a"]) / (values["b"] - values["a"])
+    assert 11 < zero < 349
+
+
+def test_the_settings_of_the_user_change_nothing() -> None:
+    chart = interval_chart("PAUC", [ROW], {"oracle": 3.0})
+    own = {"font.size": 30, "axes.grid": True, "lines.dashed_pattern": (1, 1), "text.usetex": True}
+    with matplotlib.rc_context(own):
+        assert interval_chart("PAUC", [ROW], {"oracle": 3.0}) == chart
+        assert matplotlib.rcParams["font.size"] == 30
 
 
 def test_texts_stay_text() -> None:

@@ -220,8 +220,10 @@ def _canvas(words: str, height: float) -> Iterator[_Canvas]:
     import matplotlib
     from matplotlib.figure import Figure
 
+    # Charts do not depend on what the user has set; the backend stays, whatever it is
+    plain = {name: x for name, x in matplotlib.rcParamsDefault.items() if name != "backend"}
     # Of charts with other words, other ids
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": words}):
+    with matplotlib.rc_context({**plain, **_STYLE, "svg.hashsalt": words}):
         yield _Canvas(words, height, Figure((_WIDTH / 72, height / 72)))
 
 
