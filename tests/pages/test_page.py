@@ -13,14 +13,14 @@ from oncue.pages.page import render
 
 
 def test_texts_are_escaped() -> None:
-    page = render("report.html", title="<b>&", stages="<i>", charts={})
+    page = render("report.html", title="<b>&", stages="<i>", last_step=None, charts={})
     assert "<title>&lt;b&gt;&amp;</title>" in page
     assert "&lt;i&gt;" in page
 
 
 def test_what_is_not_given_is_an_error() -> None:
     with pytest.raises(jinja2.UndefinedError, match="charts"):
-        render("report.html", title="run", stages="")
+        render("report.html", title="run", stages="", last_step=1)
 
 
 def test_every_template_is_in_the_package() -> None:

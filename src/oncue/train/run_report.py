@@ -33,6 +33,7 @@ def write_report(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         "report.html",
         title=folder.name,
         stages=", ".join(f"{name} from step {step}" for name, step in _stage_starts(rows).items()),
+        last_step=rows[-1]["step"] if rows else None,
         charts={heading: _chart(heading, curve) for heading, curve in curves.items() if curve},
     )
     write_text(folder / "report.html", page)
