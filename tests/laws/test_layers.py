@@ -22,6 +22,7 @@ video render env
 model engine policy
 dialogue world
 scoring rewards records
+pages
 data
 eval eval.benchmarks
 train train.sft train.rl
@@ -154,7 +155,8 @@ def test_an_import_that_points_down_is_fine(source: str) -> None:
 
 
 def test_light_modules_import_nothing_heavy() -> None:
-    """`oncue --help` and the values stay free of torch, transformers and the video library."""
+    """`oncue --help` and the values stay free of torch, transformers, the video library, and what
+    draws pages."""
     light = (
         "types",
         "clock",
@@ -170,6 +172,7 @@ def test_light_modules_import_nothing_heavy() -> None:
         "scoring",
         "rewards",
         "records",
+        "pages",
         "commands",
         "watch",
     )
@@ -179,5 +182,11 @@ def test_light_modules_import_nothing_heavy() -> None:
         for node in ast.parse(path.read_text("utf-8")).body:
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            heavy = {n.split(".")[0] for n in names} & {"torch", "transformers", "av"}
+            heavy = {n.split(".")[0] for n in names} & {
+                "torch",
+                "transformers",
+                "av",
+                "matplotlib",
+                "jinja2",
+            }
             assert not heavy, f"{name}:{node.lineno} imports {heavy} at its top"

@@ -152,7 +152,7 @@ def test_curves_of_a_long_run_are_drawn_less_often(config: GrpoConfig, tmp_path:
     run.log({"step": 1})
     assert report.exists()
     assert not is_drawn(0.0)
-    assert is_drawn(60.0)
+    assert is_drawn(150.0)
     rows.write_text(json.dumps({"step": 1, "long": "x" * 10_000_000}) + "\n")
     assert not is_drawn(60.0)
     assert is_drawn(600.0)

@@ -158,7 +158,7 @@ def test_the_run_directory_is_complete_and_the_model_loads(whole):
         p.name for p in out.iterdir()
     }
     assert latest_checkpoint(out / "checkpoints") == final
-    assert "<polyline" in (out / "report.html").read_text()
+    assert '<g class="mean"><path' in (out / "report.html").read_text()
     assert str(final) in (out / "README.md").read_text()
     loaded = load_model(final, device="cpu")
     assert torch.equal(

@@ -7,26 +7,16 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from html import escape
-from importlib.resources import files
 from typing import Any
 
-from oncue.study.charts import SMOOTHED_STEPS, Curves, Dots, curve_chart, dot_plot, key_of, smoothed
-from oncue.study.tables import (
-    MEASURES,
-    NULL,
-    TableRow,
-    arm_table,
-    number,
-    numbers_of,
-    scrolled,
-    words_table,
-)
+from oncue.pages.charts import DASHES, NUM_HUES
+from oncue.pages.page import render
+from oncue.study.charts import SMOOTHED_STEPS, Curves, Dots, curve_chart, dot_plot, smoothed
+from oncue.study.tables import MEASURES, ArmTable, TableRow, arm_table, number, numbers_of
 
 # Views with a section of their own
 FOOTAGE, SELDOM, SAMPLED = ("footage", "shapes-2s", "shapes-sampled")
 _MAIN = "shapes"  # the view that the numbers of an arm itself are of
-_NUM_HUES = 8
 _CURVES = {
     "replies_per_episode": ("Replies per episode", 2),
     "reward_pauc": ("PAUC term of the reward", 2),
@@ -36,11 +26,6 @@ _CURVES = {
     "silence_share": ("Share of silent turns", 2),
 }
 _VERDICTS = {"seen": "✓", "not seen": "○", "reversed": "⇄", "not measured": "–"}
-_TARGETS = {
-    True: ("seen", "✓ met"),
-    False: ("reversed", "✗ not met"),
-    None: ("not-measured", "– not measured"),
-}
 
 
 def study_page(results: Mapping[str, Any]) -> str:
@@ -50,17 +35,21 @@ def study_page(results: Mapping[str, Any]) -> str:
     What has not been measured leaves no table; a study that is not complete says so first.
     """
     study, page = results["study"], _Page(results)
-    sections = [s for s in page.sections() if s[2]]
-    nav = "".join(
-        f'<a href="#{name}">{name.replace("-", " ").capitalize()}</a>' for name, _, _ in sections
+    return render(
+        "study.html",
+        **{name: study[name] for name in ("title", "about", "complete")},
+        missing=study.get("missing", ()),
+        facts=page.facts(),
+        claims=study.get("claims", ()),
+        verdicts=_VERDICTS,
+        targets=study.get("targets", ()),
+        **page.tables(),
+        measures=MEASURES,
+        plots=page.plots(),
+        **page.curves(),
+        smoothed_steps=SMOOTHED_STEPS,
+        settings=[(name, list(_flat(given))) for name, given in study.get("settings", {}).items()],
     )
-    body = "".join(
-        f'<section id="{name}"><h2>{escape(heading)}</h2>{inside}</section>'
-        for name, heading, inside in sections
-    )
-    template = files("oncue").joinpath("assets/study.html").read_text(encoding="utf-8")
-    before, between, after = template.split("{{slot}}")
-    return f"{before}{escape(study['title'])}{between}{page.header()}<nav>{nav}</nav>{body}{after}"
 
 
 class _Page:
@@ -71,65 +60,43 @@ class _Page:
         self.arms: dict[str, Mapping[str, Any]] = {
             name: arm for name, arm in results.items() if name != "study"
         }
-        self.hues = {name: i % _NUM_HUES for i, name in enumerate(self.arms)}
+        self.hues = {name: i % NUM_HUES for i, name in enumerate(self.arms)}
 
-    def header(self) -> str:
-        study, counts = (
-            self.study,
-            Counter(claim["verdict"] for claim in self.study.get("claims", ())),
-        )
+    def facts(self) -> list[str]:
+        """What is said below the title."""
+        study = self.study
+        counts = Counter(claim["verdict"] for claim in study.get("claims", ()))
         seeds = sorted({seed for arm in self.arms.values() for seed in arm["seeds"]})
-        num_clips = self.study.get("references", {}).get(_MAIN, {}).get("n_clips")
-        facts = [f"study {study['name']}", f"oncue {study['oncue']}", f"{len(self.arms)} arms"]
-        facts += [_seeds(seeds)] if seeds else []
-        facts += [f"{num_clips} held-out clips of {_MAIN}"] if num_clips else []
+        num_clips = study.get("references", {}).get(_MAIN, {}).get("n_clips")
         tally = ", ".join(
             f"{counts[verdict]} {verdict}" for verdict in _VERDICTS if counts[verdict]
         )
-        facts += [f"claims: {tally}"] if tally else []
-        return (
-            f"<header><h1>{escape(study['title'])}</h1><p>{escape(study['about'])}</p>"
-            "<p>A small model on made-up clips: figures of the paper stand beside to show which "
-            "way they point. Their "
-            "sizes cannot be compared.</p>"
-            f"{self._missing()}"
-            f'<p class="facts">{escape("  ·  ".join(facts))}</p></header>'
-        )
+        facts = [f"study {study['name']}", f"oncue {study['oncue']}", f"{len(self.arms)} arms"]
+        facts += [_seeds(seeds)] if seeds else []
+        facts += [f"{num_clips} held-out clips of {_MAIN}"] if num_clips else []
+        return facts + ([f"claims: {tally}"] if tally else [])
 
-    def _missing(self) -> str:
-        if self.study["complete"]:
-            return ""
-        missing = ", ".join(self.study.get("missing", ()))
-        still = f" Still missing: {escape(missing)}." if missing else ""
-        return (
-            f'<p class="incomplete" role="status"><b>This study is not complete.</b>{still} '
-            "Everything below is of the parts that are done.</p>"
-        )
-
-    def sections(self) -> Iterator[tuple[str, str, str]]:
-        """(anchor, heading, inside) of all sections, the empty ones too."""
+    def tables(self) -> dict[str, Any]:
+        """The arms, and the tables by the name of their section."""
         ablations = [name for name in self.arms if name.startswith("no_")]
         seldom = [name for name in self.arms if "_2s" in name]
         further = [name for name in self.arms if name not in ("sft", "rl", *ablations, *seldom)]
-        yield "claims", "Claims of the paper", _claims(self.study.get("claims", ()))
-        yield "targets", "Targets of this project", _targets(self.study.get("targets", ()))
-        yield "arms", "What is compared", self._arms()
-        yield (
-            "table-2",
-            "Supervised fine-tuning against reinforcement learning (Table 2)",
-            self._main(),
-        )
-        yield "table-6", "Each reward term removed (Table 6)", self._compared(ablations)
-        yield (
-            "table-7",
-            "Frame intervals in training and inference (Table 7)",
-            self._intervals(seldom),
-        )
-        yield "greedy-or-sampled", "Greedy against sampled", self._sampled()
-        yield "further", "Further arms and views", self._compared(further) + self._other_views()
-        yield "seeds", "All arms, seed by seed", self._plots()
-        yield "curves", "Over the steps of training (Fig. 5)", self._curves()
-        yield "settings", "Settings", _settings(self.study.get("settings", {}))
+        return {
+            "arms": [
+                {
+                    "name": name,
+                    "hue": self.hues[name],
+                    "about": arm["about"],
+                    "origin": _origin(arm),
+                }
+                for name, arm in self.arms.items()
+            ],
+            "main": self._main(),
+            "ablations": self._compared(ablations),
+            "intervals": self._intervals(seldom),
+            "sampled": self._sampled(),
+            "further": [self._compared(further), *self._other_views()],
+        }
 
     def _row(
         self, name: str, view: str = _MAIN, note: str = "", *, with_paper: bool = True
@@ -159,31 +126,23 @@ class _Page:
             rows.append(TableRow(name, note=note, values=values))
         return [row for row in rows if row.is_known]
 
-    def _arms(self) -> str:
-        items = "".join(
-            '<div><dt><span class="dot '
-            f'hue{self.hues[name]}"></span>{escape(name)}</dt><dd>{escape(arm["about"])}'
-            f"<small>{escape(_origin(arm))}</small></dd></div>"
-            for name, arm in self.arms.items()
-        )
-        return f'<dl class="arms">{items}</dl>' if items else ""
-
-    def _main(self) -> str:
+    def _main(self) -> list[ArmTable]:
         names = [name for name in ("sft", "rl") if name in self.arms]
-        table = arm_table(
-            self._caption(_MAIN), [self._row(name) for name in names], self._references(_MAIN)
-        )
+        seen = [self._row(name) for name in names]
         unseen = [self._row(name, FOOTAGE, with_paper=False) for name in self.arms]
-        footage = arm_table(self._caption(FOOTAGE), unseen, self._references(FOOTAGE))
-        return table + footage + (_MEANINGS if table or footage else "")
+        tables = [
+            arm_table(self._caption(view), rows, self._references(view))
+            for view, rows in ((_MAIN, seen), (FOOTAGE, unseen))
+        ]
+        return [table for table in tables if table]
 
-    def _compared(self, names: Sequence[str]) -> str:
+    def _compared(self, names: Sequence[str]) -> ArmTable | None:
         """Arms below `rl`; nothing where none of them has a number."""
         rows = [row for name in names if (row := self._row(name)).is_known]
         base = [self._row("rl")] if "rl" in self.arms else []
-        return arm_table(self._caption(_MAIN), [*base, *rows]) if rows else ""
+        return arm_table(self._caption(_MAIN), [*base, *rows]) if rows else None
 
-    def _intervals(self, seldom: Sequence[str]) -> str:
+    def _intervals(self, seldom: Sequence[str]) -> ArmTable | None:
         """Every arm that was shown fewer frames, in training or in inference, from both sides."""
         rows = []
         for name in self.arms:
@@ -196,7 +155,7 @@ class _Page:
             self._caption(_MAIN, "by the interval of frames in inference"), rows, references
         )
 
-    def _sampled(self) -> str:
+    def _sampled(self) -> ArmTable | None:
         rows = []
         for name in self.arms:
             sampled = self._row(name, SAMPLED, "sampled as in rollouts", with_paper=False)
@@ -206,35 +165,36 @@ class _Page:
             self._caption(_MAIN, "greedy, and sampled at the temperature of the rollouts"), rows
         )
 
-    def _other_views(self) -> str:
+    def _other_views(self) -> list[ArmTable | None]:
         shown = (FOOTAGE, SELDOM, SAMPLED)
         names = dict.fromkeys(
             key
             for arm in self.arms.values()
-            for key, v in arm.items()
-            if isinstance(v, Mapping) and key not in shown
+            for key, value in arm.items()
+            if isinstance(value, Mapping) and key not in shown
         )
-        return "".join(
+        return [
             arm_table(
                 self._caption(view),
                 [self._row(name, view, with_paper=False) for name in self.arms],
                 self._references(view),
             )
             for view in names
-        )
+        ]
 
     def _caption(self, view: str, more: str = "") -> str:
         num_clips = self.study.get("references", {}).get(view, {}).get("n_clips")
         clips = f"{num_clips} held-out clips" if num_clips else "Held-out clips"
         return f"{clips} of {view}{', ' + more if more else ''}"
 
-    def _plots(self) -> str:
+    def plots(self) -> list[tuple[str, str]]:
+        """(heading, chart) of each measure, arm by arm."""
         given = self.study.get("references", {}).get(_MAIN, {})
         marks: dict[str, dict[str, object]] = {
             "pauc": {"silent": given.get("silence_pauc"), "oracle": given.get("oracle_pauc")},
             "first_reply_delay_s": {"oracle": given.get("oracle_delay_s")},
         }
-        plots = ""
+        plots = []
         for measure in MEASURES:
             arms = [
                 Dots(name, self.hues[name], arm["seeds"], self._row(name).values[measure.name])
@@ -243,35 +203,24 @@ class _Page:
             marked = {
                 n: v for n, x in marks.get(measure.name, {}).items() if (v := number(x)) is not None
             }
-            plots += dot_plot(measure.heading, measure.decimals, arms, marked, measure.bounds)
-        note = (
-            "A dot is a seed, the upright bar the mean of the seeds, the pale band "
-            "its 95\N{NO-BREAK SPACE}% interval."
-        )
-        return f'<p>{note}</p><div class="charts">{plots}</div>' if plots else ""
+            drawn = dot_plot(measure.heading, measure.decimals, arms, marked, measure.bounds)
+            plots.append((measure.heading, drawn))
+        return [(heading, drawn) for heading, drawn in plots if drawn]
 
-    def _curves(self) -> str:
+    def curves(self) -> dict[str, Any]:
+        """(heading, chart) of what was logged over steps, and (name, hue, dashes) of its arms."""
         given = {name: runs for name, runs in self.study.get("curves", {}).items() if runs}
         names = [*(n for n in self.arms if n in given), *(n for n in given if n not in self.arms)]
-        hues = {name: self.hues.get(name, i % _NUM_HUES) for i, name in enumerate(names)}
-        charts = ""
+        hues = {name: self.hues.get(name, i % NUM_HUES) for i, name in enumerate(names)}
+        charts = []
         for key, (heading, decimals) in _CURVES.items():
             arms = [
                 Curves(n, hues[n], [r["seed"] for r in given[n]], [_line(r, key) for r in given[n]])
                 for n in names
             ]
-            charts += curve_chart(heading, decimals, [arm for arm in arms if any(arm.lines)])
-        legend = "".join(key_of(name, hues[name]) for name in names)
-        note = (
-            "Of the rollouts that train, which are sampled. A thin line is a seed, as the mean of "
-            "the newest "
-            f"{SMOOTHED_STEPS} steps; the thick line is the mean of the seeds."
-        )
-        return (
-            f'<p>{note}</p><p class="legend">{legend}</p><div class="charts">{charts}</div>'
-            if charts
-            else ""
-        )
+            drawn = curve_chart(heading, decimals, [arm for arm in arms if any(arm.lines)])
+            charts += [(heading, drawn)] if drawn else []
+        return {"curves": charts, "legend": [(n, hue, DASHES[hue]) for n, hue in hues.items()]}
 
 
 def _line(run: Mapping[str, Any], key: str) -> Mapping[int, float]:
@@ -289,58 +238,6 @@ def _seeds(seeds: Sequence[int]) -> str:
     return f"seed{'s' if len(seeds) > 1 else ''} {named}" if named else ""
 
 
-def _claims(claims: Sequence[Mapping[str, Any]]) -> str:
-    heads = ("Claim", "Source", "The paper", "Here", "Verdict", "Why")
-    rows = [
-        (
-            escape(c["claim"]),
-            escape(c["source"]),
-            escape(c["paper"]),
-            escape(c["measured"]) or NULL,
-            _label(c["verdict"].replace(" ", "-"), f"{_VERDICTS[c['verdict']]} {c['verdict']}"),
-            escape(c["why"]),
-        )
-        for c in claims
-    ]
-    return words_table("Claims of the paper, and what this study says of them", heads, rows)
-
-
-def _targets(targets: Sequence[Mapping[str, Any]]) -> str:
-    rows = [
-        (
-            escape(t["target"]),
-            escape(t["asked"]),
-            escape(t["measured"]) or NULL,
-            _label(*_TARGETS[t["met"]]),
-        )
-        for t in targets
-    ]
-    return words_table(
-        "Targets, and whether they were met", ("Target", "Asked", "Measured", "Met"), rows
-    )
-
-
-def _label(name: str, words: str) -> str:
-    return f'<span class="label {name}">{escape(words)}</span>'
-
-
-def _settings(settings: Mapping[str, Mapping[str, Any]]) -> str:
-    return "".join(
-        f"<details><summary>{escape(name)}</summary>"
-        + scrolled(
-            '<table class="settings"><tbody>'
-            + "".join(
-                f'<tr><th scope="row">{escape(k)}</th><td>{escape(v)}</td></tr>'
-                for k, v in _flat(values)
-            )
-            + "</tbody></table>",
-            f"Settings of {name}",
-        )
-        + "</details>"
-        for name, values in settings.items()
-    )
-
-
 def _flat(values: object, path: str = "") -> Iterator[tuple[str, str]]:
     """(dotted name, value) of all that is nested in plain values."""
     if isinstance(values, Mapping):
@@ -356,14 +253,3 @@ def _flat(values: object, path: str = "") -> Iterator[tuple[str, str]]:
             isinstance(values, float) and not math.isfinite(values)
         )
         yield path, str(values) if is_text else json.dumps(values, ensure_ascii=False)
-
-
-_MEANINGS = (
-    "<details><summary>What the columns mean</summary><dl>"
-    + "".join(
-        f"<div><dt>{escape(m.heading)}</dt><dd>{escape(m.meaning)}</dd></div>" for m in MEASURES
-    )
-    + "<div><dt>±</dt><dd>half the 95\N{NO-BREAK SPACE}% interval of the "
-    "mean over seeds, by Student's t; with "
-    "three seeds it is wide. The small numbers are the single seeds.</dd></div></dl></details>"
-)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from typing import Any
 
 from oncue.study.intervals import Mean, mean_of
@@ -85,6 +84,26 @@ class TableRow:
         return any(value is not None for values in self.values.values() for value in values)
 
 
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """The mean with its interval, the seeds in small print, and named where the pointer rests."""
+
+    text: str
+    small: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArmTable:
+    """A table as it is shown: its rows with a cell for each of `heads`, the measures that any row
+    has."""
+
+    caption: str
+    heads: Sequence[str]
+    rows: Sequence[tuple[TableRow, Sequence[Cell]]]
+    has_paper: bool
+
+
 def number(value: object) -> float | None:
     """A finite number, or None for anything else."""
     is_number = (
@@ -119,77 +138,29 @@ def mean_text(mean: Mean | None, decimals: int) -> str:
     return shown if mean.half_width is None else f"{shown} ± {decimal(mean.half_width, decimals)}"
 
 
-def arm_table(caption: str, rows: Sequence[TableRow], references: Sequence[TableRow] = ()) -> str:
-    """A table of arms, those without a number left out; empty where no arm has one. `references`
-    stand below."""
+def arm_table(
+    caption: str, rows: Sequence[TableRow], references: Sequence[TableRow] = ()
+) -> ArmTable | None:
+    """A table of arms, those without a number left out; None where no arm has one. `references`
+    come last."""
     rows = [row for row in rows if row.is_known]
     if not rows:
-        return ""
+        return None
     rows = [*rows, *references]
-    has_paper = any(row.paper for row in rows)
     measures = [
         m
         for m in MEASURES
         if any(v is not None for row in rows for v in row.values.get(m.name, ()))
     ]
-    heads = "".join(f'<th scope="col">{escape(m.heading)}</th>' for m in measures)
-    heads += '<th scope="col" class="words">In the paper</th>' if has_paper else ""
-    body = "".join(_row(row, measures, has_paper) for row in rows)
-    return scrolled(
-        f"<table><caption><span>{escape(caption)}</span></caption>"
-        f'<thead><tr><th scope="col">Arm</th>{heads}</tr></thead><tbody>{body}</tbody></table>',
-        caption,
-    )
+    cells = [[_cell(row, measure) for measure in measures] for row in rows]
+    heads = [measure.heading for measure in measures]
+    has_paper = any(row.paper for row in rows)
+    return ArmTable(caption, heads, list(zip(rows, cells, strict=True)), has_paper)
 
 
-def words_table(name: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of texts, already escaped, that becomes a list of cards where there is no room. Empty
-    without rows."""
-    if not rows:
-        return ""
-    head = "".join(f'<th scope="col">{head}</th>' for head in heads)
-    body = "".join(
-        "<tr>"
-        + "".join(
-            f'<td data-head="{head}"><div>{cell}</div></td>'
-            for head, cell in zip(heads, row, strict=True)
-            if cell
-        )
-        + "</tr>"
-        for row in rows
-    )
-    return scrolled(
-        f'<table class="cards"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>', name
-    )
-
-
-def scrolled(table: str, name: str) -> str:
-    """A table in a box that scrolls sideways, also with the keyboard."""
-    return (
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(name)}">{table}</div>'
-    )
-
-
-def _row(row: TableRow, measures: Sequence[Measure], has_paper: bool) -> str:
-    dot = "" if row.hue is None else f'<span class="dot hue{row.hue}"></span>'
-    about = f'<small class="about">{escape(row.about)}</small>' if row.about else ""
-    about += f"<small>{escape(row.note)}</small>" if row.note else ""
-    cells = "".join(_cell(row, measure) for measure in measures)
-    cells += f'<td class="words">{escape(row.paper or NULL)}</td>' if has_paper else ""
-    kind = ' class="reference"' if row.hue is None else ""
-    return (
-        f'<tr{kind}><th scope="row"><span '
-        f'class="arm">{dot}{escape(row.name)}</span>{about}</th>{cells}</tr>'
-    )
-
-
-def _cell(row: TableRow, measure: Measure) -> str:
-    """The mean with its interval; the seeds in small print, and named where the pointer rests."""
+def _cell(row: TableRow, measure: Measure) -> Cell:
     values = row.values.get(measure.name, ())
-    text = escape(mean_text(mean_of(values), measure.decimals))
-    if not row.seeds:
-        return f"<td>{text}</td>"
-    shown = [decimal(value, measure.decimals) for value in values]
-    named = ", ".join(f"seed {seed}: {value}" for seed, value in zip(row.seeds, shown, strict=True))
-    small = f"<small>{' · '.join(shown)}</small>" if len(shown) > 1 else ""
-    return f'<td title="{escape(named)}">{text}{small}</td>'
+    text = mean_text(mean_of(values), measure.decimals)
+    shown = [decimal(value, measure.decimals) for value in values] if row.seeds else []
+    named = [f"seed {seed}: {value}" for seed, value in zip(row.seeds, shown, strict=True)]
+    return Cell(text, " · ".join(shown) if len(shown) > 1 else "", ", ".join(named))

@@ -45,7 +45,7 @@ _FREE = (
     ),
 )
 _VERBS = {"stages": "train sft", "group_size": "train grpo"}  # by a setting that no other verb has
-_REPORT_EVERY_S, _REPORT_BYTES_PER_S = 30.0, 100_000
+_REPORT_EVERY_S, _REPORT_BYTES_PER_S = 120.0, 100_000
 
 
 @dataclass(frozen=True, slots=True)

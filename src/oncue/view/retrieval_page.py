@@ -4,12 +4,10 @@ per turn."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from html import escape
-from importlib.resources import files
 
+from oncue.pages.page import render
 from oncue.view.retrieval_stored import StoredEpisode, cards_of, pool_at_hand
 from oncue.view.turn_cards import EpisodeCards, episode_values
-from oncue.watch.watch_page import embedded
 
 MAX_EPISODES = 500
 MAX_PICTURE_BYTES = 24_000_000
@@ -18,14 +16,12 @@ MAX_PICTURE_BYTES = 24_000_000
 def to_page(title: str, episodes: Sequence[EpisodeCards], facts: Sequence[str] = ()) -> str:
     """The page as text. It loads nothing, and shows all texts as plain text only. `facts`: more to
     say below the title."""
-    template = files("oncue").joinpath("assets/retrieval.html").read_text(encoding="utf-8")
-    before, between, after = template.split("{{slot}}")
     values = {
         "title": title,
         "facts": list(facts),
         "episodes": [episode_values(episode) for episode in episodes],
     }
-    return before + escape(title) + between + embedded(values) + after
+    return render("retrieval.html", title=title, values=values)
 
 
 def episodes_page(

@@ -5,18 +5,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from html import escape
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
 
+from oncue.pages.page import render
 from oncue.rewards.proactive import RewardSettings
 from oncue.rewards.shown_names import PROACTIVE, shown_names
 from oncue.view.film import Film
 from oncue.view.marked_replies import marked_replies, stairs_of
 from oncue.view.stored import Member, StoredGroup, StoredRun, StoredStep
-from oncue.watch.watch_page import data_url, embedded
+from oncue.watch.watch_page import data_url
 
 MAX_FILM_BYTES = 12_000_000
 _MAX_CURVE = 400  # points; more could not be told apart
@@ -27,15 +26,8 @@ def to_page(run: StoredRun, film_of: Callable[[StoredGroup], Film]) -> str:
 
     `film_of` is asked from the newest step backwards, until the stills are `MAX_FILM_BYTES`.
     """
-    template = files("oncue").joinpath("assets/view.html").read_text(encoding="utf-8")
-    before, between, after = template.split("{{slot}}")
-    return (
-        before
-        + escape(f"Rollouts of {run.name}")
-        + between
-        + embedded(page_values(run, film_of))
-        + after
-    )
+    title, values = f"Rollouts of {run.name}", page_values(run, film_of)
+    return render("rollouts.html", title=title, values=values)
 
 
 def page_values(run: StoredRun, film_of: Callable[[StoredGroup], Film]) -> dict[str, Any]:

@@ -4,11 +4,9 @@ where it is known."""
 from __future__ import annotations
 
 import base64
-import json
-from collections.abc import Mapping, Sequence
-from html import escape
-from importlib.resources import files
+from collections.abc import Sequence
 
+from oncue.pages.page import render
 from oncue.types import GoldTurn
 from oncue.watch.record import Still, Watched
 
@@ -18,9 +16,7 @@ _MAX_TICKS = 1500  # silent turns drawn; more could not be told apart
 def to_page(watched: Watched, *, title: str, gold: Sequence[GoldTurn] = ()) -> str:
     """The page as text. It loads nothing, not even from its own folder, and shows replies as plain
     text only."""
-    template = files("oncue").joinpath("assets/watch.html").read_text(encoding="utf-8")
-    before, between, after = template.split("{{slot}}")
-    return before + escape(title) + between + embedded(_page_values(watched, title, gold)) + after
+    return render("watch.html", title=title, values=_page_values(watched, title, gold))
 
 
 def _page_values(watched: Watched, title: str, gold: Sequence[GoldTurn]) -> dict[str, object]:
@@ -57,12 +53,3 @@ def data_url(still: Still | None) -> str | None:
         if still is None
         else "data:image/jpeg;base64," + base64.b64encode(still.jpeg).decode("ascii")
     )
-
-
-def embedded(values: Mapping[str, object]) -> str:
-    """JSON that can be put inside a script element: pure ASCII, without what HTML could take for
-    markup."""
-    text = json.dumps(values, separators=(",", ":"), allow_nan=False)
-    for character in "<>&":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
