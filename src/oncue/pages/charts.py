@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import nan
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from xml.etree import ElementTree
 
 from markupsafe import Markup
@@ -130,12 +130,12 @@ def _draw_row(canvas: _Canvas, axes: Axes, row: DotRow, top: float) -> None:
         (dot,) = axes.plot([value], [y], "o", ms=9, color=colour, mec=_colour("card"), mew=1)
         canvas.name(dot, "point", f"{row.name}, {name}")
     axes.plot([row.mean] * 2, [y - 8, y + 8], color=_colour("ink"), lw=2.5)
-    large = {"xycoords": across, "fontsize": 12.5}
+    large: dict[str, Any] = {"xycoords": across, "fontsize": 12.5}
     _write(axes, (0, top + 10), row.name, f"hue{row.hue}", fontweight="bold", **large)
     _write(axes, (1, top + 10), row.text, "ink", "right", **large)
 
 
-def _ticks(axes: Axes, name: str, *, integer: bool = False) -> None:
+def _ticks(axes: Axes, name: Literal["x", "y"], *, integer: bool = False) -> None:
     """Limits and ticks at round numbers, and a grid; no grid where only whole numbers count."""
     axis = getattr(axes, f"{name}axis")
     axis.get_major_locator().set_params(nbins=4, steps=[1, 2, 2.5, 5, 10], integer=integer)
