@@ -15,11 +15,11 @@ import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stderr
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from oncue import __version__
+from oncue.commands.verbs import VERBS, Verb
 from oncue.errors import (
     BackendError,
     InputError,
@@ -29,130 +29,6 @@ from oncue.errors import (
 )
 from oncue.memory import lack_of_memory
 from oncue.startup import threads_wait_asleep
-
-
-@dataclass(frozen=True, slots=True)
-class Verb:
-    """A command: the words that name it, where its flags and its `run() -> int` are, and one line
-    of help."""
-
-    words: str
-    module: str
-    class_name: str
-    summary: str
-
-
-VERBS = (
-    Verb("watch", "oncue.commands.watch", "Watch", "watch a video and speak on cue"),
-    Verb("ask", "oncue.commands.ask", "Ask", "answer a question by looking where it matters"),
-    Verb(
-        "render", "oncue.commands.render", "Render", "show the exact text and tokens of a dialogue"
-    ),
-    Verb(
-        "eval world",
-        "oncue.commands.eval_world",
-        "EvalWorld",
-        "score a model on held-out clips with exact gold",
-    ),
-    Verb(
-        "eval mcq",
-        "oncue.commands.eval_mcq",
-        "EvalMcq",
-        "score answers to questions about long videos",
-    ),
-    Verb(
-        "eval clips",
-        "oncue.commands.eval_clips",
-        "EvalClips",
-        "score when a model speaks on clips with hand-made gold",
-    ),
-    Verb(
-        "data curate nextgqa",
-        "oncue.commands.data_nextgqa",
-        "DataCurateNextgqa",
-        "make rows for retrieval from NExT-GQA",
-    ),
-    Verb(
-        "data curate qvhighlights",
-        "oncue.commands.data_qvhighlights",
-        "DataCurateQvhighlights",
-        "make rows for retrieval from QVHighlights and a model that writes questions",
-    ),
-    Verb(
-        "data import",
-        "oncue.commands.data_import",
-        "DataImport",
-        "turn rows of Video-R1 or Video-MTR into rows for retrieval",
-    ),
-    Verb("world make", "oncue.commands.world", "WorldMake", "make videos with exact gold"),
-    Verb(
-        "score rewards",
-        "oncue.commands.score",
-        "ScoreRewards",
-        "score stored rollouts with the training reward",
-    ),
-    Verb("train sft", "oncue.commands.train", "TrainSft", "teach a model from written dialogues"),
-    Verb(
-        "train grpo",
-        "oncue.commands.train_grpo",
-        "TrainGrpo",
-        "teach a model by reward when to speak",
-    ),
-    Verb(
-        "train average",
-        "oncue.commands.train_average",
-        "TrainAverage",
-        "average checkpoints into one model",
-    ),
-    Verb(
-        "view",
-        "oncue.commands.view",
-        "View",
-        "show the rollouts of a run of reinforcement learning",
-    ),
-    Verb(
-        "study",
-        "oncue.commands.study",
-        "Study",
-        "compare ways of training over seeds, down to a page",
-    ),
-    Verb(
-        "bench engine",
-        "oncue.commands.bench",
-        "BenchEngine",
-        "measure how fast and how exact the engine is here",
-    ),
-    Verb(
-        "bench grpo",
-        "oncue.commands.bench",
-        "BenchGrpo",
-        "measure what a step of reinforcement learning costs here",
-    ),
-    Verb(
-        "bench retrieval",
-        "oncue.commands.bench_retrieval",
-        "BenchRetrieval",
-        "measure what episodes that look into videos cost here",
-    ),
-    Verb(
-        "bench soak",
-        "oncue.commands.bench",
-        "BenchSoak",
-        "open, feed and kill many sessions at random for a while",
-    ),
-    Verb(
-        "bench pool",
-        "oncue.commands.bench_pool",
-        "BenchPool",
-        "measure how fast the frame pool of a long video is read",
-    ),
-    Verb(
-        "doctor",
-        "oncue.commands.doctor",
-        "Doctor",
-        "check that everything works here, and how to fix it",
-    ),
-)
 
 _NEED_MEMORY = (  # flags that need the more memory the higher they are
     *(
