@@ -77,6 +77,7 @@ class OpenAIServer:
             0  # chat requests that wait for their answer: now, and at most so far
         )
         self.num_left = 0  # clients that left before their answer was whole
+        self.num_connected = 0  # connections that no side has closed
         self.url = ""
         self._someone_left = threading.Event()
         self._started = threading.Event()
@@ -102,6 +103,13 @@ class OpenAIServer:
         """The chat requests so far."""
         return [received.body for received in self.received]
 
+    def all_disconnected(self, within_s: float = 10.0) -> bool:
+        """Whether every connection is closed, or will be within that time."""
+        until_s = time.monotonic() + within_s
+        while self.num_connected and time.monotonic() < until_s:
+            time.sleep(0.01)
+        return not self.num_connected
+
     def someone_left(self, within_s: float = 10.0) -> bool:
         """Whether a client has left, or does within that time, before its answer was whole."""
         return self._someone_left.wait(within_s)
@@ -118,12 +126,14 @@ class OpenAIServer:
             task.cancel()
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.num_connected += 1
         try:
             while request := await _read_request(reader):
                 await self._answer(*request, reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
+            self.num_connected -= 1
             writer.close()
 
     async def _answer(
