@@ -24,7 +24,7 @@ dialogue world
 scoring rewards records
 pages
 data
-eval eval.benchmarks
+eval eval.streams eval.benchmarks
 train train.sft train.rl
 recipes
 watch view ask study bench doctor

@@ -25,20 +25,24 @@ ItemT = TypeVar("ItemT")
 SeenT = TypeVar("SeenT")
 
 
-class EvalFlags(ServerFlags, Protocol):
-    """The flags that all of them have."""
-
-    @property
-    def device(self) -> str | None: ...
-
-    @property
-    def dtype(self) -> str | None: ...
+class ReportFlags(Protocol):
+    """Where scores go."""
 
     @property
     def json(self) -> bool: ...
 
     @property
     def out(self) -> Path | None: ...
+
+
+class EvalFlags(ServerFlags, ReportFlags, Protocol):
+    """The flags of all that run a policy."""
+
+    @property
+    def device(self) -> str | None: ...
+
+    @property
+    def dtype(self) -> str | None: ...
 
 
 def evaluate(
@@ -63,7 +67,7 @@ def evaluate(
     with loading():
         policy = open_policy(policy_spec(flags, sampling, seed, local_only, benchmark.questions()))
     scores = run_benchmark(benchmark, policy, Progress)
-    _report(flags, scores, {"sampling": sampling, "ran": policy.provenance.as_json()})
+    report(flags, scores, {"sampling": sampling, "ran": policy.provenance.as_json()})
     return 0
 
 
@@ -92,8 +96,9 @@ def policy_spec(
     )
 
 
-def _report(flags: EvalFlags, scores: Scores, how: Mapping[str, Any]) -> None:
-    """Files first: whoever reads the last line finds them there."""
+def report(flags: ReportFlags, scores: Scores, how: Mapping[str, Any]) -> None:
+    """Scores to where the flags say. `how` goes into scores.json beside them. Files first: whoever
+    reads the last line finds them there."""
     if flags.out is not None:
         write_json(flags.out / "scores.json", {**scores.numbers(), **how})
         for name, text in scores.texts().items():

@@ -41,6 +41,12 @@ VERBS = (
         "score when a model speaks on clips with hand-made gold",
     ),
     Verb(
+        "eval omnimmi",
+        "oncue.commands.eval_omnimmi",
+        "EvalOmniMmi",
+        "score when a model signals what it waits for (OmniMMI)",
+    ),
+    Verb(
         "data curate nextgqa",
         "oncue.commands.data_nextgqa",
         "DataCurateNextgqa",

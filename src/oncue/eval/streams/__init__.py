@@ -1,0 +1,1 @@
+"""What the benchmarks of proactive models share: streams, predictions, one way of scoring."""

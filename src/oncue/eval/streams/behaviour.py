@@ -1,0 +1,58 @@
+"""How a policy behaves on streams, whatever the benchmark: how soon it replies, how often without
+cause, how much it speaks.
+
+Terms of `ItemScore` that add up, and the figures of their sums.
+"""
+
+from __future__ import annotations
+
+from oncue.eval.streams.benchmark import Figures, Terms
+from oncue.eval.streams.stream import Prediction, Stream
+from oncue.eval.table import percent, rounded
+from oncue.scoring.spans import covered_s, replies_in, replies_outside
+
+PREFIX = "behaviour."
+
+
+def behaviour_terms(stream: Stream, said: Prediction) -> Terms:
+    """The terms of one item. A reply in no span of `stream.due` is false; the rest of the watched
+    time is quiet."""
+    spans = [gold.span for gold in stream.due]
+    watched_s = said.watched_s or stream.watched_s or 0.0
+    until_s = stream.start_s + watched_s
+    before_s = covered_s(spans, stream.start_s)
+    first = [replies_in(said.replies, span)[:1] for span in spans]
+    visible = [g.span.start_s if g.visible_s is None else g.visible_s for g in stream.due]
+    delays = [r[0].time_s - s for r, s in zip(first, visible, strict=True) if r]
+    terms = {
+        "num_items": 1.0,
+        "watched_s": watched_s,
+        "quiet_s": watched_s - (covered_s(spans, until_s) - before_s),
+        "num_replies": float(len(said.replies)),
+        "num_false": float(len(replies_outside(said.replies, spans))),
+        "num_due": float(len(spans)),
+        "num_hit": float(len(delays)),
+        "delay_s": sum(delays),
+        "num_turns": float(said.num_turns),
+        "num_silent": float(said.num_silent),
+    }
+    return {PREFIX + name: value for name, value in terms.items()}
+
+
+def behaviour_figures(sums: Terms) -> Figures:
+    """The figures of the sums over all items; None where nothing is known."""
+    total = {name.removeprefix(PREFIX): value for name, value in sums.items()}
+    return {
+        "hit_spans": percent(_ratio(total["num_hit"], total["num_due"])),
+        "first_reply_delay_s": rounded(_ratio(total["delay_s"], total["num_hit"]), 3),
+        "false_per_quiet_hour": rounded(_ratio(3600 * total["num_false"], total["quiet_s"]), 3),
+        "replies_per_min": rounded(_ratio(60 * total["num_replies"], total["watched_s"]), 3),
+        "silence_share": percent(_ratio(total["num_silent"], total["num_turns"])),
+        "n_replies": round(total["num_replies"]),
+        "n_false": round(total["num_false"]),
+        "watched_s": rounded(total["watched_s"], 3),
+    }
+
+
+def _ratio(numerator: float, denominator: float) -> float | None:
+    return numerator / denominator if denominator > 0 else None

@@ -1,0 +1,187 @@
+"""Scoring predictions: item by item, in constant memory, with the blind policies beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from oncue.errors import DataError
+from oncue.eval.streams.behaviour import PREFIX, behaviour_figures, behaviour_terms
+from oncue.eval.streams.benchmark import (
+    BlindRow,
+    BySubset,
+    Figures,
+    ItemScore,
+    StreamBenchmark,
+)
+from oncue.eval.streams.predictions import Placed
+from oncue.eval.streams.stream import GoldT, Item, Prediction, Stream
+from oncue.eval.streams.tally import Tally
+from oncue.scoring.grader import Grader
+
+NUM_AT_ONCE = 64  # items whose replies are graded together
+NUM_SHOWN = 100  # items that a page shows, worst first
+PAST_END_S = 4.0  # a last turn may end after the video: by up to two frames at 2 s each
+
+
+@dataclass(frozen=True, slots=True)
+class ShownItem:
+    """An item for people: what was due, what was said, what became of it."""
+
+    stream: Stream
+    score: ItemScore
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The score of one policy over all items. `num_missing`: items without a prediction, which
+    count as silence. `shown`: the worst items, by `ItemScore.worth`."""
+
+    name: str
+    tally: Tally
+    figures: Figures
+    behaviour: Figures
+    num_items: int
+    num_missing: int = 0
+    shown: tuple[ShownItem, ...] = ()
+
+
+@dataclass
+class _Worst:
+    """Keeps the `NUM_SHOWN` items of least worth."""
+
+    heap: list[tuple[float, int, ShownItem]] = field(default_factory=list)
+    number: Iterator[int] = field(default_factory=itertools.count)
+
+    def offer(self, item: ShownItem) -> None:
+        if item.score.worth is None:
+            return
+        entry = (-item.score.worth, -next(self.number), item)
+        if len(self.heap) < NUM_SHOWN:
+            heapq.heappush(self.heap, entry)
+        else:
+            heapq.heappushpop(self.heap, entry)
+
+    def items(self) -> tuple[ShownItem, ...]:
+        """Worst first."""
+        return tuple(item for _, _, item in sorted(self.heap, key=lambda e: (-e[0], -e[1])))
+
+
+async def score_predictions(
+    benchmark: StreamBenchmark[GoldT],
+    items: Sequence[Item[GoldT]],
+    predictions: Iterable[Placed],
+    grader: Grader | None,
+    name: str,
+    on_item: Callable[[Item[GoldT], Prediction, ItemScore], None] = lambda *_: None,
+) -> Row:
+    """The score of `predictions`, one pass over them. `on_item` is called with each item as it is
+    scored.
+
+    Raises DataError, with the place, for an item that is unknown or was there before, and for a
+    reply outside its video; and what the grader raises.
+    """
+    by_id = {item.stream.item_id: item for item in items}
+    seen: dict[str, str] = {}
+    tally, worst = Tally(), _Worst()
+
+    async def add(pairs: Sequence[tuple[Item[GoldT], Prediction]]) -> None:
+        scores = await asyncio.gather(*(benchmark.score(i, p, grader) for i, p in pairs))
+        for (item, said), score in zip(pairs, scores, strict=True):
+            terms = {**score.terms, **behaviour_terms(item.stream, said)}
+            tally.add(item.stream.video, item.stream.subset, terms)
+            worst.offer(ShownItem(item.stream, score))
+            on_item(item, said, score)
+
+    placed = ((_item_of(by_id, seen, where, said), said) for where, said in predictions)
+    for chunk in _chunks(placed, NUM_AT_ONCE):
+        await add(chunk)
+    unsaid = [item for item in items if item.stream.item_id not in seen]
+    for some in _chunks(((i, Prediction(i.stream.item_id)) for i in unsaid), NUM_AT_ONCE):
+        await add(some)
+    return row_of(benchmark, name, tally, len(items), len(unsaid), worst.items())
+
+
+async def score_blind(
+    benchmark: StreamBenchmark[GoldT],
+    items: Sequence[Item[GoldT]],
+    row: BlindRow[GoldT],
+    grader: Grader | None,
+) -> Row:
+    """The score of a policy that sees no frame."""
+    said = (("", row.predict(item)) for item in items)
+    scored = await score_predictions(benchmark, items, said, grader, row.name)
+    return row_of(benchmark, row.name, scored.tally, len(items))
+
+
+def row_of(
+    benchmark: StreamBenchmark[Any],
+    name: str,
+    tally: Tally,
+    num_items: int,
+    num_missing: int = 0,
+    shown: tuple[ShownItem, ...] = (),
+) -> Row:
+    """A row from its sums."""
+    sums = tally.sums()
+    return Row(
+        name,
+        tally,
+        benchmark.figures(own_terms(sums)),
+        behaviour_figures(_added(sums)),
+        num_items,
+        num_missing,
+        shown,
+    )
+
+
+def own_terms(sums: BySubset) -> BySubset:
+    """Without the terms of behaviour, which every benchmark has."""
+    return {
+        subset: {name: value for name, value in terms.items() if not name.startswith(PREFIX)}
+        for subset, terms in sums.items()
+    }
+
+
+def _added(sums: BySubset) -> Mapping[str, float]:
+    """The terms of behaviour over all subsets."""
+    total: dict[str, float] = {}
+    for terms in sums.values():
+        for name, value in terms.items():
+            if name.startswith(PREFIX):
+                total[name] = total.get(name, 0.0) + value
+    return total
+
+
+def _item_of(
+    by_id: Mapping[str, Item[GoldT]], seen: dict[str, str], where: str, said: Prediction
+) -> Item[GoldT]:
+    item = by_id.get(said.item_id)
+    if item is None:
+        raise DataError(
+            f"{where}: no item is called {said.item_id!r}; the annotations have "
+            f"{next(iter(by_id), 'none')!r} and others. Give the annotations that it was made for"
+        )
+    if said.item_id in seen:
+        raise DataError(
+            f"{where}: {said.item_id!r} has a prediction already ({seen[said.item_id]}); keep one"
+        )
+    seen[said.item_id] = where
+    end_s = item.stream.duration_s if item.stream.duration_s is not None else item.stream.end_s
+    for reply in said.replies:
+        if end_s is not None and reply.time_s > end_s + PAST_END_S:
+            raise DataError(
+                f"{where}: {said.item_id!r} has a reply at {reply.time_s:g} s, but its video ends "
+                f"at {end_s:g} s; times are seconds of the video"
+            )
+    return item
+
+
+def _chunks(pairs: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    whole = iter(pairs)
+    while chunk := list(itertools.islice(whole, size)):
+        yield chunk
