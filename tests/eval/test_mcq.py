@@ -24,7 +24,8 @@ from oncue.chat_client import RefusedError, TooLargeError
 from oncue.errors import BackendError, ConfigError, ContextFullError, DataError
 from oncue.eval.benchmarks.mcq import MODES
 from oncue.eval.benchmarks.mcq_pools import Pools
-from oncue.eval.benchmarks.mcq_videos import MissingVideosError, choose, find_videos
+from oncue.eval.benchmarks.mcq_videos import choose
+from oncue.eval.videos import MissingVideosError, find_videos
 from oncue.records.retrieval_rollouts import read_retrieval_rollouts
 from oncue.types import Answer, Evidence, Malformed, Retrieve
 from oncue.video.pool_reader import read_pool

@@ -20,7 +20,8 @@ from oncue.eval.benchmarks.mcq import MODES, Mcq, McqSetup, files_of
 from oncue.eval.benchmarks.mcq_journal import Journal
 from oncue.eval.benchmarks.mcq_result import Mode
 from oncue.eval.benchmarks.mcq_rows import McqFormat, read_questions
-from oncue.eval.benchmarks.mcq_videos import Chosen, MissingVideosError, choose
+from oncue.eval.benchmarks.mcq_videos import Chosen, choose
+from oncue.eval.videos import MissingVideosError
 from oncue.hub import name_or_bundled
 
 LOCAL_ONLY = ("device", "dtype", "temperature")

@@ -7,7 +7,6 @@ it sees none.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -26,6 +25,7 @@ from oncue.eval.benchmarks.mcq_report import LeftOut, McqScores
 from oncue.eval.benchmarks.mcq_result import Ending, McqResult, Mode
 from oncue.eval.benchmarks.mcq_rows import McqFormat
 from oncue.eval.benchmarks.mcq_scores import Answered, ModeScores, length_group
+from oncue.eval.resuming import seed_of
 from oncue.eval.runner import ShowProgress
 from oncue.policy.open_policy import Policy
 from oncue.records.retrieval_rollouts import StoredRetrieval, retrieval_line
@@ -175,7 +175,7 @@ class Mcq:
         session = policy.open(
             task,
             system=env.system,
-            seed=_seed(self._setup.seed, item.mode, task.task_id),
+            seed=seed_of(self._setup.seed, item.mode, task.task_id),
             action_format=env.format,
             last_turns=settings.last_turns,
         )
@@ -235,12 +235,6 @@ class Mcq:
 def _no_pool() -> FramePool:
     """A pool of one black frame, for a policy that is shown none of it."""
     return FramePool(FrameBatch(np.zeros((1, 1, 1, 3), np.uint8), np.zeros(1)), 1.0)
-
-
-def _seed(seed: int, mode: Mode, question_id: str) -> int:
-    """The seed of a session: the same whoever else is asked, and when."""
-    digest = hashlib.sha256(f"{seed} {mode} {question_id}".encode()).digest()
-    return int.from_bytes(digest[:8], "big")
 
 
 def _check_any_asked(results: Iterable[McqResult]) -> None:

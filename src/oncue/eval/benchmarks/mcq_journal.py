@@ -13,6 +13,7 @@ from typing import Any
 
 from oncue.errors import ConfigError, DataError
 from oncue.eval.benchmarks.mcq_result import McqResult, Mode
+from oncue.eval.resuming import check_same, drop_half_line
 from oncue.fields import field_of, json_lines, text_of
 from oncue.files import append_text, write_json
 
@@ -78,23 +79,15 @@ class Journal:
     def _check(self, settings: Mapping[str, Any]) -> None:
         """Raises ConfigError where the run was started with other settings."""
         assert self._before is not None
-        for name, now in settings.items():
-            if (before := self._before.get(name)) != now:
-                raise ConfigError(
-                    f"{self._folder} holds a run with {name} {before!r}, this one has {now!r}; go "
-                    "on with the same, or give another --out"
-                )
+        assert self._folder is not None
+        check_same(self._before, settings, self._folder)
 
     def _read(self, mode: Mode, path: Path) -> None:
         """The finished questions of a file. A line that was cut off by the end of the run is
         dropped, and questions that failed are asked again."""
         if not path.exists():
             return
-        whole = path.read_bytes()
-        kept = whole[: whole.rfind(b"\n") + 1]
-        if len(kept) < len(whole):
-            with path.open("r+b") as file:
-                file.truncate(len(kept))
+        drop_half_line(path)
         for where, row in json_lines(path, _EXPECTED):
             name = text_of(row, "episode_id", where)
             result = McqResult.from_plain(name, field_of(row, "result", where), where)
