@@ -6,12 +6,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from video_clips import make_clip, number_of
 
 from oncue.errors import VideoError
 from oncue.video import excerpt
 from oncue.video.excerpt import open_excerpt
 from oncue.video.jumps import OddVideoError
-from video_clips import make_clip, number_of
 
 
 @pytest.fixture(scope="module")

@@ -1,21 +1,28 @@
-"""What the commands of benchmarks of proactive models share: predictions in, scores out."""
+"""What the commands of benchmarks of proactive models share: predictions in, or a policy to be run,
+scores out."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from oncue.commands.evaluating import report
 from oncue.commands.judging import JudgeServer
+from oncue.commands.progress import Progress
+from oncue.commands.stream_running import RunFlags
 from oncue.errors import ConfigError
 from oncue.files import prepare_folder
 
 if TYPE_CHECKING:
     from oncue.eval.streams.benchmark import StreamBenchmark
+    from oncue.eval.streams.predictions import PredictionFile
+    from oncue.eval.streams.result import StreamScores
+    from oncue.eval.streams.stream import Item
     from oncue.scoring.grader import Grader
 
 
@@ -27,7 +34,11 @@ class StreamFlags(ABC):
     """The annotation files of the benchmark, as published."""
 
     predictions: Path | None = None
-    """What a model said: JSON lines {"question_id", "replies": [{"time", "text"}]}."""
+    """What a model said: JSON lines {"question_id", "replies": [{"time", "text"}]}. With --run:
+    where that is written, by default predictions.jsonl in --out."""
+
+    run_policy: Annotated[bool, tyro.conf.arg(name="run")] = False
+    """Run a policy on the videos, write what it says, and score that."""
 
     format: Literal["oncue", "official"] = "oncue"
     """The form of --predictions. official: that of the benchmark's own output files."""
@@ -41,45 +52,86 @@ class StreamFlags(ABC):
     """One JSON object as the last line on stdout; everything else goes to stderr."""
 
     out: Path | None = None
-    """Folder for scores.json."""
+    """Folder for scores.json and, with --run, predictions.jsonl."""
+
+    running: tyro.conf.OmitArgPrefixes[RunFlags] = field(default_factory=RunFlags)
 
     @abstractmethod
     def benchmark(self) -> StreamBenchmark[Any]:
         """The benchmark, with its variants."""
 
     def run(self) -> int:
-        """Read, score, report. Returns the exit code."""
-        from oncue.aio import completed
+        """Read, run where asked to, score, report. Returns the exit code."""
         from oncue.eval.streams.predictions import PredictionFile
-        from oncue.eval.streams.result import StreamScores
-        from oncue.eval.streams.scoring import score_blind, score_predictions
 
+        benchmark = self.benchmark()
+        if self.run_policy:
+            return self._run_and_report(benchmark)
+        self.running.check_unused()
         if self.predictions is None:
-            raise ConfigError("give the file of predictions with --predictions")
+            raise ConfigError(
+                "give the file of predictions with --predictions, or make one with --run"
+            )
         if self.out is not None:
             prepare_folder(self.out, files=("scores.json",))
-        benchmark = self.benchmark()
         items = benchmark.items(self.annotations)
-        protocol = {}
-        predictions: Any
-        if self.format == "official":
-            predictions = benchmark.official(self.predictions)
-        else:
-            predictions = PredictionFile.open(self.predictions)
-            protocol = dict(predictions.protocol)
-        grader = self._grader(benchmark)
-        name = str(protocol.get("model", self.predictions.stem))
-        row = completed(score_predictions(benchmark, items, predictions, grader, name))
+        file = PredictionFile(self.predictions)
+        if self.format == "oncue":
+            file = PredictionFile.open(self.predictions)
+        report(self, self.scores(benchmark, items, file, self.grader(benchmark)), {})
+        return 0
+
+    def _run_and_report(self, benchmark: StreamBenchmark[Any]) -> int:
+        from oncue.eval.streams.running import predict
+
+        running = self.running
+        if self.format != "oncue":
+            raise ConfigError("--run writes predictions in our own form; leave --format out")
+        running.check()
+        path = self._predictions_path()
+        grader = self.grader(benchmark)
+        items = benchmark.items(self.annotations)
+        plan = running.plan(benchmark, self.annotations, items)
+        spec = running.spec(plan.chosen.items)
+        file = predict(plan, spec, path, Progress, resume=running.resume)
+        report(self, self.scores(benchmark, items, file, grader), {})
+        return 0
+
+    def _predictions_path(self) -> Path:
+        """Where --run writes to; it can be written."""
+        if self.out is not None:
+            prepare_folder(self.out, files=("scores.json",))
+        if self.predictions is not None:
+            prepare_folder(self.predictions.parent, "give another --predictions")
+            return self.predictions
+        if self.out is None:
+            raise ConfigError("say where --run writes to, with --out or --predictions")
+        return self.out / "predictions.jsonl"
+
+    def scores(
+        self,
+        benchmark: StreamBenchmark[Any],
+        items: Sequence[Item[Any]],
+        file: PredictionFile,
+        grader: Grader | None,
+    ) -> StreamScores:
+        """The scores of a file, beside those of the policies without frames."""
+        from oncue.aio import completed
+        from oncue.eval.streams.result import StreamScores
+        from oncue.eval.streams.scoring import items_run, score_blind, score_predictions
+
+        said: Any = file if self.format == "oncue" else benchmark.official(file.path)
+        items = items_run(file, items)
+        row = completed(score_predictions(benchmark, items, said, grader, file.name))
         blind = tuple(
             completed(score_blind(benchmark, items, one, grader))
             for one in benchmark.blind_rows()
             if not one.needs_grader or self.judge == "lexical"
         )
         judge = None if grader is None else grader.name
-        report(self, StreamScores(benchmark, row, blind, protocol, judge), {})
-        return 0
+        return StreamScores(benchmark, row, blind, file.protocol, judge, file.num_left_out)
 
-    def _grader(self, benchmark: StreamBenchmark[Any]) -> Grader | None:
+    def grader(self, benchmark: StreamBenchmark[Any]) -> Grader | None:
         """Raises ConfigError where a judge is needed and not given, or given and not needed."""
         from oncue.scoring.graders import make_grader
 

@@ -15,13 +15,15 @@ async def watch(
     session: PolicySession,
     task: Task,
     on_exchange: Callable[[Exchange], None] | None = None,
+    *,
+    frames_per_turn: int = 1,
 ) -> Transcript:
-    """What `session` said about `source`, asked the questions of `task`; one frame per turn, no
-    frame kept.
+    """What `session` said about `source`, asked the questions of `task`; no frame is kept.
 
     The caller closes both. Raises what the source, the session or a question out of range raises.
     """
-    env = StreamingEnv(source, task.questions, turns_ahead=turns_to_read_ahead(FILE_LOOKAHEAD))
+    turns_ahead = turns_to_read_ahead(FILE_LOOKAHEAD)
+    env = StreamingEnv(source, task.questions, frames_per_turn, turns_ahead=turns_ahead)
     try:
         episode = await run_episode(env, session, task, on_exchange, keep_frames=False)
     finally:

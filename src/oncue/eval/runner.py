@@ -14,6 +14,8 @@ from oncue.types import PolicySession, Question
 
 ItemT = TypeVar("ItemT")
 SeenT = TypeVar("SeenT")
+WatchedT = TypeVar("WatchedT", contravariant=True)
+RecordedT = TypeVar("RecordedT", covariant=True)
 
 
 class Steps(Protocol):
@@ -51,16 +53,24 @@ class Scores(Protocol):
         ...
 
 
-class Benchmark(Protocol[ItemT, SeenT]):
-    """Items that a policy watches, what is recorded of each, and how that is scored.
-
-    A new benchmark is one file in `eval/benchmarks/`.
-    """
+class Watcher(Protocol[WatchedT, RecordedT]):
+    """How items are watched."""
 
     @property
     def num_at_once(self) -> int:
         """How many items are watched together."""
         ...
+
+    async def watch(self, item: WatchedT, policy: Policy[PolicySession]) -> RecordedT:
+        """What is recorded of an item. Closes what it opens."""
+        ...
+
+
+class Benchmark(Watcher[ItemT, SeenT], Protocol[ItemT, SeenT]):
+    """Items that a policy watches, what is recorded of each, and how that is scored.
+
+    A new benchmark is one file in `eval/benchmarks/`.
+    """
 
     @property
     def text_files(self) -> tuple[str, ...]:
@@ -79,10 +89,6 @@ class Benchmark(Protocol[ItemT, SeenT]):
     def items(self, show: ShowProgress) -> Sequence[ItemT]:
         """What is watched, in order. Called once, before all that follows; what it takes to make is
         shown."""
-        ...
-
-    async def watch(self, item: ItemT, policy: Policy[PolicySession]) -> SeenT:
-        """What is recorded of an item. Closes what it opens."""
         ...
 
     async def score(self, name: str, items: Sequence[ItemT], seen: Sequence[SeenT]) -> Scores:
@@ -122,7 +128,7 @@ def run_benchmark(
 
 
 async def watch_items(
-    benchmark: Benchmark[ItemT, SeenT],
+    benchmark: Watcher[ItemT, SeenT],
     items: Sequence[ItemT],
     policy: Policy[PolicySession],
     on_item: Callable[[], None] = lambda: None,

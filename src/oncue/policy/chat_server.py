@@ -21,16 +21,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from oncue.chat_client import ChatClient, Message, RefusedError, Retries, TooLargeError, base_url
 from oncue.chat_stream import Completion
 from oncue.errors import BackendError, ConfigError
-from oncue.policy.chat_opening import Opening, can_begin_message, opening
+from oncue.policy.chat_opening import Opening, biased_token, can_begin_message, opening
 from oncue.policy.chat_prompt import (
     PromptBounds,
     Round,
@@ -69,8 +70,10 @@ class ServerOptions:
     silence only if it is exactly that; without it, the first word of the silence text decides.
     `silence_token_ids`: ids of the first token of silence in the model's vocabulary; vLLM then
     gives their probability even where they are unlikely. `context_tokens` bounds a prompt in tokens
-    as estimated here, in place of the rounds of `window`. `timeout_s` bounds each request. Raises
-    ConfigError for numbers out of range.
+    as estimated here, in place of the rounds of `window`. `timeout_s` bounds each request.
+    `reply_bias`: added to the log-odds of replying, as that of `SamplingParams`; the server must
+    list probabilities, and continue messages where it is to speak more readily. Raises ConfigError
+    for numbers out of range.
     """
 
     max_new_tokens: int = 512
@@ -82,8 +85,11 @@ class ServerOptions:
     retries: Retries = field(default_factory=Retries)
     window: RoundWindow = field(default_factory=RoundWindow)
     context_tokens: int | None = None
+    reply_bias: float = 0.0
 
     def __post_init__(self) -> None:
+        if not math.isfinite(self.reply_bias):
+            raise ConfigError(f"the reply bias must be a number, got {self.reply_bias}")
         if self.max_new_tokens < 1 or not 1 <= self.jpeg_quality <= 100 or not self.timeout_s > 0:
             raise ConfigError(
                 "a chat server needs max_new_tokens >= 1, jpeg_quality from 1 to 100 and timeout_s "
@@ -175,9 +181,12 @@ class ChatServer:
         if silence_text is None:
             done = await self.client.complete(self.model, messages, self.options.max_new_tokens, {})
             return _with_thought(done)
-        if self.thinks or self.continues is False:
+        biased = self.options.reply_bias != 0
+        if self.thinks or (self.continues is False and not biased):
             return await self._whole(messages, silence_text)
         first = await self._ask(messages, 1)
+        if biased:
+            first = await self._biased(messages, first, silence_text)
         begins = opening(first.text, silence_text)
         if first.thought or begins is Opening.THINKS:
             return await self._whole(messages, silence_text)
@@ -188,7 +197,7 @@ class ChatServer:
             return _Answer(silence_text, False, probability)
         if self.options.max_new_tokens == 1:
             return _Answer(first.text, True, probability)
-        if not can_begin_message(first.text):
+        if self.continues is False or not can_begin_message(first.text):
             return await self._whole(messages, silence_text)
         if self.continues is None:
             return await self._learn(messages, first, silence_text)
@@ -196,6 +205,33 @@ class ChatServer:
         if rest is None:
             return await self._whole(messages, silence_text)
         return _Answer(first.text + rest.text, rest.at_limit, probability)
+
+    async def _biased(
+        self, messages: Sequence[Message], first: Completion, silence_text: str
+    ) -> Completion:
+        """`first`, or another candidate for the first token, as the reply bias has it.
+
+        Raises ConfigError for a server that leaves no such choice.
+        """
+        if first.first_probs is None or first.thought:
+            raise ConfigError(
+                f"a reply bias or threshold needs the probabilities of the first token, and "
+                f"{self.client.url} gives none (top_logprobs); leave it out, or use a server that "
+                "does"
+            )
+        token = biased_token(first.first_probs, silence_text, self.options.reply_bias)
+        natural = opening(first.text, silence_text)
+        if token is None or opening(token, silence_text) is natural:
+            return first
+        if natural is Opening.SILENT:
+            if self.continues is None:
+                await self._learn(messages, first, silence_text)
+            if not self.continues:
+                raise ConfigError(
+                    f"a reply bias above 0 begins replies by itself, and {self.client.url} does "
+                    "not continue a message; leave it at 0 or below (a threshold at 0 or above)"
+                )
+        return replace(first, text=token.strip(), at_limit=True)
 
     async def _whole(self, messages: Sequence[Message], silence_text: str) -> _Answer:
         done = await self._ask(messages, self.options.max_new_tokens)

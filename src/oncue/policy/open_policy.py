@@ -141,6 +141,11 @@ class Policy(ABC, Generic[SessionT_co]):
     def name(self) -> str:
         return self.provenance.name
 
+    @property
+    def default_system(self) -> str | None:
+        """The system message of a session that is opened without one; None where there is none."""
+        return None
+
     @abstractmethod
     def open(
         self,
@@ -204,6 +209,10 @@ class LocalPolicy(Policy["EngineSession"]):
         )
         self.engine, self.window = engine, window
 
+    @property
+    def default_system(self) -> str:
+        return self.engine.renderer.proactive_system
+
     def open(
         self,
         task: Task | None = None,  # noqa: ARG002
@@ -239,6 +248,10 @@ class ServerPolicy(Policy["ChatSession"]):
             )
         )
         self.server = server
+
+    @property
+    def default_system(self) -> str:
+        return PROACTIVE_SYSTEM
 
     def open(
         self,

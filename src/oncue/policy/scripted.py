@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from oncue.clock import Clock
 from oncue.errors import ConfigError
 from oncue.types import Action, EnvTurn, PolicyTurn, Reply, Silence
 
@@ -53,6 +54,34 @@ class TalkPolicy:
         self._turn = PolicyTurn(Reply(text))
 
     async def respond(self, observed: EnvTurn) -> PolicyTurn:  # noqa: ARG002
+        return self._turn
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class PeriodicPolicy:
+    """Says `text` at the first turn whose clock reaches each multiple of `interval_s`, from
+    `from_s` on; silent otherwise.
+
+    Raises ConfigError for no text, or an interval that is not positive.
+    """
+
+    def __init__(self, interval_s: float, text: str, from_s: float = 0.0) -> None:
+        if not text.strip():
+            raise ConfigError("PeriodicPolicy needs text to say; SilentPolicy says nothing")
+        try:
+            self._clock = Clock(interval_s)
+        except ValueError as error:
+            raise ConfigError(f"the time between replies cannot be used: {error}") from error
+        self._turn = PolicyTurn(Reply(text))
+        self._num_passed = max(0, self._clock.first_at_or_after(from_s) - 1)
+
+    async def respond(self, observed: EnvTurn) -> PolicyTurn:
+        num_passed = self._clock.frames_until(observed.clock_s)
+        if num_passed <= self._num_passed:
+            return PolicyTurn(Silence())
+        self._num_passed = num_passed
         return self._turn
 
     def close(self) -> None:

@@ -68,3 +68,30 @@ class TextFormat:
                 text, f"the token limit cut off what may be {self.silence_text}; allow more tokens"
             )
         return Reply(answer, truncated)
+
+
+@dataclass(frozen=True, slots=True)
+class FreeText:
+    """Plain answers without silence, as any chat model gives them. What a model thinks first is no
+    part of its answer."""
+
+    silence_text: str | None = None
+
+    @property
+    def instruction(self) -> str:
+        """Nothing: every text is an answer."""
+        return ""
+
+    def write(self, action: Action) -> str:
+        """The text of a reply. Raises ValueError for another action."""
+        if not isinstance(action, Reply):
+            raise ValueError(f"free text has no {type(action).__name__}, got {action}")
+        return action.text
+
+    def read(self, text: str, truncated: bool = False) -> Action:
+        """The reply that `text` is; Malformed for an empty one, and for one that ends within a
+        thought."""
+        answer = behind_thoughts(text)
+        if answer is None:
+            return Malformed(text, "the turn ends within a thought")
+        return Reply(answer, truncated) if answer.strip() else Malformed(text, "the turn is empty")

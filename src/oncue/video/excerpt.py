@@ -50,8 +50,8 @@ class _StretchDecoder(Decoder):
         if whole_s is not None and whole_s <= start_s:
             self.close()
             raise VideoError(
-                f"{path} ends at {whole_s:.10g} s, before the stretch from {start_s:.10g} s on that "
-                "is asked about; give the whole video"
+                f"{path} ends at {whole_s:.10g} s, before the stretch from {start_s:.10g} s on; "
+                "give the whole video"
             )
         last_s = min((t for t in (whole_s, end_s) if t is not None), default=None)
         self.declared_s = None if last_s is None else last_s - start_s

@@ -1,7 +1,8 @@
 """Prediction files: what a policy said to the items of a benchmark, in JSON lines.
 
-The first line may be {"protocol": {...}}: how the predictions were made, printed beside every
-number. Every other line is one item:
+The first line may be {"protocol": {...}, "items"?: [...]}: how the predictions were made, printed
+beside every number, and the ids of the items that were run, where that was a part of the benchmark.
+Every other line is one item:
 
     {"question_id", "replies": [{"time", "text"}], "watched_s"?, "num_turns"?, "num_silent"?}
 
@@ -12,7 +13,7 @@ so a file may be of any length.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,11 +40,13 @@ Placed = tuple[str, Prediction]  # where in the file it is, for messages
 class PredictionFile:
     """A file in our format: its protocol, and its predictions each time it is iterated.
 
+    `items`: the ids of the items that were run; None: all of the benchmark, or nobody says.
     Iterating raises DataError, with the number of the line, for what breaks the format.
     """
 
     path: Path
     protocol: Mapping[str, Any] = field(default_factory=dict)
+    items: tuple[str, ...] | None = None
 
     @classmethod
     def open(cls, path: Path) -> PredictionFile:
@@ -54,8 +57,26 @@ class PredictionFile:
             protocol = row[PROTOCOL]
             if not isinstance(protocol, Mapping):
                 raise DataError(f"{where}: {PROTOCOL!r} must be an object, got {protocol!r:.80}")
-            return cls(path, protocol)
+            items = None
+            if has_value(row, "items"):
+                items = tuple(map(str, items_of(row, "items", where)))
+            return cls(path, protocol, items)
         return cls(path)
+
+    @property
+    def num_left_out(self) -> int:
+        """Items that were not run because their video is missing."""
+        number = self.protocol.get("n_left_out", 0)
+        return number if isinstance(number, int) else 0
+
+    @property
+    def name(self) -> str:
+        """What a table calls them: the model and the policy that their protocol names, or else the
+        file."""
+        named = [self.protocol.get("model")]
+        if (policy := self.protocol.get("policy")) != "model":
+            named.append(policy)
+        return ", ".join(str(part) for part in named if part is not None) or self.path.stem
 
     def __iter__(self) -> Iterator[Placed]:
         first = True
@@ -103,9 +124,10 @@ def prediction_line(said: Prediction) -> str:
     return json.dumps(row, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
 
 
-def protocol_line(protocol: Mapping[str, Any]) -> str:
-    """The first line of a file."""
-    return json.dumps({PROTOCOL: protocol}, ensure_ascii=False)
+def header_line(protocol: Mapping[str, Any], items: Sequence[str] | None = None) -> str:
+    """The first line of a file, without its line break."""
+    header = {PROTOCOL: protocol} | ({} if items is None else {"items": list(items)})
+    return json.dumps(header, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
 
 
 def official_lines(path: Path, expected: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -18,7 +18,7 @@ from oncue.eval.streams.benchmark import (
     ItemScore,
     StreamBenchmark,
 )
-from oncue.eval.streams.predictions import Placed
+from oncue.eval.streams.predictions import Placed, PredictionFile
 from oncue.eval.streams.stream import GoldT, Item, Prediction, Stream
 from oncue.eval.streams.tally import Tally
 from oncue.scoring.grader import Grader
@@ -104,6 +104,22 @@ async def score_predictions(
     for some in _chunks(((i, Prediction(i.stream.item_id)) for i in unsaid), NUM_AT_ONCE):
         await add(some)
     return row_of(benchmark, name, tally, len(items), len(unsaid), worst.items())
+
+
+def items_run(file: PredictionFile, items: Sequence[Item[GoldT]]) -> Sequence[Item[GoldT]]:
+    """Those of `items` that were run, as the file says; all where it does not.
+
+    Raises DataError for one that the annotations do not have.
+    """
+    if file.items is None:
+        return items
+    by_id = {item.stream.item_id: item for item in items}
+    if unknown := [item_id for item_id in file.items if item_id not in by_id]:
+        raise DataError(
+            f"{file.path}, line 1: no item is called {unknown[0]!r}; give the annotations that it "
+            "was made for"
+        )
+    return [by_id[item_id] for item_id in file.items]
 
 
 async def score_blind(
