@@ -9,6 +9,7 @@ from typing import Literal
 
 import tyro
 
+from oncue.commands.calibrating import calibrate_clips
 from oncue.commands.evaluating import evaluate
 from oncue.commands.number_checks import check_smallest
 from oncue.errors import ConfigError
@@ -62,6 +63,11 @@ class EvalClips:
     """Added to the log-odds of replying in every turn: above 0 the model speaks more readily, below
     0 less. 0: as it was trained."""
 
+    calibrate_false_per_hour: float | None = None
+    """Find the largest reply bias at which the model gives at most so many false replies per hour
+    in which nothing is due. The curve goes into calibration.json in --out, or without --out beside
+    a model that is a folder; `oncue watch --calibration` takes it."""
+
     max_new_tokens: int = 32
     """Longest reply; a longer one is cut."""
 
@@ -82,7 +88,8 @@ class EvalClips:
         """Watch, count, show where it fails. Returns the exit code."""
         from oncue.data.gold import load_gold
         from oncue.eval.benchmarks.clip_items import check_items, find_items, read_asks
-        from oncue.eval.benchmarks.clips import Clips
+        from oncue.eval.benchmarks.clips import FRAME_INTERVAL_S, Clips
+        from oncue.eval.streams.behaviour import behaviour_of
 
         check_smallest(self, context_tokens=1)
         if self.ask is not None and not self.ask.strip():
@@ -100,4 +107,18 @@ class EvalClips:
             "reply_bias": self.reply_bias,
             "max_new_tokens": self.max_new_tokens,
         }
+        if self.calibrate_false_per_hour is not None:
+            return calibrate_clips(
+                self,
+                self.calibrate_false_per_hour,
+                benchmark,
+                sampling,
+                ("device", "dtype"),
+                lambda seen: behaviour_of(seen.item.task, seen.replies, seen.watched_s),
+                {
+                    "benchmark": "clips",
+                    "gold": self.gold.name,
+                    "frame_interval_s": FRAME_INTERVAL_S,
+                },
+            )
         return evaluate(self, benchmark, sampling, ("device", "dtype", "reply_bias"))

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from oncue.commands.calibrating import report_calibration
 from oncue.commands.evaluating import report
 from oncue.commands.judging import JudgeServer
 from oncue.commands.progress import Progress
@@ -22,7 +25,9 @@ if TYPE_CHECKING:
     from oncue.eval.streams.benchmark import StreamBenchmark
     from oncue.eval.streams.predictions import PredictionFile
     from oncue.eval.streams.result import StreamScores
+    from oncue.eval.streams.running import StreamRun
     from oncue.eval.streams.stream import Item
+    from oncue.policy.open_policy import PolicySpec
     from oncue.scoring.grader import Grader
 
 
@@ -82,20 +87,70 @@ class StreamFlags(ABC):
         return 0
 
     def _run_and_report(self, benchmark: StreamBenchmark[Any]) -> int:
-        from oncue.eval.streams.running import predict
-
+        """Raises ConfigError for flags that contradict each other, before anything is read."""
         running = self.running
         if self.format != "oncue":
             raise ConfigError("--run writes predictions in our own form; leave --format out")
         running.check()
+        if running.calibrate_false_per_hour is not None:
+            return self._calibrate(benchmark, running.calibrate_false_per_hour)
         path = self._predictions_path()
         grader = self.grader(benchmark)
         items = benchmark.items(self.annotations)
         plan = running.plan(benchmark, self.annotations, items)
         spec = running.spec(plan.chosen.items)
+        if running.thresholds:
+            return self._sweep(plan, spec, path, grader)
+        from oncue.eval.streams.running import predict
+
         file = predict(plan, spec, path, Progress, resume=running.resume)
         report(self, self.scores(benchmark, items, file, grader), {})
         return 0
+
+    def _sweep(self, plan: StreamRun, spec: PolicySpec, path: Path, grader: Grader | None) -> int:
+        """A run for each threshold, in a file of its own beside `path`."""
+        from oncue.eval.streams.policies import loaded_once
+        from oncue.eval.streams.running import predict
+        from oncue.eval.streams.sweep import Sweep
+
+        spec = loaded_once(spec)
+        scores = []
+        for threshold in self.running.thresholds:
+            run = replace(plan, contender=self.running.contender_at(threshold))
+            place = path.with_stem(f"{path.stem}_threshold_{threshold:g}")
+            file = predict(run, spec, place, Progress, resume=self.running.resume)
+            scores.append(self.scores(plan.benchmark, plan.chosen.items, file, grader))
+        report(self, Sweep(tuple(scores)), {})
+        return 0
+
+    def _calibrate(self, benchmark: StreamBenchmark[Any], limit: float) -> int:
+        """Returns 1 where no bias keeps to `limit`."""
+        from oncue.eval.streams.calibration import BIASES, place_for
+        from oncue.eval.streams.calibration_runs import calibrated
+
+        running = self.running
+        if self.predictions is not None:
+            raise ConfigError(
+                "calibrating writes predictions for each bias; leave --predictions out"
+            )
+        place = place_for(self.out, running.model if running.server is None else None)
+        items = benchmark.items(self.annotations)
+        plan = running.plan(benchmark, self.annotations, items)
+        with ExitStack() as closing:
+            folder = self.out and self.out / "calibration"
+            if folder is None:
+                folder = Path(closing.enter_context(TemporaryDirectory(prefix="oncue-")))
+            prepare_folder(folder)
+            found = calibrated(
+                plan,
+                running.spec(plan.chosen.items),
+                folder,
+                limit,
+                running.calibrate_biases or BIASES,
+                Progress,
+                resume=running.resume,
+            )
+        return report_calibration(self, found, place)
 
     def _predictions_path(self) -> Path:
         """Where --run writes to; it can be written."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from oncue.commands.calibrating import calibrate_clips
 from oncue.commands.evaluating import evaluate
 from oncue.commands.number_checks import check_smallest
 from oncue.files import user_cache
@@ -65,6 +66,11 @@ class EvalWorld:
     """Added to the log-odds of replying in every turn: above 0 the model speaks more readily, below
     0 less. 0: as it was trained."""
 
+    calibrate_false_per_hour: float | None = None
+    """Find the largest reply bias at which the model gives at most so many false replies per hour
+    in which nothing is due; use --split val. The curve goes into calibration.json in --out, or
+    without --out beside a model that is a folder; `oncue watch --calibration` takes it."""
+
     max_new_tokens: int = 32
     """Longest reply; a longer one is cut. No reply of a world needs more."""
 
@@ -86,6 +92,7 @@ class EvalWorld:
         """Make the clips, watch them, score what was said. Returns the exit code."""
         from oncue.eval.benchmarks.world import World
         from oncue.eval.benchmarks.world_clips import ClipSet
+        from oncue.eval.streams.behaviour import behaviour_of
 
         check_smallest(self, context_tokens=1)
         clips = ClipSet(
@@ -94,5 +101,16 @@ class EvalWorld:
         benchmark = World(clips, self.cache or user_cache() / "world")
         sampled_as = ("temperature", "reply_bias", "max_new_tokens")
         sampling = {name: getattr(self, name) for name in sampled_as}
+        if self.calibrate_false_per_hour is not None:
+            return calibrate_clips(
+                self,
+                self.calibrate_false_per_hour,
+                benchmark,
+                sampling,
+                ("device", "dtype", "temperature"),
+                lambda seen: behaviour_of(seen.task, seen.replies, seen.watched_s),
+                {"benchmark": "world", **asdict(clips)},
+                self.seed,
+            )
         local_only = ("device", "dtype", "temperature", "reply_bias")
         return evaluate(self, benchmark, sampling, local_only, self.seed)

@@ -107,11 +107,16 @@ def report(flags: ReportFlags, scores: Scores, how: Mapping[str, Any]) -> None:
         write_json(flags.out / "scores.json", {**scores.numbers(), **how})
         for name, text in scores.texts().items():
             write_text(flags.out / name, text)
-    console = console_on(sys.stderr if flags.json else sys.stdout)
+    show_scores(scores, json_line=flags.json)
+
+
+def show_scores(scores: Scores, *, json_line: bool) -> None:
+    """Scores for people and, with `json_line`, for scripts."""
+    console = console_on(sys.stderr if json_line else sys.stdout)
     for table in scores.tables():
         shown = table.rich() if console.is_terminal else table.plain()
         console.print(shown, markup=False, soft_wrap=True)
     if remarks := scores.remarks():
         console.print("\n".join(remarks), markup=False, soft_wrap=True)
-    if flags.json:
+    if json_line:
         print(json.dumps(scores.headline(), ensure_ascii=False), flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -44,6 +45,15 @@ class RunFlags:
 
     thresholds: tuple[float, ...] = ()
     """--run: several thresholds, each as --policy threshold:T; a table has a row for each."""
+
+    calibrate_false_per_hour: float | None = None
+    """--run: find the largest reply bias at which the model gives at most so many false replies per
+    hour in which nothing is due. The curve goes into calibration.json in --out, or without --out
+    beside a model that is a folder; `oncue watch --calibration` takes it."""
+
+    calibrate_biases: tuple[float, ...] = ()
+    """--run: biases to try first, in place of -8 to 4; then the gap in which the rate passes the
+    limit is halved four times."""
 
     say: str = "Now."
     """--run: what talk, delay and every say."""
@@ -135,14 +145,40 @@ class RunFlags:
             raise ConfigError("--system is empty; leave it out for the policy's own")
         if self.thresholds and self.policy != "model":
             raise ConfigError("give --thresholds or --policy, not both")
+        self._check_calibration()
         self.contender()
+        for threshold in self.thresholds:
+            if not math.isfinite(threshold):
+                raise ConfigError(f"--thresholds must be numbers, got {threshold}")
         self.watching()
+
+    def _check_calibration(self) -> None:
+        if self.calibrate_false_per_hour is None:
+            if self.calibrate_biases:
+                raise ConfigError("--calibrate-biases needs --calibrate-false-per-hour")
+            return
+        if not 0 <= self.calibrate_false_per_hour < math.inf:
+            raise ConfigError(
+                "--calibrate-false-per-hour must be 0 or more, got "
+                f"{self.calibrate_false_per_hour:g}"
+            )
+        if self.policy != "model" or self.thresholds or self.reply_bias:
+            raise ConfigError(
+                "--calibrate-false-per-hour sets the reply bias of a model; leave --policy, "
+                "--thresholds and --reply-bias out"
+            )
 
     def contender(self) -> Contender:
         """Who is run."""
         from oncue.eval.streams.policies import Contender
 
         return Contender.named(self.policy, self.say, self.poll_frames)
+
+    def contender_at(self, threshold: float) -> Contender:
+        """The model with one of --thresholds."""
+        from oncue.eval.streams.policies import THRESHOLD, Contender
+
+        return Contender(THRESHOLD, threshold)
 
     def watching(self) -> Watching:
         from oncue.eval.streams.running import Watching

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -29,6 +29,9 @@ from oncue.watch.outputs import WatchOutputs
 from oncue.watch.questions import parse_questions
 from oncue.watch.record import KeptFrames, Recorder
 from oncue.watch.run import watch_source
+
+if TYPE_CHECKING:
+    from oncue.eval.streams.calibration import Knob
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,10 @@ class Watch:
     reply_bias: float = 0.0
     """Added to the log-odds of replying in every turn: above 0 the model speaks more readily, below
     0 less. 0: as it was trained."""
+
+    calibration: Path | None = None
+    """A calibration.json, as `oncue eval ... --calibrate-false-per-hour` writes it: its bias is
+    taken as --reply-bias. It must be of the same model and frame interval."""
 
     max_new_tokens: int = 512
     """Longest reply; a longer one is cut."""
@@ -251,13 +258,14 @@ class Watch:
         from oncue.engine.engine import SamplingParams, Window
         from oncue.policy.open_policy import LocalModel, open_policy
 
+        name, knob = name_or_bundled(self.model), self._knob()
+        knob.check(name, self.frame_interval_s)
         sampling = SamplingParams(
             temperature=self.temperature,
             max_new_tokens=self.max_new_tokens,
             seed=self.seed,
-            reply_bias=self.reply_bias,
+            reply_bias=knob.bias,
         )
-        name = name_or_bundled(self.model)
         loaded = LocalModel(name, self.device, self.dtype, max_pixels=self.max_pixels).load()
         most = min(ENDLESS_CONTEXT_TOKENS, loaded.max_prefix_tokens)
         bound = self.context_tokens or (most if run.video_s is None else None)
@@ -284,12 +292,27 @@ class Watch:
     ) -> tuple[PolicySession, str]:
         """A session on the chat server, and the name of its model; `closing` closes it."""
         from oncue.commands.server import server_model
-        from oncue.policy.open_policy import open_policy
+        from oncue.eval.streams.policies import with_reply_bias
+        from oncue.policy.open_policy import PolicySpec, open_policy
 
         local_only = ("device", "dtype", "temperature", "seed", "reply_bias", "cuda_graphs")
-        spec = server_model(self, local_only, questions, verify_silence=self.verify_silence)
-        policy = closing.enter_context(open_policy(spec))
+        spec: PolicySpec = server_model(
+            self, local_only, questions, verify_silence=self.verify_silence
+        )
+        knob = self._knob()
+        policy = closing.enter_context(open_policy(with_reply_bias(spec, knob.bias)))
+        knob.check(policy.name, self.frame_interval_s)
         return policy.open(system=self.system), policy.name
+
+    def _knob(self) -> Knob:
+        """The reply bias, of --calibration or --reply-bias, and what it was made for."""
+        from oncue.eval.streams.calibration import Knob, read_calibration
+
+        if self.calibration is None:
+            return Knob(self.reply_bias)
+        if self.reply_bias:
+            raise ConfigError("give --calibration or --reply-bias, not both")
+        return read_calibration(self.calibration)
 
     def _clock(self) -> Clock:
         """The grid of video time. Checks the numbers that would otherwise be found wrong only after
@@ -297,6 +320,7 @@ class Watch:
         check_smallest(
             self, frames_per_turn=1, max_new_tokens=1, temperature=0, seed=0, context_tokens=1
         )
+        self._knob()
         if self.skip_unchanged is not None:
             check_threshold(self.skip_unchanged)
         if self.verify_silence and self.server is None:

@@ -71,6 +71,10 @@ class WatchedItem:
     replies: tuple[TimedReply, ...]
     changes: tuple[tuple[float, float], ...]
 
+    @property
+    def watched_s(self) -> float:
+        return self.changes[-1][0] if self.changes else 0.0
+
 
 async def watch_item(item: Item, source: FrameSource, session: PolicySession) -> WatchedItem:
     """Holds the dialogue of one item. The caller closes `source` and `session`."""

@@ -10,6 +10,7 @@ from oncue.eval.streams.benchmark import Figures, Terms
 from oncue.eval.streams.stream import Prediction, Stream
 from oncue.eval.table import percent, rounded
 from oncue.scoring.spans import covered_s, replies_in, replies_outside
+from oncue.types import Task, TimedReply
 
 PREFIX = "behaviour."
 
@@ -37,6 +38,12 @@ def behaviour_terms(stream: Stream, said: Prediction) -> Terms:
         "num_silent": float(said.num_silent),
     }
     return {PREFIX + name: value for name, value in terms.items()}
+
+
+def behaviour_of(task: Task, replies: tuple[TimedReply, ...], watched_s: float) -> Terms:
+    """The terms of a dialogue that is no item of a benchmark of proactive models."""
+    stream = Stream(task.task_id, "", task.questions, task.gold)
+    return behaviour_terms(stream, Prediction(task.task_id, replies, watched_s))
 
 
 def behaviour_figures(sums: Terms) -> Figures:
