@@ -4,12 +4,11 @@ scores out."""
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import tyro
 
@@ -23,10 +22,8 @@ from oncue.files import prepare_folder
 
 if TYPE_CHECKING:
     from oncue.eval.streams.benchmark import StreamBenchmark
-    from oncue.eval.streams.predictions import PredictionFile
     from oncue.eval.streams.result import StreamScores
     from oncue.eval.streams.running import StreamRun
-    from oncue.eval.streams.stream import Item
     from oncue.policy.open_policy import PolicySpec
     from oncue.scoring.grader import Grader
 
@@ -67,47 +64,72 @@ class StreamFlags(ABC):
 
     def run(self) -> int:
         """Read, run where asked to, score, report. Returns the exit code."""
-        from oncue.eval.streams.predictions import PredictionFile
-
-        benchmark = self.benchmark()
         if self.run_policy:
-            return self._run_and_report(benchmark)
+            return self._run_policy()
         self.running.check_unused()
+        report(self, self._scores(), {})
+        return 0
+
+    def _scores(self) -> StreamScores:
+        """The scores of --predictions."""
+        from oncue.aio import completed
+        from oncue.eval.streams.predictions import PredictionFile
+        from oncue.eval.streams.result import StreamScores
+        from oncue.eval.streams.scoring import items_run, score_blind, score_predictions
+
         if self.predictions is None:
             raise ConfigError(
                 "give the file of predictions with --predictions, or make one with --run"
             )
         if self.out is not None:
             prepare_folder(self.out, files=("scores.json",))
+        benchmark = self.benchmark()
         items = benchmark.items(self.annotations)
         file = PredictionFile(self.predictions)
-        if self.format == "oncue":
-            file = PredictionFile.open(self.predictions)
-        report(self, self.scores(benchmark, items, file, self.grader(benchmark)), {})
-        return 0
+        predictions: Any
+        if self.format == "official":
+            predictions = benchmark.official(self.predictions)
+        else:
+            predictions = file = PredictionFile.open(self.predictions)
+            items = items_run(file, items)
+        grader = self._grader(benchmark)
+        row = completed(score_predictions(benchmark, items, predictions, grader, file.name))
+        blind = tuple(
+            completed(score_blind(benchmark, items, one, grader))
+            for one in benchmark.blind_rows()
+            if not one.needs_grader or self.judge == "lexical"
+        )
+        judge = None if grader is None else grader.name
+        return StreamScores(benchmark, row, blind, file.protocol, judge, file.num_left_out)
 
-    def _run_and_report(self, benchmark: StreamBenchmark[Any]) -> int:
-        """Raises ConfigError for flags that contradict each other, before anything is read."""
+    def _run_policy(self) -> int:
+        """Run, and then score what was written as any other file of predictions.
+
+        Raises ConfigError for flags that contradict each other, before anything is read.
+        """
+        from oncue.eval.streams.running import predict
+
         running = self.running
         if self.format != "oncue":
             raise ConfigError("--run writes predictions in our own form; leave --format out")
         running.check()
+        benchmark = self.benchmark()
         if running.calibrate_false_per_hour is not None:
             return self._calibrate(benchmark, running.calibrate_false_per_hour)
+        self._grader(benchmark)  # what is wrong with the judge is said before hours of watching
         path = self._predictions_path()
-        grader = self.grader(benchmark)
-        items = benchmark.items(self.annotations)
-        plan = running.plan(benchmark, self.annotations, items)
-        spec = running.spec(plan.chosen.items)
+        plan = running.plan(benchmark, self.annotations)
+        spec = running.spec(plan)
         if running.thresholds:
-            return self._sweep(plan, spec, path, grader)
-        from oncue.eval.streams.running import predict
+            return self._sweep(plan, spec, path)
+        predict(plan, spec, path, Progress, resume=running.resume)
+        return self._of_file(path).run()
 
-        file = predict(plan, spec, path, Progress, resume=running.resume)
-        report(self, self.scores(benchmark, items, file, grader), {})
-        return 0
+    def _of_file(self, path: Path) -> Self:
+        """The command that scores a file of predictions."""
+        return replace(self, run_policy=False, running=RunFlags(), predictions=path)
 
-    def _sweep(self, plan: StreamRun, spec: PolicySpec, path: Path, grader: Grader | None) -> int:
+    def _sweep(self, plan: StreamRun, spec: PolicySpec, path: Path) -> int:
         """A run for each threshold, in a file of its own beside `path`."""
         from oncue.eval.streams.policies import loaded_once
         from oncue.eval.streams.running import predict
@@ -118,8 +140,8 @@ class StreamFlags(ABC):
         for threshold in self.running.thresholds:
             run = replace(plan, contender=self.running.contender_at(threshold))
             place = path.with_stem(f"{path.stem}_threshold_{threshold:g}")
-            file = predict(run, spec, place, Progress, resume=self.running.resume)
-            scores.append(self.scores(plan.benchmark, plan.chosen.items, file, grader))
+            predict(run, spec, place, Progress, resume=self.running.resume)
+            scores.append(self._of_file(place)._scores())
         report(self, Sweep(tuple(scores)), {})
         return 0
 
@@ -134,8 +156,7 @@ class StreamFlags(ABC):
                 "calibrating writes predictions for each bias; leave --predictions out"
             )
         place = place_for(self.out, running.model if running.server is None else None)
-        items = benchmark.items(self.annotations)
-        plan = running.plan(benchmark, self.annotations, items)
+        plan = running.plan(benchmark, self.annotations)
         with ExitStack() as closing:
             folder = self.out and self.out / "calibration"
             if folder is None:
@@ -143,7 +164,7 @@ class StreamFlags(ABC):
             prepare_folder(folder)
             found = calibrated(
                 plan,
-                running.spec(plan.chosen.items),
+                running.spec(plan),
                 folder,
                 limit,
                 running.calibrate_biases or BIASES,
@@ -163,30 +184,7 @@ class StreamFlags(ABC):
             raise ConfigError("say where --run writes to, with --out or --predictions")
         return self.out / "predictions.jsonl"
 
-    def scores(
-        self,
-        benchmark: StreamBenchmark[Any],
-        items: Sequence[Item[Any]],
-        file: PredictionFile,
-        grader: Grader | None,
-    ) -> StreamScores:
-        """The scores of a file, beside those of the policies without frames."""
-        from oncue.aio import completed
-        from oncue.eval.streams.result import StreamScores
-        from oncue.eval.streams.scoring import items_run, score_blind, score_predictions
-
-        said: Any = file if self.format == "oncue" else benchmark.official(file.path)
-        items = items_run(file, items)
-        row = completed(score_predictions(benchmark, items, said, grader, file.name))
-        blind = tuple(
-            completed(score_blind(benchmark, items, one, grader))
-            for one in benchmark.blind_rows()
-            if not one.needs_grader or self.judge == "lexical"
-        )
-        judge = None if grader is None else grader.name
-        return StreamScores(benchmark, row, blind, file.protocol, judge, file.num_left_out)
-
-    def grader(self, benchmark: StreamBenchmark[Any]) -> Grader | None:
+    def _grader(self, benchmark: StreamBenchmark[Any]) -> Grader | None:
         """Raises ConfigError where a judge is needed and not given, or given and not needed."""
         from oncue.scoring.graders import make_grader
 

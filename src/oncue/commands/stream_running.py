@@ -187,7 +187,7 @@ class RunFlags:
             self.frame_interval_s, self.frames_per_turn, self.system, self.seed, self.at_once
         )
 
-    def spec(self, items: Sequence[Item[Any]]) -> PolicySpec:
+    def spec(self, plan: StreamRun) -> PolicySpec:
         """The model, or the server's."""
         from oncue.eval.streams.policies import with_reply_bias
 
@@ -196,6 +196,7 @@ class RunFlags:
             "reply_bias": self.reply_bias,
             "max_new_tokens": self.max_new_tokens,
         }
+        items = plan.chosen.items
         questions = [question for item in items for question in item.stream.questions]
         spec = policy_spec(self, sampling, self.seed, ("device", "dtype", "temperature"), questions)
         return with_reply_bias(spec, self.reply_bias)
@@ -222,15 +223,11 @@ class RunFlags:
         check_videos(chosen.items, chosen.paths, Progress)
         return chosen
 
-    def plan(
-        self,
-        benchmark: StreamBenchmark[Any],
-        annotations: tuple[Path, ...],
-        items: Sequence[Item[Any]],
-    ) -> StreamRun:
-        """The whole of what is to be run."""
+    def plan(self, benchmark: StreamBenchmark[Any], annotations: tuple[Path, ...]) -> StreamRun:
+        """What is to be run. Raises as `chosen`, and what reading the annotations raises."""
         from oncue.eval.streams.running import StreamRun
 
+        items = benchmark.items(annotations)
         return StreamRun(
             benchmark,
             annotations,

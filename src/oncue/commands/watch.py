@@ -293,12 +293,10 @@ class Watch:
         """A session on the chat server, and the name of its model; `closing` closes it."""
         from oncue.commands.server import server_model
         from oncue.eval.streams.policies import with_reply_bias
-        from oncue.policy.open_policy import PolicySpec, open_policy
+        from oncue.policy.open_policy import open_policy
 
         local_only = ("device", "dtype", "temperature", "seed", "reply_bias", "cuda_graphs")
-        spec: PolicySpec = server_model(
-            self, local_only, questions, verify_silence=self.verify_silence
-        )
+        spec = server_model(self, local_only, questions, verify_silence=self.verify_silence)
         knob = self._knob()
         policy = closing.enter_context(open_policy(with_reply_bias(spec, knob.bias)))
         knob.check(policy.name, self.frame_interval_s)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -23,6 +24,7 @@ PLAIN = (MODEL, SILENCE, TALK, BLIND, POLLING, LEAKING)
 NUMBERED = (DELAY, EVERY, THRESHOLD)
 FORMS = (*PLAIN, f"{DELAY}:SECONDS", f"{EVERY}:SECONDS", f"{THRESHOLD}:T")
 GREY = 128
+SpecT = TypeVar("SpecT", bound=PolicySpec)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,7 @@ def reply_bias_of(spec: PolicySpec) -> float:
     return 0.0
 
 
-def with_reply_bias(spec: PolicySpec, bias: float) -> PolicySpec:
+def with_reply_bias(spec: SpecT, bias: float) -> SpecT:
     """`spec` with another reply bias. It must have sampling settings, or be of a server with
     options. Raises ConfigError for a script, which has no such knob."""
     if isinstance(spec, LocalModel) and spec.sampling is not None:

@@ -20,7 +20,7 @@ from oncue.eval.resuming import seed_of
 from oncue.eval.runner import ShowProgress, show_nothing, watch_items
 from oncue.eval.streams.benchmark import StreamBenchmark
 from oncue.eval.streams.journal import PredictionJournal
-from oncue.eval.streams.policies import Contender
+from oncue.eval.streams.policies import MODEL, Contender, reply_bias_of
 from oncue.eval.streams.predictions import PredictionFile
 from oncue.eval.streams.stream import Item, Prediction, Stream
 from oncue.eval.videos import ChosenItems
@@ -115,7 +115,7 @@ def predict(
         policy = open_policy(spec)
     with policy:
         journal.begin(_model_of(policy, run))
-        with show(f"watching ({run.contender.name})", len(left)) as steps:
+        with show(f"watching ({_shown(run.contender, spec)})", len(left)) as steps:
             watcher = _ItemWatcher(run, journal.add)
             completed(watch_items(watcher, left, policy, steps.step))
     journal.finish()
@@ -131,6 +131,12 @@ def _sampling_of(spec: PolicySpec) -> dict[str, Any]:
         options = spec.options
         return dict(zip(names, (0.0, options.reply_bias, options.max_new_tokens), strict=True))
     return dict.fromkeys(names)
+
+
+def _shown(contender: Contender, spec: PolicySpec) -> str:
+    """Who watches, for the progress of a run that may be one of several."""
+    bias = reply_bias_of(spec) if contender.kind == MODEL else 0.0
+    return f"{contender.name}, reply bias {bias:g}" if bias else contender.name
 
 
 def _model_of(policy: Policy[PolicySession], run: StreamRun) -> dict[str, Any]:
