@@ -11,12 +11,16 @@ import numpy as np
 import pytest
 from stream_run_support import SECONDS, make_benchmark, plan, stretched
 
+from oncue.aio import completed
 from oncue.errors import BackendError, ConfigError, DataError
+from oncue.eval.benchmarks.omnimmi import OmniMmi
 from oncue.eval.streams.policies import Contender
 from oncue.eval.streams.predictions import PredictionFile
 from oncue.eval.streams.running import check_videos, predict
+from oncue.eval.streams.scoring import score_predictions
+from oncue.eval.streams.stream import Prediction
 from oncue.policy.open_policy import Script
-from oncue.types import EnvTurn, PolicyTurn, Reply, Silence
+from oncue.types import EnvTurn, PolicyTurn, Reply, Silence, TimedReply
 
 NOBODY = Script(lambda _: Watching())
 
@@ -229,3 +233,15 @@ def test_a_blind_policy_is_asked_the_same_and_sees_grey(benchmark, tmp_path) -> 
     assert sorted(t.text for t in seeing) == sorted(t.text for t in Watching.turns)
     assert file.name == "script, blind"
     assert sum(SECONDS.values()) + SECONDS["two.mp4"] == len(seeing)
+
+
+def test_a_last_turn_may_end_long_after_the_video(benchmark, tmp_path) -> None:
+    run = plan(*benchmark, Contender("talk"), frame_interval_s=9.5)
+    run = stretched(run, 0.0, 0.0, 4.0)
+    file = predict(run, NOBODY, tmp_path / "said.jsonl", resume=False)
+    score = completed(score_predictions(OmniMmi(), run.chosen.items, file, None, "x"))
+    assert said(file.path) == {"0:one.mp4": [(9.5, "Now.")]}
+    assert score.num_missing == 0
+    late = [("", Prediction("0:one.mp4", (TimedReply(9.5, "Now."),)))]
+    with pytest.raises(DataError, match="its video ends at 4 s"):
+        completed(score_predictions(OmniMmi(), run.chosen.items, late, None, "x"))

@@ -188,8 +188,9 @@ def _item_of(
         )
     seen[said.item_id] = where
     end_s = item.stream.duration_s if item.stream.duration_s is not None else item.stream.end_s
+    watched_until_s = item.stream.start_s + said.watched_s  # a last turn of many seconds ends then
     for reply in said.replies:
-        if end_s is not None and reply.time_s > end_s + PAST_END_S:
+        if end_s is not None and reply.time_s > max(end_s + PAST_END_S, watched_until_s):
             raise DataError(
                 f"{where}: {said.item_id!r} has a reply at {reply.time_s:g} s, but its video ends "
                 f"at {end_s:g} s; times are seconds of the video"
