@@ -103,6 +103,7 @@ def test_a_server_is_run_with_a_reply_bias(benchmark, tmp_path, capsys) -> None:
         assert (found["model"], found["behaviour"]["n_replies"]) == ("qwen", 4)
         assert found["protocol"]["server"] == server.url
         assert found["protocol"]["temperature"] == 0.0
+        assert found["protocol"]["window"] == "64 turns"
         flags[3] = str(tmp_path / "b")
         assert cli.main(command(benchmark, *flags, "--thresholds", "0", "1")) == 0
         swept = scores(capsys)["sweep"]
@@ -121,6 +122,7 @@ def test_a_model_with_a_threshold_and_blind(benchmark, tiny_model_folder, tmp_pa
         found = scores(capsys)
         assert found["model"] == f"{tiny_model_folder}, {name}"
         assert found["protocol"]["device"] == "cpu"
+        assert found["protocol"]["window"] == "whole"
         assert len(found["protocol"]["system"]) == 12
         silent[name] = found["behaviour"]["silence_share"]
     assert (silent["threshold:50"], silent["threshold:-50"]) == (100.0, 0.0)
@@ -136,7 +138,13 @@ def test_a_model_with_a_threshold_and_blind(benchmark, tiny_model_folder, tmp_pa
         (["--out", "x", "--frame-interval-s", "0"], "--frame-interval-s cannot be used"),
         (["--out", "x", "--frames-per-turn", "0"], "--frames-per-turn must be at least 1"),
         (["--out", "x", "--policy", "talk", "--say", " "], "--say is empty"),
-        (["--out", "x", "--poll-frames", "0"], "--poll-frames must be at least 1"),
+        (["--out", "x", "--say", "Now"], "--say does nothing with --policy model"),
+        (["--out", "x", "--poll-frames", "3"], "--poll-frames does nothing"),
+        (["--out", "x", "--policy", "talk", "--model", "mini"], "--model does nothing"),
+        (
+            ["--out", "x", "--policy", "polling", "--poll-frames", "0"],
+            "--poll-frames must be at least 1",
+        ),
         (["--out", "x", "--thresholds", "1", "--policy", "blind"], "not both"),
         (["--out", "x", "--policy", "threshold:1", "--reply-bias", "1"], "leave --reply-bias out"),
         (["--out", "x", "--system", ""], "--system is empty"),

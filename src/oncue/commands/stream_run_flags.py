@@ -146,11 +146,27 @@ class RunFlags:
         if self.thresholds and self.policy != "model":
             raise ConfigError("give --thresholds or --policy, not both")
         self._check_calibration()
-        self.contender()
+        self._check_used(self.contender())
         for threshold in self.thresholds:
             if not math.isfinite(threshold):
                 raise ConfigError(f"--thresholds must be numbers, got {threshold}")
         self.watching()
+
+    def _check_used(self, contender: Contender) -> None:
+        """Raises ConfigError for a flag that would do nothing with this policy."""
+        used = {
+            "model": contender.has_model,
+            "server": contender.has_model,
+            "reply_bias": contender.has_model,
+            "temperature": contender.has_model,
+            "system": contender.has_model,
+            "say": contender.speaks_fixed_text,
+            "poll_frames": contender.polls,
+        }
+        for name, is_used in used.items():
+            if not is_used and getattr(self, name) != getattr(type(self), name):
+                flag = "--" + name.replace("_", "-")
+                raise ConfigError(f"{flag} does nothing with --policy {self.policy}; leave it out")
 
     def _check_calibration(self) -> None:
         if self.calibrate_false_per_hour is None:
@@ -188,7 +204,9 @@ class RunFlags:
         )
 
     def spec(self, plan: StreamRun) -> PolicySpec:
-        """The model, or the server's."""
+        """The model, or the server's, or the script of a policy that asks none."""
+        if not plan.contender.has_model:
+            return plan.contender.script()
         from oncue.eval.streams.policies import with_reply_bias
 
         sampling = {

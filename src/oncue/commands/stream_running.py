@@ -14,6 +14,7 @@ from oncue.commands.progress import Progress
 from oncue.commands.stream_run_flags import RunFlags
 from oncue.errors import ConfigError
 from oncue.files import prepare_folder
+from oncue.startup import loading
 
 if TYPE_CHECKING:
     from oncue.eval.streams.benchmark import StreamBenchmark
@@ -81,7 +82,8 @@ def _sweep(flags: RunningFlags, plan: StreamRun, spec: PolicySpec, path: Path) -
     from oncue.eval.streams.running import predict
     from oncue.eval.streams.sweep import Sweep
 
-    spec = loaded_once(spec)
+    with loading():
+        spec = loaded_once(spec)
     scores = []
     for threshold in flags.running.thresholds:
         run = replace(plan, contender=flags.running.contender_at(threshold))

@@ -80,14 +80,20 @@ class Contender:
         return self.kind in (POLLING, LEAKING)
 
     def spec(self, model: PolicySpec) -> PolicySpec:
-        """What is opened, where `model` is the model. Raises ConfigError for a threshold together
-        with a reply bias: they are one knob."""
+        """What is opened, where `model` is the model; a policy without one does not look at it.
+        Raises ConfigError for a threshold together with a reply bias: they are one knob."""
+        if not self.has_model:
+            return self.script()
         if self.kind == THRESHOLD:
             if reply_bias_of(model):
                 raise ConfigError("a threshold is the reply bias, negated; leave --reply-bias out")
             assert self.number is not None
             return with_reply_bias(model, -self.number)
-        return model if self.has_model else Script(self._scripted, self.name)
+        return model
+
+    def script(self) -> Script:
+        """A policy that asks no model."""
+        return Script(self._scripted, self.name)
 
     def source(self, source: FrameSource) -> FrameSource:
         """What is shown of `source`."""

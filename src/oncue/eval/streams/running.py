@@ -114,7 +114,7 @@ def predict(
     with loading():
         policy = open_policy(spec)
     with policy:
-        journal.begin(_model_of(policy, run))
+        journal.begin(_model_of(policy, spec, run))
         with show(f"watching ({_shown(run.contender, spec)})", len(left)) as steps:
             watcher = _ItemWatcher(run, journal.add)
             completed(watch_items(watcher, left, policy, steps.step))
@@ -125,7 +125,7 @@ def predict(
 def _sampling_of(spec: PolicySpec) -> dict[str, Any]:
     """How answers are chosen; nothing of that for a script. A server is asked greedily."""
     names = ("temperature", "reply_bias", "max_new_tokens")
-    if isinstance(spec, LocalModel):
+    if isinstance(spec, LocalModel) and spec.sampling is not None:
         return {name: getattr(spec.sampling, name) for name in names}
     if isinstance(spec, ServerModel) and spec.options is not None:
         options = spec.options
@@ -139,16 +139,23 @@ def _shown(contender: Contender, spec: PolicySpec) -> str:
     return f"{contender.name}, reply bias {bias:g}" if bias else contender.name
 
 
-def _model_of(policy: Policy[PolicySession], run: StreamRun) -> dict[str, Any]:
+def _model_of(policy: Policy[PolicySession], spec: PolicySpec, run: StreamRun) -> dict[str, Any]:
     """What the protocol says of a policy once it is open."""
-    names = ("model", "server", "device", "dtype", "max_pixels", "context_tokens", "system")
     if not run.contender.has_model:
+        names = ("model", "server", "device", "dtype", "max_pixels", "window", "system")
         return dict.fromkeys(names)
+    how = policy.provenance.as_json()
+    tokens = how.pop("context_tokens")
+    window: str | None = "whole" if tokens is None else f"{tokens} tokens"
+    if tokens is None and isinstance(spec, ServerModel) and spec.options is not None:
+        window = f"{spec.options.window.max_rounds} turns"
     system = run.watching.system
-    if system is None and not run.contender.polls:
+    if run.contender.polls:
+        window = None  # each poll is a dialogue of its own
+    elif system is None:
         system = policy.default_system
     digest = None if system is None else hashlib.sha256(system.encode()).hexdigest()[:12]
-    return {"model": policy.name, **policy.provenance.as_json(), "system": digest}
+    return {"model": policy.name, **how, "window": window, "system": digest}
 
 
 class _ItemWatcher:
