@@ -14,6 +14,7 @@ from stream_run_support import SECONDS, make_benchmark, plan, stretched
 from oncue.aio import completed
 from oncue.errors import BackendError, ConfigError, DataError
 from oncue.eval.benchmarks.omnimmi import OmniMmi
+from oncue.eval.streams.journal import PredictionJournal
 from oncue.eval.streams.policies import Contender
 from oncue.eval.streams.predictions import PredictionFile
 from oncue.eval.streams.running import check_videos, predict
@@ -245,3 +246,29 @@ def test_a_last_turn_may_end_long_after_the_video(benchmark, tmp_path) -> None:
     late = [("", Prediction("0:one.mp4", (TimedReply(9.5, "Now."),)))]
     with pytest.raises(DataError, match="its video ends at 4 s"):
         completed(score_predictions(OmniMmi(), run.chosen.items, late, None, "x"))
+
+
+def test_lines_end_up_in_the_order_of_the_items(tmp_path) -> None:
+    path = tmp_path / "said.jsonl"
+    journal = PredictionJournal(path, {"seed": 0}, ["a", "b", "c"], is_part=False, resume=False)
+    journal.begin({"model": "x", "device": None})
+    for item_id in "cab":
+        journal.add(Prediction(item_id))
+    assert [p.item_id for _, p in PredictionFile.open(path)] == ["c", "a", "b"]
+    journal.finish()
+    file = PredictionFile.open(path)
+    assert [p.item_id for _, p in file] == ["a", "b", "c"]
+    assert file.protocol == {"seed": 0, "model": "x"}  # nothing of what is not there
+
+
+def test_a_file_with_items_of_another_run_is_refused(tmp_path) -> None:
+    path = tmp_path / "said.jsonl"
+    part = PredictionJournal(path, {}, ["a", "b"], is_part=True, resume=False)
+    part.begin({})
+    part.add(Prediction("a"))
+    for item_ids, is_part in ((["a", "b"], False), (["a", "c"], True)):
+        with pytest.raises(ConfigError, match="a run of other items"):
+            PredictionJournal(path, {}, item_ids, is_part=is_part, resume=True)
+    path.write_text(path.read_text().replace('"question_id": "a"', '"question_id": "z"'))
+    with pytest.raises(DataError, match="line 2: this run has no item 'z'"):
+        PredictionJournal(path, {}, ["a", "b"], is_part=True, resume=True)
