@@ -157,7 +157,7 @@ class RunFlags:
         used = {
             "model": contender.has_model,
             "server": contender.has_model,
-            "reply_bias": contender.has_model,
+            "reply_bias": contender.has_model and not contender.polls,
             "temperature": contender.has_model,
             "system": contender.has_model,
             "say": contender.speaks_fixed_text,
