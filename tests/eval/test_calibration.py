@@ -4,6 +4,7 @@ and down."""
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from oncue.eval.streams import calibration
 from oncue.eval.streams.behaviour import PREFIX, behaviour_of
 from oncue.eval.streams.calibration import added, calibrate, place_for, read_calibration
 from oncue.types import GoldTurn, Task, TimedReply, TimeSpan
+from openai_server import Json, OpenAIServer
 
 HOUR = 3600.0
 
@@ -215,3 +217,19 @@ def test_the_commands_on_clips_refuse_them_too(tmp_path: Path, capsys, verb) -> 
     assert "leave --reply-bias out" in capsys.readouterr().err
     assert cli.main(["eval", *named, *limit]) == 2
     assert "--out" in capsys.readouterr().err
+
+
+def test_a_server_is_watched_with_its_calibration(tmp_path, capsys) -> None:
+    make_benchmark(tmp_path)
+    place = tmp_path / "calibration.json"
+    place.write_text(json.dumps({"bias": 5.0, "protocol": {"model": "qwen"}}))
+
+    def silent(_: Sequence[Json]) -> Sequence[str]:
+        return "NO", " REPLY"
+
+    for name, message in (("qwen", "does not continue a message"), ("other", "of the model qwen")):
+        with OpenAIServer(silent, models=(name,), continuation="refused") as server:
+            at = ["--server", server.url, "--calibration", str(place)]
+            video = str(tmp_path / "videos" / "one.mp4")
+            assert cli.main(["watch", video, "--ask", "What?", *at]) == 2
+        assert message in capsys.readouterr().err

@@ -13,6 +13,7 @@ from oncue.errors import ConfigError, DataError
 from oncue.eval.streams.policies import Contender
 from oncue.policy.open_policy import LocalModel, ServerModel, open_policy
 from oncue.policy.polling import LeakingPollingSession, PollingSession, asking
+from oncue.render.actions import FreeText
 from oncue.types import (
     Action,
     EnvTurn,
@@ -154,3 +155,18 @@ def test_a_model_that_decides_by_a_token_cannot_be_polled(tiny_token_loaded) -> 
         pytest.raises(ConfigError, match="use a model with the text format"),
     ):
         asyncio.run(asking(policy, TASK, None, 0)(shown(1, "Is it?")))
+
+
+@pytest.mark.parametrize(
+    "action", [Reply("Yes."), Reply(" a\nb", truncated=True), Reply("NO REPLY")]
+)
+def test_free_text_is_read_as_it_was_written(action: Reply) -> None:
+    assert FreeText().read(FreeText().write(action), action.truncated) == action
+
+
+def test_free_text_has_no_silence_and_no_empty_answer() -> None:
+    assert isinstance(FreeText().read(" "), Malformed)
+    assert isinstance(FreeText().read("<think>hm", truncated=True), Malformed)
+    assert FreeText().read("<think>hm</think>Yes.") == Reply("Yes.")
+    with pytest.raises(ValueError, match="no Silence"):
+        FreeText().write(Silence())

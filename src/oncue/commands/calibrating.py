@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from oncue import __version__
 from oncue.commands.evaluating import EvalFlags, ReportFlags, policy_spec, show_scores
 from oncue.commands.progress import Progress
 from oncue.errors import ConfigError
@@ -45,8 +46,12 @@ def calibrate_clips(
         )
     place = place_for(flags.out, flags.model if flags.server is None else None)
     spec = policy_spec(flags, sampling, seed, local_only, benchmark.questions())
+    shown = {name: value for name, value in sampling.items() if name != "reply_bias"}
+    shown |= {"seed": seed, "oncue": __version__}
     found = calibrated_on(benchmark, spec, behaviour, limit, Progress)
-    return report_calibration(flags, replace(found, protocol={**protocol, **found.protocol}), place)
+    return report_calibration(
+        flags, replace(found, protocol={**protocol, **shown, **found.protocol}), place
+    )
 
 
 def report_calibration(flags: ReportFlags, found: Calibration, place: Path) -> int:

@@ -83,7 +83,7 @@ class Calibration:
         """The bias, or why there is none, and what was measured."""
         rate, hours = f"{self.limit:g} false replies per quiet hour", self.curve[0].quiet_hours
         lines = [f"measured on {hours:g} quiet hours"]
-        if hours * self.limit < 1:
+        if 0 < hours * self.limit < 1:
             lines.append(
                 f"that is too short to tell {rate} from none: one false reply is above the limit"
             )
