@@ -4,6 +4,7 @@ a process."""
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -272,3 +273,17 @@ def test_a_file_with_items_of_another_run_is_refused(tmp_path) -> None:
     path.write_text(path.read_text().replace('"question_id": "a"', '"question_id": "z"'))
     with pytest.raises(DataError, match="line 2: this run has no item 'z'"):
         PredictionJournal(path, {}, ["a", "b"], is_part=True, resume=True)
+
+
+def test_annotations_may_be_a_folder(benchmark, tmp_path) -> None:
+    run = plan(*benchmark, Contender())
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "one.json").write_bytes(benchmark[0].read_bytes())
+
+    def digests() -> list[str]:
+        return replace(run, annotations=(tmp_path / "a",)).protocol(NOBODY)["annotations"]
+
+    assert digests() == run.protocol(NOBODY)["annotations"]
+    before = digests()
+    (tmp_path / "a" / "two.json").write_text("[]")
+    assert digests() != before

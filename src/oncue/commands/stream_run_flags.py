@@ -157,7 +157,7 @@ class RunFlags:
         used = {
             "model": contender.has_model,
             "server": contender.has_model,
-            "reply_bias": contender.has_model and not contender.polls,
+            "reply_bias": contender.takes_reply_bias and not self.thresholds,
             "temperature": contender.has_model,
             "system": contender.has_model,
             "say": contender.speaks_fixed_text,
@@ -166,7 +166,8 @@ class RunFlags:
         for name, is_used in used.items():
             if not is_used and getattr(self, name) != getattr(type(self), name):
                 flag = "--" + name.replace("_", "-")
-                raise ConfigError(f"{flag} does nothing with --policy {self.policy}; leave it out")
+                who = "--thresholds" if self.thresholds else f"--policy {self.policy}"
+                raise ConfigError(f"{flag} does nothing with {who}; leave it out")
 
     def _check_calibration(self) -> None:
         if self.calibrate_false_per_hour is None:

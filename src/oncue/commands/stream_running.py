@@ -85,7 +85,7 @@ def _sweep(flags: RunningFlags, plan: StreamRun, spec: PolicySpec, path: Path) -
     with loading():
         spec = loaded_once(spec)
     scores = []
-    for threshold in flags.running.thresholds:
+    for threshold in dict.fromkeys(flags.running.thresholds):
         run = replace(plan, contender=flags.running.contender_at(threshold))
         place = path.with_stem(f"{path.stem}_threshold_{threshold:g}")
         predict(run, spec, place, Progress, resume=flags.running.resume)

@@ -79,6 +79,11 @@ class Contender:
     def polls(self) -> bool:
         return self.kind in (POLLING, LEAKING)
 
+    @property
+    def takes_reply_bias(self) -> bool:
+        """Whether how readily it replies can be set; a threshold sets that itself."""
+        return self.kind in (MODEL, BLIND)
+
     def spec(self, model: PolicySpec) -> PolicySpec:
         """What is opened, where `model` is the model; a policy without one does not look at it.
         Raises ConfigError for a threshold together with a reply bias: they are one knob."""

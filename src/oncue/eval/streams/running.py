@@ -73,7 +73,7 @@ class StreamRun:
         return {
             "benchmark": self.benchmark.card.name,
             "options": asdict(self.benchmark) or None,  # type: ignore[call-overload]
-            "annotations": [FileDigest.of(path).sha256[:12] for path in self.annotations],
+            "annotations": [_digest(path) for path in self.annotations],
             "policy": contender.name,
             "frame_interval_s": watching.frame_interval_s,
             "frames_per_turn": watching.frames_per_turn,
@@ -120,6 +120,14 @@ def predict(
             completed(watch_items(watcher, left, policy, steps.step))
     journal.finish()
     return PredictionFile.open(path)
+
+
+def _digest(path: Path) -> str:
+    """Of a file of annotations, or of all JSON files of a folder."""
+    files = sorted(path.rglob("*.json*")) if path.is_dir() else [path]
+    digests = [FileDigest.of(file).sha256 for file in files]
+    whole = hashlib.sha256(" ".join(digests).encode()).hexdigest()
+    return (digests[0] if len(digests) == 1 else whole)[:12]
 
 
 def _sampling_of(spec: PolicySpec) -> dict[str, Any]:
