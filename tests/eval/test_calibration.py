@@ -40,6 +40,17 @@ def test_a_dialogue_counts_as_in_a_benchmark() -> None:
     assert added([terms, terms])[PREFIX + "quiet_s"] == 14
 
 
+def test_a_reply_of_a_last_turn_that_ends_after_the_video_counts_as_at_its_end() -> None:
+    task = Task("t", gold=(GoldTurn("x", TimeSpan(8.0, 10.4)),), duration_s=10.4)
+    terms = behaviour_of(task, (TimedReply(11.0, "x"),), 11.0)
+    assert terms[PREFIX + "num_false"] == 0
+    assert terms[PREFIX + "num_hit"] == 1
+    assert terms[PREFIX + "watched_s"] == 10.4
+    assert terms[PREFIX + "quiet_s"] == pytest.approx(8.0)
+    early = behaviour_of(task, (TimedReply(7.0, "x"),), 11.0)
+    assert early[PREFIX + "num_false"] == 1
+
+
 def test_the_gap_in_which_the_rate_passes_the_limit_is_halved() -> None:
     asked: list[float] = []
 

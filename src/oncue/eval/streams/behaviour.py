@@ -17,12 +17,21 @@ PREFIX = "behaviour."
 
 def behaviour_terms(stream: Stream, said: Prediction) -> Terms:
     """The terms of one item. A reply in no span of `stream.due` is false; the rest of the watched
-    time is quiet."""
+    time is quiet.
+
+    A last turn may end on the clock after the stream does: its reply counts as one at the end.
+    """
     spans = [gold.span for gold in stream.due]
-    watched_s = said.watched_s or stream.watched_s or 0.0
+    known_s = stream.watched_s
+    watched_s = said.watched_s or known_s or 0.0
+    if known_s is not None:
+        watched_s = min(watched_s, known_s)
     until_s = stream.start_s + watched_s
+    replies = said.replies
+    if known_s is not None:
+        replies = tuple(TimedReply(min(r.time_s, until_s), r.text) for r in replies)
     before_s = covered_s(spans, stream.start_s)
-    first = [replies_in(said.replies, span)[:1] for span in spans]
+    first = [replies_in(replies, span)[:1] for span in spans]
     visible = [g.span.start_s if g.visible_s is None else g.visible_s for g in stream.due]
     delays = [r[0].time_s - s for r, s in zip(first, visible, strict=True) if r]
     terms = {
@@ -30,7 +39,7 @@ def behaviour_terms(stream: Stream, said: Prediction) -> Terms:
         "watched_s": watched_s,
         "quiet_s": watched_s - (covered_s(spans, until_s) - before_s),
         "num_replies": float(len(said.replies)),
-        "num_false": float(len(replies_outside(said.replies, spans))),
+        "num_false": float(len(replies_outside(replies, spans))),
         "num_due": float(len(spans)),
         "num_hit": float(len(delays)),
         "delay_s": sum(delays),
@@ -42,7 +51,7 @@ def behaviour_terms(stream: Stream, said: Prediction) -> Terms:
 
 def behaviour_of(task: Task, replies: tuple[TimedReply, ...], watched_s: float) -> Terms:
     """The terms of a dialogue that is no item of a benchmark of proactive models."""
-    stream = Stream(task.task_id, "", task.questions, task.gold)
+    stream = Stream(task.task_id, "", task.questions, task.gold, duration_s=task.duration_s)
     return behaviour_terms(stream, Prediction(task.task_id, replies, watched_s))
 
 
