@@ -87,9 +87,9 @@ async def score_predictions(
     scored. `skip_unknown` passes over predictions of unknown items, and counts them.
 
     Raises DataError, with the place, for an item that is unknown or was there before, and for a
-    reply outside its video; and what the grader raises.
+    reply outside its video; for two items of one id; and what the grader raises.
     """
-    by_id = {item.stream.item_id: item for item in items}
+    by_id = _by_id(items)
     seen: dict[str, str] = {}
     tally, worst = Tally(), _Worst()
 
@@ -171,6 +171,17 @@ def _added(sums: BySubset) -> Mapping[str, float]:
     return total
 
 
+def _by_id(items: Sequence[Item[GoldT]]) -> dict[str, Item[GoldT]]:
+    by_id: dict[str, Item[GoldT]] = {}
+    for item in items:
+        if by_id.setdefault(item.stream.item_id, item) is not item:
+            raise DataError(
+                f"the annotations have two items called {item.stream.item_id!r}; give each item in "
+                "one file only"
+            )
+    return by_id
+
+
 def _item_of(
     by_id: Mapping[str, Item[GoldT]], seen: dict[str, str], where: str, said: Prediction
 ) -> Item[GoldT]:
@@ -185,12 +196,14 @@ def _item_of(
             f"{where}: {said.item_id!r} has a prediction already ({seen[said.item_id]}); keep one"
         )
     seen[said.item_id] = where
-    end_s = item.stream.duration_s if item.stream.duration_s is not None else item.stream.end_s
+    known = item.stream.duration_s is not None
+    end_s = item.stream.duration_s if known else item.stream.end_s
     for reply in said.replies:
         if end_s is not None and reply.time_s > end_s + PAST_END_S:
+            ends = "its video ends at" if known else "its video is watched only to"
             raise DataError(
-                f"{where}: {said.item_id!r} has a reply at {reply.time_s:g} s, but its video ends "
-                f"at {end_s:g} s; times are seconds of the video"
+                f"{where}: {said.item_id!r} has a reply at {reply.time_s:g} s, but {ends} "
+                f"{end_s:g} s; times are seconds of the video"
             )
     return item
 
