@@ -47,6 +47,12 @@ VERBS = (
         "score when a model signals what it waits for (OmniMMI)",
     ),
     Verb(
+        "eval streamingbench-po",
+        "oncue.commands.eval_streamingbench_po",
+        "EvalStreamingBenchPo",
+        "score when a model says what it waits for (StreamingBench)",
+    ),
+    Verb(
         "data curate nextgqa",
         "oncue.commands.data_nextgqa",
         "DataCurateNextgqa",
