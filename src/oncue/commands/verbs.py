@@ -53,6 +53,12 @@ VERBS = (
         "score when a model says what it waits for (StreamingBench)",
     ),
     Verb(
+        "eval ovobench",
+        "oncue.commands.eval_ovobench",
+        "EvalOvoBench",
+        "score answers about streams shown up to a moment (OVO-Bench)",
+    ),
+    Verb(
         "data curate nextgqa",
         "oncue.commands.data_nextgqa",
         "DataCurateNextgqa",

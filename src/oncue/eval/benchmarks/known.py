@@ -9,6 +9,7 @@ from oncue.eval.streams.benchmark import StreamBenchmark
 
 KNOWN = {
     "omnimmi": ("oncue.eval.benchmarks.omnimmi", "OmniMmi"),
+    "ovobench": ("oncue.eval.benchmarks.ovobench", "OvoBench"),
     "streamingbench-po": ("oncue.eval.benchmarks.streamingbench_po", "StreamingBenchPo"),
 }
 

@@ -142,7 +142,8 @@ class StreamBenchmark(Protocol[GoldT]):
         ...
 
     def figures(self, sums: BySubset) -> Figures:
-        """The figures of the sums of all items, by subset."""
+        """The figures of the sums of all items, by subset. Sentences in a list "remarks" are shown
+        below the table."""
         ...
 
     def blind_rows(self) -> Sequence[BlindRow[GoldT]]:

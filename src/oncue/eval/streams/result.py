@@ -73,6 +73,7 @@ class StreamScores:
             )
         if self.num_left_out:
             lines.append(f"{self.num_left_out} items are left out: their video is missing")
+        lines.extend(self.model.figures.get("remarks", ()))
         protocol = ", ".join(f"{name} {value}" for name, value in self.protocol.items())
         lines.append(f"protocol: {protocol or 'unknown (the predictions do not say)'}")
         if (best := self.best_blind()) is not None and self.is_below(best):
