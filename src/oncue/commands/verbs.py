@@ -59,6 +59,12 @@ VERBS = (
         "score answers about streams shown up to a moment (OVO-Bench)",
     ),
     Verb(
+        "eval ovo-timing",
+        "oncue.commands.eval_ovo_timing",
+        "EvalOvoTiming",
+        "score when a model speaks of events in streams (OVO-Timing)",
+    ),
+    Verb(
         "data curate nextgqa",
         "oncue.commands.data_nextgqa",
         "DataCurateNextgqa",

@@ -10,6 +10,7 @@ from oncue.eval.streams.benchmark import StreamBenchmark
 KNOWN = {
     "omnimmi": ("oncue.eval.benchmarks.omnimmi", "OmniMmi"),
     "ovobench": ("oncue.eval.benchmarks.ovobench", "OvoBench"),
+    "ovo-timing": ("oncue.eval.benchmarks.ovo_timing", "OvoTiming"),
     "streamingbench-po": ("oncue.eval.benchmarks.streamingbench_po", "StreamingBenchPo"),
 }
 
