@@ -74,9 +74,9 @@ def test_null_is_wrong_or_skipped(
     counts = {"n": num, "n_right": 2, "n_none": 1, "official": share, "strict": share}
     assert figures["tasks"]["REC"] == counts
     assert figures["groups"]["forward"]["official"] == round((share + 50 + 100) / 3, 2)
-    assert figures["mean_of_questions"] == round(100 * 5 / (num + 4), 2)
+    assert figures["mean_of_questions"]["official"] == round(100 * 5 / (num + 4), 2)
     assert figures["total"]["official"] is None  # no other group has rows
-    assert figures["remarks"] == [
+    assert OvoBench().remarks(figures) == [
         "no response to EPM, ASI, HLD, OCR, ACR, ATR, STU, FPD, OJR: a mean that needs them is "
         "left out"
     ]
@@ -91,7 +91,7 @@ def test_lists_of_one_text_count_as_their_text(tmp_path: Path) -> None:
         figures = figures_of(FORWARD, gold, path, "official")
         assert figures["tasks"]["CRR"]["n_right"] == 2
     assert figures["n_unwrapped"] == 3
-    assert figures["remarks"][0] == "3 responses were lists of one text; the text was scored"
+    assert FORWARD.remarks(figures)[0] == "3 responses were lists of one text; the text was scored"
 
 
 def test_total_is_the_mean_of_the_groups(tmp_path: Path) -> None:
@@ -113,8 +113,8 @@ def test_total_is_the_mean_of_the_groups(tmp_path: Path) -> None:
         "forward": 66.67,
     }
     assert figures["total"]["official"] == 50.0
-    assert figures["mean_of_tasks"] == round(100 * 4.5 / 12, 2)
-    assert figures["mean_of_questions"] == round(100 * 5 / 13, 2)
+    assert figures["mean_of_tasks"]["official"] == round(100 * 4.5 / 12, 2)
+    assert figures["mean_of_questions"]["official"] == round(100 * 5 / 13, 2)
 
 
 def test_lists_of_rows_are_read_as_lmms_eval_writes_them(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ SIGNAL = "Now."
 LIKELIEST_S = 132.0  # lies in as many spans of PA as any time does, 25 %
 SILENT_MARK = "<2>"  # begins an official PT prediction of a model that stays silent
 SILENT_TEXT = "NO REPLY"  # what a model says that puts silence into words
+_ADDED = ("micro_precision", "recall_any", "f1")  # by OneStreamer's port
 _CLIP = re.compile(r".*_(\d+(?:\.\d+)?)_(\d+(?:\.\d+)?)")  # start and end of the clip in its source
 _PA_ROW = 'a row of OmniMMI PA, {"video", "question", "answer": [start, end]}'
 _PT_ROW = 'a row of OmniMMI PT, {"video", "conversation"}'
@@ -96,7 +97,7 @@ class OmniMmi:
     @property
     def headlines(self) -> Sequence[Headline]:
         names = {
-            "pa": ("accuracy", "precision", "iou", "micro_precision", "recall_any", "f1"),
+            "pa": ("accuracy", "accuracy_earliest", "precision", "iou", *_ADDED),
             "pt": ("accuracy", "accuracy_mapped"),
         }
         return tuple(Headline(name, (name,)) for name in names[self.task])

@@ -7,13 +7,14 @@ An item is one question: its id is that of its row, in forward tasks with the nu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from oncue.errors import DataError
 from oncue.eval.benchmarks.ovo_answers import is_official, is_strict
+from oncue.eval.benchmarks.ovo_card import CARD
 from oncue.eval.benchmarks.ovo_rows import (
     FORWARD,
     GROUPS,
@@ -32,7 +33,7 @@ from oncue.eval.streams.benchmark import (
     Headline,
     ItemScore,
     Mark,
-    Published,
+    Terms,
 )
 from oncue.eval.streams.blind import silence
 from oncue.eval.streams.stream import Item, Prediction, Stream
@@ -42,41 +43,10 @@ from oncue.render.options import LETTERS, labelled
 from oncue.scoring.grader import Grader
 from oncue.types import GoldTurn, Question, TimedReply, TimeSpan
 
+RULES = ("official", "strict")
 YES_NO = {0: "No", 1: "Yes"}
 BLIND_TEXTS = ("Yes", "No", "Yes No", "1", "A", "A B C D E Yes No 1")
-_RELEASED = "released outputs under the official score, None counts as wrong"
-
-CARD = Card(
-    name="ovobench",
-    title="OVO-Bench",
-    measures="answers about the past, present and future of a stream shown up to a moment",
-    data="data/ovo_bench_new.json (1,640 rows) of JoeLeelyf/OVO-Bench, and its videos",
-    licence="MIT (annotations)",
-    source="OVO-Bench (arXiv 2501.05510), utils/OVOBenchScore.py @c34093f",
-    defects=(
-        "SSR and CRR look for 'Yes' or 'No' anywhere, so 'Yes No' is always right, and 'Now' says "
-        "no. 'strict' asks for one of both words alone.",
-        "REC joins all digits, so '3 times in 10 s' reads 310. 'strict' asks for one number.",
-        "Questions with options look for the letter anywhere, so the 'A' of a sentence is option A."
-        " 'strict' asks for one option.",
-        "Forward tasks are probed from outside: nothing measures when a model speaks by itself "
-        "(see ovo-timing).",
-        "Some released outputs hold lists of one text, on which the official score fails; here they"
-        " are unwrapped and counted.",
-    ),
-    published=(
-        Published(
-            "LLaVA-Video", {"REC": 34.10, "SSR": 69.95, "CRR": 60.42}, _RELEASED, "OVO-Bench"
-        ),
-        Published(
-            "Qwen2-VL-7B",
-            {"forward": 48.74, "REC": 31.66, "SSR": 65.82, "CRR": 48.75},
-            _RELEASED,
-            "OVO-Bench",
-        ),
-    ),
-    missing="are left out, as by the official score",
-)
+Shares = Mapping[str, float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +88,15 @@ class OvoBench:
 
     @property
     def headlines(self) -> Sequence[Headline]:
-        total = (Headline("total", ("total", "official")),) if self.part == "all" else ()
-        groups = (Headline(g, ("groups", g, "official")) for g in self._groups)
-        tasks = (Headline(t, ("tasks", t, "official")) for t in self._tasks)
-        return *total, *groups, *tasks
+        groups = [Headline(g, ("groups", g, "official")) for g in self._groups]
+        tasks = [Headline(t, ("tasks", t, "official")) for t in self._tasks]
+        if self.part == "all":
+            total = (
+                Headline("total", ("total", "official")),
+                Headline("strict", ("total", "strict")),
+            )
+            return *total, *groups, *tasks
+        return *groups, Headline("strict", ("groups", self.part, "strict")), *tasks
 
     @property
     def needs_grader(self) -> bool:
@@ -169,40 +144,31 @@ class OvoBench:
         return ItemScore(terms, (Mark(reply, verdict),), float(official))
 
     def figures(self, sums: BySubset) -> Figures:
-        every = {task: sums.get(task, {}) for task in self._tasks}
-        tasks: dict[str, Figures] = {}
-        shares: dict[str, dict[str, float]] = {"official": {}, "strict": {}}
-        for task, terms in every.items():
-            num = terms.get("n", 0.0)
-            tasks[task] = {"n": round(num), "n_right": round(terms.get("official", 0.0))}
-            tasks[task]["n_none"] = round(terms.get("n_none", 0.0))
-            for rule, of_task in shares.items():
-                if num:
-                    of_task[task] = terms.get(rule, 0.0) / num
-                tasks[task][rule] = percent(of_task.get(task))
-        groups = {
-            group: {rule: _mean(of, GROUPS[group]) for rule, of in shares.items()}
-            for group in self._groups
+        terms = {task: sums.get(task, {}) for task in self._tasks}
+        shares = {task: _shares([of]) for task, of in terms.items()}
+        groups = {group: _means(shares, GROUPS[group]) for group in self._groups}
+        whole = {
+            "total": _percents(_means(groups, self._groups)),
+            "mean_of_tasks": _percents(_means(shares, self._tasks)),
         }
-        num = sum(terms.get("n", 0.0) for terms in every.values())
-        right = sum(terms.get("official", 0.0) for terms in every.values())
-        unwrapped = round(sum(terms.get("n_unwrapped", 0.0) for terms in every.values()))
-        figures: Figures = {
-            "groups": {g: {r: percent(v) for r, v in of.items()} for g, of in groups.items()},
-            "tasks": tasks,
-            "mean_of_questions": percent(right / num) if num else None,
-            "n": round(num),
-            "n_unwrapped": unwrapped,
-            "remarks": _remarks(tasks, unwrapped),
+        return {
+            **(whole if self.part == "all" else {}),
+            "groups": {group: _percents(of) for group, of in groups.items()},
+            "tasks": {t: {**_counts([of]), **_percents(shares[t])} for t, of in terms.items()},
+            "mean_of_questions": _percents(_shares(terms.values())),
+            **_counts(terms.values()),
+            "n_unwrapped": _sum("n_unwrapped", terms.values()),
         }
-        if self.part != "all":
-            return figures
-        totals = {
-            rule: percent(_mean({g: of[rule] for g, of in groups.items()}, tuple(groups)))
-            for rule in shares
-        }
-        of_tasks = percent(_mean(shares["official"], self._tasks))
-        return {"total": totals, "mean_of_tasks": of_tasks, **figures}
+
+    def remarks(self, figures: Figures) -> list[str]:
+        """Unwrapped responses, and tasks without any."""
+        remarks = []
+        if num := figures["n_unwrapped"]:
+            remarks.append(f"{num} responses were lists of one text; the text was scored")
+        if without := [task for task, of in figures["tasks"].items() if not of["n"]]:
+            names = ", ".join(without)
+            remarks.append(f"no response to {names}: a mean that needs them is left out")
+        return remarks
 
     def blind_rows(self) -> Sequence[BlindRow[OvoGold]]:
         return silence(), *(_always(text) for text in BLIND_TEXTS)
@@ -271,20 +237,32 @@ def _prediction(item_id: str, time_s: float, row: Any, where: str) -> Prediction
     return made(item_id, (TimedReply(time_s, response),))
 
 
-def _mean(shares: Mapping[str, float | None], names: Sequence[str]) -> float | None:
-    """The mean over `names`; None where one has no share."""
-    found = [shares.get(name) for name in names]
-    known = [share for share in found if share is not None]
-    return sum(known) / len(known) if known and len(known) == len(found) else None
+def _sum(name: str, terms: Iterable[Terms]) -> int:
+    return round(sum(of.get(name, 0.0) for of in terms))
 
 
-def _remarks(tasks: Mapping[str, Figures], unwrapped: int) -> list[str]:
-    remarks = []
-    if unwrapped:
-        remarks.append(f"{unwrapped} responses were lists of one text; the text was scored")
-    if without := [task for task, of in tasks.items() if not of["n"]]:
-        remarks.append(f"no response to {', '.join(without)}: a mean that needs them is left out")
-    return remarks
+def _counts(terms: Collection[Terms]) -> Figures:
+    names = {"n": "n", "n_right": "official", "n_none": "n_none"}
+    return {name: _sum(term, terms) for name, term in names.items()}
+
+
+def _shares(terms: Collection[Terms]) -> Shares:
+    """The share of right responses by each rule; None without responses."""
+    num = _sum("n", terms)
+    return {rule: _sum(rule, terms) / num if num else None for rule in RULES}
+
+
+def _means(shares: Mapping[str, Shares], names: Sequence[str]) -> Shares:
+    """The means over `names`; None where one has no share."""
+    means: dict[str, float | None] = {}
+    for rule in RULES:
+        known = [share for name in names if (share := shares[name][rule]) is not None]
+        means[rule] = sum(known) / len(known) if len(known) == len(names) else None
+    return means
+
+
+def _percents(shares: Shares) -> Figures:
+    return {rule: percent(share) for rule, share in shares.items()}
 
 
 def _always(text: str) -> BlindRow[OvoGold]:

@@ -106,6 +106,7 @@ class StreamingBenchPo:
         official = (
             Headline("within 2 s", (of, "time", "2")),
             Headline("with answer", (of, "answer", "2")),
+            Headline("whole words", (of, "answer_words", "2")),
         )
         if self.protocol == "polling":
             return official
