@@ -185,8 +185,9 @@ def test_talk_without_frames(gold: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "complaint"),
     [
-        ({"id": 0, "detections": ["x"]}, "line 1: 'detections' must be a number of seconds"),
+        ({"id": 0, "detections": ["x"]}, "line 1, detections 1: 'time' must be a number of"),
         ({"id": 0, "checked_detections": [{}]}, "checked_detections 1: field 'time' is missing"),
+        ({"id": 0, "task": "CRR"}, "line 1 has none of checked_detections, detections,"),
         ({"id": 7, "detections": []}, "no item is called '1475'"),
         ({"sample_id": "x", "detections": []}, "'sample_id' must be a whole number"),
         ({"id": 0, "prediction": "{broken"}, "line 1, 'prediction' is not JSON"),

@@ -1,4 +1,4 @@
-"""What a user must know of OVO-Bench."""
+"""What a user must know of OVO-Bench and OVO-Timing."""
 
 from __future__ import annotations
 
@@ -39,4 +39,23 @@ CARD = Card(
         ),
     ),
     missing="are left out, as by the official score",
+)
+
+TIMING_CARD = Card(
+    name="ovo-timing",
+    title="OVO-Timing",
+    measures="how close replies come to the moments at which events of OVO-Bench can be seen",
+    data="data/ovo_bench_new.json of JoeLeelyf/OVO-Bench (its 172 forward rows), and its videos",
+    licence="MIT (annotations)",
+    source="ovo_timing.py of MCG-NJU/OneStreamer @f0a610b, and eval/ovo_bench of Em-Garde @7d6922e",
+    defects=(
+        "Replies are matched in the order of their list, each event with the first free reply "
+        "within 2 s. 'f1_best' finds the best matching.",
+        "F1 is that of mean recall and mean precision, not the mean of F1.",
+        "25 pairs of REC events are less than 2 s apart.",
+        "Groups use different frame rates, windows and prompts; a reply at every 5 s reaches 29.41 "
+        "without frames.",
+        "Streamo's outputs (CRR and SSR until the first reply, REC as options) have no released "
+        "scorer. StreamPro's F1 on these tasks is another score.",
+    ),
 )

@@ -8,12 +8,13 @@ OneStreamer's VLMEvalKit, {"id" or "sample_id", "detections", "checked_detection
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from oncue.errors import DataError
+from oncue.eval.benchmarks.ovo_card import TIMING_CARD
 from oncue.eval.benchmarks.ovo_rows import (
     FORWARD,
     annotation_rows,
@@ -50,26 +51,8 @@ DETECTED = "Now."
 _TASKS = ("CRR", "SSR", "REC")
 _EXPECTED = '{"id" or "sample_id", "detections": [seconds]}'
 _COUNTS = ("zero", "one", "multiple")
+_LISTS = ("checked_detections", "detections", "response_events")
 _FIRST = ("early", "hit", "late", "no_answer")
-
-CARD = Card(
-    name="ovo-timing",
-    title="OVO-Timing",
-    measures="how close replies come to the moments at which events of OVO-Bench can be seen",
-    data="data/ovo_bench_new.json of JoeLeelyf/OVO-Bench (its 172 forward rows), and its videos",
-    licence="MIT (annotations)",
-    source="ovo_timing.py of MCG-NJU/OneStreamer @f0a610b, and eval/ovo_bench of Em-Garde @7d6922e",
-    defects=(
-        "Replies are matched in the order of their list, each event with the first free reply "
-        "within 2 s. 'f1_best' finds the best matching.",
-        "F1 is that of mean recall and mean precision, not the mean of F1.",
-        "25 pairs of REC events are less than 2 s apart.",
-        "Groups use different frame rates, windows and prompts; a reply at every 5 s reaches 29.41 "
-        "without frames.",
-        "Streamo's outputs (CRR and SSR until the first reply, REC as options) have no released "
-        "scorer. StreamPro's F1 on these tasks is another score.",
-    ),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +71,7 @@ class OvoTiming:
     @property
     def card(self) -> Card:
         dropped = self.variant == "em-garde"
-        return replace(CARD, missing="are left out, as failed") if dropped else CARD
+        return replace(TIMING_CARD, missing="are left out, as failed") if dropped else TIMING_CARD
 
     @property
     def headlines(self) -> Sequence[Headline]:
@@ -113,13 +96,15 @@ class OvoTiming:
                 yield where, Prediction(_id_of(row, where), tuple(replies))
 
     def _detections(self, said: Any, where: str) -> list[TimedReply]:
-        if self.detections == "checked" and has_value(said, "checked_detections"):
-            checked = _timed(said, "checked_detections", where)
-            if checked or self.variant == "em-garde":
-                return checked
-        if has_value(said, "detections"):
-            return [TimedReply(t, DETECTED) for t in times_of(said, "detections", where)]
-        return _timed(said, "response_events", where) if has_value(said, "response_events") else []
+        names = _LISTS if self.detections == "checked" else _LISTS[1:]
+        present = [name for name in names if has_value(said, name)]
+        if not present:
+            raise DataError(f"{where} has none of {', '.join(names)}; expected {_EXPECTED}")
+        replies = _replies(said, present[0], where)
+        falls_back = self.variant == "onestreamer" and present[0] == _LISTS[0]
+        if not replies and falls_back and len(present) > 1:
+            return _replies(said, present[1], where)
+        return replies
 
     async def score(
         self,
@@ -285,14 +270,17 @@ def _prediction_in(row: Any, where: str) -> Any:
     if not isinstance(text, str):
         return text
     is_object = text.strip().startswith("{")
-    return json_object(text.encode(), f"{where}, 'prediction'", _EXPECTED) if is_object else {}
+    if not is_object:
+        return {"detections": []}
+    return json_object(text.encode(), f"{where}, 'prediction'", _EXPECTED)
 
 
-def _timed(said: Any, name: str, where: str) -> list[TimedReply]:
-    """Replies from a list of {"time", "response"?}."""
+def _replies(said: Any, name: str, where: str) -> list[TimedReply]:
+    """What a list of seconds, or of {"time", "response"?}, holds."""
     found = []
     for number, event in enumerate(items_of(said, name, where), 1):
-        time_s = seconds_of(event, "time", f"{where}, {name} {number}")
-        text = event.get("response")
+        timed = event if isinstance(event, Mapping) else {"time": event}
+        text = timed.get("response")
+        time_s = seconds_of(timed, "time", f"{where}, {name} {number}")
         found.append(TimedReply(time_s, text if isinstance(text, str) else DETECTED))
     return found
