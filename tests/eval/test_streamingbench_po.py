@@ -115,6 +115,11 @@ def test_push_takes_the_first_filled_answer_of_a_streamed_history(tmp_path: Path
     assert figures_of(POLLING, rows, rows, "official")["of_predicted"]["time"]["2"] == 0.0
 
 
+def test_push_takes_the_answer_of_a_poll_that_was_answered_after_a_second(tmp_path: Path) -> None:
+    rows = saved(tmp_path / "a.json", [entry(question("0", "1", M=polls(1, "Start")))])
+    assert figures_of(PUSH, rows, rows, "official")["of_all"]["answer"]["1"] == 100.0
+
+
 def test_policies_without_frames(tmp_path: Path) -> None:
     pairs = [(10, 10), (10, 13), (10, 16), (10, 17), (10, 25)]
     rows = saved(

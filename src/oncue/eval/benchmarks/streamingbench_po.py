@@ -125,29 +125,28 @@ class StreamingBenchPo:
         ]
 
     def official(self, path: Path) -> Iterator[tuple[str, Prediction]]:
-        model = self.model_key
-        found = False
-        for where, entry, question in _questions(path):
-            names = [n for n, v in question.items() if isinstance(v, Mapping) and _HISTORY in v]
-            if not model and len(names) > 1:
-                raise DataError(
-                    f"{where} holds results of {', '.join(names)}; name one with --model-key"
-                )
-            model = model or "".join(names)
-            if not self.model_key and names and names != [model]:
-                raise DataError(
-                    f"{where} holds results of {names[0]!r}, earlier ones of {model!r}; name one "
-                    "with --model-key"
-                )
+        questions = list(_questions(path))
+        model = self._model_in(path, [question for _, _, question in questions])
+        for where, entry, question in questions:
             if model in question:
-                found = True
                 yield where, self._said(_item_of(entry, question, where), question, model, where)
+
+    def _model_in(self, path: Path, questions: Sequence[Mapping[str, Any]]) -> str:
+        """The key of the results to be scored."""
+        found = dict.fromkeys(
+            name
+            for question in questions
+            for name, value in question.items()
+            if isinstance(value, Mapping) and _HISTORY in value
+        )
+        known = ", ".join(found) or "none"
+        if self.model_key not in (*found, ""):
+            raise DataError(f"{path} holds no result of {self.model_key!r}; it has {known}")
         if not found:
-            named = f" of {self.model_key!r}" if self.model_key else ""
-            raise DataError(
-                f'{path} holds no result{named}; expected {{MODEL: {{"{_HISTORY}"}}}} in its '
-                "questions"
-            )
+            raise DataError(f'{path} holds no result, {{MODEL: {{"{_HISTORY}"}}}} in a question')
+        if not self.model_key and len(found) > 1:
+            raise DataError(f"{path} holds results of {known}; name one with --model-key")
+        return self.model_key or known
 
     def _said(
         self, item: Item[PoGold], question: Mapping[str, Any], model: str, where: str
@@ -163,7 +162,7 @@ class StreamingBenchPo:
             # count.py judges the last poll alone, so one that is on time counts
             on_time = abs(last.time_s - item.gold.time_s) <= TOLERANCE_S
             replies = (last,) if self.protocol == "polling" and on_time else ()
-        elif self.protocol == "push" and answered in (None, True):
+        elif self.protocol == "push" and (answered is None or answered is True):
             replies = tuple(r for role, r in turns if role == "assistant" and r.text.strip())
         return Prediction(item.stream.item_id, replies)
 
