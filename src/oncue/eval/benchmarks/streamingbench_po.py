@@ -92,7 +92,7 @@ class StreamingBenchPo:
     """push: the first reply counts, over all questions. polling: the last one counts, over the
     questions that the file answers, as in the official score."""
 
-    model_key: str = ""
+    model_key: str | None = None
     """The name of the model in a file of --format official; needed where it holds several."""
 
     @property
@@ -140,7 +140,7 @@ class StreamingBenchPo:
             if isinstance(value, Mapping) and _HISTORY in value
         )
         known = ", ".join(found) or "none"
-        if self.model_key not in (*found, ""):
+        if self.model_key not in (*found, None):
             raise DataError(f"{path} holds no result of {self.model_key!r}; it has {known}")
         if not found:
             raise DataError(f'{path} holds no result, {{MODEL: {{"{_HISTORY}"}}}} in a question')

@@ -41,7 +41,7 @@ class StreamScores:
         """One row per policy: the figures of the benchmark, then how it behaves."""
         card, headlines = self.benchmark.card, self.benchmark.headlines
         rows = [self.model, *self.blind]
-        settings = [f"{name}={value}" for name, value in self.options.items()]
+        settings = [f"{name}={v}" for name, v in self.options.items() if v is not None]
         parts = [f"N = {self.model.num_items}", *settings, *self._judged()]
         scores = TextTable(
             f"{card.title} ({', '.join(parts)})",
