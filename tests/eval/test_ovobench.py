@@ -78,7 +78,7 @@ def test_null_is_wrong_or_skipped(
     assert figures["total"]["official"] is None  # no other group has rows
     assert OvoBench().remarks(figures) == [
         "no response to EPM, ASI, HLD, OCR, ACR, ATR, STU, FPD, OJR: a mean that needs them is "
-        "left out"
+        "left out; --part scores one group alone"
     ]
 
 

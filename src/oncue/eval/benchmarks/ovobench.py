@@ -167,7 +167,8 @@ class OvoBench:
             remarks.append(f"{num} responses were lists of one text; the text was scored")
         if without := [task for task, of in figures["tasks"].items() if not of["n"]]:
             names = ", ".join(without)
-            remarks.append(f"no response to {names}: a mean that needs them is left out")
+            alone = "; --part scores one group alone" if self.part == "all" else ""
+            remarks.append(f"no response to {names}: a mean that needs them is left out{alone}")
         return remarks
 
     def blind_rows(self) -> Sequence[BlindRow[OvoGold]]:
