@@ -69,7 +69,12 @@ class StreamFlags(ABC):
             protocol = dict(predictions.protocol)
         grader = self._grader(benchmark)
         name = str(protocol.get("model", self.predictions.stem))
-        row = completed(score_predictions(benchmark, items, predictions, grader, name))
+        skip_unknown = self.format == "official" and benchmark.card.skips_unknown
+        row = completed(
+            score_predictions(
+                benchmark, items, predictions, grader, name, skip_unknown=skip_unknown
+            )
+        )
         blind = tuple(
             completed(score_blind(benchmark, items, one, grader))
             for one in benchmark.blind_rows()

@@ -42,7 +42,9 @@ class Card:
 
     `measures`: what it scores, in a sentence. `data`: which files it needs, and where they come
     from. `source`: the paper, and the scorer that the numbers equal. `defects`: known faults of the
-    official scorer or of the gold, one sentence each.
+    official scorer or of the gold, one sentence each. `missing`: what becomes of items without a
+    prediction. `skips_unknown`: the official scorer passes over predictions of items that the
+    annotations do not have, and so does `--format official`.
     """
 
     name: str
@@ -53,6 +55,8 @@ class Card:
     source: str
     defects: tuple[str, ...] = ()
     published: tuple[Published, ...] = ()
+    missing: str = "count as silence"
+    skips_unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,12 @@ class StreamScores:
         if self.model.num_missing:
             lines.append(
                 f"{self.model.num_missing} of {self.model.num_items} items have no prediction and "
-                "count as silence"
+                f"{self.benchmark.card.missing}"
+            )
+        if self.model.num_unknown:
+            lines.append(
+                f"{self.model.num_unknown} predictions are passed over: the annotations do not "
+                "have their item"
             )
         if self.num_left_out:
             lines.append(f"{self.num_left_out} items are left out: their video is missing")
@@ -100,6 +105,7 @@ class StreamScores:
             "blind": {row.name: row.figures for row in self.blind},
             "n_items": self.model.num_items,
             "n_missing_predictions": self.model.num_missing,
+            "n_unknown": self.model.num_unknown,
             "n_left_out": self.num_left_out,
             "options": self.options,
             "judge": self.judge,

@@ -6,7 +6,7 @@ import asyncio
 import heapq
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from oncue.errors import DataError
@@ -38,8 +38,9 @@ class ShownItem:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The score of one policy over all items. `num_missing`: items without a prediction, which
-    count as silence. `shown`: the worst items, by `ItemScore.worth`."""
+    """The score of one policy over all items. `num_missing`: items without a prediction (see
+    `Card.missing`). `shown`: the worst items, by `ItemScore.worth`. `num_unknown`: predictions that
+    were passed over, since the annotations do not have their item."""
 
     name: str
     tally: Tally
@@ -48,6 +49,7 @@ class Row:
     num_items: int
     num_missing: int = 0
     shown: tuple[ShownItem, ...] = ()
+    num_unknown: int = 0
 
 
 @dataclass
@@ -78,9 +80,11 @@ async def score_predictions(
     grader: Grader | None,
     name: str,
     on_item: Callable[[Item[GoldT], Prediction, ItemScore], None] = lambda *_: None,
+    *,
+    skip_unknown: bool = False,
 ) -> Row:
     """The score of `predictions`, one pass over them. `on_item` is called with each item as it is
-    scored.
+    scored. `skip_unknown` passes over predictions of unknown items, and counts them.
 
     Raises DataError, with the place, for an item that is unknown or was there before, and for a
     reply outside its video; and what the grader raises.
@@ -97,13 +101,23 @@ async def score_predictions(
             worst.offer(ShownItem(item.stream, score))
             on_item(item, said, score)
 
-    placed = ((_item_of(by_id, seen, where, said), said) for where, said in predictions)
-    for chunk in _chunks(placed, NUM_AT_ONCE):
+    num_unknown = 0
+
+    def placed() -> Iterator[tuple[Item[GoldT], Prediction]]:
+        nonlocal num_unknown
+        for where, said in predictions:
+            if skip_unknown and said.item_id not in by_id:
+                num_unknown += 1
+            else:
+                yield _item_of(by_id, seen, where, said), said
+
+    for chunk in _chunks(placed(), NUM_AT_ONCE):
         await add(chunk)
     unsaid = [item for item in items if item.stream.item_id not in seen]
-    for some in _chunks(((i, Prediction(i.stream.item_id)) for i in unsaid), NUM_AT_ONCE):
+    for some in _chunks(((i, _missing(i)) for i in unsaid), NUM_AT_ONCE):
         await add(some)
-    return row_of(benchmark, name, tally, len(items), len(unsaid), worst.items())
+    row = row_of(benchmark, name, tally, len(items), len(unsaid), worst.items())
+    return replace(row, num_unknown=num_unknown)
 
 
 async def score_blind(
@@ -179,6 +193,10 @@ def _item_of(
                 f"at {end_s:g} s; times are seconds of the video"
             )
     return item
+
+
+def _missing(item: Item[Any]) -> Prediction:
+    return Prediction(item.stream.item_id, is_missing=True)
 
 
 def _chunks(pairs: Iterable[Any], size: int) -> Iterator[list[Any]]:
