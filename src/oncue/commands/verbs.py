@@ -47,6 +47,36 @@ VERBS = (
         "score when a model signals what it waits for (OmniMMI)",
     ),
     Verb(
+        "eval estp",
+        "oncue.commands.eval_estp",
+        "EvalEstp",
+        "score when a model speaks on first-person videos (ESTP-Bench)",
+    ),
+    Verb(
+        "eval interactionbench",
+        "oncue.commands.eval_interactionbench",
+        "EvalInteractionBench",
+        "score what a model says, and when (InteractionBench)",
+    ),
+    Verb(
+        "eval omnipro",
+        "oncue.commands.eval_omnipro",
+        "EvalOmniPro",
+        "score alerts, counts and narration while watching (OmniPro)",
+    ),
+    Verb(
+        "eval spot",
+        "oncue.commands.eval_spot",
+        "EvalSpot",
+        "score how timely replies are (SPOT-Bench)",
+    ),
+    Verb(
+        "eval streampro",
+        "oncue.commands.eval_streampro",
+        "EvalStreamPro",
+        "score replies by the paper's text of StreamPro-Bench",
+    ),
+    Verb(
         "data curate nextgqa",
         "oncue.commands.data_nextgqa",
         "DataCurateNextgqa",

@@ -9,6 +9,11 @@ from oncue.eval.streams.benchmark import StreamBenchmark
 
 KNOWN = {
     "omnimmi": ("oncue.eval.benchmarks.omnimmi", "OmniMmi"),
+    "estp": ("oncue.eval.benchmarks.estp", "Estp"),
+    "interactionbench": ("oncue.eval.benchmarks.interactionbench", "InteractionBench"),
+    "omnipro": ("oncue.eval.benchmarks.omnipro", "OmniPro"),
+    "spot": ("oncue.eval.benchmarks.spot", "Spot"),
+    "streampro": ("oncue.eval.benchmarks.streampro", "StreamPro"),
 }
 
 

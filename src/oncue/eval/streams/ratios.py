@@ -1,0 +1,21 @@
+"""Shares and F1 as scorers count them: 0 where nothing can be divided."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def ratio(part: float, whole: float) -> float:
+    """`part` / `whole`; 0 where `whole` is 0."""
+    return part / whole if whole else 0.0
+
+
+def f1_of(precision: float, recall: float) -> float:
+    """The harmonic mean; 0 where both are 0."""
+    return ratio(2 * precision * recall, precision + recall)
+
+
+def mean_of_known(values: Iterable[float | None], num_decimals: int = 2) -> float | None:
+    """The mean of those that are not None; None where none is."""
+    known = [value for value in values if value is not None]
+    return round(sum(known) / len(known), num_decimals) if known else None
