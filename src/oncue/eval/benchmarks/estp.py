@@ -28,7 +28,7 @@ from oncue.eval.streams.benchmark import (
 )
 from oncue.eval.streams.blind import every, once_after, silence
 from oncue.eval.streams.official import object_of
-from oncue.eval.streams.ratios import f1_of, ratio
+from oncue.eval.streams.ratios import f1_of, pooled_terms, ratio
 from oncue.eval.streams.stream import Item, Prediction, Stream
 from oncue.eval.table import percent
 from oncue.eval.timing import count_timing
@@ -138,12 +138,8 @@ class Estp:
         return ItemScore({**terms, "f1": f1}, marks, f1)
 
     def figures(self, sums: BySubset) -> Figures:
-        total: dict[str, float] = {}
-        for terms in sums.values():
-            for name, value in terms.items():
-                total[name] = total.get(name, 0.0) + value
         return {
-            "overall": self._figures_of(total),
+            "overall": self._figures_of(pooled_terms(sums)),
             "subsets": {name: self._figures_of(terms) for name, terms in sorted(sums.items())},
         }
 

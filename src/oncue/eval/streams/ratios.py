@@ -1,8 +1,10 @@
-"""Shares and F1 as scorers count them: 0 where nothing can be divided."""
+"""Sums, shares and F1 as scorers count them: 0 where nothing can be divided."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+
+from oncue.eval.streams.benchmark import BySubset
 
 
 def ratio(part: float, whole: float) -> float:
@@ -19,3 +21,12 @@ def mean_of_known(values: Iterable[float | None], num_decimals: int = 2) -> floa
     """The mean of those that are not None; None where none is."""
     known = [value for value in values if value is not None]
     return round(sum(known) / len(known), num_decimals) if known else None
+
+
+def pooled_terms(sums: BySubset) -> dict[str, float]:
+    """The sums over all subsets."""
+    total: dict[str, float] = {}
+    for terms in sums.values():
+        for name, value in terms.items():
+            total[name] = total.get(name, 0.0) + value
+    return total
