@@ -26,7 +26,7 @@ from oncue.eval.streams.benchmark import (
 from oncue.eval.streams.blind import every, silence
 from oncue.eval.streams.official import files_of
 from oncue.eval.streams.predictions import official_lines
-from oncue.eval.streams.ratios import f1_of, mean_of_known, ratio
+from oncue.eval.streams.ratios import f1_of, mean_of_percents, ratio
 from oncue.eval.streams.stream import Item, Prediction
 from oncue.eval.table import percent
 from oncue.fields import field_of, id_of, items_of, seconds_of
@@ -159,7 +159,7 @@ class OmniPro:
         return {
             "overall": {
                 **_means(tasks.values()),
-                "content_accuracy_without_alerts": mean_of_known(
+                "content_accuracy_without_alerts": mean_of_percents(
                     figures["content_accuracy"] for figures in others
                 ),
                 "with_missing": _means(whole.values()),
@@ -257,7 +257,7 @@ def _means(tasks: Any) -> dict[str, float | None]:
     """Over tasks, those left out where it is undefined."""
     figures = list(tasks)
     return {
-        name: mean_of_known(task[name] for task in figures)
+        name: mean_of_percents(task[name] for task in figures)
         for name in ("joint_f1", "time_f1", "content_accuracy")
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from oncue.eval.streams.benchmark import BySubset
+from oncue.eval.table import percent
 
 
 def ratio(part: float, whole: float) -> float:
@@ -17,10 +18,11 @@ def f1_of(precision: float, recall: float) -> float:
     return ratio(2 * precision * recall, precision + recall)
 
 
-def mean_of_known(values: Iterable[float | None], num_decimals: int = 2) -> float | None:
-    """The mean of those that are not None; None where none is."""
-    known = [value for value in values if value is not None]
-    return round(sum(known) / len(known), num_decimals) if known else None
+def mean_of_percents(values: Iterable[float | None]) -> float | None:
+    """The mean of the percentages that are not None, each rounded to four decimals as a share, as
+    scorers do that average rounded shares; None where none is known."""
+    shares = [round(value / 100, 4) for value in values if value is not None]
+    return percent(sum(shares) / len(shares)) if shares else None
 
 
 def pooled_terms(sums: BySubset) -> dict[str, float]:
