@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -26,6 +27,8 @@ from oncue.eval.benchmarks.interactionbench_text import (
     overlap,
     strict_letter,
 )
+from oncue.eval.streams.result import StreamScores
+from oncue.eval.streams.scoring import score_blind
 
 FREE = InteractionBench("overlap")
 OPENS = "door opens"
@@ -308,3 +311,16 @@ def test_the_command(tmp_path, capsys):
     assert (out["overall"]["total"], out["judge"]) == (75.0, None)
     assert cli.main(words) == 2
     assert "interactionbench needs a judge" in capsys.readouterr().err
+
+
+def test_a_policy_that_is_given_the_right_texts_is_no_bar(tmp_path):
+    items = items_of(tmp_path, annotated((10, "red"), (20, "blue")))
+    rows = tuple(asyncio.run(score_blind(FREE, items, one, None)) for one in FREE.blind_rows())
+    model = row_of(FREE, items, [said_to("k1#0", (14, "red"))])
+    scores = StreamScores(FREE, model, rows, {})
+    assert [row.name for row in rows] == ["silence", "every 1 s, the right text"]
+    assert scores.best_blind() is rows[0]
+    assert not any("sees no frame" in line for line in scores.remarks())
+    below = StreamScores(FREE, row_of(FREE, items, []), rows, {})
+    assert any("sees no frame: silence" in line for line in below.remarks())
+    assert any("1 of 1 items have no prediction" in line for line in below.remarks())

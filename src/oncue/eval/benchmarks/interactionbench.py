@@ -160,7 +160,9 @@ class InteractionBench:
         }
 
     def blind_rows(self) -> Sequence[BlindRow[Any]]:
-        return silence(), BlindRow("every 1 s, the right text", _right_text, self.needs_grader)
+        return silence(), BlindRow(
+            "every 1 s, the right text", _right_text, self.needs_grader, knows_texts=True
+        )
 
 
 def _scored(

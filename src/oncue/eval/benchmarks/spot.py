@@ -169,7 +169,7 @@ class Spot:
 
     def blind_rows(self) -> Sequence[BlindRow[Any]]:
         name = "every 1 s to the last slot, the right text"
-        return silence(), BlindRow(name, _right_text, self.needs_grader)
+        return silence(), BlindRow(name, _right_text, self.needs_grader, knows_texts=True)
 
 
 @dataclass
