@@ -65,6 +65,12 @@ VERBS = (
         "score alerts, counts and narration while watching (OmniPro)",
     ),
     Verb(
+        "eval omnipro-probe",
+        "oncue.commands.eval_omnipro_probe",
+        "EvalOmniProProbe",
+        "score answers before and after each trigger (OmniPro)",
+    ),
+    Verb(
         "eval spot",
         "oncue.commands.eval_spot",
         "EvalSpot",

@@ -12,6 +12,7 @@ KNOWN = {
     "estp": ("oncue.eval.benchmarks.estp", "Estp"),
     "interactionbench": ("oncue.eval.benchmarks.interactionbench", "InteractionBench"),
     "omnipro": ("oncue.eval.benchmarks.omnipro", "OmniPro"),
+    "omnipro-probe": ("oncue.eval.benchmarks.omnipro_probe", "OmniProProbe"),
     "spot": ("oncue.eval.benchmarks.spot", "Spot"),
     "streampro": ("oncue.eval.benchmarks.streampro", "StreamPro"),
 }
