@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from interaction_support import (
     KnownGrades,
     blind_figures,
@@ -17,7 +19,7 @@ from interaction_support import (
 
 from oncue import cli
 from oncue.errors import DataError
-from oncue.eval.benchmarks.omnipro import OmniPro, chained
+from oncue.eval.benchmarks.omnipro import OmniPro, chained, paired
 from oncue.eval.benchmarks.omnipro_items import TASKS, first_integer, region_in
 from oncue.types import TimedReply
 
@@ -210,3 +212,21 @@ def test_the_official_form_of_predictions(tmp_path, capsys):
     write_lines(folder / f"{STATE}.jsonl", [{"id": "b", "predictions": [{"raw": "x"}]}])
     assert cli.main([*words, "--format", "official", "--grading", "none"]) == 2
     assert "line 1, prediction 1: field 't_sec' is missing" in capsys.readouterr().err
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    emissions=st.lists(st.integers(0, 30), max_size=8),
+    triggers=st.lists(st.integers(0, 30), max_size=8),
+)
+def test_the_nearest_pair_goes_first(emissions, triggers):
+    free, due, expected = set(range(len(emissions))), set(range(len(triggers))), {}
+    while True:
+        near = [(abs(emissions[e] - triggers[t]), e, t) for e in free for t in due]
+        distance, emission, trigger = min(near, default=(99, 0, 0))
+        if distance > 3:
+            break
+        expected[emission] = trigger
+        free.remove(emission)
+        due.remove(trigger)
+    assert paired(emissions, triggers, 3.0) == expected

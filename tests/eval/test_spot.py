@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from interaction_support import (
     KnownGrades,
     blind_figures,
@@ -18,8 +20,10 @@ from interaction_support import (
 from oncue import cli
 from oncue.errors import ConfigError, DataError
 from oncue.eval.benchmarks.spot import Spot, timeliness
-from oncue.eval.benchmarks.spot_items import TIMINGS
+from oncue.eval.benchmarks.spot_items import TIMINGS, Gold, Slot
 from oncue.eval.benchmarks.spot_meaning import is_detected, is_silent
+from oncue.eval.streams.stream import Item, Stream
+from oncue.types import Question
 
 FREE = Spot("none")
 
@@ -279,3 +283,28 @@ def test_the_command(tmp_path, capsys):
     assert out["mean_of_tasks"]["t_f1"] == 100.0
     assert cli.main([*words, "--grading", "keywords", "--judge", "lexical"]) == 2
     assert "spot needs no judge" in capsys.readouterr().err
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    gold=st.lists(st.integers(0, 40), min_size=1, max_size=6, unique=True),
+    times=st.lists(st.integers(0, 90).map(lambda n: n / 2), max_size=25),
+    budget=st.integers(1, 3),
+)
+def test_slots_do_not_matter_to_each_other(gold, times, budget):
+    """Replies one by one over all open slots, as the scorer goes, give what slot by slot gives."""
+    task = "ABD"
+    slots = tuple(Slot(float(t), "x", "") for t in sorted(gold))
+    item = Item(Stream("ABD/v", "v", (Question(""),), subset=task), Gold(task, slots, (True,)))
+    best, taken, used = [0.0] * len(slots), [0] * len(slots), set()
+    for number, time_s in enumerate(sorted(times)):
+        for index, slot in enumerate(slots):
+            timely = timeliness(time_s, slot.time_s, TIMINGS[task])
+            if timely >= 0.05 and taken[index] < budget:
+                taken[index] += 1
+                best[index] = max(best[index], timely)
+                used.add(number)
+    terms = terms_of(Spot("none", budget), item, *((t, "x") for t in times))
+    assert terms["sum_t"] == pytest.approx(sum(best))
+    assert terms["num_false"] == len(times) - len(used)
+    assert terms["num_filled"] == sum(t > 0 for t in best)
