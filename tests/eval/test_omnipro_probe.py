@@ -81,6 +81,14 @@ def test_a_choice_of_letters_has_no_probe_before(tmp_path):
     assert (numbers["paired_accuracy"], numbers["pre_accuracy"]) == (50.0, None)
 
 
+def test_only_pairs_count_where_some_probes_are_missing(tmp_path):
+    rows = [sample(ALERT, (10, {}), (20, {}))]
+    answers = [(0, "pre", "NO", ""), (0, "post", "NO", ""), (1, "post", "YES", "")]
+    numbers = figures(tmp_path, rows, [probed(*answers)])["subsets"][ALERT]
+    assert (numbers["paired_accuracy"], numbers["num_pairs"]) == (0.0, 1)
+    assert (numbers["pre_accuracy"], numbers["post_accuracy"], numbers["f1"]) == (100, 50, 66.67)
+
+
 def test_the_mean_is_over_tasks_and_absent_samples_stand_beside(tmp_path):
     rows = [sample(ALERT, (10, {}), item_id="a"), sample(ALERT, (10, {}), item_id="b"),
             sample(STATE, (10, {"state_from": "red", "state_to": "green"}), item_id="c",

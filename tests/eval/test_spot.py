@@ -231,7 +231,7 @@ def test_results_name_the_question_that_a_reply_answers(tmp_path):
     turns = (turn([10], question="First?"), turn([], question="Second?", ask_time=5))
     items = items_of(tmp_path, "ABD", *turns, video="v1.mp4")
     events = [
-        {"time": 0, "type": "question", "value": "First?", "turn_id": "T1"},
+        {"time": 4, "type": "question", "value": "First?", "turn_id": "T1"},  # its text decides
         {"time": 5, "type": "question", "value": "second? ", "turn_id": "T2"},
         {"time": 10, "type": "response", "value": "x", "turn_id": "t1"},
         {"time": 11, "type": "response", "value": "x", "latency": 0.1},  # of the newest question
