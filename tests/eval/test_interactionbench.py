@@ -324,3 +324,7 @@ def test_a_policy_that_is_given_the_right_texts_is_no_bar(tmp_path):
     below = StreamScores(FREE, row_of(FREE, items, []), rows, {})
     assert any("sees no frame: silence" in line for line in below.remarks())
     assert any("1 of 1 items have no prediction" in line for line in below.remarks())
+
+
+def test_figures_of_nothing():
+    assert InteractionBench().remarks(InteractionBench().figures({})) == []

@@ -123,8 +123,10 @@ def test_meaning_is_asked_for_only_in_reach_and_each_pair_once(tmp_path):
         (0, 20.5),
     ]
     assert {rubric.highest for rubric, *_ in grader.asked} == {5}
-    figures = found(Spot(), item, [19, 20], KnownGrades({}))
-    assert (figures["t_f1"], figures["num_unscored"]) == (0.0, 2)
+    figures = figures_of(Spot(), item, (19, "x"), (20, "x"), grader=KnownGrades({}))
+    assert (figures["pooled"]["t_f1"], figures["pooled"]["num_unscored"]) == (0.0, 2)
+    assert Spot().remarks(figures) == ["2 replies were not graded and count as wrong"]
+    assert FREE.remarks(FREE.figures({})) == []
 
 
 def test_the_known_case_with_a_wrong_meaning(tmp_path):

@@ -132,3 +132,7 @@ def test_the_command(tmp_path, capsys):
     captured = capsys.readouterr()
     assert json.loads(captured.out.splitlines()[-1])["overall"]["f1"] == 75.0
     assert "no code was released" in captured.err
+
+
+def test_figures_of_nothing():
+    assert StreamPro().remarks(StreamPro().figures({})) == []

@@ -38,7 +38,7 @@ from oncue.eval.streams.benchmark import (
 from oncue.eval.streams.blind import silence
 from oncue.eval.streams.official import files_of
 from oncue.eval.streams.predictions import official_lines
-from oncue.eval.streams.ratios import pooled_terms
+from oncue.eval.streams.ratios import pooled_terms, ungraded
 from oncue.eval.streams.stream import Item, Prediction
 from oncue.fields import field_of, id_of, items_of, seconds_of
 from oncue.scoring.grader import Grader
@@ -158,6 +158,10 @@ class InteractionBench:
             "overall": _figures_of(pooled_terms(sums)),
             "subsets": {name: _figures_of(terms) for name, terms in sorted(sums.items())},
         }
+
+    def remarks(self, figures: Figures) -> list[str]:
+        """How many replies could not be graded."""
+        return ungraded(figures["overall"]["num_unscored"])
 
     def blind_rows(self) -> Sequence[BlindRow[Any]]:
         return silence(), BlindRow(

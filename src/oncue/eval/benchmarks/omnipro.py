@@ -26,7 +26,7 @@ from oncue.eval.streams.benchmark import (
 from oncue.eval.streams.blind import every, silence
 from oncue.eval.streams.official import files_of
 from oncue.eval.streams.predictions import official_lines
-from oncue.eval.streams.ratios import f1_of, mean_of_percents, ratio
+from oncue.eval.streams.ratios import f1_of, mean_of_percents, ratio, ungraded
 from oncue.eval.streams.stream import Item, Prediction
 from oncue.eval.table import percent
 from oncue.fields import field_of, id_of, items_of, seconds_of
@@ -171,6 +171,10 @@ class OmniPro:
             },
             "subsets": tasks,
         }
+
+    def remarks(self, figures: Figures) -> list[str]:
+        """How many replies could not be graded."""
+        return ungraded(figures["overall"]["num_unscored"])
 
     def blind_rows(self) -> Sequence[BlindRow[Any]]:
         judged = self.needs_grader

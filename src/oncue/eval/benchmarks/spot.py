@@ -38,7 +38,7 @@ from oncue.eval.streams.benchmark import (
     Terms,
 )
 from oncue.eval.streams.blind import silence
-from oncue.eval.streams.ratios import f1_of, pooled_terms, ratio
+from oncue.eval.streams.ratios import f1_of, pooled_terms, ratio, ungraded
 from oncue.eval.streams.stream import Item, Prediction
 from oncue.eval.table import percent
 from oncue.scoring.grader import GradeKey, Grader
@@ -166,6 +166,10 @@ class Spot:
             "pooled": _figures_of(pooled_terms({task: sums[task] for task in tasks})),
             "subsets": tasks,
         }
+
+    def remarks(self, figures: Figures) -> list[str]:
+        """How many replies could not be graded."""
+        return ungraded(figures["pooled"].get("num_unscored", 0))
 
     def blind_rows(self) -> Sequence[BlindRow[Any]]:
         name = "every 1 s to the last slot, the right text"

@@ -30,7 +30,7 @@ from oncue.eval.streams.benchmark import (
 )
 from oncue.eval.streams.blind import every, silence
 from oncue.eval.streams.predictions import official_lines
-from oncue.eval.streams.ratios import f1_of, pooled_terms, ratio
+from oncue.eval.streams.ratios import f1_of, pooled_terms, ratio, ungraded
 from oncue.eval.streams.stream import Item, Prediction, Stream
 from oncue.eval.table import percent
 from oncue.fields import (
@@ -187,6 +187,10 @@ class StreamPro:
             "overall": _figures_of(pooled_terms(sums)),
             "subsets": {task: _figures_of(sums[task]) for task in TIMINGS if task in sums},
         }
+
+    def remarks(self, figures: Figures) -> list[str]:
+        """How many replies could not be graded."""
+        return ungraded(figures["overall"].get("num_unscored", 0))
 
     def blind_rows(self) -> Sequence[BlindRow[Any]]:
         judged = self.needs_grader

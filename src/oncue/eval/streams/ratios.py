@@ -1,4 +1,5 @@
-"""Sums, shares and F1 as scorers count them: 0 where nothing can be divided."""
+"""Sums, shares and F1 as scorers count them, 0 where nothing can be divided, and what to say of
+replies that could not be graded."""
 
 from __future__ import annotations
 
@@ -32,3 +33,8 @@ def pooled_terms(sums: BySubset) -> dict[str, float]:
         for name, value in terms.items():
             total[name] = total.get(name, 0.0) + value
     return total
+
+
+def ungraded(num: int) -> list[str]:
+    """The remark on replies that no judge graded; none where there are none."""
+    return [f"{num} replies were not graded and count as wrong"] if num else []
