@@ -142,7 +142,7 @@ def test_a_failed_judgement_is_wrong_and_counted(tmp_path):
     (item,) = items_of(tmp_path, sample(NARRATION, *NARRATED))
     found = figures_of(OmniPro(), item, (10, "lost"), grader=KnownGrades({}))
     assert found["subsets"][NARRATION]["content_accuracy"] == 0.0
-    assert OmniPro().remarks(found) == ["1 replies were not graded and count as wrong"]
+    assert OmniPro().remarks(found) == ["1 reply could not be graded, and counted as wrong"]
 
 
 def test_absent_samples_are_not_counted_and_stand_beside(tmp_path):

@@ -125,7 +125,7 @@ def test_meaning_is_asked_for_only_in_reach_and_each_pair_once(tmp_path):
     assert {rubric.highest for rubric, *_ in grader.asked} == {5}
     figures = figures_of(Spot(), item, (19, "x"), (20, "x"), grader=KnownGrades({}))
     assert (figures["pooled"]["t_f1"], figures["pooled"]["num_unscored"]) == (0.0, 2)
-    assert Spot().remarks(figures) == ["2 replies were not graded and count as wrong"]
+    assert Spot().remarks(figures) == ["2 replies could not be graded, and counted as wrong"]
     assert FREE.remarks(FREE.figures({})) == []
 
 

@@ -77,7 +77,7 @@ CARD = Card(
 
 @dataclass(frozen=True, slots=True)
 class Estp:
-    """The benchmark. It needs no judge."""
+    """How ESTP-Bench is scored. It needs no judge."""
 
     precision: Literal["spans", "replies"] = "spans"
     """What precision is a share of. spans: hit spans and replies outside of all. replies: all

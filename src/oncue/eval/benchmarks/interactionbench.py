@@ -89,7 +89,7 @@ CARD = Card(
 
 @dataclass(frozen=True, slots=True)
 class InteractionBench:
-    """The benchmark."""
+    """How InteractionBench is scored."""
 
     grading: Literal["judge", "overlap"] = "judge"
     """Who grades free text. judge: --judge. overlap: nobody, by equal words, shared words and

@@ -74,7 +74,7 @@ CARD = Card(
 
 @dataclass(frozen=True, slots=True)
 class OmniPro:
-    """The benchmark."""
+    """How OmniPro is scored, online."""
 
     grading: Literal["judge", "none"] = "judge"
     """Who grades narration and instructions. judge: --judge. none: nobody; their joint F1 is
@@ -142,7 +142,8 @@ class OmniPro:
             "num_missed": float(len(gold.triggers) - len(pairs)),
         }
         marks = tuple(Mark(e, verdicts[number]) for number, e in enumerate(emissions))
-        return ItemScore(terms, marks, _f1(terms, "num_right"))
+        is_open = is_judged and grader is None
+        return ItemScore(terms, marks, _f1(terms, "num_pairs" if is_open else "num_right"))
 
     def figures(self, sums: BySubset) -> Figures:
         tasks = {

@@ -79,7 +79,7 @@ CARD = replace(
 
 @dataclass(frozen=True, slots=True)
 class OmniProProbe:
-    """The benchmark. It needs no judge, and --format official."""
+    """How the probe mode of OmniPro is scored. It needs no judge, but --format official."""
 
     @property
     def card(self) -> Card:

@@ -88,7 +88,7 @@ CARD = Card(
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """The benchmark."""
+    """How SPOT-Bench is scored."""
 
     grading: Literal["judge", "keywords", "none"] = "judge"
     """How meaning is checked. judge: by keywords in abd and pnr, by --judge in the other tasks.

@@ -121,7 +121,7 @@ class Gold:
 
 @dataclass(frozen=True, slots=True)
 class StreamPro:
-    """The benchmark."""
+    """How StreamPro-Bench is scored, by the text of its paper."""
 
     grading: Literal["judge", "none"] = "judge"
     """Who grades content. judge: --judge; stretches of video are compared without one. none: every

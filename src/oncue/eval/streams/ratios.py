@@ -37,4 +37,6 @@ def pooled_terms(sums: BySubset) -> dict[str, float]:
 
 def ungraded(num: int) -> list[str]:
     """The remark on replies that no judge graded; none where there are none."""
-    return [f"{num} replies were not graded and count as wrong"] if num else []
+    if not num:
+        return []
+    return [f"{num} {'reply' if num == 1 else 'replies'} could not be graded, and counted as wrong"]
