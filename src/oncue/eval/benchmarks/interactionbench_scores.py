@@ -3,6 +3,7 @@ says what the event asks for."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import mean
@@ -52,7 +53,7 @@ class Matches:
     ) -> Matches:
         matches = cls(tuple(time_s for time_s, _ in events))
         for reply in replies:
-            event = sum(t <= reply.time_s + tolerance_s for t in matches.times_s) - 1
+            event = bisect_right(matches.times_s, reply.time_s + tolerance_s) - 1
             if event < 0:
                 verdict = "premature"
             elif event in matches.first:
