@@ -71,6 +71,12 @@ VERBS = (
         "score answers before and after each trigger (OmniPro)",
     ),
     Verb(
+        "eval omniduplex",
+        "oncue.commands.eval_omniduplex",
+        "EvalOmniDuplex",
+        "score reminders and corrections (Omni-DuplexEval)",
+    ),
+    Verb(
         "eval spot",
         "oncue.commands.eval_spot",
         "EvalSpot",

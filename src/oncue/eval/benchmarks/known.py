@@ -13,6 +13,7 @@ KNOWN = {
     "interactionbench": ("oncue.eval.benchmarks.interactionbench", "InteractionBench"),
     "omnipro": ("oncue.eval.benchmarks.omnipro", "OmniPro"),
     "omnipro-probe": ("oncue.eval.benchmarks.omnipro_probe", "OmniProProbe"),
+    "omniduplex": ("oncue.eval.benchmarks.omniduplex", "OmniDuplex"),
     "spot": ("oncue.eval.benchmarks.spot", "Spot"),
     "streampro": ("oncue.eval.benchmarks.streampro", "StreamPro"),
 }
