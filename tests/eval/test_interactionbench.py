@@ -18,7 +18,7 @@ from interaction_support import (
 )
 
 from oncue import cli
-from oncue.errors import DataError
+from oncue.errors import ConfigError, DataError
 from oncue.eval.benchmarks.interactionbench import InteractionBench
 from oncue.eval.benchmarks.interactionbench_text import (
     chosen_option,
@@ -328,3 +328,12 @@ def test_a_policy_that_is_given_the_right_texts_is_no_bar(tmp_path):
 
 def test_figures_of_nothing():
     assert InteractionBench().remarks(InteractionBench().figures({})) == []
+
+
+def test_numbers_out_of_range_and_no_items_are_named(tmp_path):
+    with pytest.raises(ConfigError, match="delta_s must be a positive number, got 0"):
+        InteractionBench(delta_s=0).items(())
+    with pytest.raises(ConfigError, match="tolerance_s must be 0 or more"):
+        InteractionBench(tolerance_s=-1).items(())
+    with pytest.raises(DataError, match="no item that can be scored; give the folder"):
+        items_of(tmp_path, annotated())

@@ -18,7 +18,7 @@ from interaction_support import (
 )
 
 from oncue import cli
-from oncue.errors import DataError
+from oncue.errors import ConfigError, DataError
 from oncue.eval.benchmarks.omnipro import OmniPro, chained, paired
 from oncue.eval.benchmarks.omnipro_items import TASKS, first_integer, region_in
 from oncue.types import TimedReply
@@ -191,6 +191,11 @@ def test_clocks_and_ticks(tmp_path):
 def test_bad_samples_are_named(tmp_path, row, complaint):
     with pytest.raises(DataError, match=complaint):
         items_of(tmp_path, row)
+
+
+def test_a_tolerance_below_zero_is_named():
+    with pytest.raises(ConfigError, match="tolerance_s must be 0 or more"):
+        OmniPro(tolerance_s=-1).items(())
 
 
 def test_the_official_form_of_predictions(tmp_path, capsys):

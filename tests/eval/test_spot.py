@@ -266,7 +266,7 @@ def test_bad_annotations_are_named(tmp_path):
         FREE.items((write(tmp_path / "boundaries.json", {}),))
     with pytest.raises(DataError, match="turn 1: 2 times in 'response_time' need as many"):
         items_of(tmp_path, "SQA", turn([1, 2], ["a"]))
-    with pytest.raises(ConfigError, match="--occupancy-k must be 1 or more"):
+    with pytest.raises(ConfigError, match="occupancy_k must be at least 1, got 0"):
         Spot(occupancy_k=0).items(())
     write(tmp_path / "empty" / "scores.json", {})
     with pytest.raises(DataError, match="holds no result file"):

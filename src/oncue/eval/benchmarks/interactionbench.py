@@ -42,6 +42,7 @@ from oncue.eval.streams.ratios import pooled_terms, ungraded
 from oncue.eval.streams.stream import Item, Prediction
 from oncue.fields import field_of, id_of, items_of, seconds_of
 from oncue.scoring.grader import Grader
+from oncue.setting_checks import require_not_negative, require_positive
 from oncue.types import TimedReply
 
 METRICS = ("total", "accuracy", "timing_accuracy", "silence_compliance", "timing")
@@ -119,6 +120,8 @@ class InteractionBench:
         return self.grading == "judge"
 
     def items(self, annotations: Sequence[Path]) -> Sequence[Item[Gold]]:
+        require_positive(self, "delta_s")
+        require_not_negative(self, "tolerance_s")
         return read_items(annotations, self.tolerance_s, self.delta_s)
 
     def official(self, path: Path) -> Iterator[tuple[str, Prediction]]:

@@ -78,6 +78,11 @@ def read_items(annotations: Sequence[Path], early_s: float, late_s: float) -> Se
         paths = files_of(inner if inner.is_dir() else given, "*.json")
         for path in sorted(paths, key=lambda p: (*p.parent.parts, p.stem)):
             items += _items_of(path, choices, early_s, late_s)
+    if not items:
+        raise DataError(
+            f"{', '.join(map(str, annotations))}: no item that can be scored; give the folder of "
+            "annotations, and the multiple-choice key beside it"
+        )
     return items
 
 

@@ -32,6 +32,7 @@ from oncue.eval.table import percent
 from oncue.fields import field_of, id_of, items_of, seconds_of
 from oncue.scoring.grader import GradeKey, Grader, Rubric
 from oncue.scoring.score import Unscored
+from oncue.setting_checks import require_not_negative
 from oncue.types import TimedReply
 
 CHAIN_S = 2.0  # emissions this close to the one before are part of it
@@ -100,6 +101,7 @@ class OmniPro:
         return self.grading == "judge"
 
     def items(self, annotations: Sequence[Path]) -> Sequence[Item[Gold]]:
+        require_not_negative(self, "tolerance_s")
         return read_items(annotations, self.tolerance_s)
 
     def official(self, path: Path) -> Iterator[tuple[str, Prediction]]:

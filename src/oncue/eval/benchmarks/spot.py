@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from oncue.errors import ConfigError
 from oncue.eval.benchmarks.spot_items import (
     TIMINGS,
     Gold,
@@ -43,6 +42,7 @@ from oncue.eval.streams.stream import Item, Prediction
 from oncue.eval.table import percent
 from oncue.scoring.grader import GradeKey, Grader
 from oncue.scoring.score import Unscored
+from oncue.setting_checks import require_at_least_one
 from oncue.types import TimedReply
 
 LEAST_T = 0.05  # of a reply that may fill a slot
@@ -113,8 +113,7 @@ class Spot:
         return self.grading == "judge"
 
     def items(self, annotations: Sequence[Path]) -> Sequence[Item[Gold]]:
-        if self.occupancy_k < 1:
-            raise ConfigError(f"--occupancy-k must be 1 or more, got {self.occupancy_k}")
+        require_at_least_one(self, "occupancy_k")
         return read_items(annotations)
 
     def official(self, path: Path) -> Iterator[tuple[str, Prediction]]:
