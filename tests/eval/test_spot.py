@@ -29,7 +29,7 @@ FREE = Spot("none")
 
 
 def turn(times, texts=None, **fields):
-    texts = [f"text {t}" for t in times] if texts is None else texts
+    texts = [f"text {t}" for t in times or ()] if texts is None else texts
     return {
         "question": "Tell me.",
         "ask_time": 0,
@@ -192,6 +192,14 @@ def test_a_reply_to_a_question_without_gold_is_dropped_and_counted_beside(tmp_pa
     assert figures["t_f1_corrected"] == 40.0
 
 
+def test_a_video_may_be_its_only_turn_and_a_turn_may_have_nothing_due(tmp_path):
+    rows = {"v1": turn(10, "x"), "v2": {"turns": [{"question": "?"}, turn(None, ["x"])]}}
+    first, second = FREE.items((write(tmp_path / "sqa.json", rows),))
+    assert [slot.text for slot in first.gold.slots] == ["x"]
+    assert second.gold.has_gold == (False, False)
+    assert found(FREE, second, [3])["t_f1"] is None
+
+
 def test_videos_without_results_are_not_counted_but_beside(tmp_path):
     rows = {name: {"turns": [turn([10])]} for name in ("v1", "v2")}
     items = FREE.items((write(tmp_path / "abd.json", rows),))
@@ -224,7 +232,10 @@ def test_who_talks_at_1_hz_with_the_right_text(tmp_path):
 
 def test_terms_are_the_same_for_every_scored_item(tmp_path):
     (full,) = items_of(tmp_path, "ABD", turn([10]))
-    (empty,) = items_of(tmp_path, "ABD", turn([]), video="v2")
+    (empty,) = (
+        i for i in FREE.items((write(tmp_path / "abd.json", {"v1": turn([10]), "v2": turn([])}),))
+        if not i.gold.slots
+    )  # fmt: skip
     assert set(terms_of(FREE, full, (10, "x"))) == set(terms_of(FREE, empty, (10, "x")))
     assert found(FREE, empty, [10])["t_f1"] is None
 
@@ -266,6 +277,8 @@ def test_bad_annotations_are_named(tmp_path):
         FREE.items((write(tmp_path / "boundaries.json", {}),))
     with pytest.raises(DataError, match="turn 1: 2 times in 'response_time' need as many"):
         items_of(tmp_path, "SQA", turn([1, 2], ["a"]))
+    with pytest.raises(DataError, match="nothing is due in it; expected annotations of SPOT"):
+        items_of(tmp_path, "ABD", turn([]), {"question": "?"})
     with pytest.raises(ConfigError, match="occupancy_k must be at least 1, got 0"):
         Spot(occupancy_k=0).items(())
     write(tmp_path / "empty" / "scores.json", {})

@@ -169,7 +169,7 @@ def _recall(terms: Terms) -> float:
 
 
 def _window(span: TimeSpan) -> TimeSpan:
-    return TimeSpan(span.start_s - ANTICIPATION_S, span.end_s + LATENCY_S)
+    return TimeSpan(max(0.0, span.start_s - ANTICIPATION_S), span.end_s + LATENCY_S)
 
 
 def _clips_of(clips: Any, where: str) -> list[str]:

@@ -71,12 +71,22 @@ class Gold:
 def read_items(annotations: Sequence[Path]) -> Sequence[Item[Gold]]:
     """The videos of all tasks; their ids are TASK/video, without the ending of the video."""
     return [
-        _item_of(task, video, entry, f"{path}, {video!r}")
+        item
         for given in annotations
         for path in files_of(given, "*.json")
-        for task in [_task_of(path)]
+        for item in _items_of(path)
+    ]
+
+
+def _items_of(path: Path) -> list[Item[Gold]]:
+    task = _task_of(path)
+    items = [
+        _item_of(task, video, entry, f"{path}, {video!r}")
         for video, entry in object_of(path, _EXPECTED).items()
     ]
+    if not any(item.gold.slots for item in items):
+        raise DataError(f"{path}: nothing is due in it; expected {_EXPECTED}")
+    return items
 
 
 def read_results(path: Path) -> Sequence[tuple[str, Prediction]]:
@@ -112,7 +122,7 @@ def _item_id(task: str, video: str) -> str:
 
 
 def _item_of(task: str, video: str, entry: Any, where: str) -> Item[Gold]:
-    turns = items_of(entry, "turns", where) if has_value(entry, "turns") else [entry]
+    turns = (items_of(entry, "turns", where) if has_value(entry, "turns") else []) or [entry]
     questions, slots, has_gold = [], [], []
     for number, turn in enumerate(turns, 1):
         at = f"{where}, turn {number}"
@@ -138,14 +148,17 @@ def _item_of(task: str, video: str, entry: Any, where: str) -> Item[Gold]:
 
 
 def _slots_of(task: str, turn: Any, where: str) -> list[Slot]:
-    field_of(turn, "response_time", where)
+    question = optional_text_of(turn, "question", where)
+    if not has_value(turn, "response_time"):
+        return []
     times = [
         seconds_of({"response_time": value}, "response_time", where)
         for value in _listed(turn["response_time"])
     ]
+    if not times:
+        return []
     texts = [str(text) for text in _listed(turn.get("response"))]
-    question = optional_text_of(turn, "question", where)
-    if times and task in KEYWORD_TASKS:
+    if task in KEYWORD_TASKS:
         texts = _detections(task, question, turn.get("type"), texts, len(times))
     if len(times) != len(texts):
         raise DataError(
