@@ -58,7 +58,7 @@ def overlap(gold: str, said: str) -> float:
 
 
 def official_letter(text: str, letters: str) -> str | None:
-    """The first letter of an option that stands alone. A lower-case "a" is one, so the article
+    """The first lone letter of an option. A lower-case "a" is one, so the article
     "a" is option A."""
     either = letters + letters.lower()
     found = re.search(rf"(?:^|[^a-z0-9])([{either}])(?:[^a-z0-9]|$)", text[:_NUM_LETTER_CHARACTERS])

@@ -91,7 +91,7 @@ CARD = Card(
     defects=(
         "No code was released, so these numbers cannot be compared with published ones.",
         "Not in the text, so chosen here: content is graded from 0 to 10; F1 is the mean over "
-        "questions (the pooled one stands beside); a span is read from the first two numbers of a "
+        "questions (the pooled one is given, too); a span is read from the first two numbers of a "
         "reply.",
         "Further replies in a window lower precision even if they are right.",
     ),
