@@ -65,6 +65,48 @@ VERBS = (
         "score when a model speaks of events in streams (OVO-Timing)",
     ),
     Verb(
+        "eval estp",
+        "oncue.commands.eval_estp",
+        "EvalEstp",
+        "score when a model speaks on first-person videos (ESTP-Bench)",
+    ),
+    Verb(
+        "eval interactionbench",
+        "oncue.commands.eval_interactionbench",
+        "EvalInteractionBench",
+        "score what a model says, and when (InteractionBench)",
+    ),
+    Verb(
+        "eval omnipro",
+        "oncue.commands.eval_omnipro",
+        "EvalOmniPro",
+        "score alerts, counts and narration while watching (OmniPro)",
+    ),
+    Verb(
+        "eval omnipro-probe",
+        "oncue.commands.eval_omnipro_probe",
+        "EvalOmniProProbe",
+        "score answers before and after each trigger (OmniPro)",
+    ),
+    Verb(
+        "eval omniduplex",
+        "oncue.commands.eval_omniduplex",
+        "EvalOmniDuplex",
+        "score reminders and corrections (Omni-DuplexEval)",
+    ),
+    Verb(
+        "eval spot",
+        "oncue.commands.eval_spot",
+        "EvalSpot",
+        "score how timely replies are (SPOT-Bench)",
+    ),
+    Verb(
+        "eval streampro",
+        "oncue.commands.eval_streampro",
+        "EvalStreamPro",
+        "score replies by the paper's text of StreamPro-Bench",
+    ),
+    Verb(
         "data curate nextgqa",
         "oncue.commands.data_nextgqa",
         "DataCurateNextgqa",

@@ -100,12 +100,14 @@ class BlindRow(Generic[GoldT]):
     """A policy that sees no frame: its name, and what it says to an item.
 
     `needs_grader`: its replies must be judged, so it is left out where a judge on a server would
-    have to be paid for that, and where judgements were recorded.
+    have to be paid for that, and where judgements were recorded. `knows_texts`: it is given the
+    right texts, so it shows what a score makes of timing, and is no bar for a headline.
     """
 
     name: str
     predict: Callable[[Item[GoldT]], Prediction]
     needs_grader: bool = False
+    knows_texts: bool = False
 
 
 class StreamBenchmark(Protocol[GoldT]):

@@ -90,9 +90,11 @@ class StreamScores:
         return lines
 
     def best_blind(self) -> Row | None:
-        """The policy without frames with the best headline."""
+        """The policy without frames with the best headline, of those that do not know the right
+        texts."""
         headline = self.benchmark.headlines[0]
-        rows = [row for row in self.blind if headline.of(row.figures) is not None]
+        known = [row for row in self.blind if headline.of(row.figures) is not None]
+        rows = [row for row in known if not row.knows_texts]
         return max(rows, key=lambda row: headline.of(row.figures) or 0.0, default=None)
 
     def is_below(self, blind: Row) -> bool:

@@ -40,7 +40,8 @@ class ShownItem:
 class Row:
     """The score of one policy over all items. `num_missing`: items without a prediction (see
     `Card.missing`). `shown`: the worst items, by `ItemScore.worth`. `num_unknown`: predictions that
-    were passed over, since the annotations do not have their item."""
+    were passed over, since the annotations do not have their item. `knows_texts`: see
+    `BlindRow`."""
 
     name: str
     tally: Tally
@@ -50,6 +51,7 @@ class Row:
     num_missing: int = 0
     shown: tuple[ShownItem, ...] = ()
     num_unknown: int = 0
+    knows_texts: bool = False
 
 
 @dataclass
@@ -129,7 +131,7 @@ async def score_blind(
     """The score of a policy that sees no frame."""
     said = (("", row.predict(item)) for item in items)
     scored = await score_predictions(benchmark, items, said, grader, row.name)
-    return row_of(benchmark, row.name, scored.tally, len(items))
+    return replace(scored, num_missing=0, shown=(), knows_texts=row.knows_texts)
 
 
 def row_of(
