@@ -41,6 +41,12 @@ VERBS = (
         "score when a model speaks on clips with hand-made gold",
     ),
     Verb(
+        "eval proactivevideoqa",
+        "oncue.commands.eval_proactivevideoqa",
+        "EvalProactiveVideoQa",
+        "score what a model says while a reply is due (ProactiveVideoQA)",
+    ),
+    Verb(
         "eval omnimmi",
         "oncue.commands.eval_omnimmi",
         "EvalOmniMmi",

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from oncue.errors import ConfigError, shown_address
+from oncue.scoring.grade_lines import PREFIX
 from oncue.scoring.grader import GradeKey, Rubric, RunGrader
 from oncue.scoring.judge import LexicalJudge
 from oncue.scoring.judge_prompts import rubric_question
 from oncue.scoring.judge_specs import server_of
-from oncue.scoring.recorded_grades import PREFIX, ReplayGrader
+from oncue.scoring.recorded_grades import ReplayGrader
 from oncue.scoring.score import Unscored
 from oncue.scoring.server_judge import JudgeOptions, ServerJudge
 from oncue.types import TimedReply, TimeSpan

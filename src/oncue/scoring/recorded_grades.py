@@ -1,58 +1,54 @@
-"""Recorded judgements of the replies to a benchmark, in JSON lines.
-
-    {"judge"}                                                    first line, optional: who judged
-    {"question_id", "answer_index", "time", "level"}             a level of the benchmark's scale
-    {"question_id", "kind": "repetition", "answer_index"?, "time", "repeated"}       true or false
-
-`answer_index` is the gold turn, from 0; `index` is another name of it, for benchmarks that have no
-answers. `time` is that of the reply. A line on repetition without it holds for the reply in every
-gold turn, and in the whole dialogue. What a judge could not decide has no line.
-"""
+"""Graders that read and write recorded judgements (`oncue.scoring.grade_lines`)."""
 
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
 from oncue.errors import DataError
-from oncue.fields import field_of, has_value, id_of, json_lines, seconds_of, text_of
+from oncue.fields import json_object, text_of
+from oncue.scoring.grade_lines import EXPECTED, JUDGE, GradeLine, Place, grade_line, grade_row
 from oncue.scoring.grader import GradeKey, Rubric, RunGrader
 from oncue.scoring.score import Unscored
 from oncue.types import TimedReply, TimeSpan
 
-PREFIX = "replay:"
-EXPECTED = (
-    'a judgement, {"question_id", "answer_index", "time", "level"} or '
-    '{"question_id", "kind": "repetition", "time", "repeated": true|false}'
-)
-_KINDS = ("coverage", "repetition")
-_JUDGE = "judge"
 
-_Place = tuple[int | None, float]  # gold turn and time
-_Decided = dict[_Place, tuple[int, str]]  # the value, and where its line is
+@dataclass(frozen=True, slots=True)
+class _OfItem:
+    """The judgements of one item: by place the value, and the number of its line. `used`: lines
+    that were asked for."""
+
+    levels: dict[Place, tuple[int, int]] = field(default_factory=dict)
+    repeated: dict[Place, tuple[int, int]] = field(default_factory=dict)
+    used: set[int] = field(default_factory=set)
 
 
 class ReplayGrader:
     """Grades as the lines of `path` say. A reply without a line is Unscored.
 
-    Raises DataError, with the number of the line, for what breaks the format and for two lines that
-    contradict; from `grade`, for a level out of the scale.
+    All lines are checked at once, and then read again item by item, so a file may be of any length.
+    Raises DataError, with the number of the line, for what breaks the format; from `grade` and
+    `repeats`, for two lines that contradict and for a level out of the scale.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._levels: dict[str, _Decided] = {}
-        self._repeated: dict[str, _Decided] = {}
-        self._used: set[str] = set()  # lines about items that are not at their end
-        self._judge = ""
-        for number, (where, row) in enumerate(json_lines(path, EXPECTED)):
-            if number == 0 and _JUDGE in row:
-                self._judge = text_of(row, _JUDGE, where)
-            else:
-                self._take(row, where)
-        self.knows_repetition = bool(self._repeated)
+        self._places: dict[str, array[int]] = {}  # of each item: number and offset of its lines
+        self._open: dict[str, _OfItem] = {}
+        self._judge, self.knows_repetition = "", False
+        for number, offset, line in _numbered(path):
+            where = self._where(number)
+            row = json_object(line, where, EXPECTED)
+            if number == 1 and row.keys() == {JUDGE}:
+                self._judge = text_of(row, JUDGE, where)
+                continue
+            found = grade_line(row, where)
+            self.knows_repetition |= found.is_repetition
+            self._places.setdefault(found.item_id, array("Q")).extend((number, offset))
 
     @property
     def name(self) -> str:
@@ -66,15 +62,18 @@ class ReplayGrader:
         gold: str,  # noqa: ARG002
         said: str,  # noqa: ARG002
     ) -> int | Unscored:
-        level = self._find(self._levels, key.item_id, (key.index, key.time_s))
-        if level is None:
+        of_item = self._of(key.item_id)
+        found = of_item.levels.get((key.index, key.time_s))
+        if found is None:
             return Unscored(f"no line of {self._path.name} is about this reply")
-        value, where = level
-        if not rubric.lowest <= value <= rubric.highest:
+        level, number = found
+        of_item.used.add(number)
+        if not rubric.lowest <= level <= rubric.highest:
             raise DataError(
-                f"{where}: 'level' must be {rubric.lowest} to {rubric.highest}, got {value}"
+                f"{self._where(number)}: 'level' must be {rubric.lowest} to {rubric.highest}, got "
+                f"{level}"
             )
-        return value
+        return level
 
     async def repeats(
         self,
@@ -82,35 +81,35 @@ class ReplayGrader:
         previous: tuple[str, ...],  # noqa: ARG002
         new: str,  # noqa: ARG002
     ) -> bool | Unscored:
-        verdict = self._find(self._repeated, key.item_id, (key.index, key.time_s))
-        if verdict is None:
-            verdict = self._find(self._repeated, key.item_id, (None, key.time_s))
-        if verdict is None:
-            return Unscored(f"no line of {self._path.name} says whether this reply repeats")
-        return bool(verdict[0])
+        of_item = self._of(key.item_id)
+        for index in (key.index, None):
+            if (found := of_item.repeated.get((index, key.time_s))) is not None:
+                of_item.used.add(found[1])
+                return bool(found[0])
+        return Unscored(f"no line of {self._path.name} says whether this reply repeats")
 
     def end_item(
         self, item_id: str, due: Sequence[TimeSpan], replies: Sequence[TimedReply]
     ) -> None:
-        """Drops the lines about the item. Raises DataError for one that fits no reply; one about a
-        reply that needed no judge, such as an exact duplicate, fits."""
-        times = {reply.time_s for reply in replies}
-        for decided in (self._levels, self._repeated):
-            for (index, time_s), (_, where) in decided.pop(item_id, {}).items():
-                if where in self._used:
-                    self._used.remove(where)
-                elif problem := _misfit(index, time_s, due, times):
+        """Raises DataError for a line that fits no reply. One about a reply that needed no judge,
+        such as an exact duplicate, fits."""
+        times, of_item = {reply.time_s for reply in replies}, self._of(item_id)
+        for lines in (of_item.levels, of_item.repeated):
+            for (index, time_s), (_, number) in lines.items():
+                problem = _misfit(index, time_s, due, times)
+                if number not in of_item.used and problem is not None:
                     raise DataError(
-                        f"{where}: {item_id!r} has {problem}; give the judgements of these "
-                        "predictions"
+                        f"{self._where(number)}: {item_id!r} has {problem}; give the judgements of "
+                        "these predictions"
                     )
+        del self._open[item_id]
+        self._places.pop(item_id, None)
 
     def end(self) -> None:
-        left = self._levels or self._repeated
-        for item_id, decided in left.items():
-            _, where = next(iter(decided.values()))
+        for item_id, places in self._places.items():
             raise DataError(
-                f"{where}: no item is called {item_id!r}; give the judgements of these predictions"
+                f"{self._where(places[0])}: no item is called {item_id!r}; give the judgements of "
+                "these predictions"
             )
 
     def cost(self) -> str:
@@ -119,32 +118,47 @@ class ReplayGrader:
     async def aclose(self) -> None:
         """There is no connection."""
 
-    def _find(
-        self, decided: Mapping[str, _Decided], item_id: str, place: _Place
-    ) -> tuple[int, str] | None:
-        found = decided.get(item_id, {}).get(place)
-        if found is not None:
-            self._used.add(found[1])
-        return found
+    def _of(self, item_id: str) -> _OfItem:
+        if item_id not in self._open:
+            self._open[item_id] = self._read(item_id)
+        return self._open[item_id]
 
-    def _take(self, row: Mapping[str, Any], where: str) -> None:
-        """Keeps what a line says."""
-        kind = row.get("kind", "coverage")
-        if kind not in _KINDS:
-            raise DataError(f"{where}: unknown kind {kind!r:.80}; expected {EXPECTED}")
-        item_id, time_s = id_of(row, "question_id", where), seconds_of(row, "time", where)
-        index = _index_of(row, where, optional=kind == "repetition")
-        if kind == "repetition":
-            value, of_all = field_of(row, "repeated", where), self._repeated
-            if not isinstance(value, bool):
-                raise DataError(f"{where}: 'repeated' must be true or false, got {value!r:.80}")
-        else:
-            value, of_all = _whole(row, "level", where), self._levels
-        first = of_all.setdefault(item_id, {}).setdefault((index, time_s), (int(value), where))
-        if first[0] != int(value):
-            raise DataError(
-                f"{where} contradicts {first[1]}, which is about the same reply; drop one of them"
-            )
+    def _read(self, item_id: str) -> _OfItem:
+        """Raises DataError for lines that contradict."""
+        of_item, places = _OfItem(), self._places.get(item_id)
+        if places is None:
+            return of_item
+        with self._path.open("rb") as file:
+            for number, offset in zip(places[::2], places[1::2], strict=True):
+                file.seek(offset)
+                where = self._where(number)
+                line = grade_line(json_object(file.readline(), where, EXPECTED), where)
+                lines = of_item.repeated if line.is_repetition else of_item.levels
+                value, first = lines.setdefault(line.place, (line.value, number))
+                if value != line.value:
+                    raise DataError(
+                        f"{where} contradicts line {first}, which is about the same reply; drop "
+                        "one of them"
+                    )
+        return of_item
+
+    def _where(self, number: int) -> str:
+        return f"{self._path}, line {number}"
+
+
+def _numbered(path: Path) -> Iterator[tuple[int, int, bytes]]:
+    """The number, from 1, and the offset of each line that holds something, and the line."""
+    offset = 0
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield number, offset, line
+                offset += len(line)
+    except OSError as error:
+        raise DataError(
+            f"cannot read {path} ({error.strerror}); expected a file of JSON lines: {EXPECTED}"
+        ) from error
 
 
 def _misfit(
@@ -166,18 +180,7 @@ def _misfit(
     return None
 
 
-def _index_of(row: Mapping[str, Any], where: str, *, optional: bool) -> int | None:
-    name = "index" if "answer_index" not in row and "index" in row else "answer_index"
-    if optional and not has_value(row, name):
-        return None
-    return _whole(row, name, where)
-
-
-def _whole(row: Mapping[str, Any], name: str, where: str) -> int:
-    value = field_of(row, name, where)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise DataError(f"{where}: {name!r} must be a whole number, 0 or more, got {value!r:.80}")
-    return value
+_Decided = dict[tuple[bool, Place], int]  # whether on repetition, and about what
 
 
 class RecordingGrader:
@@ -188,9 +191,8 @@ class RecordingGrader:
 
     def __init__(self, grader: RunGrader, file: TextIO) -> None:
         self._grader, self._file = grader, file
-        self._levels: dict[GradeKey, int] = {}
-        self._repeated: dict[GradeKey, int] = {}
-        self._write({_JUDGE: grader.name})
+        self._decided: dict[str, _Decided] = {}  # by item
+        self._write({JUDGE: grader.name})
 
     @property
     def name(self) -> str:
@@ -204,22 +206,21 @@ class RecordingGrader:
         self, rubric: Rubric, key: GradeKey, question: str, gold: str, said: str
     ) -> int | Unscored:
         level = await self._grader.grade(rubric, key, question, gold, said)
-        if not isinstance(level, Unscored):
-            self._levels[key] = max(level, self._levels.get(key, level))
+        self._keep(key, level, is_repetition=False)
         return level
 
     async def repeats(self, key: GradeKey, previous: tuple[str, ...], new: str) -> bool | Unscored:
         verdict = await self._grader.repeats(key, previous, new)
-        if not isinstance(verdict, Unscored):
-            self._repeated[key] = max(verdict, self._repeated.get(key, verdict))
+        self._keep(key, verdict, is_repetition=True)
         return verdict
 
     def end_item(
         self, item_id: str, due: Sequence[TimeSpan], replies: Sequence[TimedReply]
     ) -> None:
         self._grader.end_item(item_id, due, replies)
-        for line in self._lines(item_id):
-            self._write(line)
+        decided = self._decided.pop(item_id, {})
+        for kind, place in sorted(decided, key=_in_order):
+            self._write(grade_row(GradeLine(item_id, place, decided[kind, place], kind)))
 
     def end(self) -> None:
         self._grader.end()
@@ -230,23 +231,17 @@ class RecordingGrader:
     async def aclose(self) -> None:
         await self._grader.aclose()
 
-    def _lines(self, item_id: str) -> Iterator[dict[str, Any]]:
-        """What was decided about the item, which is then forgotten."""
-        for decided, kind in ((self._levels, "coverage"), (self._repeated, "repetition")):
-            keys = [key for key in decided if key.item_id == item_id]
-            for key in sorted(keys, key=lambda k: (-1 if k.index is None else k.index, k.time_s)):
-                value = decided.pop(key)
-                row: dict[str, Any] = {"question_id": item_id}
-                if kind == "repetition":
-                    row["kind"] = kind
-                if key.index is not None:
-                    row["answer_index"] = key.index
-                row["time"] = key.time_s
-                if kind == "repetition":
-                    row["repeated"] = bool(value)
-                else:
-                    row["level"] = value
-                yield row
+    def _keep(self, key: GradeKey, value: int | Unscored, *, is_repetition: bool) -> None:
+        if not isinstance(value, Unscored):
+            decided = self._decided.setdefault(key.item_id, {})
+            what = (is_repetition, (key.index, key.time_s))
+            decided[what] = max(value, decided.get(what, value))
 
     def _write(self, row: Mapping[str, Any]) -> None:
         self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _in_order(what: tuple[bool, Place]) -> tuple[bool, int, float]:
+    """Levels first, then by gold turn and time."""
+    kind, (index, time_s) = what
+    return kind, -1 if index is None else index, time_s

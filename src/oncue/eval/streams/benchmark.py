@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from oncue.eval.streams.stream import GoldT, Item, Prediction
 from oncue.scoring.grader import Grader
@@ -143,4 +143,13 @@ class StreamBenchmark(Protocol[GoldT]):
 
     def blind_rows(self) -> Sequence[BlindRow[GoldT]]:
         """Policies without frames that every number is printed beside, silence first."""
+        ...
+
+
+@runtime_checkable
+class RemarkingBenchmark(Protocol):
+    """A benchmark with more to say about its figures than its table."""
+
+    def remarks(self, figures: Figures) -> list[str]:
+        """Lines for people."""
         ...

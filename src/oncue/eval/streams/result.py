@@ -6,7 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from oncue.eval.streams.benchmark import Figures, Headline, StreamBenchmark
+from oncue.eval.streams.benchmark import (
+    Figures,
+    Headline,
+    RemarkingBenchmark,
+    StreamBenchmark,
+)
 from oncue.eval.streams.scoring import Row, own_terms
 from oncue.eval.streams.tally import intervals
 from oncue.eval.table import TextTable
@@ -51,10 +56,12 @@ class StreamScores:
         )
 
     def remarks(self) -> list[str]:
-        """The interval of the headline, missing predictions, the protocol, and a headline that a
-        policy without frames reaches."""
+        """What the benchmark has to say, the interval of the headline, missing predictions, the
+        protocol, and a headline that a policy without frames reaches."""
         headline = self.benchmark.headlines[0]
         lines = []
+        if isinstance(self.benchmark, RemarkingBenchmark):
+            lines += self.benchmark.remarks(self.model.figures)
         if (between := self.intervals()[headline.name]) is not None:
             low, high = between
             lines.append(
