@@ -133,6 +133,12 @@ VERBS = (
         "measure how fast the frame pool of a long video is read",
     ),
     Verb(
+        "bench scoring",
+        "oncue.commands.bench_scoring",
+        "BenchScoring",
+        "measure how fast predictions are scored here",
+    ),
+    Verb(
         "doctor",
         "oncue.commands.doctor",
         "Doctor",

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from oncue.eval.streams.benchmark import Card, Published
 
-SUBSETS = ("WEB", "EGO", "TV", "VAD")
+# Of each subset: samples, gold turns, and the mean length of its videos in seconds
+SIZES = {
+    "WEB": (500, 1328, 16.59),
+    "EGO": (326, 1575, 360.17),
+    "TV": (500, 500, 75.6),
+    "VAD": (101, 107, 121.0),
+}
+SUBSETS = tuple(SIZES)
 
 _TABLE_2 = "MMDuet2 (arXiv 2512.06810), table 2"
 _GPT = "judge GPT-4.1; omega 0.5; duplicates by a coverage judge, scope not stated"
