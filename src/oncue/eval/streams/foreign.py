@@ -56,7 +56,7 @@ def vlmevalkit_predictions(path: Path, items: Sequence[Item[Any]]) -> Iterator[P
         if _is_failure(value):
             num_failed += 1
             continue
-        item_id = _id_of(row, ("question_id",), "index", items, where)
+        item_id = _id_of(row, "index", items, where)
         yield where, _prediction_of(item_id, value, where)
     if num_failed:
         _log.warning("%s: %d rows hold no answer and count as missing", path, num_failed)
@@ -69,7 +69,7 @@ def lmms_eval_predictions(path: Path, items: Sequence[Item[Any]]) -> Iterator[Pl
         value = field_of(row, "filtered_resps", where)
         if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
             value = value[0]
-        item_id = _id_of(row, ("question_id",), "doc_id", items, where)
+        item_id = _id_of(row, "doc_id", items, where)
         yield where, _prediction_of(item_id, value, where)
 
 
@@ -100,17 +100,10 @@ def _is_failure(value: Any) -> bool:
     )
 
 
-def _id_of(
-    row: Mapping[str, Any],
-    names: Sequence[str],
-    number_name: str,
-    items: Sequence[Item[Any]],
-    where: str,
-) -> str:
+def _id_of(row: Mapping[str, Any], number_name: str, items: Sequence[Item[Any]], where: str) -> str:
     """The id of the item that a row is about."""
-    for name in names:
-        if has_value(row, name):
-            return id_of(row, name, where)
+    if has_value(row, "question_id"):
+        return id_of(row, "question_id", where)
     number = _number_of(row, number_name, where)
     if number >= len(items):
         raise DataError(
