@@ -275,12 +275,6 @@ def test_what_was_decided_is_recorded_and_nothing_else() -> None:
         {"judge": "fixed"},
         {"question_id": "q", "answer_index": 0, "time": 4.0, "level": 3},
         {"question_id": "q", "answer_index": 1, "time": 5.0, "level": 1},
-        {"question_id": "q", "kind": "repetition", "time": 5.0, "repeated": False},
-        {
-            "question_id": "q",
-            "kind": "repetition",
-            "answer_index": 0,
-            "time": 4.0,
-            "repeated": True,
-        },
+        {**verdict, "time": 5.0, "repeated": False},
+        {**verdict, "answer_index": 0, "time": 4.0, "repeated": True},
     ]
