@@ -19,7 +19,7 @@ ITEMS = [
     for n in range(3)
 ]
 ROUNDS = [
-    {"video_span": [0, 3], "answerable": "no", "model_response": ""},
+    {"video_span": [0, 3], "answerable": "no", "model_response": "Nothing yet."},
     {"video_span": [3, 6], "answerable": "Yes", "model_response": " A cat.\n"},
     {"video_span": [6, 7.5], "answerable": "yes", "model_response": "NO REPLY"},
 ]
