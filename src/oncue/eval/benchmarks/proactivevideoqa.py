@@ -80,9 +80,7 @@ class ProactiveVideoQa:
 
     @property
     def headlines(self) -> Sequence[Headline]:
-        named = tuple(Headline(name, ("headlines", name)) for name in ("PAUC", "mean", *SUBSETS))
-        shares = (Headline(name, ("overall", name)) for name in ("duplicates", "unscored"))
-        return *named, *shares
+        return tuple(Headline(name, ("headlines", name)) for name in ("PAUC", "mean", *SUBSETS))
 
     @property
     def needs_grader(self) -> bool:

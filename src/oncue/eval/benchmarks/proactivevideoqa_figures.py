@@ -35,15 +35,18 @@ def figures_of(sums: BySubset, max_unscored_share: float) -> Figures:
 
 
 def lines_of(figures: Figures, max_unscored_share: float) -> list[str]:
-    """Each subset in a line for people, and why it has no headline."""
+    """Each subset in a line for people, all of them in another, and why one has no headline."""
+    counts = figures["counts"]
     lines = []
     for name, found in figures["subsets"].items():
-        lines.append(_line(name, found, figures["counts"]["subsets"][name]))
+        lines.append(_line(name, found, counts["subsets"][name]))
         if figures["headlines"][name] is None and found["n_turns"]:
             lines.append(
                 f"{name}: no headline, since {found['unscored']:.1f} % of the judged replies have "
                 f"no mark (limit {100 * max_unscored_share:g} %)"
             )
+    if len(figures["subsets"]) > 1:
+        lines.append(_line("overall", figures["overall"], counts["overall"]))
     return lines
 
 
