@@ -381,16 +381,13 @@ def test_a_question_id_in_two_files_is_an_error(folder) -> None:
         ProactiveVideoQa().items([one, other])
 
 
-def test_the_first_question_of_the_row_is_judged_and_subtitles_are_not(folder) -> None:
+def test_the_question_is_judged_and_not_the_subtitles_that_follow(folder) -> None:
     row = sample(TV, answer(5, 10))
-    row["conversation"].append({"role": "user", "content": "Subtitle: No.", "time": 2.5})
-    row["conversation"][0]["time"] = 3.0  # asked after a subtitle, and first in the row
+    for time_s in (0, 2.5):  # the first one with the question itself
+        row["conversation"].append({"role": "user", "content": "Subtitle: No.", "time": time_s})
     (item,) = ProactiveVideoQa().items([folder.annotations("TV", row)])
     assert item.gold.gold[0].question == "What is there?"
-    assert [question.text for question in item.stream.questions] == [
-        "Subtitle: No.",
-        "What is there?",
-    ]
+    assert [question.time_s for question in item.stream.questions] == [0, 0, 2.5]
 
 
 def test_the_official_output_of_mmduet2(folder, capsys) -> None:
@@ -518,7 +515,7 @@ def test_replies_are_read_as_they_are_scored(folder) -> None:
     def on_item(item: Any, *_: object) -> None:
         nonlocal most
         if int(item.stream.item_id) % 125 == 0:
-            most = max(most, sum(isinstance(one, TimedReply) for one in gc.get_objects()))
+            most = max(most, sum(type(one) is TimedReply for one in gc.get_objects()))
 
     row = asyncio.run(
         score_predictions(

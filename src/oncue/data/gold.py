@@ -32,8 +32,8 @@ def load_gold(path: str | Path) -> list[GoldSample]:
     """The samples of a gold file, in its order.
 
     Every user turn becomes a Question (subtitles, too), in order of time; a gold turn that names
-    none belongs to the first one of the row. Raises DataError, with the number of the row (from 1),
-    for what breaks the format: a missing field, a span without width or outside the video, a
+    none belongs to the first of them. Raises DataError, with the number of the row (from 1), for
+    what breaks the format: a missing field, a span without width or outside the video, a
     `question_id` given twice.
     """
     try:
@@ -73,7 +73,7 @@ def _read_row(row: Any, where: str) -> GoldSample:
     if not questions:
         raise DataError(f"{where}: 'conversation' has no user turn; a row needs a question")
     gold = tuple(
-        _read_gold(turn, asked[0].text, duration_s, f"{where}, answer {n}")
+        _read_gold(turn, questions[0].text, duration_s, f"{where}, answer {n}")
         for n, turn in enumerate(items_of(row, "answer", where), 1)
     )
     return GoldSample(
