@@ -41,6 +41,12 @@ VERBS = (
         "score when a model speaks on clips with hand-made gold",
     ),
     Verb(
+        "eval proactivevideoqa",
+        "oncue.commands.eval_proactivevideoqa",
+        "EvalProactiveVideoQa",
+        "score what a model says while a reply is due (ProactiveVideoQA)",
+    ),
+    Verb(
         "eval omnimmi",
         "oncue.commands.eval_omnimmi",
         "EvalOmniMmi",
@@ -185,6 +191,12 @@ VERBS = (
         "oncue.commands.bench_pool",
         "BenchPool",
         "measure how fast the frame pool of a long video is read",
+    ),
+    Verb(
+        "bench scoring",
+        "oncue.commands.bench_scoring",
+        "BenchScoring",
+        "measure how fast predictions are scored here",
     ),
     Verb(
         "doctor",

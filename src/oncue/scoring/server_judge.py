@@ -160,15 +160,15 @@ class ServerJudge:
     async def coverage(
         self, question: str, gold: str, replies_so_far: Sequence[str]
     ) -> int | Unscored:
-        """As the role says. Raises JudgeDownError when too many answers failed."""
-        return await self._ask(coverage_question(question, gold, replies_so_far, self.max_score))
+        """As the role says. Raises JudgeDownError as `ask`."""
+        return await self.ask(coverage_question(question, gold, replies_so_far, self.max_score))
 
     async def repeats(self, previous: Sequence[str], new: str) -> bool | Unscored:
         """As the role says, without a question where nothing was said before. Raises JudgeDownError
-        as `coverage`."""
+        as `ask`."""
         if not previous:
             return False
-        return await self._ask(repeats_question(previous, new))
+        return await self.ask(repeats_question(previous, new))
 
     def check_alive(self) -> None:
         """For the end of some work: raises JudgeDownError when too many answers failed, among the
@@ -187,9 +187,9 @@ class ServerJudge:
         """Close the connections. The next question opens new ones."""
         await self._client.aclose()
 
-    async def _ask(self, question: JudgeQuestion[T]) -> T | Unscored:
+    async def ask(self, question: JudgeQuestion[T]) -> T | Unscored:
         """The kept answer, or the server's. Who asks the same while it is on the way waits for
-        it."""
+        it. Raises JudgeDownError when too many answers failed."""
         self._count(num_asked=1)
         async with self._locks.setdefault(self._key(question, told={}), asyncio.Lock()):
             value = self._kept(question)

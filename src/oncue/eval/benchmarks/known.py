@@ -8,6 +8,7 @@ from typing import Any
 from oncue.eval.streams.benchmark import StreamBenchmark
 
 KNOWN = {
+    "proactivevideoqa": ("oncue.eval.benchmarks.proactivevideoqa", "ProactiveVideoQa"),
     "omnimmi": ("oncue.eval.benchmarks.omnimmi", "OmniMmi"),
     "ovobench": ("oncue.eval.benchmarks.ovobench", "OvoBench"),
     "ovo-timing": ("oncue.eval.benchmarks.ovo_timing", "OvoTiming"),
