@@ -43,7 +43,7 @@ class Ask:
 
     video: tyro.conf.Positional[str]
     """The video: a file, or an address of one that ends (http, https). Of an address a password,
-    and what stands behind ? or #, are shown nowhere."""
+    and what follows ? or #, are shown nowhere."""
 
     question: tyro.conf.Positional[str]
     """What you want to know."""
@@ -84,7 +84,7 @@ class Ask:
     """What the model asks by: numbers of frames in the pool, as in the paper, or seconds."""
 
     marks: Literal["frames", "seconds", "both"] | None = None
-    """What stands before each frame that the model is shown. By default what --unit counts, and
+    """The mark before each frame that the model is shown. By default what --unit counts, and
     both with --zoom."""
 
     zoom: bool = False

@@ -73,7 +73,7 @@ class EvalMcq:
     """What the model asks by: numbers of frames in the pool, as in the paper, or seconds."""
 
     marks: Literal["frames", "seconds", "both"] | None = None
-    """What stands before each frame that the model is shown. By default what --unit counts."""
+    """The mark before each frame that the model is shown. By default what --unit counts."""
 
     thinking: Literal["required", "asked", "off"] = "asked"
     """Whether the model is asked to think before it acts. required: a turn without a thought is not

@@ -31,7 +31,7 @@ _SAFE_SHARE = 0.9  # of what was refused
 
 
 def system_message(text: str) -> Message:
-    """The message that stands first. Raises InputError for text with a chat mark in it."""
+    """The message that comes first. Raises InputError for text with a chat mark in it."""
     check_text(text)
     return {"role": "system", "content": text}
 

@@ -100,7 +100,7 @@ class JudgeQuestion(Generic[T]):
 def coverage_question(
     question: str, gold: str, replies_so_far: Sequence[str], max_score: int
 ) -> JudgeQuestion[int]:
-    """How much of `gold` the replies, joined by spaces, have told: 5 levels for `max_score` 4, 3
+    """How much of `gold` the replies, joined by spaces, have said: 5 levels for `max_score` 4, 3
     levels for 2.
 
     Raises ConfigError for another `max_score`.

@@ -6,7 +6,7 @@ everywhere. Without torchrun there is one process, which meets nobody, and nothi
 torch.distributed is touched.
 
 Gradients are added up once per update, after all backward passes, instead of by torch's wrapper
-(DistributedDataParallel). That one meets in the middle of backward passes: it must be told which of
+(DistributedDataParallel). That one meets in the middle of backward passes: it must know which of
 them is the last, what it does with parameters without a gradient is a setting, and it needs the
 model's own `forward`.
 """
