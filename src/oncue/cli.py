@@ -27,7 +27,7 @@ from oncue.errors import (
     RunStoppedError,
     SourceLostError,
 )
-from oncue.memory import lack_of_memory
+from oncue.out_of_memory import lack_of_memory
 from oncue.startup import threads_wait_asleep
 
 _NEED_MEMORY = (  # flags that need the more memory the higher they are

@@ -10,7 +10,7 @@ from typing import Literal
 import tyro
 
 from oncue.ask.export import EPISODE, FILES, PAGE, write_exports
-from oncue.ask.opening import FREE_ANSWER_CHARACTERS, check_can_retrieve, task_of
+from oncue.ask.preparation import FREE_ANSWER_CHARACTERS, check_can_retrieve, task_of
 from oncue.ask.record import Asked, AskedTurn
 from oncue.ask.report import AskLines, answer_line, turn_line
 from oncue.ask.run import Asking
@@ -24,7 +24,7 @@ from oncue.policy.open_policy import PolicySpec
 from oncue.stopping import Stopper
 from oncue.types import Question, StopReason
 from oncue.video.opening import source_name
-from oncue.watch.live import JsonLines
+from oncue.watch.report import JsonLines
 
 LOCAL_ONLY = ("device", "dtype", "temperature", "seed")
 

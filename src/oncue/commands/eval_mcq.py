@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import tyro
 
-from oncue.ask.opening import check_can_retrieve, shrink_for
+from oncue.ask.preparation import check_can_retrieve, shrink_for
 from oncue.commands.evaluating import evaluate, policy_spec
 from oncue.commands.number_checks import check_smallest
 from oncue.data.data_files import FileDigest

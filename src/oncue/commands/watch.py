@@ -24,10 +24,10 @@ from oncue.stopping import Stopper
 from oncue.types import FrameSource, PolicySession, Question, StopReason, Task
 from oncue.watch.context import ENDLESS_CONTEXT_TOKENS, is_too_long, planned_video
 from oncue.watch.export import FILES
-from oncue.watch.live import Lines
 from oncue.watch.outputs import WatchOutputs
 from oncue.watch.questions import parse_questions
 from oncue.watch.record import KeptFrames, Recorder
+from oncue.watch.report import Lines
 from oncue.watch.run import watch_source
 
 

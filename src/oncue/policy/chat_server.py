@@ -31,16 +31,14 @@ from oncue.chat_client import ChatClient, Message, RefusedError, Retries, TooLar
 from oncue.chat_stream import Completion
 from oncue.errors import BackendError, ConfigError
 from oncue.policy.chat_opening import Opening, can_begin_message, opening
-from oncue.policy.chat_prompt import (
+from oncue.policy.chat_prompt import policy_message, system_message, user_message
+from oncue.policy.chat_window import (
     PromptBounds,
     Round,
     RoundWindow,
     Size,
-    policy_message,
     size_of,
-    system_message,
     total_size,
-    user_message,
 )
 from oncue.render.actions import TextFormat
 from oncue.render.base import ActionFormat
