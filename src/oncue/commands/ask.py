@@ -42,8 +42,8 @@ class Ask:
     """
 
     video: tyro.conf.Positional[str]
-    """The video: a file, or an address of one that ends (http, https). Of an address a password,
-    and what follows ? or #, are shown nowhere."""
+    """The video: a file, or an address of one that ends (http, https). A password in an address,
+    and what follows ? or #, are never shown."""
 
     question: tyro.conf.Positional[str]
     """What you want to know."""

@@ -49,8 +49,8 @@ class EvalMcq:
     """The folder of the videos. They may lie in folders below it. Not needed for --blind."""
 
     single_turn: bool = False
-    """Instead of retrieving, the model is shown as many frames at once, evenly spread, in its only
-    turn."""
+    """No retrieval: the model has one turn, and is shown as many frames as retrieval may show,
+    evenly spread."""
 
     blind: bool = False
     """The model is shown no frame."""
@@ -121,7 +121,7 @@ class EvalMcq:
     folder says, but no more than 128 vision tokens."""
 
     resume: bool = False
-    """Go on with the run that --out holds, with the same settings; where it holds none, begin."""
+    """Go on with the run in --out, with the same settings. Without a run there, start one."""
 
     json: bool = False
     """One JSON object as the last line on stdout; everything else goes to stderr."""

@@ -251,8 +251,7 @@ class ServerJudge:
                     self._may_add, self._added = False, _UNTHINKING
                     _log.warning(
                         "the judge %s thought until its limit of %d tokens and is asked not to "
-                        "think; "
-                        "for one that is to think, raise the limit",
+                        "think; to let it think, raise the limit",
                         self.model,
                         self.options.max_tokens,
                     )

@@ -157,7 +157,7 @@ def _meeting() -> Iterator[None]:
     except RuntimeError as error:
         reason = str(error).partition("\n")[0].partition(". ")[0]
         raise RunStoppedError(
-            f"another process of this run is gone or does not answer ({reason}); what it says "
-            "itself tells why. "
-            "The same command with --resume auto goes on from the newest checkpoint"
+            f"another process of this run is gone or does not answer ({reason}); its own "
+            "message says why. The same command with --resume auto goes on from the newest "
+            "checkpoint"
         ) from error
