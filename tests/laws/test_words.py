@@ -13,7 +13,7 @@ import oncue
 PACKAGE = Path(oncue.__file__).parent
 ROOT = Path(__file__).parents[2]
 LOG = ROOT / "docs/experiment_log.md"  # stays as it was written
-PAGES = sorted({ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md")} - {LOG})
+PAGES = sorted({ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")} - {LOG})
 
 BANNED = re.compile(r"(?<![a-z])(told|stands|mend(?:s|ed|ing)?|anew|the\s+like)(?![a-z])", re.I)
 KEYS = ("asked_anew",)  # of result files: a name that is stored stays
