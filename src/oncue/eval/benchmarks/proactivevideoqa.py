@@ -6,7 +6,6 @@ MMDuet2's evaluation, {"question_id", "model_response_list": [{"role", "content"
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from oncue.aio import gathered
 from oncue.data.gold import GoldSample, load_gold
 from oncue.errors import ConfigError, DataError
 from oncue.eval.benchmarks.proactivevideoqa_card import CARD, SUBSETS
@@ -112,8 +112,8 @@ class ProactiveVideoQa:
     async def score(self, item: Item[Task], said: Prediction, grader: Grader | None) -> ItemScore:
         """`grader` may be None for silence."""
         task = item.gold
-        turns = await asyncio.gather(
-            *(_score_turn(task, number, said.replies, grader) for number in range(len(task.gold)))
+        turns = await gathered(
+            [_score_turn(task, number, said.replies, grader) for number in range(len(task.gold))]
         )
         duplicates = await self._duplicates(task, said.replies, grader)
         terms = {
