@@ -67,11 +67,11 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         (changed("episode_id", 7), "'episode_id' must be non-empty text"),
         (changed("episode_id", "first"), "is in .*line 1 too"),
         (changed("gold", {}), "'gold' must be a list"),
-        (changed("gold.1.content", ...), "gold turn 2: field 'content' is missing"),
-        (changed("gold.1.question", None), "gold turn 2: 'question' must be text"),
+        (changed("gold.1.content", ...), "gold 2: field 'content' is missing"),
+        (changed("gold.1.question", None), "gold 2: 'question' must be text"),
         (
             changed("gold.0.reply_timespan", [4]),
-            r"gold turn 1: 'reply_timespan' must be \[start, end\]",
+            r"gold 1: 'reply_timespan' must be \[start, end\]",
         ),
         (changed("gold.0.reply_timespan", [12, 4]), "ends before it starts"),
         (changed("gold.0.reply_timespan", [4, 4]), "no width"),
@@ -82,7 +82,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         (changed("turns.2.time", 8), "turn 3: its time 8 s is not after"),
         (changed("turns.2.text", None), "turn 3: 'text' must be text"),
         (changed("turns.2", 5), "turn 3: expected an object"),
-        (changed("previous_replies", ["a", 1]), "previous reply 2 must be text"),
+        (changed("previous_replies", ["a", 1]), "'previous_replies' 2 must be text"),
         (changed("previous_replies", "a"), "'previous_replies' must be a list"),
     ],
 )
