@@ -137,11 +137,12 @@ def read_as(kind: type[T], value: Any, where: str) -> T:
 
     Raises DataError, one line about the first field that is wrong.
     """
-    try:
-        return _validator(kind).validate_python(value)  # type: ignore[arg-type]
-    except ValidationError as error:
-        fault = _fault(error.errors(include_url=False)[0], where)
-        raise DataError(" ".join(fault.splitlines())) from None
+    return _read(_of_kind(kind), value, where)  # type: ignore[arg-type]
+
+
+def field_as(kind: Any, row: Any, name: str, where: str) -> Any:
+    """The field `name` of an object, for a name that is known only when reading; as `read_as`."""
+    return _read(_of_field(kind, name), row, where)[name]
 
 
 def rows_in(path: Path, kind: type[T], expected: str) -> Iterator[tuple[str, T]]:
@@ -152,9 +153,23 @@ def rows_in(path: Path, kind: type[T], expected: str) -> Iterator[tuple[str, T]]
         yield where, read_as(kind, value, where)
 
 
+def _read(validator: SchemaValidator, value: Any, where: str) -> Any:
+    try:
+        return validator.validate_python(value)
+    except ValidationError as error:
+        fault = _fault(error.errors(include_url=False)[0], where)
+        raise DataError(" ".join(fault.splitlines())) from None
+
+
 @cache
-def _validator(kind: Any) -> SchemaValidator:
+def _of_kind(kind: Any) -> SchemaValidator:
     return SchemaValidator(_strict(TypeAdapter(kind).core_schema))
+
+
+@cache
+def _of_field(kind: Any, name: str) -> SchemaValidator:
+    field = core_schema.typed_dict_field(_strict(TypeAdapter(kind).core_schema))
+    return SchemaValidator(core_schema.typed_dict_schema({name: field}))
 
 
 def _strict(schema: Any) -> Any:
@@ -176,7 +191,8 @@ def _strict(schema: Any) -> Any:
 def _fault(error: ErrorDetails, where: str) -> str:
     """What is wrong, in one line."""
     kind, loc, given = error["type"], error["loc"], error["input"]
-    if kind == "dataclass_type":
+    in_list = not loc or isinstance(loc[-1], int)
+    if kind == "dataclass_type" or (kind == "dict_type" and in_list):
         return f"{_place(where, loc)}: expected {_OBJECT}, got {given!r:.80}"
     if kind == "missing" and isinstance(given, Mapping):
         has = ", ".join(map(str, given)) or "none"

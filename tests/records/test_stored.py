@@ -121,15 +121,15 @@ def test_judgements_are_read_as_they_were_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"kind": "other"}, "unknown kind 'other'; expected a judgement"),
-        ({"level": 0}, "level must be 1 to 5"),
-        ({"level": 6}, "level must be 1 to 5"),
+        ({"kind": "other"}, "'kind' must be 'coverage' or 'repetition', got 'other'"),
+        ({"level": 0}, "'level' must be a whole number from 1 to 5"),
+        ({"level": 6}, "'level' must be a whole number from 1 to 5"),
         ({"level": 4.5}, "'level' must be a whole number"),
         ({"level": True}, "'level' must be a whole number"),
         ({"gold_index": -1}, "'gold_index' must be a whole number"),
         ({"time": None}, "'time' must be a number"),
         ({"level": 1}, "contradicts an earlier line"),
-        ({"kind": "repetition", "repeated": "no"}, "repeated must be true or false"),
+        ({"kind": "repetition", "repeated": "no"}, "'repeated' must be true or false"),
         ({"kind": "repetition"}, "'repeated' is missing"),
     ],
 )
