@@ -257,6 +257,17 @@ def filled_lines(path: Path, expected: str) -> Iterator[tuple[str, bytes]]:
         ) from error
 
 
+def json_file(path: str | Path, expected: str) -> Any:
+    """The JSON value that a file holds. Raises DataError for a file that cannot be read, or holds
+    none; `expected` says what it should hold."""
+    try:
+        return json.loads(Path(path).read_text("utf-8-sig"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read {path}: {error}; expected {expected}") from error
+    except (ValueError, RecursionError) as error:  # also for numbers too long and values too deep
+        raise DataError(f"{path} is not JSON ({error}); expected {expected}") from error
+
+
 def json_object(line: bytes, where: str, expected: str) -> Mapping[str, Any]:
     """The object that a line holds."""
     try:

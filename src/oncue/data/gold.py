@@ -8,13 +8,12 @@ reply answers, and when its event can be seen.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from oncue.errors import DataError
-from oncue.fields import Duration, NonEmptyText, Seconds, Span, WideSpan, read_as
+from oncue.fields import Duration, NonEmptyText, Seconds, Span, WideSpan, json_file, read_as
 from oncue.types import GoldTurn, Question, Task
 
 TOLERANCE_S = 1e-3  # a span cut to the duration may pass it by the rounding of decimals
@@ -65,12 +64,7 @@ def load_gold(path: str | Path) -> list[GoldSample]:
     what breaks the format: a missing field, a span without width or outside the video, a
     `question_id` given twice.
     """
-    try:
-        rows = json.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read gold file {path}: {error}") from error
-    except (ValueError, RecursionError) as error:  # also for numbers too long and values too deep
-        raise DataError(f"gold file {path} is not JSON: {error}") from error
+    rows = json_file(path, "a gold file, a list of rows")
     if not isinstance(rows, list) or not rows:
         got = "an empty one" if rows == [] else type(rows).__name__
         raise DataError(f"gold file {path} must hold a non-empty list of rows, got {got}")
