@@ -33,9 +33,9 @@ from oncue.fields import (
     NonEmptyText,
     Seconds,
     VideoSpan,
-    filled_lines,
     json_object,
     read_as,
+    written_rows,
 )
 from oncue.files import replacing
 from oncue.types import Evidence, Question, Task, TimeSpan
@@ -219,12 +219,10 @@ def row_lines(path: Path | str) -> Iterator[RetrievalRow | DataError]:
     """Every row of a file, or what is wrong with one that breaks the format (NoVideoError: it is
     about a picture). Raises DataError for a file that cannot be read, or has no rows."""
     empty = True
-    for where, value in _values(Path(path)):
+    for where, written in written_rows(Path(path), EXPECTED):
         empty = False
         try:
-            if isinstance(value, bytes):
-                value = json_object(value, where, EXPECTED)
-            yield read_row(value, where)
+            yield read_row(json_object(written, where, EXPECTED), where)
         except DataError as error:
             yield error
     if empty:
@@ -269,21 +267,3 @@ def write_rows(path: Path | str, rows: Iterable[RetrievalRow]) -> None:
             file.write("[\n" + ",\n".join(lines) + "\n]\n")
         else:
             file.writelines(line + "\n" for line in lines)
-
-
-def _values(path: Path) -> Iterator[tuple[str, Any]]:
-    """Each value with its place: of an array as it is, of JSON lines still as bytes."""
-    try:
-        with path.open("rb") as file:
-            is_array = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["
-            text = path.read_text("utf-8-sig") if is_array else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {error}; expected UTF-8 text: {EXPECTED}") from error
-    if not is_array:
-        yield from filled_lines(path, EXPECTED)
-        return
-    try:
-        rows = json.loads(text)
-    except (ValueError, RecursionError) as error:  # also for numbers too long and values too deep
-        raise DataError(f"{path} is not JSON ({error}); expected an array of rows") from error
-    yield from ((f"{path}, row {number}", row) for number, row in enumerate(rows, 1))
