@@ -48,7 +48,7 @@ _WORDS = {  # of what pydantic expects
     "bool_type": "true or false",
     "tuple_type": "a list",
     "list_type": "a list",
-    "frozen_set_type": "a list",
+    "too_short": "a list that is not empty",
     "dict_type": _OBJECT,
 }
 
@@ -218,9 +218,10 @@ def _complaint(error: ErrorDetails) -> str:
     kind, given, context = error["type"], error["input"], error.get("ctx", {})
     if kind == "value_error":
         return str(context["error"])
-    if isinstance(given, str) and (half := _half_character(given)):
-        return f"holds half of a character ({half!r}), which is no text"
     own_words = error["msg"] if kind == "must" else context.get("expected")
+    is_text = kind == "string_unicode" or "text" in (own_words or "")
+    if is_text and isinstance(given, str) and (half := _half_character(given)):
+        return f"holds half of a character ({half!r}), which is no text"
     expected = own_words or _WORDS.get(kind, error["msg"].removeprefix("Input should be "))
     return f"must be {expected}, got {given!r:.80}"
 
