@@ -56,7 +56,8 @@ _WORDS = {  # of what pydantic expects
 @dataclass(frozen=True, slots=True)
 class Must:
     """Put last among the annotations of a type: what a value must be, in the words of its message
-    ("a number of seconds, 0 or more")."""
+    ("a number of seconds, 0 or more"). On a list or an object it takes the place of what is wrong
+    with an item."""
 
     be: str
 
@@ -137,12 +138,16 @@ def read_as(kind: type[T], value: Any, where: str) -> T:
 
     Raises DataError, one line about the first field that is wrong.
     """
-    return _read(_of_kind(kind), value, where)  # type: ignore[arg-type]
+    return _read(kind, value, where)
 
 
 def field_as(kind: Any, row: Any, name: str, where: str) -> Any:
     """The field `name` of an object, for a name that is known only when reading; as `read_as`."""
-    return _read(_of_field(kind, name), row, where)[name]
+    if not isinstance(row, Mapping):
+        raise DataError(f"{where}: expected {_OBJECT}, got {row!r:.80}")
+    if name not in row:
+        raise DataError(_missing(name, row, where))
+    return _read(kind, row[name], where, name)
 
 
 def rows_in(path: Path, kind: type[T], expected: str) -> Iterator[tuple[str, T]]:
@@ -153,23 +158,18 @@ def rows_in(path: Path, kind: type[T], expected: str) -> Iterator[tuple[str, T]]
         yield where, read_as(kind, value, where)
 
 
-def _read(validator: SchemaValidator, value: Any, where: str) -> Any:
+def _read(kind: Any, value: Any, where: str, *field: str) -> Any:
     try:
-        return validator.validate_python(value)
+        return _validator(kind).validate_python(value)
     except ValidationError as error:
-        fault = _fault(error.errors(include_url=False)[0], where)
-        raise DataError(" ".join(fault.splitlines())) from None
+        first = error.errors(include_url=False)[0]
+        first["loc"] = (*field, *first["loc"])
+        raise DataError(" ".join(_fault(first, where).splitlines())) from None
 
 
 @cache
-def _of_kind(kind: Any) -> SchemaValidator:
+def _validator(kind: Any) -> SchemaValidator:
     return SchemaValidator(_strict(TypeAdapter(kind).core_schema))
-
-
-@cache
-def _of_field(kind: Any, name: str) -> SchemaValidator:
-    field = core_schema.typed_dict_field(_strict(TypeAdapter(kind).core_schema))
-    return SchemaValidator(core_schema.typed_dict_schema({name: field}))
 
 
 def _strict(schema: Any) -> Any:
@@ -195,13 +195,17 @@ def _fault(error: ErrorDetails, where: str) -> str:
     if kind == "dataclass_type" or (kind == "dict_type" and in_list):
         return f"{_place(where, loc)}: expected {_OBJECT}, got {given!r:.80}"
     if kind == "missing" and isinstance(given, Mapping):
-        has = ", ".join(map(str, given)) or "none"
-        return f"{_place(where, loc[:-1])}: field {loc[-1]!r} is missing; it has {has}"
+        return _missing(loc[-1], given, _place(where, loc[:-1]))
     if not loc or (kind == "value_error" and isinstance(given, Mapping)):  # of several fields
         return f"{_place(where, loc)}: {_complaint(error)}"
     num_outer = max((n for n, step in enumerate(loc) if isinstance(step, str)), default=0)
     name = _place(repr(loc[num_outer]), loc[num_outer + 1 :])  # 'turns' 2
     return f"{_place(where, loc[:num_outer])}: {name} {_complaint(error)}"
+
+
+def _missing(name: int | str, row: Mapping[str, Any], where: str) -> str:
+    has = ", ".join(map(str, row)) or "none"
+    return f"{where}: field {name!r} is missing; it has {has}"
 
 
 def _place(where: str, loc: Sequence[int | str]) -> str:
