@@ -71,6 +71,8 @@ STUDY = Study(
 )
 SFT, RL = STUDY.jobs()
 
+pytestmark = pytest.mark.usefixtures("each_curve_once")
+
 
 @pytest.fixture(scope="module")
 def ran(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -173,7 +175,7 @@ def test_a_broken_note_of_the_start_is_named(
 ) -> None:
     shutil.copytree(ran, tmp_path / "runs")
     (run_folder(tmp_path / "runs", "rl/0") / "start.json").write_text("")
-    with pytest.raises(DataError, match=r"start\.json cannot be read"):
+    with pytest.raises(DataError, match=r"start\.json is not JSON"):
         is_done(tmp_path / "runs", RL, str(tiny_model_folder))
 
 
