@@ -18,7 +18,7 @@ from oncue.eval.benchmarks.omnimmi import OmniMmi
 from oncue.eval.streams.journal import PredictionJournal
 from oncue.eval.streams.policies import Contender
 from oncue.eval.streams.predictions import PredictionFile
-from oncue.eval.streams.running import check_videos, predict
+from oncue.eval.streams.running import StreamRun, check_videos, predict
 from oncue.eval.streams.scoring import score_predictions
 from oncue.eval.streams.stream import Prediction
 from oncue.policy.open_policy import Script
@@ -57,20 +57,19 @@ def forgotten() -> None:
     Watching.turns = []
 
 
-def said(path: Path) -> dict[str, list[tuple[float, str]]]:
-    return {
-        p.item_id: [(r.time_s, r.text) for r in p.replies] for _, p in PredictionFile.open(path)
-    }
+def said(path: Path) -> list[list[tuple[float, str]]]:
+    """The replies to each item."""
+    return [[(r.time_s, r.text) for r in p.replies] for _, p in PredictionFile.open(path)]
 
 
 def test_each_item_is_watched_to_its_end(benchmark, tmp_path) -> None:
     run = plan(*benchmark, Contender())
     file = predict(run, NOBODY, tmp_path / "said.jsonl", resume=False)
     found = [p for _, p in file]
-    assert [p.item_id for p in found] == ["0:one.mp4", "1:two.mp4", "2:three.mp4", "3:two.mp4"]
+    assert [p.item_id for p in found] == [i.stream.item_id for i in run.chosen.items]
     assert [p.watched_s for p in found] == [4.0, 6.0, 5.0, 6.0]
     assert [(p.num_turns, p.num_silent) for p in found] == [(4, 2), (6, 3), (5, 3), (6, 3)]
-    assert said(file.path)["0:one.mp4"] == [(2.0, "shade 80"), (4.0, "shade 120")]
+    assert said(file.path)[0] == [(2.0, "shade 80"), (4.0, "shade 120")]
     assert file.protocol["policy"] == "model"
     assert (file.protocol["model"], file.protocol["n_items"]) == ("script", 4)
     assert file.items is None  # all of the benchmark
@@ -90,7 +89,7 @@ def test_frames_of_a_turn_and_their_interval_are_as_asked_for(benchmark, tmp_pat
     run = plan(*benchmark, Contender(), frame_interval_s=0.5, frames_per_turn=2)
     file = predict(run, NOBODY, tmp_path / "said.jsonl", resume=False)
     assert {len(turn.frames) for turn in Watching.turns} == {2}
-    assert said(file.path)["0:one.mp4"] == [(2.0, "shade 80"), (4.0, "shade 120")]
+    assert said(file.path)[0] == [(2.0, "shade 80"), (4.0, "shade 120")]
     assert file.protocol["frame_interval_s"] == 0.5
 
 
@@ -104,7 +103,7 @@ def test_a_killed_run_goes_on_and_gives_the_same_file(benchmark, tmp_path, fails
         predict(run, Script(lambda _: Watching(fails_at)), path, resume=False)
     assert path.read_bytes() != whole
     with path.open("ab") as file:
-        file.write(b'{"question_id": "2:three.mp4", "repl')  # cut off by the end of the process
+        file.write(b'{"question_id": "three.mp4", "repl')  # cut off by the end of the process
     num_before = len(path.read_bytes().splitlines()) - 2
     Watching.turns = []
     predict(run, NOBODY, path, resume=True)
@@ -150,7 +149,7 @@ def test_an_error_names_its_item(benchmark, tmp_path) -> None:
             raise DataError("no")
 
     run = plan(*benchmark, Contender())
-    with pytest.raises(DataError, match=r"\d:(one|two)\.mp4 \(.*\1\.mp4\): no"):
+    with pytest.raises(DataError, match=r"(one|two)\.mp4.* \(.*\1\.mp4\): no"):
         predict(run, Script(lambda _: Fussy()), tmp_path / "said.jsonl", resume=False)
 
 
@@ -158,7 +157,7 @@ def test_items_that_do_not_fit_their_videos_are_named_before_any_is_watched(benc
     run = plan(*benchmark, Contender())
     check_videos(run.chosen.items, run.chosen.paths)
     for late, message in [
-        ((9.0, 0.0, None), r"0:one\.mp4 .*: the question is at 9 s, but .* ends at 4 s"),
+        ((9.0, 0.0, None), r"one\.mp4 .*: the question is at 9 s, but .* ends at 4 s"),
         ((3.0, 0.0, 2.0), r"the question is at 3 s, but what is watched ends at 2 s"),
         ((7.0, 6.0, 8.0), r"it is watched from 6 s on, but the video ends at 4 s"),
     ]:
@@ -171,13 +170,12 @@ def test_items_that_do_not_fit_their_videos_are_named_before_any_is_watched(benc
     broken.unlink()
 
 
-def times_of(run, tmp_path: Path) -> dict[str, list[float]]:
+def times_of(run: StreamRun, tmp_path: Path) -> list[float]:
+    """When the first item is replied to."""
     file = predict(run, NOBODY, tmp_path / "said.jsonl", resume=False)
     assert file.protocol["policy"] == file.name
     assert "model" not in file.protocol
-    return {
-        item_id: [time_s for time_s, _ in replies] for item_id, replies in said(file.path).items()
-    }
+    return [time_s for time_s, _ in said(file.path)[0]]
 
 
 @pytest.mark.parametrize(
@@ -194,7 +192,7 @@ def times_of(run, tmp_path: Path) -> dict[str, list[float]]:
 )
 def test_policies_without_a_model_speak_when_they_say(benchmark, tmp_path, name, expected) -> None:
     run = plan(*benchmark, Contender.named(name))
-    assert times_of(run, tmp_path)["0:one.mp4"] == expected
+    assert times_of(run, tmp_path) == expected
 
 
 def test_they_wait_for_the_question(benchmark, tmp_path) -> None:
@@ -203,7 +201,7 @@ def test_they_wait_for_the_question(benchmark, tmp_path) -> None:
     ):
         run = stretched(plan(*benchmark, Contender.named(name)), 2.2, 0.5, None)
         (tmp_path / str(number)).mkdir()
-        assert times_of(run, tmp_path / str(number))["0:one.mp4"] == expected
+        assert times_of(run, tmp_path / str(number)) == expected
 
 
 @pytest.mark.parametrize(
@@ -242,10 +240,10 @@ def test_a_last_turn_may_end_long_after_the_video(benchmark, tmp_path) -> None:
     run = stretched(run, 0.0, 0.0, 4.0)
     file = predict(run, NOBODY, tmp_path / "said.jsonl", resume=False)
     score = completed(score_predictions(OmniMmi(), run.chosen.items, file, None, "x"))
-    assert said(file.path) == {"0:one.mp4": [(9.5, "Now.")]}
+    assert said(file.path) == [[(9.5, "Now.")]]
     assert score.num_missing == 0
-    late = [("", Prediction("0:one.mp4", (TimedReply(9.5, "Now."),)))]
-    with pytest.raises(DataError, match="its video ends at 4 s"):
+    late = [("", Prediction(run.chosen.items[0].stream.item_id, (TimedReply(9.5, "Now."),)))]
+    with pytest.raises(DataError, match=r"a reply at 9\.5 s, but"):
         completed(score_predictions(OmniMmi(), run.chosen.items, late, None, "x"))
 
 
