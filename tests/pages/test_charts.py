@@ -13,7 +13,8 @@ from xml.etree import ElementTree
 import matplotlib
 import pytest
 
-from oncue.pages.charts import DASHES, NUM_HUES, DotRow, Line, interval_chart, line_chart
+from oncue.pages.canvas import NUM_HUES
+from oncue.pages.charts import DASHES, DotRow, Line, interval_chart, line_chart
 
 NASTY = "</svg><script>alert(1)</script>$\\frac{1}{2}$ \"'&"
 ROW = DotRow("rl", 1, {"seed 0: 2.0": 2.0, "seed 1: 6.0": 6.0}, 4.0, (1.0, 7.0), "4.0 ± 3.0")
