@@ -41,7 +41,8 @@ class StreamFlags(ABC):
     """One JSON object as the last line on stdout; everything else goes to stderr."""
 
     out: Path | None = None
-    """Folder for scores.json."""
+    """Folder for scores.json, items.jsonl (which `oncue eval compare` reads) and index.html, the page
+    of the run."""
 
     @abstractmethod
     def benchmark(self) -> StreamBenchmark[Any]:
@@ -50,6 +51,7 @@ class StreamFlags(ABC):
     def run(self) -> int:
         """Read, score, report. Returns the exit code."""
         from oncue.aio import completed
+        from oncue.eval.streams.item_lines import writing_items
         from oncue.eval.streams.predictions import PredictionFile
         from oncue.eval.streams.result import StreamScores
         from oncue.eval.streams.scoring import score_blind, score_predictions
@@ -57,7 +59,7 @@ class StreamFlags(ABC):
         if self.predictions is None:
             raise ConfigError("give the file of predictions with --predictions")
         if self.out is not None:
-            prepare_folder(self.out, files=("scores.json",))
+            prepare_folder(self.out, files=("scores.json", "items.jsonl", "index.html"))
         benchmark = self.benchmark()
         items = benchmark.items(self.annotations)
         protocol = {}
@@ -69,7 +71,8 @@ class StreamFlags(ABC):
             protocol = dict(predictions.protocol)
         grader = self._grader(benchmark)
         name = str(protocol.get("model", self.predictions.stem))
-        row = completed(score_predictions(benchmark, items, predictions, grader, name))
+        with writing_items(self.out) as on_item:
+            row = completed(score_predictions(benchmark, items, predictions, grader, name, on_item))
         blind = tuple(
             completed(score_blind(benchmark, items, one, grader))
             for one in benchmark.blind_rows()

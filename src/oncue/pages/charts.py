@@ -93,6 +93,50 @@ def interval_chart(words: str, rows: Sequence[DotRow], marks: Mapping[str, float
         return canvas.svg()
 
 
+def bar_chart(words: str, bars: Mapping[str, int], below: str) -> Markup:
+    """A bar for each name, as high as its number, in the order given. `below` says what the names
+    are."""
+    with new_canvas(words, _CURVE) as canvas:
+        axes = canvas.axes(left=4, right=4, top=18, bottom=36)
+        top = max(1, *bars.values())
+        axes.set(xticks=[], yticks=[], xlim=(-0.5, len(bars) - 0.5), ylim=(0, top))
+        for i, (name, num) in enumerate(bars.items()):
+            (bar,) = axes.bar([i], [num], width=0.8, color=colour_of("hue1"))
+            canvas.name(bar, "bar", f"{name}: {num}")
+            if num:
+                write_at(axes, (i, num), str(num), "ink", "center", (0, 8))
+            write_at(axes, (i, 0), name, "soft", "center", (0, -9))
+        across = {"xycoords": "axes fraction"}
+        write_at(axes, (0.5, 0), below, "soft", "center", (0, -27), **across)
+        return canvas.svg()
+
+
+def detection_chart(words: str, points: Sequence[tuple[float, float, str]]) -> Markup:
+    """Detection against false alarms: (false alarms, share found in percent, title) of each point,
+    joined in the order given. The axis of false alarms is linear to 1 and logarithmic above."""
+    xs, ys = [x for x, _, _ in points], [y for _, y, _ in points]
+    right = max(10.0, *xs)
+    with new_canvas(words, 232) as canvas:
+        axes = canvas.axes(left=36, right=18, top=26, bottom=38)
+        axes.set_xscale("symlog", linthresh=1)
+        powers = [10**k for k in range(7) if 10**k <= right]
+        axes.set(xlim=(0, right), ylim=(0, 100), yticks=[0, 25, 50, 75, 100])
+        axes.set_xticks([0, *powers], [f"{x:,}" for x in (0, *powers)])
+        axes.minorticks_off()
+        axes.grid(color=colour_of("line"), lw=1)
+        axes.tick_params(length=0, labelcolor=colour_of("soft"), pad=5)
+        (drawn,) = axes.plot(xs, ys, color=colour_of("hue1"), lw=2.2)
+        canvas.name(drawn, "mean")
+        for x, y, title in points:
+            (dot,) = axes.plot([x], [y], "o", ms=8, color=colour_of("hue1"), mec=colour_of("card"))
+            canvas.name(dot, "point", title)
+        named = {"xycoords": "axes fraction"}
+        write_at(axes, (0, 1), "due spans with a reply, %", "soft", "left", (-30, 14), **named)
+        below = "false replies per quiet hour"
+        write_at(axes, (1, 0), below, "soft", "right", (10, -28), **named)
+        return canvas.svg()
+
+
 def _draw_row(canvas: Canvas, axes: Axes, row: DotRow, top: float) -> None:
     y, colour = top + 28, colour_of(f"hue{row.hue}")
     across = axes.get_yaxis_transform()  # 0 to 1, from left to right

@@ -6,7 +6,7 @@ import asyncio
 import heapq
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from oncue.errors import DataError
@@ -80,7 +80,7 @@ async def score_predictions(
     on_item: Callable[[Item[GoldT], Prediction, ItemScore], None] = lambda *_: None,
 ) -> Row:
     """The score of `predictions`, one pass over them. `on_item` is called with each item as it is
-    scored.
+    scored; its terms then have those of behaviour, too.
 
     Raises DataError, with the place, for an item that is unknown or was there before, and for a
     reply outside its video; and what the grader raises.
@@ -92,10 +92,10 @@ async def score_predictions(
     async def add(pairs: Sequence[tuple[Item[GoldT], Prediction]]) -> None:
         scores = await asyncio.gather(*(benchmark.score(i, p, grader) for i, p in pairs))
         for (item, said), score in zip(pairs, scores, strict=True):
-            terms = {**score.terms, **behaviour_terms(item.stream, said)}
-            tally.add(item.stream.video, item.stream.subset, terms)
-            worst.offer(ShownItem(item.stream, score))
-            on_item(item, said, score)
+            whole = replace(score, terms={**score.terms, **behaviour_terms(item.stream, said)})
+            tally.add(item.stream.video, item.stream.subset, whole.terms)
+            worst.offer(ShownItem(item.stream, whole))
+            on_item(item, said, whole)
 
     placed = ((_item_of(by_id, seen, where, said), said) for where, said in predictions)
     for chunk in _chunks(placed, NUM_AT_ONCE):
@@ -132,7 +132,7 @@ def row_of(
         name,
         tally,
         benchmark.figures(own_terms(sums)),
-        behaviour_figures(_added(sums)),
+        behaviour_figures(behaviour_sums(sums)),
         num_items,
         num_missing,
         shown,
@@ -147,7 +147,7 @@ def own_terms(sums: BySubset) -> BySubset:
     }
 
 
-def _added(sums: BySubset) -> Mapping[str, float]:
+def behaviour_sums(sums: BySubset) -> Mapping[str, float]:
     """The terms of behaviour over all subsets."""
     total: dict[str, float] = {}
     for terms in sums.values():
