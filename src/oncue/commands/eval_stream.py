@@ -12,7 +12,7 @@ import tyro
 from oncue.commands.evaluating import report
 from oncue.commands.judging import JudgeServer
 from oncue.errors import ConfigError
-from oncue.files import prepare_folder
+from oncue.files import prepare_folder, write_text
 
 if TYPE_CHECKING:
     from oncue.eval.streams.benchmark import StreamBenchmark
@@ -41,8 +41,11 @@ class StreamFlags(ABC):
     """One JSON object as the last line on stdout; everything else goes to stderr."""
 
     out: Path | None = None
-    """Folder for scores.json, items.jsonl (which `oncue eval compare` reads) and index.html, the page
-    of the run."""
+    """Folder for scores.json, items.jsonl, which `oncue eval compare` reads, and index.html, the
+    page of the run."""
+
+    curve: Path | None = None
+    """A calibration.json: detection against false alarms by reply bias, for the page in --out."""
 
     @abstractmethod
     def benchmark(self) -> StreamBenchmark[Any]:
@@ -51,13 +54,18 @@ class StreamFlags(ABC):
     def run(self) -> int:
         """Read, score, report. Returns the exit code."""
         from oncue.aio import completed
+        from oncue.eval.streams.curve import read_curve
         from oncue.eval.streams.item_lines import writing_items
         from oncue.eval.streams.predictions import PredictionFile
         from oncue.eval.streams.result import StreamScores
         from oncue.eval.streams.scoring import score_blind, score_predictions
+        from oncue.eval.streams.stream_page import to_page
 
         if self.predictions is None:
             raise ConfigError("give the file of predictions with --predictions")
+        if self.curve is not None and self.out is None:
+            raise ConfigError("--curve is for the page that --out gets; give --out, too")
+        curve = () if self.curve is None else read_curve(self.curve)
         if self.out is not None:
             prepare_folder(self.out, files=("scores.json", "items.jsonl", "index.html"))
         benchmark = self.benchmark()
@@ -79,7 +87,10 @@ class StreamFlags(ABC):
             if not one.needs_grader or self.judge == "lexical"
         )
         judge = None if grader is None else grader.name
-        report(self, StreamScores(benchmark, row, blind, protocol, judge), {})
+        scores = StreamScores(benchmark, row, blind, protocol, judge)
+        if self.out is not None:
+            write_text(self.out / "index.html", to_page(scores, curve))
+        report(self, scores, {})
         return 0
 
     def _grader(self, benchmark: StreamBenchmark[Any]) -> Grader | None:

@@ -7,7 +7,7 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Iterator
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -107,17 +107,19 @@ def _known_entry(name: str) -> Entry:
     return Entry(
         benchmark.card,
         tuple(headline.name for headline in benchmark.headlines),
-        tuple(_variants(type(benchmark))),
+        tuple(_variants(benchmark)),
         benchmark.needs_grader,
     )
 
 
-def _variants(kind: Any) -> Iterator[Variant]:
+def _variants(benchmark: Any) -> Iterator[Variant]:
+    """The fields of a benchmark, with the values that they have in it."""
+    kind = type(benchmark)
     hints, meanings = get_type_hints(kind), _field_docs(kind)
     for field in fields(kind):
         hint = hints[field.name]
         choices = tuple(map(str, get_args(hint))) if get_origin(hint) is Literal else ()
-        default = None if field.default is MISSING else field.default
+        default = getattr(benchmark, field.name)
         yield Variant(field.name, default, choices, meanings.get(field.name, ""))
 
 

@@ -22,7 +22,7 @@ RATES = (  # the figures that two policies can be compared by
 )
 
 # Lower ends, in seconds, of the groups that delays are counted in
-_DELAYS_S = (-math.inf, 0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 10.0, 15.0, 20.0, 40.0)
+_DELAYS_S = (-math.inf, 0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 10.0, 20.0, 40.0)
 
 
 @dataclass(frozen=True, slots=True)
