@@ -58,7 +58,13 @@ def test_a_mixed_case_by_hand() -> None:
     assert found.p_value == 10 / 16
 
 
-counts = st.integers(0, 4).flatmap(lambda right: st.tuples(st.just(right + 0.0), st.just(5.0)))
+def test_a_slightly_smaller_difference_is_no_tie() -> None:
+    """25.5 points as it is, 24.5 with the second video swapped."""
+    found = paired([(0, 100), (0, 100)], [(50, 100), (1, 100)])
+    assert found.p_value == 2 / 4
+
+
+counts = st.tuples(st.integers(0, 50).map(float), st.just(50.0))
 pairs = st.lists(st.tuples(counts, counts), min_size=2, max_size=6)
 
 

@@ -6,13 +6,13 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from tones import ITEMS, item, said, scored
 
 from oncue import cli
 from oncue.errors import DataError
-from oncue.eval.streams.curve import CurvePoint, read_curve
+from oncue.eval.streams.curve import DetectionPoint, read_curve
 from oncue.eval.streams.stream_page import to_page
 from oncue.eval.streams.timeline import clock_text, timeline
+from tones import ITEMS, item, said, scored
 
 NASTY = "</script><img src=x onerror=alert(1)> \"'&{{ 7 * 7 }}\u2028"
 HITS = said([[6.0], [1.0, 12.0], [], [6.0, 15.0], [7.5], [5.0], [8.0]])
@@ -154,7 +154,11 @@ def test_clocks(time_s: float, text: str) -> None:
     assert clock_text(time_s) == text
 
 
-CURVE = (CurvePoint(-1.0, 20.0, 0.5), CurvePoint(0.0, 60.0, 30.0), CurvePoint(1.0, None, 9.0))
+CURVE = (
+    DetectionPoint(-1.0, 20.0, 0.5),
+    DetectionPoint(0.0, 60.0, 30.0),
+    DetectionPoint(1.0, None, 9.0),
+)
 
 
 def test_the_curve_is_shown_where_it_is_given() -> None:
@@ -189,7 +193,7 @@ def test_curves_are_read_by_bias(tmp_path) -> None:
         '{"curve": [{"bias": 1, "hit_spans": 60, "false_per_quiet_hour": 30, "more": 1}, '
         '{"bias": -1, "hit_spans": null, "false_per_quiet_hour": 0}]}'
     )
-    assert read_curve(path) == (CurvePoint(-1.0, None, 0.0), CurvePoint(1.0, 60.0, 30.0))
+    assert read_curve(path) == (DetectionPoint(-1.0, None, 0.0), DetectionPoint(1.0, 60.0, 30.0))
 
 
 def test_the_command_writes_scores_items_and_page(tmp_path, capsys) -> None:

@@ -19,7 +19,7 @@ _EXPECTED = (
 
 
 @dataclass(frozen=True, slots=True)
-class CurvePoint:
+class DetectionPoint:
     """`hit_spans` in percent of the due spans; None where it is undefined."""
 
     bias: float
@@ -31,7 +31,7 @@ class CurvePoint:
         return self.hit_spans is not None and self.false_per_quiet_hour is not None
 
 
-def read_curve(path: Path) -> tuple[CurvePoint, ...]:
+def read_curve(path: Path) -> tuple[DetectionPoint, ...]:
     """The curve of a calibration.json, by bias. Raises DataError for a file without one."""
     try:
         row = json.loads(path.read_text("utf-8-sig"))
@@ -46,7 +46,7 @@ def read_curve(path: Path) -> tuple[CurvePoint, ...]:
     return tuple(sorted(points, key=lambda point: point.bias))
 
 
-def _point(row: Any, where: str) -> CurvePoint:
+def _point(row: Any, where: str) -> DetectionPoint:
     if not has_value(row, "bias"):
         raise DataError(f"{where}: expected {_EXPECTED}, got {row!r:.80}")
     hit, false = (_number(row, n, where, 0.0) for n in ("hit_spans", "false_per_quiet_hour"))
@@ -54,7 +54,7 @@ def _point(row: Any, where: str) -> CurvePoint:
     assert bias is not None
     if hit is not None and hit > 100:
         raise DataError(f"{where}: 'hit_spans' must be 0 to 100 percent, got {hit:g}")
-    return CurvePoint(bias, hit, false)
+    return DetectionPoint(bias, hit, false)
 
 
 def _number(row: Mapping[str, Any], name: str, where: str, least: float) -> float | None:

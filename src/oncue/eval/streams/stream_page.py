@@ -10,7 +10,7 @@ from typing import Any
 
 from oncue import __version__
 from oncue.eval.streams.behaviour import delay_counts
-from oncue.eval.streams.curve import CurvePoint
+from oncue.eval.streams.curve import DetectionPoint
 from oncue.eval.streams.result import StreamScores, cell, headline_values
 from oncue.eval.streams.scoring import Row, behaviour_sums
 from oncue.eval.streams.timeline import timeline, verdict_hues
@@ -37,7 +37,7 @@ class _Figure:
     small: str = ""
 
 
-def to_page(scores: StreamScores, curve: Sequence[CurvePoint] = ()) -> str:
+def to_page(scores: StreamScores, curve: Sequence[DetectionPoint] = ()) -> str:
     """The page as text. It shows texts of models and annotations as plain text only. `curve`: how
     detection and false alarms change with the reply bias, where that was measured."""
     card, model = scores.benchmark.card, scores.model
@@ -140,7 +140,7 @@ def _delay_chart(model: Row) -> str:
     return bar_chart(f"First replies by their delay. {said}", counts, "seconds after it is due")
 
 
-def _curve_chart(curve: Sequence[CurvePoint]) -> str:
+def _curve_chart(curve: Sequence[DetectionPoint]) -> str:
     points = [point for point in curve if point.is_known]
     if not points:
         return ""
