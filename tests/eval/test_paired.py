@@ -79,6 +79,19 @@ def test_exact_p_values_are_those_of_the_definition(rows) -> None:
     assert back.interval == pytest.approx((-found.interval[1], -found.interval[0]))
 
 
+def test_terms_that_only_one_policy_has() -> None:
+    first, second = Tally(), Tally()
+    for number in range(3):
+        first.add(f"v{number}", "", {"n": 1.0})
+        second.add(f"v{number}", "", {"n": 1.0, "right": 1.0})
+
+    def values(sums: BySubset) -> dict[str, float | None]:
+        return {"share": sums[""].get("right", 0.0) / sums[""]["n"]}
+
+    (found,) = paired_figures(first, second, values)
+    assert (found.difference, found.interval, found.p_value) == (1.0, (1.0, 1.0), 2 / 2**3)
+
+
 def test_many_videos_are_sampled() -> None:
     assert is_exact(12)
     assert not is_exact(13)

@@ -25,6 +25,11 @@ def open_run(path: Path) -> ScoredRun:
     """
     scores = path / SCORES_FILE if path.is_dir() else path
     row, where = _read(scores), str(scores)
+    if "modes" in row:
+        raise ConfigError(
+            f"{scores} is of oncue eval mcq, whose runs cannot be compared; it compares its modes "
+            "on the same questions itself, with --baselines"
+        )
     name = text_of(row, "benchmark", where) if "benchmark" in row else None
     if name not in KNOWN:
         raise ConfigError(
