@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tones import ITEMS, Tones, item, said, scored
 
 from oncue import cli
 from oncue.errors import ConfigError, DataError
@@ -15,6 +14,7 @@ from oncue.eval.benchmarks import known, stored_run
 from oncue.eval.benchmarks.stored_run import open_run
 from oncue.eval.streams.comparison import Comparison, compare_runs
 from oncue.types import GoldTurn, TimeSpan
+from tones import ITEMS, Tones, item, said, scored
 
 WORSE = said([[6.0], [1.0, 12.0], [], [6.0, 15.0]])
 BETTER = said([[6.0], [6.5], [5.5], [9.0], [7.0]])
