@@ -37,7 +37,11 @@ CARD = Card(
     "CC0",
     "nobody",
     ("It is invented.",),
-    (Published("Somebody", {"found": 77.5}, "judge B, 4 fps, 245 of 250", "a paper"),),
+    (
+        Published(
+            "Somebody", {"found": 77.5, "echoes": 3.25}, "judge B, 4 fps, 245 of 250", "a paper"
+        ),
+    ),
 )
 
 

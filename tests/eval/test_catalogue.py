@@ -57,7 +57,10 @@ def test_all_in_short_and_one_whole(capsys) -> None:
     assert "Somebody" not in short
     assert cli.main(["eval", "list", "tones"]) == 0
     whole = capsys.readouterr().out
-    assert "Somebody: found 77.5; protocol: judge B, 4 fps, 245 of 250; from a paper" in whole
+    assert (
+        "Somebody: found 77.5, echoes 3.25; protocol: judge B, 4 fps, 245 of 250; from a paper"
+        in whole
+    )
     assert "Which reply counts." in whole
     assert "mcq" not in whole
 

@@ -54,7 +54,14 @@ def test_published_rows_are_apart_with_their_own_protocol() -> None:
     texts = _Texts(to_page(scored(HITS))).texts
     assert "Somebody" not in texts["scores"]
     assert "77.50" not in texts["scores"]
-    for words in ("Somebody", "77.50", "judge B, 4 fps, 245 of 250", "Not to be ranked"):
+    for words in (
+        "Somebody",
+        "77.50",
+        "echoes",
+        "3.25",
+        "judge B, 4 fps, 245 of 250",
+        "Not to be ranked",
+    ):
         assert words in texts["published"]
     assert "tuner" not in texts["published"]
 

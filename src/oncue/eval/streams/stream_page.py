@@ -10,6 +10,7 @@ from typing import Any
 
 from oncue import __version__
 from oncue.eval.streams.behaviour import delay_counts
+from oncue.eval.streams.benchmark import Card
 from oncue.eval.streams.curve import DetectionPoint
 from oncue.eval.streams.result import StreamScores, cell, headline_values
 from oncue.eval.streams.scoring import Row, behaviour_sums
@@ -59,9 +60,11 @@ def to_page(scores: StreamScores, curve: Sequence[DetectionPoint] = ()) -> str:
         options=scores.options.items(),
         protocol=[(name, _plain(value)) for name, value in scores.protocol.items()],
         judge=scores.judge,
+        published_names=(known := _published_names(names, card)),
         published=[
-            (row, [cell(row.figures.get(name)) for name in names]) for row in card.published
+            (row, [cell(row.figures.get(name)) for name in known]) for row in card.published
         ],
+        remarks=scores.remarks(),
         behaviour_names=list(_BEHAVIOUR.values()),
         behaviour=[
             (row.name, [cell(row.behaviour[name]) for name in _BEHAVIOUR])
@@ -76,6 +79,15 @@ def to_page(scores: StreamScores, curve: Sequence[DetectionPoint] = ()) -> str:
     )
 
 
+def _published_names(headlines: Sequence[str], card: Card) -> list[str]:
+    """The figures that published rows have, headlines first."""
+    given = {name: None for row in card.published for name in row.figures}
+    return [
+        *(name for name in headlines if name in given),
+        *(n for n in given if n not in headlines),
+    ]
+
+
 def _below(scores: StreamScores) -> str:
     """The best policy without frames, with its headline, where the model is not above it."""
     best = scores.best_blind()
@@ -86,17 +98,12 @@ def _below(scores: StreamScores) -> str:
 
 def _facts(scores: StreamScores) -> list[str]:
     model = scores.model
-    facts = [
+    return [
         f"benchmark {scores.benchmark.card.name}",
         f"N = {model.num_items} items",
         f"{len(model.tally.videos)} videos",
         f"oncue {__version__}",
     ]
-    if model.num_missing:
-        facts.append(f"{model.num_missing} items without a prediction count as silence")
-    if scores.num_left_out:
-        facts.append(f"{scores.num_left_out} items left out: their video is missing")
-    return facts
 
 
 def _cells(
