@@ -33,10 +33,11 @@ def test_every_entry_says_what_a_number_of_it_means() -> None:
             assert row.source.strip(), f"{each.card.name}: {row.who}"
 
 
-def test_published_figures_are_headlines() -> None:
+def test_published_rows_can_stand_in_a_table() -> None:
+    """At least one figure of each is a headline."""
     for each in entries():
         for row in each.card.published:
-            assert set(row.figures) <= set(each.headlines), f"{each.card.name}: {row.who}"
+            assert set(row.figures) & set(each.headlines), f"{each.card.name}: {row.who}"
 
 
 @pytest.mark.usefixtures("tones")
@@ -57,10 +58,8 @@ def test_all_in_short_and_one_whole(capsys) -> None:
     assert "Somebody" not in short
     assert cli.main(["eval", "list", "tones"]) == 0
     whole = capsys.readouterr().out
-    assert (
-        "Somebody: found 77.5, echoes 3.25; protocol: judge B, 4 fps, 245 of 250; from a paper"
-        in whole
-    )
+    row = "Somebody: found 77.5, echoes 3.25; protocol: judge B, 4 fps, 245 of 250; from a paper"
+    assert row in " ".join(whole.split())
     assert "Which reply counts." in whole
     assert "mcq" not in whole
 

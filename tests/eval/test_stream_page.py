@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
 from oncue import cli
 from oncue.errors import DataError
+from oncue.eval.streams.benchmark import Published
 from oncue.eval.streams.curve import DetectionPoint, read_curve
 from oncue.eval.streams.stream_page import to_page
 from oncue.eval.streams.timeline import clock_text, timeline
-from tones import ITEMS, item, said, scored
+from tones import CARD, ITEMS, item, said, scored
 
 NASTY = "</script><img src=x onerror=alert(1)> \"'&{{ 7 * 7 }}\u2028"
 HITS = said([[6.0], [1.0, 12.0], [], [6.0, 15.0], [7.5], [5.0], [8.0]])
@@ -64,6 +66,22 @@ def test_published_rows_are_apart_with_their_own_protocol() -> None:
     ):
         assert words in texts["published"]
     assert "tuner" not in texts["published"]
+
+
+def test_published_rows_of_other_protocols_are_other_tables(monkeypatch) -> None:
+    rows = [
+        Published("Ann", {"right": 1.5}, "judge C", "paper 1"),
+        Published("Bea", {"found": 2.5, "right": 3.5}, "judge C", "paper 1"),
+        Published("Cleo", {"found": 4.5}, "judge D", "paper 1"),
+    ]
+    card = replace(CARD, published=tuple(rows))
+    monkeypatch.setattr("tones.CARD", card)
+    section = to_page(scored(HITS)).split('<section id="published"')[1].split("</section>")[0]
+    first, second = re.findall(r"<table>(.*?)</table>", section, re.DOTALL)
+    assert [name in first for name in ("Ann", "Bea", "Cleo")] == [True, True, False]
+    assert re.findall(r"<h3>(judge .)", section) == ["judge C", "judge D"]
+    assert re.findall(r"<td>(.*?)</td>", first) == ["-", "1.50", "2.50", "3.50"]
+    assert re.findall(r"<td>(.*?)</td>", second) == ["4.50"]
 
 
 def test_protocol_variants_and_defects_are_said() -> None:

@@ -141,8 +141,13 @@ def options_of(benchmark: StreamBenchmark[Any]) -> dict[str, Any]:
 
 def protocol_text(protocol: Mapping[str, Any]) -> str:
     """How predictions were made, in a line."""
-    words = ", ".join(f"{name} {value}" for name, value in protocol.items())
+    words = ", ".join(f"{name} {plain_text(value)}" for name, value in protocol.items())
     return words or "unknown (the predictions do not say)"
+
+
+def plain_text(value: Any) -> str:
+    """A setting in words: texts as they are, all else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def cell(value: Any) -> str:

@@ -3,16 +3,14 @@ frame, how it behaves, and its items, worst first."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from oncue import __version__
 from oncue.eval.streams.behaviour import delay_counts
-from oncue.eval.streams.benchmark import Card
+from oncue.eval.streams.benchmark import Card, Published
 from oncue.eval.streams.curve import DetectionPoint
-from oncue.eval.streams.result import StreamScores, cell, headline_values
+from oncue.eval.streams.result import StreamScores, cell, headline_values, plain_text
 from oncue.eval.streams.scoring import Row, behaviour_sums
 from oncue.eval.streams.timeline import timeline, verdict_hues
 from oncue.pages.charts import DotRow, bar_chart, detection_chart, interval_chart
@@ -38,6 +36,16 @@ class _Figure:
     small: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Published:
+    """Published rows of one protocol: the names of their figures, and (who, figures)."""
+
+    protocol: str
+    source: str
+    names: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[str]]]
+
+
 def to_page(scores: StreamScores, curve: Sequence[DetectionPoint] = ()) -> str:
     """The page as text. It shows texts of models and annotations as plain text only. `curve`: how
     detection and false alarms change with the reply bias, where that was measured."""
@@ -58,12 +66,9 @@ def to_page(scores: StreamScores, curve: Sequence[DetectionPoint] = ()) -> str:
         rows=[(row.name, _cells(scores, row, rows[row.name])) for row in (model, *scores.blind)],
         chart=_headline_chart(scores, rows),
         options=scores.options.items(),
-        protocol=[(name, _plain(value)) for name, value in scores.protocol.items()],
+        protocol=[(name, plain_text(value)) for name, value in scores.protocol.items()],
         judge=scores.judge,
-        published_names=(known := _published_names(names, card)),
-        published=[
-            (row, [cell(row.figures.get(name)) for name in known]) for row in card.published
-        ],
+        published=_published(names, card),
         remarks=scores.remarks(),
         behaviour_names=list(_BEHAVIOUR.values()),
         behaviour=[
@@ -79,13 +84,19 @@ def to_page(scores: StreamScores, curve: Sequence[DetectionPoint] = ()) -> str:
     )
 
 
-def _published_names(headlines: Sequence[str], card: Card) -> list[str]:
-    """The figures that published rows have, headlines first."""
-    given = {name: None for row in card.published for name in row.figures}
-    return [
-        *(name for name in headlines if name in given),
-        *(n for n in given if n not in headlines),
-    ]
+def _published(headlines: Sequence[str], card: Card) -> list[_Published]:
+    """The published rows, those of one protocol and source together; headlines come first."""
+    groups: dict[tuple[str, str], list[Published]] = {}
+    for row in card.published:
+        groups.setdefault((row.protocol, row.source), []).append(row)
+    tables = []
+    for (protocol, source), rows in groups.items():
+        given = {name: None for row in rows for name in row.figures}
+        names = [name for name in headlines if name in given]
+        names += [name for name in given if name not in headlines]
+        cells = [(row.who, [cell(row.figures.get(name)) for name in names]) for row in rows]
+        tables.append(_Published(protocol, source, names, cells))
+    return tables
 
 
 def _below(scores: StreamScores) -> str:
@@ -162,7 +173,3 @@ def _curve_chart(curve: Sequence[DetectionPoint]) -> str:
     ]
     said = "; ".join(title for _, _, title in drawn)
     return detection_chart(f"Detection against false alarms. {said}", drawn)
-
-
-def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -77,7 +77,7 @@ def timeline(shown: ShownItem) -> Timeline:
         stream.video,
         stream.subset,
         "-" if worth is None else f"{worth:.2f}",
-        tuple(Entry(clock_text(q.time_s), _cut(q.text)) for q in stream.questions),
+        tuple(Entry(clock_text(q.time_s), _cut(q.text)) for q in stream.questions[:_MOST_LISTED]),
         tuple((left, round(max(right - left, 3.0), 1)) for left, right in spans),
         tuple(Lane(name, len(lefts), _path(lefts)) for name, lefts in by_verdict.items()),
         _ticks(start_s, end_s),
