@@ -140,6 +140,18 @@ def test_broken_items_are_named(runs: tuple[Path, Path], line, told) -> None:
         compared(*runs)
 
 
+def test_items_of_another_version_are_named(runs: tuple[Path, Path]) -> None:
+    for run in runs:
+        path = run / "items.jsonl"
+        path.write_text(path.read_text().replace('"found"', '"seen"'))
+    with pytest.raises(DataError, match="have no term 'found'"):
+        compared(*runs)
+    for run in runs:
+        (run / "items.jsonl").write_text("")
+    with pytest.raises(DataError, match="or there is no item"):
+        compared(*runs)
+
+
 def test_the_command_says_all_in_one_object(runs: tuple[Path, Path], tmp_path, capsys) -> None:
     out = tmp_path / "out"
     assert cli.main(["eval", "compare", *map(str, runs), "--json", "--out", str(out)]) == 0

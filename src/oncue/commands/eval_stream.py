@@ -16,6 +16,7 @@ from oncue.files import prepare_folder, write_text
 
 if TYPE_CHECKING:
     from oncue.eval.streams.benchmark import StreamBenchmark
+    from oncue.eval.streams.curve import DetectionPoint
     from oncue.scoring.grader import Grader
 
 
@@ -54,7 +55,6 @@ class StreamFlags(ABC):
     def run(self) -> int:
         """Read, score, report. Returns the exit code."""
         from oncue.aio import completed
-        from oncue.eval.streams.curve import read_curve
         from oncue.eval.streams.item_lines import writing_items
         from oncue.eval.streams.predictions import PredictionFile
         from oncue.eval.streams.result import StreamScores
@@ -63,9 +63,7 @@ class StreamFlags(ABC):
 
         if self.predictions is None:
             raise ConfigError("give the file of predictions with --predictions")
-        if self.curve is not None and self.out is None:
-            raise ConfigError("--curve is for the page that --out gets; give --out, too")
-        curve = () if self.curve is None else read_curve(self.curve)
+        curve = self._curve()
         if self.out is not None:
             prepare_folder(self.out, files=("scores.json", "items.jsonl", "index.html"))
         benchmark = self.benchmark()
@@ -92,6 +90,16 @@ class StreamFlags(ABC):
             write_text(self.out / "index.html", to_page(scores, curve))
         report(self, scores, {})
         return 0
+
+    def _curve(self) -> tuple[DetectionPoint, ...]:
+        """What --curve holds."""
+        from oncue.eval.streams.curve import read_curve
+
+        if self.curve is None:
+            return ()
+        if self.out is None:
+            raise ConfigError("--curve is for the page that --out gets; give --out, too")
+        return read_curve(self.curve)
 
     def _grader(self, benchmark: StreamBenchmark[Any]) -> Grader | None:
         """Raises ConfigError where a judge is needed and not given, or given and not needed."""

@@ -147,7 +147,7 @@ def compare_runs(first: ScoredRun, second: ScoredRun, num_shown: int = 20) -> Co
     ours: dict[str, ItemLine] = {}
     changed: list[ChangedItem] = []
     for line in _read(first.items, tallies[0]):
-        ours[line.item_id] = line
+        ours[line.item_id] = replace(line, terms={})  # they are in the tally
     unseen = dict.fromkeys(ours)
     unknown: list[str] = []
     for line in _read(second.items, tallies[1]):
@@ -161,6 +161,8 @@ def compare_runs(first: ScoredRun, second: ScoredRun, num_shown: int = 20) -> Co
             changed.append(ChangedItem(line.item_id, own.worth or 0.0, line.worth or 0.0))
     _check_same_items(list(unseen), unknown, first, second)
     changed.sort(key=lambda item: (-abs(item.change), item.item_id))
+    for run, tally in zip((first, second), tallies, strict=True):
+        _check_terms(run, tally)
     found = paired_figures(*tallies, lambda sums: _values(first.benchmark, sums))
     return Comparison(
         first,
@@ -194,6 +196,17 @@ def _values(benchmark: StreamBenchmark[Any], sums: BySubset) -> dict[str, float 
     figures = headline_values(benchmark.headlines, benchmark.figures(own_terms(sums)))
     behaviour = behaviour_figures(behaviour_sums(sums))
     return {**figures, **{PREFIX + name: behaviour[name] for name in RATES}}
+
+
+def _check_terms(run: ScoredRun, tally: Tally) -> None:
+    """Raises DataError for items without the terms that this version's figures need."""
+    try:
+        _values(run.benchmark, tally.sums())
+    except KeyError as error:
+        raise DataError(
+            f"the items of {run.items} have no term {error.args[0]!r}, or there is no item; score "
+            "the predictions again with this version"
+        ) from error
 
 
 def _check_alike(first: ScoredRun, second: ScoredRun) -> None:
