@@ -10,7 +10,7 @@ import pytest
 
 from oncue import cli
 from oncue.errors import DataError
-from oncue.eval.streams.benchmark import Published
+from oncue.eval.streams.benchmark import Headline, Published
 from oncue.eval.streams.curve import DetectionPoint, read_curve
 from oncue.eval.streams.stream_page import to_page
 from oncue.eval.streams.timeline import clock_text, timeline
@@ -237,3 +237,14 @@ def test_the_command_writes_scores_items_and_page(tmp_path, capsys) -> None:
     page = (out / "index.html").read_text("utf-8")
     assert "said on OmniMMI proactive alerting" in page
     assert "by reply bias" in page
+
+
+def test_where_the_first_headline_is_undefined_the_next_is_compared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = (Headline("unknown", ("none",)), Headline("found", ("found",)))
+    monkeypatch.setattr("tones.Tones.headlines", names)
+    scores = scored(HITS)
+    assert scores.main.name == "found"
+    assert "found 41.67 is not above" in to_page(scores)
+    assert any("found is not above" in line for line in scores.remarks())

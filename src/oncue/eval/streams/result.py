@@ -55,7 +55,7 @@ class StreamScores:
     def remarks(self) -> list[str]:
         """The interval of the headline, missing predictions, the protocol, and a headline that a
         policy without frames reaches."""
-        headline = self.benchmark.headlines[0]
+        headline = self.main
         lines = []
         if (between := self.intervals()[headline.name]) is not None:
             low, high = between
@@ -78,15 +78,22 @@ class StreamScores:
             )
         return lines
 
+    @property
+    def main(self) -> Headline:
+        """The first headline that the model has a figure for; where it has none, the first."""
+        headlines = self.benchmark.headlines
+        known = (h for h in headlines if h.of(self.model.figures) is not None)
+        return next(known, headlines[0])
+
     def best_blind(self) -> Row | None:
         """The policy without frames with the best headline."""
-        headline = self.benchmark.headlines[0]
+        headline = self.main
         rows = [row for row in self.blind if headline.of(row.figures) is not None]
         return max(rows, key=lambda row: headline.of(row.figures) or 0.0, default=None)
 
     def is_below(self, blind: Row) -> bool:
         """Whether the model's headline is not above that of `blind`."""
-        headline = self.benchmark.headlines[0]
+        headline = self.main
         own, other = headline.of(self.model.figures), headline.of(blind.figures)
         return own is not None and other is not None and own <= other
 

@@ -53,14 +53,13 @@ def to_page(scores: StreamScores, curve: Sequence[DetectionPoint] = ()) -> str:
     names = [headline.name for headline in scores.benchmark.headlines]
     rows = {row.name: scores.intervals(row) for row in (model, *scores.blind)}
     lines = [timeline(shown) for shown in model.shown]
-    first = scores.benchmark.headlines[0]
     return render(
         "benchmark.html",
         title=f"{model.name} on {card.title}",
         card=card,
         facts=_facts(scores),
-        headline=names[0],
-        own=cell(first.of(model.figures)),
+        headline=scores.main.name,
+        own=cell(scores.main.of(model.figures)),
         below=_below(scores),
         names=names,
         rows=[(row.name, _cells(scores, row, rows[row.name])) for row in (model, *scores.blind)],
@@ -104,7 +103,7 @@ def _below(scores: StreamScores) -> str:
     best = scores.best_blind()
     if best is None or not scores.is_below(best):
         return ""
-    return f"{best.name}, {cell(scores.benchmark.headlines[0].of(best.figures))}"
+    return f"{best.name}, {cell(scores.main.of(best.figures))}"
 
 
 def _facts(scores: StreamScores) -> list[str]:
@@ -133,9 +132,9 @@ def _cells(
 def _headline_chart(
     scores: StreamScores, intervals: Mapping[str, Mapping[str, tuple[float, float] | None]]
 ) -> str:
-    """The first headline of all policies, with its interval; "" where the model has none, and
+    """The main headline of all policies, with its interval; "" where the model has none, and
     where all are 0."""
-    headline = scores.benchmark.headlines[0]
+    headline = scores.main
     drawn = []
     for number, row in enumerate((scores.model, *scores.blind)):
         value = headline.of(row.figures)
