@@ -52,6 +52,12 @@ def test_scores_blind_rows_and_intervals_are_in_one_table() -> None:
     assert f"{low:.2f} to {high:.2f}" in words
 
 
+def test_a_model_called_like_a_blind_policy_keeps_its_interval() -> None:
+    scores = scored(HITS, name="silence")
+    low, high = scores.intervals()["found"]
+    assert f"{low:.2f} to {high:.2f}" in to_page(scores)
+
+
 def test_published_rows_are_apart_with_their_own_protocol() -> None:
     texts = _Texts(to_page(scored(HITS))).texts
     assert "Somebody" not in texts["scores"]

@@ -16,6 +16,8 @@ from oncue.eval.streams.timeline import timeline, verdict_hues
 from oncue.pages.charts import DotRow, bar_chart, detection_chart, interval_chart
 from oncue.pages.page import render
 
+Intervals = Mapping[str, tuple[float, float] | None]  # by the names of headlines
+
 _HUES = (1, 2, 3, 4, 5, 6, 7)  # of verdicts
 _BEHAVIOUR = {
     "hit_spans": "due spans with a reply, %",
@@ -51,7 +53,7 @@ def to_page(scores: StreamScores, curve: Sequence[DetectionPoint] = ()) -> str:
     detection and false alarms change with the reply bias, where that was measured."""
     card, model = scores.benchmark.card, scores.model
     names = [headline.name for headline in scores.benchmark.headlines]
-    rows = {row.name: scores.intervals(row) for row in (model, *scores.blind)}
+    rows = [(row, scores.intervals(row)) for row in (model, *scores.blind)]
     lines = [timeline(shown) for shown in model.shown]
     return render(
         "benchmark.html",
@@ -62,7 +64,7 @@ def to_page(scores: StreamScores, curve: Sequence[DetectionPoint] = ()) -> str:
         own=cell(scores.main.of(model.figures)),
         below=_below(scores),
         names=names,
-        rows=[(row.name, _cells(scores, row, rows[row.name])) for row in (model, *scores.blind)],
+        rows=[(row.name, _cells(scores, row, intervals)) for row, intervals in rows],
         chart=_headline_chart(scores, rows),
         options=scores.options.items(),
         protocol=[(name, plain_text(value)) for name, value in scores.protocol.items()],
@@ -116,9 +118,7 @@ def _facts(scores: StreamScores) -> list[str]:
     ]
 
 
-def _cells(
-    scores: StreamScores, row: Row, intervals: Mapping[str, tuple[float, float] | None]
-) -> list[_Figure]:
+def _cells(scores: StreamScores, row: Row, intervals: Intervals) -> list[_Figure]:
     values = headline_values(scores.benchmark.headlines, row.figures)
     return [
         _Figure(
@@ -129,18 +129,16 @@ def _cells(
     ]
 
 
-def _headline_chart(
-    scores: StreamScores, intervals: Mapping[str, Mapping[str, tuple[float, float] | None]]
-) -> str:
+def _headline_chart(scores: StreamScores, rows: Sequence[tuple[Row, Intervals]]) -> str:
     """The main headline of all policies, with its interval; "" where the model has none, and
     where all are 0."""
     headline = scores.main
     drawn = []
-    for number, row in enumerate((scores.model, *scores.blind)):
+    for number, (row, intervals) in enumerate(rows):
         value = headline.of(row.figures)
         if value is None:
             continue
-        between = intervals[row.name][headline.name]
+        between = intervals[headline.name]
         drawn.append(DotRow(row.name, 0 if number else 1, {}, value, between, cell(value)))
     if headline.of(scores.model.figures) is None or not any(row.mean for row in drawn):
         return ""
