@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -163,6 +164,9 @@ def test_the_command_says_all_in_one_object(runs: tuple[Path, Path], tmp_path, c
     assert row["changed"][0] == {"id": "t1", "a": 0.0, "b": 1.0}
     assert row == json.loads((out / "comparison.json").read_text())
     assert "Items that changed most (4 of 4)" in captured.err
+    assert re.search(
+        r"found +16.67 +33.33 +\+16.66 +-?\+?\S+ to \+\S+ +[01]\.\d{4}\n", captured.err
+    )
 
 
 def test_no_items_file_is_left_by_a_run_that_fails(tmp_path: Path) -> None:
