@@ -1,0 +1,1 @@
+"""oncue as a model of lmms-eval. oncue itself runs in another environment."""
