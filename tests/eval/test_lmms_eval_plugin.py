@@ -52,6 +52,12 @@ def knows_all(messages: Sequence[Json]) -> Sequence[str]:
         ),
         ("A. Huxley wrote what?\nA. one\nB. two\n", "A. Huxley wrote what?", ("one", "two")),
         ("Who?\nA: Ann\nB: Bea\nD: Dan", "Who?", ("Ann", "Bea")),
+        (
+            "Who?\nA. Ann\n\nB. Bea\n of Rome\nC. Cleo\nDo it.",
+            "Who?",
+            ("Ann", "Bea of Rome", "Cleo"),
+        ),
+        ("Question:Who?\nOption:\n(A) Ann\n(B) Bea\nBest: (", "Question:Who?", ("Ann", "Bea")),
         ("Describe it.", "Describe it.", ()),
         ("Who?\nA. Ann", "Who?\nA. Ann", ()),
         ("A. Ann\nB. Bea", "A. Ann\nB. Bea", ()),

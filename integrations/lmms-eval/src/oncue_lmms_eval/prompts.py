@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 
 _OPTION = re.compile(r"^\s*(?:\(([A-Z])\)|([A-Z])[.):])\s*(\S.*?)\s*$")
+_HEADING = re.compile(r"\n\s*options?\s*:\s*$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -20,21 +21,34 @@ class Prompt:
 def read_prompt(context: str) -> Prompt:
     """The question and the options of the prompt of a task.
 
-    Options are the last run of lines that begin with A, B, C, ... in order ("A. red", "(A) red",
-    "A) red" or "A: red"). The question is what stands before them. A prompt without two options is
-    an open question, all of it.
+    An option begins a line with its letter ("A. red", "(A) red", "A) red" or "A: red"), and may go
+    on in further lines, the last one apart. Of several lists from A on, the last one counts. The
+    question is what comes before it. A prompt without two options is an open question, all of it.
     """
     lines = context.splitlines()
-    letters: list[str] = []
-    for line in lines:
-        found = _OPTION.match(line)
-        letters.append((found[1] or found[2]) if found else "")
-    for start in (i for i in reversed(range(len(lines))) if letters[i] == "A"):
-        end = start + 1
-        while end < len(lines) and letters[end] == chr(ord("A") + end - start):
-            end += 1
-        question = "\n".join(lines[:start]).strip()
-        if end - start > 1 and question:
-            options = (_OPTION.match(line) for line in lines[start:end])
-            return Prompt(question, tuple(option[3] for option in options if option))
+    found = [_OPTION.match(line) for line in lines]
+    for start in (i for i in reversed(range(len(lines))) if _letter(found[i]) == "A"):
+        question = _HEADING.sub("", "\n".join(lines[:start])).strip()
+        options = _options(lines[start:], found[start:])
+        if len(options) > 1 and question:
+            return Prompt(question, options)
     return Prompt(context.strip(), ())
+
+
+def _options(lines: list[str], found: list[re.Match[str] | None]) -> tuple[str, ...]:
+    """The options from the first line on, which is A."""
+    options: list[str] = []
+    further: list[str] = []  # of the option before, if another one comes
+    for line, match in zip(lines, found, strict=True):
+        if match and _letter(match) == chr(ord("A") + len(options)):
+            if options:
+                options[-1] = " ".join([options[-1], *further])
+            options.append(match[3])
+            further = []
+        elif line.strip():
+            further.append(line.strip())
+    return tuple(options)
+
+
+def _letter(match: re.Match[str] | None) -> str:
+    return (match[1] or match[2]) if match else ""
