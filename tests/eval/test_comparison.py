@@ -102,7 +102,7 @@ def test_runs_of_other_items_are_refused(runs: tuple[Path, Path], tmp_path) -> N
     ("change", "told"),
     [
         ({"benchmark": "videomme", "modes": {}}, "is of oncue eval mcq, whose runs cannot be"),
-        ({"benchmark": "shapes"}, "is of shapes; runs can be compared of omnimmi"),
+        ({"benchmark": "shapes"}, "is of shapes; runs can be compared of"),
         ({"benchmark": None}, "'benchmark' must be non-empty text"),
         ({"options": {"which": "last"}}, "option which of tones cannot be read"),
     ],

@@ -10,7 +10,7 @@ from oncue.eval.streams.benchmark import Mark
 from oncue.eval.streams.scoring import ShownItem
 
 WIDTH = 1000.0  # of all drawings, in their own units
-_MOST_DRAWN = 1000  # replies of a lane; more could not be told apart
+_MOST_DRAWN = 1000  # replies of a lane; more would touch
 _MOST_LISTED = 40
 _LONGEST_TEXT = 600  # characters
 _STEPS_S = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600)
