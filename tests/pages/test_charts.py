@@ -13,7 +13,16 @@ from xml.etree import ElementTree
 import matplotlib
 import pytest
 
-from oncue.pages.charts import DASHES, NUM_HUES, DotRow, Line, interval_chart, line_chart
+from oncue.pages.canvas import NUM_HUES
+from oncue.pages.charts import (
+    DASHES,
+    DotRow,
+    Line,
+    bar_chart,
+    detection_chart,
+    interval_chart,
+    line_chart,
+)
 
 NASTY = "</svg><script>alert(1)</script>$\\frac{1}{2}$ \"'&"
 ROW = DotRow("rl", 1, {"seed 0: 2.0": 2.0, "seed 1: 6.0": 6.0}, 4.0, (1.0, 7.0), "4.0 ± 3.0")
@@ -71,6 +80,35 @@ def test_the_axis_of_dots_reaches_to_zero(sign: int) -> None:
     at = dots(interval_chart("PAUC", [DotRow("rl", 1, values, sign * 55.0, None, "55")], {}))
     zero = at["rl, a"] - values["a"] * (at["rl, b"] - at["rl, a"]) / (values["b"] - values["a"])
     assert 11 < zero < 349
+
+
+def test_bars_are_as_high_as_their_numbers() -> None:
+    svg = bar_chart("Delays", {"0-1": 2, "1-2": 0, NASTY: 8}, "seconds")
+    root = ElementTree.fromstring(svg)
+    tops = {}
+    for group in root.iterfind(".//g[@class='bar']"):
+        path = group.find("path")
+        assert path is not None
+        ys = [float(y) for y in re.findall(r"-?[\d.]+", path.attrib["d"])[1::2]]
+        tops[group.findtext("title")] = max(ys) - min(ys)
+    assert tops[f"{NASTY}: 8"] == pytest.approx(4 * tops["0-1: 2"], abs=0.5)
+    assert tops["1-2: 0"] == 0
+    texts = [text.text for text in root.iter("text")]
+    assert {"2", "8", "0-1", NASTY, "seconds"} <= set(texts)
+    assert "0" not in texts
+    assert "hue1" in bar_chart("None", {"a": 0}, "x")
+
+
+def test_detection_is_linear_up_and_logarithmic_across() -> None:
+    points = [(0.0, 0.0, "a"), (1.0, 25.0, "b"), (10.0, 50.0, "c"), (100.0, 100.0, "d")]
+    svg = detection_chart("Detection", points)
+    ((a, b, c, d),) = paths(svg, "mean")
+    assert c[0] - b[0] == pytest.approx(d[0] - c[0], abs=0.3)
+    assert a[0] < b[0]
+    assert (a[1] - c[1]) / (a[1] - d[1]) == pytest.approx(0.5, abs=0.01)
+    assert sorted(dots(svg)) == ["a", "b", "c", "d"]
+    assert {"0", "1", "10", "100"} <= {t.text for t in ElementTree.fromstring(svg).iter("text")}
+    assert "nan" not in detection_chart("One", [(0.0, 0.0, NASTY)])
 
 
 def test_the_settings_of_the_user_change_nothing() -> None:

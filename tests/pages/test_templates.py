@@ -25,7 +25,7 @@ def test_what_is_not_given_is_an_error() -> None:
 
 def test_every_template_is_in_the_package() -> None:
     names = {path.name for path in files("oncue.pages").joinpath("templates").iterdir()}
-    assert {"base.html", "style.css", "charts.css"} <= names
+    assert {"base.html", "style.css", "charts.css", "sections.css", "benchmark.html"} <= names
     assert {"report.html", "study.html", "watch.html", "rollouts.html", "retrieval.html"} <= names
 
 

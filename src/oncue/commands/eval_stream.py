@@ -19,10 +19,12 @@ from oncue.commands.progress import Progress
 from oncue.commands.stream_run_flags import RunFlags
 from oncue.commands.stream_running import run_policy
 from oncue.errors import ConfigError
-from oncue.files import prepare_folder, replacing
+from oncue.files import prepare_folder, replacing, write_text
 
 if TYPE_CHECKING:
     from oncue.eval.streams.benchmark import ItemScore, StreamBenchmark
+    from oncue.eval.streams.curve import DetectionPoint
+    from oncue.eval.streams.item_lines import OnItem
     from oncue.eval.streams.predictions import Placed, PredictionFile
     from oncue.eval.streams.result import StreamScores
     from oncue.eval.streams.scoring import Row
@@ -60,7 +62,11 @@ class StreamFlags(ABC):
     """One JSON object as the last line on stdout; everything else goes to stderr."""
 
     out: Path | None = None
-    """Folder for scores.json and, with --run, predictions.jsonl."""
+    """Folder for scores.json, items.jsonl, which `oncue eval compare` reads, index.html, the page
+    of the run, and, with --run, predictions.jsonl."""
+
+    curve: Path | None = None
+    """A calibration.json: detection against false alarms by reply bias, for the page in --out."""
 
     running: tyro.conf.OmitArgPrefixes[RunFlags] = field(default_factory=RunFlags)
 
@@ -72,13 +78,20 @@ class StreamFlags(ABC):
         """Read, run where asked to, score, report. Returns the exit code."""
         if self.run_policy:
             return run_policy(self)
+        from oncue.eval.streams.stream_page import to_page
+
         self.running.check_unused()
-        report(self, self.scores(), {})
+        curve = self._curve()
+        scores = self.scores()
+        if self.out is not None:
+            write_text(self.out / "index.html", to_page(scores, curve))
+        report(self, scores, {})
         return 0
 
     def scores(self) -> StreamScores:
         """The scores of --predictions."""
         from oncue.aio import completed
+        from oncue.eval.streams.item_lines import writing_items
         from oncue.eval.streams.result import StreamScores
         from oncue.eval.streams.scoring import items_run, score_blind
 
@@ -87,14 +100,14 @@ class StreamFlags(ABC):
                 "give the file of predictions with --predictions, or make one with --run"
             )
         if self.out is not None:
-            prepare_folder(self.out, files=("scores.json",))
+            prepare_folder(self.out, files=("scores.json", "items.jsonl", "index.html"))
         benchmark = self.benchmark()
         grader = self._grader(benchmark)
         items = benchmark.items(self.annotations)
         predictions, file = self._read(benchmark, items, self.predictions)
         items = items_run(file, items)
-        with self._recorded(grader) as recorded:
-            row = completed(self._score(benchmark, items, predictions, recorded, file.name))
+        with self._recorded(grader) as recorded, writing_items(self.out) as write:
+            row = completed(self._score(benchmark, items, predictions, recorded, file.name, write))
         blind = tuple(
             completed(score_blind(benchmark, items, one, grader))
             for one in benchmark.blind_rows()
@@ -135,13 +148,15 @@ class StreamFlags(ABC):
         predictions: Iterable[Placed],
         grader: RunGrader | None,
         name: str,
+        write: OnItem,
     ) -> Row:
         """The score of the model, with progress, and with what grading has cost."""
         from oncue.eval.streams.scoring import score_predictions
 
         with Progress("scoring items", len(items)) as progress:
 
-            def on_item(item: Item[Any], said: Prediction, _: ItemScore) -> None:
+            def on_item(item: Item[Any], said: Prediction, score: ItemScore) -> None:
+                write(item, said, score)
                 if grader is not None:
                     due = [gold.span for gold in item.stream.due]
                     grader.end_item(item.stream.item_id, due, said.replies)
@@ -165,6 +180,16 @@ class StreamFlags(ABC):
         if grader is not None:
             grader.end()
         return row
+
+    def _curve(self) -> tuple[DetectionPoint, ...]:
+        """What --curve holds."""
+        from oncue.eval.streams.curve import read_curve
+
+        if self.curve is None:
+            return ()
+        if self.out is None:
+            raise ConfigError("--curve is for the page that --out gets; give --out, too")
+        return read_curve(self.curve)
 
     def _grader(self, benchmark: StreamBenchmark[Any]) -> RunGrader | None:
         """Raises ConfigError where a judge is needed and not given, or given and not needed."""

@@ -100,11 +100,13 @@ def policy_spec(
     )
 
 
-def report(flags: ReportFlags, scores: Scores, how: Mapping[str, Any]) -> None:
-    """Scores to where the flags say. `how` goes into scores.json beside them. Files first: whoever
+def report(
+    flags: ReportFlags, scores: Scores, how: Mapping[str, Any], file: str = "scores.json"
+) -> None:
+    """Scores to where the flags say. `how` goes into `file` beside them. Files first: whoever
     reads the last line finds them there."""
     if flags.out is not None:
-        write_json(flags.out / "scores.json", {**scores.numbers(), **how})
+        write_json(flags.out / file, {**scores.numbers(), **how})
         for name, text in scores.texts().items():
             write_text(flags.out / name, text)
     show_scores(scores, json_line=flags.json)

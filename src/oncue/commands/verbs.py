@@ -23,6 +23,18 @@ VERBS = (
         "render", "oncue.commands.render", "Render", "show the exact text and tokens of a dialogue"
     ),
     Verb(
+        "eval list",
+        "oncue.commands.eval_list",
+        "EvalList",
+        "say what each benchmark measures, needs and gets wrong",
+    ),
+    Verb(
+        "eval compare",
+        "oncue.commands.eval_compare",
+        "EvalCompare",
+        "compare two scored runs on the same items",
+    ),
+    Verb(
         "eval world",
         "oncue.commands.eval_world",
         "EvalWorld",

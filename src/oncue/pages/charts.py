@@ -1,49 +1,25 @@
-"""Charts as SVG for a page, drawn by matplotlib: lines over steps, and rows of dots with intervals.
-
-Colours are the variables of `templates/style.css`, so that charts follow the theme of the page.
-Figures are made without pyplot: there is no window, and nothing to close.
-"""
+"""Charts as SVG for a page, drawn by matplotlib: lines over steps, rows of dots with intervals,
+bars, and one figure against another."""
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from math import nan
-from typing import TYPE_CHECKING, Any, Literal
-from xml.etree import ElementTree
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-if TYPE_CHECKING:
-    from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from oncue.pages.canvas import WIDTH, Canvas, colour_of, new_canvas, ticks, write_at
 
-NUM_HUES = 8
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 # Of lines, in px, by hue: dashes and names tell lines apart where colours do not
 DASHES = ((), (), (7, 3), (2, 3), (9, 3, 2, 3), (5, 2), (1, 2), (12, 3))
 
-_WIDTH = 360  # px of all charts: that of a phone, so that text keeps its size there
 _CURVE, _ROW, _MARK = 192, 42, 14  # px: the height of a line chart, of a row, of a mark's name
-_VARIABLES = (*(f"hue{i}" for i in range(NUM_HUES)), "ink", "soft", "line", "card")
-_STYLE: dict[str, Any] = {
-    "svg.fonttype": "none",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 11,
-    "axes.autolimit_mode": "round_numbers",
-    "axes.xmargin": 0,
-    "axes.ymargin": 0,
-    "axes.formatter.useoffset": False,
-    "axes.formatter.limits": (-3, 5),  # what fits at the left
-    "lines.scale_dashes": False,
-    "lines.solid_joinstyle": "round",
-    "path.simplify_threshold": 0.5,
-    **{f"axes.spines.{side}": False for side in ("left", "right", "top", "bottom")},
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,21 +48,21 @@ class DotRow:
 
 def line_chart(words: str, lines: Sequence[Line]) -> Markup:
     """Values over steps, as SVG. `words` say what it shows to who cannot see it."""
-    right = min(max(36.0, *(14 + 6.5 * len(line.label) for line in lines)), _WIDTH / 2)
-    with _canvas(words, _CURVE) as canvas:
+    right = min(max(36.0, *(14 + 6.5 * len(line.label) for line in lines)), WIDTH / 2)
+    with new_canvas(words, _CURVE) as canvas:
         axes = canvas.axes(left=40, right=right, top=14, bottom=20)
         for line in lines:
             (drawn,) = axes.plot(
                 *_with_gaps(line.points),
-                color=_colour(f"hue{line.hue}"),
+                color=colour_of(f"hue{line.hue}"),
                 lw=1 if line.is_thin else 2.2,
                 alpha=0.4 if line.is_thin else None,
                 ls="-" if line.is_thin or not DASHES[line.hue] else (0, DASHES[line.hue]),
             )
             canvas.name(drawn, "seed" if line.is_thin else "mean", line.title)
-        _ticks(axes, "y")
-        _ticks(axes, "x", integer=True)
-        _write(axes, (1, 0), "step", "soft", shift=(14, -10), xycoords="axes fraction")
+        ticks(axes, "y")
+        ticks(axes, "x", integer=True)
+        write_at(axes, (1, 0), "step", "soft", shift=(14, -10), xycoords="axes fraction")
         _write_ends(axes, [line for line in lines if line.label and line.points])
         return canvas.svg()
 
@@ -98,7 +74,7 @@ def interval_chart(words: str, rows: Sequence[DotRow], marks: Mapping[str, float
     """
     top = _MARK * len(marks)
     bottom = top + _ROW * len(rows) + 4
-    with _canvas(words, bottom + 18) as canvas:
+    with new_canvas(words, bottom + 18) as canvas:
         axes = canvas.axes(left=12, right=12, top=0, bottom=18)
         axes.set(ylim=(bottom, 0), yticks=[])  # px from the top
         axes.update_datalim([(0, 0)])
@@ -106,44 +82,77 @@ def interval_chart(words: str, rows: Sequence[DotRow], marks: Mapping[str, float
             ys: list[float] = [_MARK * i + 2, top]
             for j in range(len(rows)):  # but not through the words of the rows
                 ys += [nan, top + _ROW * j + 18, top + _ROW * j + 38]
-            axes.plot([value] * len(ys), ys, color=_colour("soft"), lw=1, ls=(0, (3, 3)))
+            axes.plot([value] * len(ys), ys, color=colour_of("soft"), lw=1, ls=(0, (3, 3)))
         for i, row in enumerate(rows):
             _draw_row(canvas, axes, row, top + _ROW * i)
-        _ticks(axes, "x")
+        ticks(axes, "x")
         middle = sum(axes.get_xlim()) / 2
         for i, (name, value) in enumerate(marks.items()):
             side, shift = ("left", 4) if value < middle else ("right", -4)
-            _write(axes, (value, _MARK * i + 8), name, "soft", side, (shift, 0))
+            write_at(axes, (value, _MARK * i + 8), name, "soft", side, (shift, 0))
         return canvas.svg()
 
 
-def _draw_row(canvas: _Canvas, axes: Axes, row: DotRow, top: float) -> None:
-    y, colour = top + 28, _colour(f"hue{row.hue}")
+def bar_chart(words: str, bars: Mapping[str, int], below: str) -> Markup:
+    """A bar for each name, as high as its number, in the order given. `below` says what the names
+    are."""
+    with new_canvas(words, _CURVE) as canvas:
+        axes = canvas.axes(left=4, right=4, top=18, bottom=36)
+        top = max(1, *bars.values())
+        axes.set(xticks=[], yticks=[], xlim=(-0.5, len(bars) - 0.5), ylim=(0, top))
+        for i, (name, num) in enumerate(bars.items()):
+            (bar,) = axes.bar([i], [num], width=0.8, color=colour_of("hue1"))
+            canvas.name(bar, "bar", f"{name}: {num}")
+            if num:
+                write_at(axes, (i, num), str(num), "ink", "center", (0, 8))
+            write_at(axes, (i, 0), name, "soft", "center", (0, -9))
+        across = {"xycoords": "axes fraction"}
+        write_at(axes, (0.5, 0), below, "soft", "center", (0, -27), **across)
+        return canvas.svg()
+
+
+def detection_chart(words: str, points: Sequence[tuple[float, float, str]]) -> Markup:
+    """Detection against false alarms: (false alarms, share found in percent, title) of each point,
+    joined in the order given. The axis of false alarms is linear to 1 and logarithmic above."""
+    xs, ys = [x for x, _, _ in points], [y for _, y, _ in points]
+    right = max(10.0, *xs)
+    with new_canvas(words, 232) as canvas:
+        axes = canvas.axes(left=36, right=18, top=26, bottom=38)
+        axes.set_xscale("symlog", linthresh=1)
+        powers = [10**k for k in range(7) if 10**k <= right]
+        axes.set(xlim=(0, right), ylim=(0, 100), yticks=[0, 25, 50, 75, 100])
+        axes.set_xticks([0, *powers], [f"{x:,}" for x in (0, *powers)])
+        axes.minorticks_off()
+        axes.grid(color=colour_of("line"), lw=1)
+        axes.tick_params(length=0, labelcolor=colour_of("soft"), pad=5)
+        (drawn,) = axes.plot(xs, ys, color=colour_of("hue1"), lw=2.2)
+        canvas.name(drawn, "mean")
+        for x, y, title in points:
+            (dot,) = axes.plot([x], [y], "o", ms=8, color=colour_of("hue1"), mec=colour_of("card"))
+            canvas.name(dot, "point", title)
+        named = {"xycoords": "axes fraction"}
+        write_at(axes, (0, 1), "due spans with a reply, %", "soft", "left", (-30, 14), **named)
+        below = "false replies per quiet hour"
+        write_at(axes, (1, 0), below, "soft", "right", (10, -28), **named)
+        return canvas.svg()
+
+
+def _draw_row(canvas: Canvas, axes: Axes, row: DotRow, top: float) -> None:
+    y, colour = top + 28, colour_of(f"hue{row.hue}")
     across = axes.get_yaxis_transform()  # 0 to 1, from left to right
-    axes.plot([0, 1], [y, y], transform=across, color=_colour("line"), lw=1)
+    axes.plot([0, 1], [y, y], transform=across, color=colour_of("line"), lw=1)
     if row.interval:
         (band,) = axes.plot(
             row.interval, [y, y], color=colour, lw=8, alpha=0.24, solid_capstyle="round"
         )
         canvas.name(band, "interval")
     for name, value in row.dots.items():
-        (dot,) = axes.plot([value], [y], "o", ms=9, color=colour, mec=_colour("card"), mew=1)
+        (dot,) = axes.plot([value], [y], "o", ms=9, color=colour, mec=colour_of("card"), mew=1)
         canvas.name(dot, "point", f"{row.name}, {name}")
-    axes.plot([row.mean] * 2, [y - 8, y + 8], color=_colour("ink"), lw=2.5)
+    axes.plot([row.mean] * 2, [y - 8, y + 8], color=colour_of("ink"), lw=2.5)
     large: dict[str, Any] = {"xycoords": across, "fontsize": 12.5}
-    _write(axes, (0, top + 10), row.name, f"hue{row.hue}", fontweight="bold", **large)
-    _write(axes, (1, top + 10), row.text, "ink", "right", **large)
-
-
-def _ticks(axes: Axes, name: Literal["x", "y"], *, integer: bool = False) -> None:
-    """Limits and ticks at round numbers, and a grid; no grid where only whole numbers count."""
-    axis = getattr(axes, f"{name}axis")
-    axis.get_major_locator().set_params(nbins=4, steps=[1, 2, 2.5, 5, 10], integer=integer)
-    axis.set_tick_params(length=0, labelcolor=_colour("soft"), pad=5)
-    axis.get_offset_text().set_color(_colour("soft"))
-    axes.autoscale_view(scalex=name == "x", scaley=name == "y")
-    if not integer:
-        axes.grid(axis=name, color=_colour("line"), lw=1)
+    write_at(axes, (0, top + 10), row.name, f"hue{row.hue}", fontweight="bold", **large)
+    write_at(axes, (1, top + 10), row.text, "ink", "right", **large)
 
 
 def _write_ends(axes: Axes, lines: Sequence[Line]) -> None:
@@ -160,7 +169,7 @@ def _write_ends(axes: Axes, lines: Sequence[Line]) -> None:
     for i in reversed(range(len(places))):  # back down from the top
         places[i] = min(places[i], places[i + 1] - 13 if i + 1 < len(places) else height)
     for line, y in zip(lines, places, strict=True):
-        _write(
+        write_at(
             axes,
             (1, y / height),
             line.label,
@@ -169,29 +178,6 @@ def _write_ends(axes: Axes, lines: Sequence[Line]) -> None:
             xycoords="axes fraction",
             fontweight="bold",
         )
-
-
-def _write(
-    axes: Axes,
-    place: tuple[float, float],
-    text: str,
-    variable: str,
-    side: str = "left",
-    shift: tuple[float, float] = (0, 0),
-    **more: Any,
-) -> None:
-    """Text at `place`, moved by `shift` px. It is no formula, whatever it holds."""
-    axes.annotate(
-        text,
-        place,
-        shift,
-        textcoords="offset points",
-        ha=side,
-        va="center",
-        color=_colour(variable),
-        parse_math=False,
-        **more,
-    )
 
 
 def _with_gaps(points: Mapping[int, float]) -> tuple[list[float], list[float]]:
@@ -207,94 +193,3 @@ def _with_gaps(points: Mapping[int, float]) -> tuple[list[float], list[float]]:
         xs.append(step)
         ys.append(points[step])
     return xs, ys
-
-
-def _colour(variable: str) -> str:
-    """A colour in place of a variable of the style, until the chart is SVG. Black would not be
-    written, as it is what SVG takes by itself."""
-    return f"#0001{_VARIABLES.index(variable):02x}"
-
-
-@contextmanager
-def _canvas(words: str, height: float) -> Iterator[_Canvas]:
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    # Charts do not depend on what the user has set; the backend stays, whatever it is
-    plain = {name: x for name, x in matplotlib.rcParamsDefault.items() if name != "backend"}
-    # Of charts with other words, other ids
-    with matplotlib.rc_context({**plain, **_STYLE, "svg.hashsalt": words}):
-        yield _Canvas(words, height, Figure((_WIDTH / 72, height / 72)))
-
-
-@dataclass(slots=True)
-class _Canvas:
-    """A figure of `_WIDTH` and `height` px, and what its parts are: (class, title) by id."""
-
-    words: str
-    height: float
-    figure: Figure
-    parts: dict[str, tuple[str, str]] = field(default_factory=dict)
-
-    def axes(self, left: float, right: float, top: float, bottom: float) -> Axes:
-        """Axes with these margins, in px."""
-        return self.figure.add_axes(
-            (
-                left / _WIDTH,
-                bottom / self.height,
-                (_WIDTH - left - right) / _WIDTH,
-                (self.height - top - bottom) / self.height,
-            ),
-            frame_on=False,
-        )
-
-    def name(self, artist: Artist, kind: str, title: str = "") -> None:
-        """Gives a part of the chart a class, and what shows where the pointer rests."""
-        artist.set_gid(f"part{len(self.parts)}")
-        self.parts[artist.get_gid() or ""] = (kind, title)
-
-    def svg(self) -> Markup:
-        """The element as HTML has it: without namespaces, and only with ids that it refers to."""
-        self.figure.patch.set_visible(False)
-        for artist in self.figure.findobj():
-            artist.set_clip_on(False)
-        written = io.StringIO()
-        unsaid = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        self.figure.savefig(written, format="svg", metadata=unsaid)
-        root = ElementTree.fromstring(written.getvalue())
-        named = {"role": "img", "aria-label": self.words}
-        root.attrib = {"viewBox": root.attrib["viewBox"], **named}
-        for styles in root.findall("{*}defs"):
-            root.remove(styles)
-        for element in list(root.iter()):
-            self._to_html(element)
-        return Markup(ElementTree.tostring(root, encoding="unicode"))
-
-    def _to_html(self, element: ElementTree.Element) -> None:
-        _, _, element.tag = element.tag.rpartition("}")
-        element.attrib = {
-            name.rpartition("}")[2]: _shortened(name, value)
-            for name, value in element.attrib.items()
-            if not value.startswith("rotate(-0 ")
-        }
-        if element.tag != "text":
-            element.text = None
-        element.tail = None
-        if element.tag == "g":
-            kind, title = self.parts.get(element.attrib.pop("id", ""), ("", ""))
-            if kind:
-                element.set("class", kind)
-            if title:
-                element.insert(0, ElementTree.Element("title"))
-                element[0].text = title
-
-
-def _shortened(name: str, value: str) -> str:
-    """An attribute with the variables of the style for colours, the font of the page, and tenths of
-    a px."""
-    if name == "style":
-        value = re.sub(r"#0001(\w\w)", lambda m: f"var(--{_VARIABLES[int(m[1], 16)]})", value)
-        return re.sub(r"font-family: [^;]*; ?", "", value)
-    if name in ("d", "x", "y"):
-        return re.sub(r"\s+", " ", re.sub(r"-?\d+\.\d+", lambda m: f"{float(m[0]):.1f}", value))
-    return value

@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from oncue.pages.charts import DASHES, NUM_HUES
+from oncue.pages.canvas import NUM_HUES
+from oncue.pages.charts import DASHES
 from oncue.pages.page import render
 from oncue.study.charts import SMOOTHED_STEPS, Curves, Dots, curve_chart, dot_plot, smoothed
 from oncue.study.tables import MEASURES, ArmTable, TableRow, arm_table, number, numbers_of

@@ -6,6 +6,10 @@ Terms of `ItemScore` that add up, and the figures of their sums.
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_right
+from dataclasses import dataclass
+
 from oncue.eval.streams.benchmark import Figures, Terms
 from oncue.eval.streams.stream import Prediction, Stream
 from oncue.eval.table import percent, rounded
@@ -13,6 +17,32 @@ from oncue.scoring.spans import covered_s, replies_in, replies_outside
 from oncue.types import Task, TimedReply
 
 PREFIX = "behaviour."
+RATES = (  # the figures that two policies can be compared by
+    *("hit_spans", "first_reply_delay_s", "false_per_quiet_hour", "replies_per_min"),
+    "silence_share",
+)
+
+# Lower ends, in seconds, of the groups that delays are counted in
+_DELAYS_S = (-math.inf, 0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 10.0, 20.0, 40.0)
+
+
+@dataclass(frozen=True, slots=True)
+class DelayCount:
+    """How many first replies came from `from_s` to before `until_s`, seconds after what is due can
+    be seen. Below 0: in its span, but before that."""
+
+    from_s: float
+    until_s: float
+    num: int
+
+    @property
+    def name(self) -> str:
+        """Such as "2-3"."""
+        if self.from_s == -math.inf:
+            return f"<{self.until_s:g}"
+        return (
+            f"{self.from_s:g}+" if self.until_s == math.inf else f"{self.from_s:g}-{self.until_s:g}"
+        )
 
 
 def behaviour_terms(stream: Stream, said: Prediction) -> Terms:
@@ -46,6 +76,9 @@ def behaviour_terms(stream: Stream, said: Prediction) -> Terms:
         "num_turns": float(said.num_turns),
         "num_silent": float(said.num_silent),
     }
+    for delay_s in delays:
+        name = _delay_term(bisect_right(_DELAYS_S, delay_s) - 1)
+        terms[name] = terms.get(name, 0.0) + 1.0
     return {PREFIX + name: value for name, value in terms.items()}
 
 
@@ -68,6 +101,19 @@ def behaviour_figures(sums: Terms) -> Figures:
         "n_false": round(total["num_false"]),
         "watched_s": rounded(total["watched_s"], 3),
     }
+
+
+def delay_counts(sums: Terms) -> tuple[DelayCount, ...]:
+    """How the delays of first replies are distributed, from the sums over all items."""
+    ends_s = (*_DELAYS_S[1:], math.inf)
+    return tuple(
+        DelayCount(from_s, until_s, round(sums.get(PREFIX + _delay_term(number), 0.0)))
+        for number, (from_s, until_s) in enumerate(zip(_DELAYS_S, ends_s, strict=True))
+    )
+
+
+def _delay_term(number: int) -> str:
+    return f"delays_{number}"
 
 
 def _ratio(numerator: float, denominator: float) -> float | None:

@@ -86,7 +86,8 @@ async def score_predictions(
     skip_unknown: bool = False,
 ) -> Row:
     """The score of `predictions`, one pass over them. `on_item` is called with each item as it is
-    scored. `skip_unknown` passes over predictions of unknown items, and counts them.
+    scored; its terms then have those of behaviour, too. `skip_unknown` passes over predictions of
+    unknown items, and counts them.
 
     Raises DataError, with the place, for an item that is unknown or was there before, and for a
     reply outside its video; for two items of one id; and what the grader raises.
@@ -98,10 +99,10 @@ async def score_predictions(
     async def add(pairs: Sequence[tuple[Item[GoldT], Prediction]]) -> None:
         scores = await asyncio.gather(*(benchmark.score(i, p, grader) for i, p in pairs))
         for (item, said), score in zip(pairs, scores, strict=True):
-            terms = {**score.terms, **behaviour_terms(item.stream, said)}
-            tally.add(item.stream.video, item.stream.subset, terms)
-            worst.offer(ShownItem(item.stream, score))
-            on_item(item, said, score)
+            whole = replace(score, terms={**score.terms, **behaviour_terms(item.stream, said)})
+            tally.add(item.stream.video, item.stream.subset, whole.terms)
+            worst.offer(ShownItem(item.stream, whole))
+            on_item(item, said, whole)
 
     num_unknown = 0
 
@@ -164,7 +165,7 @@ def row_of(
         name,
         tally,
         benchmark.figures(own_terms(sums)),
-        behaviour_figures(_added(sums)),
+        behaviour_figures(behaviour_sums(sums)),
         num_items,
         num_missing,
         shown,
@@ -179,7 +180,7 @@ def own_terms(sums: BySubset) -> BySubset:
     }
 
 
-def _added(sums: BySubset) -> Mapping[str, float]:
+def behaviour_sums(sums: BySubset) -> Mapping[str, float]:
     """The terms of behaviour over all subsets."""
     total: dict[str, float] = {}
     for terms in sums.values():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -80,12 +80,13 @@ def intervals(
     if len(videos) < 2:
         return dict.fromkeys(figures(tally.sums()))
     draws = [figures(sums) for sums in tally.resampled(resampling(len(videos)), videos)]
-    return {name: _middle([draw[name] for draw in draws]) for name in draws[0]}
+    return {name: middle_95([draw[name] for draw in draws]) for name in draws[0]}
 
 
-def _middle(values: list[float | None]) -> tuple[float, float] | None:
+def middle_95(values: Sequence[float | None]) -> tuple[float, float] | None:
+    """Where the middle 95 % of `values` lie; None where one of them is undefined, and for none."""
     sound = [value for value in values if value is not None]
-    if len(sound) < len(values):
+    if len(sound) < len(values) or not sound:
         return None
     low, high = np.percentile(sound, (2.5, 97.5))
     return float(low), float(high)
