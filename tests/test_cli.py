@@ -75,7 +75,7 @@ def complaint(capsys: pytest.CaptureFixture[str]) -> str:
         (["world", "make", "clips", "--seed", "-1"], "--seed"),
     ],
 )
-def test_what_a_user_can_mend_is_one_line_and_exit_2(words, told, capsys) -> None:
+def test_what_a_user_can_fix_is_one_line_and_exit_2(words, told, capsys) -> None:
     assert cli.main(words) == 2
     assert told in complaint(capsys)
 

@@ -76,7 +76,7 @@ def test_an_optional_package_may_be_absent_but_not_of_another_version(
     checks = dict(extras.optional_packages())
     finding = doctor._check_optional("wandb", checks["wandb"])
     assert (finding.name, finding.status, finding.found) == ("wandb", status, found)
-    assert finding.mend == ("pip install 'wandb<0.32,>=0.31'" if remedy else "")
+    assert finding.fix == ("pip install 'wandb<0.32,>=0.31'" if remedy else "")
 
 
 @pytest.mark.usefixtures("installed")

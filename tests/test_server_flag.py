@@ -97,7 +97,7 @@ def test_a_served_model_may_have_the_name_of_ours(clip, tmp_path, capsys) -> Non
         (["--server", "localhost:8000"], "no address of a server"),
     ],
 )
-def test_what_a_user_can_mend_is_exit_2(clip, capsys, flags: list[str], told: str) -> None:
+def test_what_a_user_can_fix_is_exit_2(clip, capsys, flags: list[str], told: str) -> None:
     with OpenAIServer(third_turn, models=("a", "b")) as server:
         assert watch(clip, server, *flags) == 2
     assert told in complaint(capsys)

@@ -5,9 +5,11 @@ Train one of each first, then make the figures:
     oncue train sft --recipe mini --out runs/text
     oncue train sft --recipe mini --decision-format token --out runs/token
     for f in text token; do
-      m=$(ls -d runs/$f/checkpoints/step_* | tail -n 1) for w in shapes footage; do oncue eval world
-      --world $w --model $m --out docs/results/formats/$f-$w; done oncue bench engine --quick
-      --model $m --out docs/results/formats/$f-engine.json
+      m=$(ls -d runs/$f/checkpoints/step_* | tail -n 1)
+      for w in shapes footage; do
+        oncue eval world --world $w --model $m --out docs/results/formats/$f-$w
+      done
+      oncue bench engine --quick --model $m --out docs/results/formats/$f-engine.json
     done
     python docs/results/formats.py
 """
@@ -62,13 +64,14 @@ def main() -> None:
     lines = [
         "# Two decision formats, measured",
         "",
-        "Made by `docs/results/formats.py`, which says with which commands. One mini model per "
-        "format, the same recipe "
-        "and seed, 200 held-out",
-        f"clips per world, greedy; speeds on {threads} thread(s) of a CPU with the frames of "
-        "`oncue bench engine`. "
-        "One run each: differences of a few",
-        "points of PAUC may be chance.",
+        "After this page you know what the `token` format of silence gains and costs against the "
+        "`text` format. [training.md](training.md) says how to train either.",
+        "",
+        "`docs/results/formats.py` made the table, and says with which commands. There is one mini "
+        "model per format, with the same recipe and seed.",
+        "Scores are greedy, on 200 held-out clips per world. Speeds are on "
+        f"{threads} threads of a CPU, with the frames of `oncue bench engine`.",
+        "It is one run each: differences of a few points of PAUC may be chance.",
         "",
         f"| | {' | '.join(FORMATS)} |",
         "|---|---|---|",

@@ -168,7 +168,7 @@ class ChatClient:
             try:
                 return [str(model.id) for model in page.data]
             except (AttributeError, TypeError) as error:
-                raise BrokenAnswerError("its list of models is none") from error
+                raise BrokenAnswerError("its list of models cannot be read") from error
 
         return await self._until_answered(send)
 

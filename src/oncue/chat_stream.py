@@ -69,7 +69,7 @@ async def read_completion(stream: AsyncStream[ChatCompletionChunk]) -> Completio
             _text(pieces), finish_reason == "length", first_probs, tokens, _text(thoughts)
         )
     except TypeError as error:
-        raise BrokenAnswerError("it holds something else than text") from error
+        raise BrokenAnswerError("it holds something other than text") from error
 
 
 def _text(pieces: Sequence[str]) -> str:

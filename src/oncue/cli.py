@@ -27,7 +27,7 @@ from oncue.errors import (
     RunStoppedError,
     SourceLostError,
 )
-from oncue.memory import lack_of_memory
+from oncue.out_of_memory import lack_of_memory
 from oncue.startup import threads_wait_asleep
 
 _NEED_MEMORY = (  # flags that need the more memory the higher they are
@@ -69,11 +69,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         _drop_stdout()
         return _EXIT_NO_READER
     except OSError as error:
-        told = _trouble_with_place(error)
-        if told is None:
+        trouble = _trouble_with_place(error)
+        if trouble is None:
             raise
         _drop_stdout_if_stuck()
-        return _complain(*told)
+        return _complain(*trouble)
     except (ValueError, RuntimeError) as error:
         code = _exit_code(error)
         if code is None:
@@ -187,14 +187,14 @@ def _parse(verb: Verb, flags: list[str]) -> Any:
 def _one_line(boxed: str) -> str:
     """What is wrong, from the parser's framed message: the words above its first rule, without the
     frame."""
-    told: list[str] = []
+    lines: list[str] = []
     for line in boxed.splitlines():
         words = line.strip().strip("│").strip()
         if set(words) <= set("─"):
             break
         if words and words[0] not in "╭╰":
-            told.append(words)
-    message = re.sub(r"\s+", " ", " ".join(told))
+            lines.append(words)
+    message = re.sub(r"\s+", " ", " ".join(lines))
     return message or "the flags cannot be read"
 
 

@@ -43,11 +43,11 @@ class Finding:
     name: str
     status: str
     found: str
-    mend: str = ""
+    fix: str = ""
 
     def line(self) -> str:
         return f"{self.status:<5} {self.name:<15} {self.found}" + (
-            f"\n{'':<21} -> {self.mend}" if self.mend else ""
+            f"\n{'':<21} -> {self.fix}" if self.fix else ""
         )
 
     def as_json(self) -> dict[str, str]:
@@ -125,11 +125,11 @@ def _check_codecs() -> Finding:
 
     missing = [title for name, title in _CODECS.items() if not _can_decode(av, name)]
     if missing:
-        mend = (
+        fix = (
             "pip install --force-reinstall --only-binary :all: av (its own wheels "
             "decode all of them)"
         )
-        return Finding("codecs", NOTED, f"cannot decode {', '.join(missing)}", mend)
+        return Finding("codecs", NOTED, f"cannot decode {', '.join(missing)}", fix)
     return Finding("codecs", FINE, "decodes " + ", ".join(_CODECS.values()))
 
 
@@ -212,11 +212,11 @@ def _check_turn(loaded: Any) -> Finding:
             session.respond(EnvTurn(frames, 1.0, "Tell me whenever something appears."))
         )
     if isinstance(turn.action, Malformed):
-        mend = (
+        fix = (
             "the model does not follow the grammar of silence and replies; was it "
             "trained for proactive dialogues?"
         )
-        return Finding("turn", NOTED, f"it said {turn.action.text!r}, which cannot be read", mend)
+        return Finding("turn", NOTED, f"it said {turn.action.text!r}, which cannot be read", fix)
     text = reply_text(turn.action)
     said = "it stayed silent" if text is None else f"it said {text!r}"
     return Finding("turn", FINE, f"{said}, {turn.latency_ms:.0f} ms")

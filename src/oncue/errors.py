@@ -1,4 +1,4 @@
-"""Errors a user can mend. Each is a standard-library error that says what was given, what was
+"""Errors a user can fix. Each is a standard-library error that says what was given, what was
 expected, what to do.
 
 The command line prints their text alone and exits with 2, or with 1 for a `BackendError`,

@@ -1,5 +1,5 @@
 """Reading the named fields of JSON objects: what breaks a format is a DataError that says where it
-stands.
+is.
 
 `where` names the place for the user ("gold.json, row 3"); it begins every message.
 """

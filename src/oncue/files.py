@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from oncue.errors import InputError
-from oncue.memory import readable_bytes
+from oncue.out_of_memory import readable_bytes
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

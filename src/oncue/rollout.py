@@ -37,7 +37,7 @@ async def run_episode(
     `on_exchange` is called with each exchange as it happens, always whole. With `keep_frames=False`
     the exchanges of the returned episode hold the number and times of their frames but no pixels,
     about a kilobyte each; with `keep_exchanges=False` it has none, so that memory does not grow
-    with the video. What `env` knows of the turns to come, a session that foresees is told. The
+    with the video. A session that foresees learns what `env` knows of the turns to come. The
     caller owns `env` and `session` and closes them.
     """
     if isinstance(env, ForeseeableEnv) and isinstance(session, ForeseeingSession):

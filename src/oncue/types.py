@@ -236,7 +236,7 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Something a person wants to be told. It is delivered with the first turn whose clock reaches
+    """Something a person wants to know. It is delivered with the first turn whose clock reaches
     `time_s`."""
 
     text: str
@@ -342,7 +342,7 @@ class DialogueTurn:
 @dataclass(frozen=True, slots=True)
 class Dialogue:
     """A written dialogue. Without a leading system turn the renderer's default system message
-    stands first.
+    comes first.
 
     `trained` has one flag per turn: whether the loss covers it. Only assistant turns may be
     trained.

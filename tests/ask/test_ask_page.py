@@ -11,7 +11,7 @@ from ask_support import ANSWER, LOOK, ask, says, text_of, values_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oncue.ask.opening import shrink_for
+from oncue.ask.preparation import shrink_for
 from oncue.errors import InputError
 from oncue.policy.open_policy import LocalModel, Script, ServerModel
 from oncue.records.retrieval_rollouts import read_retrieval_rollouts

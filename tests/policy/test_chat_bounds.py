@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from oncue.errors import ConfigError, ContextFullError
-from oncue.policy.chat_prompt import PromptBounds, Round, RoundWindow, Size, size_of
 from oncue.policy.chat_server import ServerOptions
+from oncue.policy.chat_window import PromptBounds, Round, RoundWindow, Size, size_of
 
 NOTHING = Size()
 

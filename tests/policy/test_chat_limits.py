@@ -11,8 +11,8 @@ from chat_support import SILENT, SPOKEN, scripted, talk, turns
 
 from oncue.chat_limits import exceeded
 from oncue.errors import BackendError, ContextFullError
-from oncue.policy.chat_prompt import PromptBounds, Round, RoundWindow, Size, size_of
 from oncue.policy.chat_server import ChatServer, ServerOptions
+from oncue.policy.chat_window import PromptBounds, Round, RoundWindow, Size, size_of
 from oncue.types import EnvTurn, FrameBatch, PolicyTurn, Reply
 from openai_server import Json, OpenAIServer, Status
 

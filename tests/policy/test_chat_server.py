@@ -17,8 +17,8 @@ from PIL import Image
 
 from oncue.errors import ConfigError, InputError
 from oncue.policy.chat_opening import Opening, opening
-from oncue.policy.chat_prompt import Round, RoundWindow
 from oncue.policy.chat_server import ChatServer, ServerOptions, connect
+from oncue.policy.chat_window import Round, RoundWindow
 from oncue.render.actions import TextFormat
 from oncue.render.images import FrameProcessor
 from oncue.render.markup import PROACTIVE_SYSTEM

@@ -11,8 +11,8 @@ import pytest
 
 from oncue.types import Question
 from oncue.watch.export import to_jsonl, to_srt, to_vtt, write_exports
-from oncue.watch.live import summary_text
 from oncue.watch.record import SpokenReply, WatchSummary
+from oncue.watch.report import summary_text
 
 NASTY = "a --> b\n\n<i>x</i> & {\\an8} </script>"
 

@@ -7,7 +7,7 @@ from typing import Any, TextIO
 from oncue.ask.record import Asked, AskedTurn
 from oncue.terminal import MovingLine, console_on
 from oncue.types import Answer, Malformed, TimeSpan
-from oncue.watch.live import clock_text, inert
+from oncue.watch.report import clock_text, inert
 
 
 def turn_line(turn: AskedTurn) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from oncue.aio import completed
-from oncue.ask.opening import shrink_for
+from oncue.ask.preparation import shrink_for
 from oncue.ask.record import Asked, AskedTurn
 from oncue.env.retrieval import RetrievalEnv, RetrievalSettings, asked_span
 from oncue.policy.open_policy import LocalModel, Policy, PolicySpec, open_policy

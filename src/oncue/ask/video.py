@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from oncue.ask.opening import FREE_ANSWER_CHARACTERS, check_can_retrieve, task_of
+from oncue.ask.preparation import FREE_ANSWER_CHARACTERS, check_can_retrieve, task_of
 from oncue.ask.record import Asked, AskedTurn
 from oncue.ask.run import Asking
 from oncue.env.retrieval import RetrievalSettings

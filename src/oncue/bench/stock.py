@@ -22,7 +22,7 @@ def stock_inputs(
     loaded: LoadedModel, context_ids: Sequence[int], frames: Sequence[np.ndarray]
 ) -> dict[str, Any]:
     """What the model class takes for a whole dialogue. Every frame (H, W, 3) is resized and patched
-    anew."""
+    again."""
     renderer = loaded.renderer
     ids_1L = torch.tensor([list(context_ids)], device=loaded.device)
     inputs: dict[str, Any] = {

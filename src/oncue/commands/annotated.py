@@ -33,8 +33,8 @@ def annotated_task(annotations: Path, source: str) -> Task:
     ]
     if not tasks:
         raise DataError(
-            f"{annotations} says nothing about {parts[-1]}; it is about {samples[0].video} and the "
-            "like"
+            f"{annotations} says nothing about {parts[-1]}; its videos are named like "
+            f"{samples[0].video}"
         )
     questions = dict.fromkeys(question for task in tasks for question in task.questions)
     gold = [turn for task in tasks for turn in task.gold]

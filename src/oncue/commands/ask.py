@@ -10,7 +10,7 @@ from typing import Literal
 import tyro
 
 from oncue.ask.export import EPISODE, FILES, PAGE, write_exports
-from oncue.ask.opening import FREE_ANSWER_CHARACTERS, check_can_retrieve, task_of
+from oncue.ask.preparation import FREE_ANSWER_CHARACTERS, check_can_retrieve, task_of
 from oncue.ask.record import Asked, AskedTurn
 from oncue.ask.report import AskLines, answer_line, turn_line
 from oncue.ask.run import Asking
@@ -24,7 +24,7 @@ from oncue.policy.open_policy import PolicySpec
 from oncue.stopping import Stopper
 from oncue.types import Question, StopReason
 from oncue.video.opening import source_name
-from oncue.watch.live import JsonLines
+from oncue.watch.report import JsonLines
 
 LOCAL_ONLY = ("device", "dtype", "temperature", "seed")
 
@@ -42,8 +42,8 @@ class Ask:
     """
 
     video: tyro.conf.Positional[str]
-    """The video: a file, or an address of one that ends (http, https). Of an address a password,
-    and what stands behind ? or #, are shown nowhere."""
+    """The video: a file, or an address of one that ends (http, https). A password in an address,
+    and what follows ? or #, are never shown."""
 
     question: tyro.conf.Positional[str]
     """What you want to know."""
@@ -84,7 +84,7 @@ class Ask:
     """What the model asks by: numbers of frames in the pool, as in the paper, or seconds."""
 
     marks: Literal["frames", "seconds", "both"] | None = None
-    """What stands before each frame that the model is shown. By default what --unit counts, and
+    """The mark before each frame that the model is shown. By default what --unit counts, and
     both with --zoom."""
 
     zoom: bool = False

@@ -124,14 +124,14 @@ class BenchGrpo:
     """Silent turns that may share the forward of the one before them."""
 
     max_new_tokens: int = 32
-    """The longest reply; random weights say many as long."""
+    """The longest reply. With random weights many replies are that long."""
 
     reply_bias: float = -7.0
     """Added to the log-odds of replying: random weights hardly stay silent without. `silent_share`
     says how often they were."""
 
     gradient_checkpointing: bool = True
-    """Compute activations again in the backward pass; the other way takes memory in place of
+    """Compute activations again in the backward pass. Without it a step takes more memory and less
     time."""
 
     steps: int = 3
@@ -216,8 +216,8 @@ class BenchGrpo:
 @dataclass(frozen=True)
 class BenchSoak:
     """Open, feed, cancel and kill sessions at random for a while, each checked against the same
-    dialogue held alone. Exit code 1 if anything leaked, stuck, failed or was answered otherwise, or
-    all answers were to be the same.
+    dialogue held alone. Exit code 1 if anything leaked, stuck, failed or differed, or if all
+    answers were the same.
 
     Example: oncue bench soak --minutes 10 --sessions 200
     """
@@ -237,10 +237,10 @@ class BenchSoak:
     """cpu, cuda, cuda:1, ... By default a GPU where there is one."""
 
     dtype: str | None = None
-    """By default float32: in bfloat16 sums in another order may settle a tie otherwise."""
+    """By default float32: in bfloat16 another order of sums may settle a tie differently."""
 
     seed: int = 0
-    """Seed of videos and fates."""
+    """Seed of the videos and of what happens to each session."""
 
     json: bool = False
     """One JSON object on stdout; everything else goes to stderr."""
@@ -286,7 +286,7 @@ class BenchSoak:
             print("\n".join(f"{name:<20} {value:g}" for name, value in figures.items()))
         if counts.num_answers < 2:
             print(
-                "oncue: all answers were the same, so nothing could have been seen to go wrong",
+                "oncue: all answers were the same, so this run could not have shown a fault",
                 file=sys.stderr,
             )
         return 0 if counts.is_sound else 1

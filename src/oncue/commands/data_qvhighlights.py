@@ -70,7 +70,7 @@ class DataCurateQvhighlights:
     """Say only how many queries are kept, and how many of them the model would be asked about."""
 
     limit: int | None = None
-    """Use only so many of the queries that are kept, from the first on."""
+    """Use only the first so many of the queries that are kept."""
 
     seed: int = 0
     """Deals the places of the right options."""

@@ -39,8 +39,8 @@ class EvalClips:
     for the model."""
 
     ask: str | None = None
-    """A question in the model's own words, in place of those of the gold file. It is asked when
-    theirs are, so it takes no time in front."""
+    """A question in the model's own words, in place of those of the gold file. It is asked at the
+    times of theirs, so it begins with no time."""
 
     asks: Path | None = None
     """JSON object from question_id to such a question; ids that it leaves out get --ask, else their

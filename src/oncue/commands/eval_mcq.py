@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import tyro
 
-from oncue.ask.opening import check_can_retrieve, shrink_for
+from oncue.ask.preparation import check_can_retrieve, shrink_for
 from oncue.commands.evaluating import evaluate, policy_spec
 from oncue.commands.number_checks import check_smallest
 from oncue.data.data_files import FileDigest
@@ -49,8 +49,8 @@ class EvalMcq:
     """The folder of the videos. They may lie in folders below it. Not needed for --blind."""
 
     single_turn: bool = False
-    """Instead of retrieving, the model is shown as many frames at once, evenly spread, in its only
-    turn."""
+    """No retrieval: the model has one turn, and is shown as many frames as retrieval may show,
+    evenly spread."""
 
     blind: bool = False
     """The model is shown no frame."""
@@ -73,7 +73,7 @@ class EvalMcq:
     """What the model asks by: numbers of frames in the pool, as in the paper, or seconds."""
 
     marks: Literal["frames", "seconds", "both"] | None = None
-    """What stands before each frame that the model is shown. By default what --unit counts."""
+    """The mark before each frame that the model is shown. By default what --unit counts."""
 
     thinking: Literal["required", "asked", "off"] = "asked"
     """Whether the model is asked to think before it acts. required: a turn without a thought is not
@@ -121,7 +121,7 @@ class EvalMcq:
     folder says, but no more than 128 vision tokens."""
 
     resume: bool = False
-    """Go on with the run that --out holds, with the same settings; where it holds none, begin."""
+    """Go on with the run in --out, with the same settings. Without a run there, start one."""
 
     json: bool = False
     """One JSON object as the last line on stdout; everything else goes to stderr."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import tyro
+
 from oncue.commands.eval_stream import StreamFlags
+from oncue.eval.benchmarks.omnimmi import OmniMmi
 
 if TYPE_CHECKING:
     from oncue.eval.streams.benchmark import StreamBenchmark
@@ -13,13 +16,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EvalOmniMmi(StreamFlags):
-    """Score when a model signals an event that it was asked to wait for (OmniMMI, proactive
-    alerting).
+    """Score when a model signals an event that it was asked to wait for, or whether it leaves a
+    turn alone that needs no answer (OmniMMI).
 
     Example: oncue eval omnimmi --annotations proactive_alerting.json --predictions said.jsonl
     """
 
-    def benchmark(self) -> StreamBenchmark[Any]:
-        from oncue.eval.benchmarks.omnimmi import OmniMmi
+    variants: tyro.conf.OmitArgPrefixes[OmniMmi] = field(default_factory=OmniMmi)
 
-        return OmniMmi()
+    def benchmark(self) -> StreamBenchmark[Any]:
+        return self.variants

@@ -41,10 +41,10 @@ class EvalWorld:
     frames."""
 
     control: Literal["none", "frozen", "shuffled"] = "none"
-    """frozen: every clip stands still, so any reply is false. shuffled: its frames come in a random
-    order. Things then differ from each frame to the next, and some of what may be said of that is
-    due by chance; so a truthful watcher, who tells just that, gets a row of its own. A model that
-    looks should lie between silence and it, and below its own score on ordered frames."""
+    """frozen: every clip is a still picture, so any reply is false. shuffled: its frames come in a
+    random order. Things then differ from each frame to the next, and some of what may be said of
+    that is due by chance. So a truthful watcher, who reports just that, gets a row of its own. A
+    model that looks should score between silence and it, and below its own ordered score."""
 
     frame_interval_s: float = 1.0
     """Seconds between the frames that are shown, one per turn."""

@@ -11,6 +11,7 @@ from oncue.errors import ConfigError
 from oncue.files import user_cache
 
 if TYPE_CHECKING:
+    from oncue.scoring.grader import RunGrader
     from oncue.scoring.judge import Judge
     from oncue.scoring.server_judge import JudgeOptions
 
@@ -53,13 +54,17 @@ class JudgeServer:
         """
         from oncue.scoring.judge_specs import make_judge
 
-        if spec.startswith(SERVER):
-            options = self._options(prefix)
-            return make_judge(
-                spec, max_score, options if keep_answers else replace(options, cache=None)
-            )
-        self.check_unused(spec, prefix)
-        return make_judge(spec, max_score)
+        options = self._options_of(spec, prefix)
+        if options is not None and not keep_answers:
+            options = replace(options, cache=None)
+        return make_judge(spec, max_score, options)
+
+    def grader(self, spec: str, prefix: str = "--") -> RunGrader:
+        """The grader that `spec` names (`make_grader`). Raises as `judge`, and DataError for
+        recorded judgements that break their format."""
+        from oncue.scoring.graders import make_grader
+
+        return make_grader(spec, self._options_of(spec, prefix))
 
     def check_unused(self, spec: str, prefix: str = "--") -> None:
         """Raises ConfigError where a flag was given that the judge `spec` does not look at."""
@@ -68,7 +73,11 @@ class JudgeServer:
             flag = prefix + given[0].replace("_", "-")
             raise ConfigError(f"{flag} is for {SERVER}MODEL@URL; leave it out with --judge {spec}")
 
-    def _options(self, prefix: str) -> JudgeOptions:
+    def _options_of(self, spec: str, prefix: str) -> JudgeOptions | None:
+        """None for a judge that is on no server."""
+        if not spec.startswith(SERVER):
+            self.check_unused(spec, prefix)
+            return None
         from oncue.scoring.server_judge import JudgeOptions as Options
 
         more = read_request_fields(self.request_fields, prefix)

@@ -23,7 +23,7 @@ class Progress:
         self._task = self._bar.add_task(what, total=total)
         self._line = MovingLine(console, self._bar)
         self._shows_bar = console.is_interactive
-        self._started = self._told = time.monotonic()
+        self._started = self._reported = time.monotonic()
 
     def __enter__(self) -> Progress:
         self._line.start()
@@ -40,9 +40,9 @@ class Progress:
         """One more is done."""
         self.num_done += 1
         self._bar.advance(self._task)
-        due = not self._shows_bar and time.monotonic() - self._told >= LINE_EVERY_S
+        due = not self._shows_bar and time.monotonic() - self._reported >= LINE_EVERY_S
         if due and self.num_done < self.total:
-            self._told = time.monotonic()
+            self._reported = time.monotonic()
             print(
                 f"{self.what}: {self.num_done} of {self.total}, {self._elapsed_s():.0f} s",
                 file=sys.stderr,

@@ -279,20 +279,20 @@ def _missing(scored: Sequence[ScoredRollout]) -> list[str]:
     if not num_missing:
         return []
     num_rollouts = sum(one.terms.num_unscored > 0 for one in scored)
-    told = [
+    missing = [
         mark.reason
         for one in scored
         for mark in one.judgements.coverage.values()
         if isinstance(mark, Unscored)
     ]
-    told += [
+    missing += [
         mark.reason
         for one in scored
         for mark in one.judgements.repeated.values()
         if isinstance(mark, Unscored)
     ]
     reasons = [
-        f"  {number} x {reason}" for reason, number in Counter(told).most_common(_NUM_REASONS)
+        f"  {number} x {reason}" for reason, number in Counter(missing).most_common(_NUM_REASONS)
     ]
     return [
         f"{num_missing} judgements are missing, in {num_rollouts} rollouts; they count in no term",

@@ -54,7 +54,8 @@ class Study:
     """How many jobs run side by side, each in a process with its share of the cores."""
 
     page_only: bool = False
-    """Run nothing; write the page of what is done, where that is no less than is there."""
+    """Run nothing; write the page of the jobs that are done. Refused where the page that is there
+    shows more jobs."""
 
     cache: Path | None = None
     """Folder to keep clips in. By default oncue/world in the user's cache folder."""

@@ -21,7 +21,7 @@ from oncue.errors import (
     StoppedElsewhereError,
 )
 from oncue.files import disk_of, is_full, prepare_folder
-from oncue.memory import lack_of_memory
+from oncue.out_of_memory import lack_of_memory
 from oncue.train.log_to import LogName
 
 _BAD_ROWS_SHOWN = 10

@@ -24,10 +24,10 @@ from oncue.stopping import Stopper
 from oncue.types import FrameSource, PolicySession, Question, StopReason, Task
 from oncue.watch.context import ENDLESS_CONTEXT_TOKENS, is_too_long, planned_video
 from oncue.watch.export import FILES
-from oncue.watch.live import Lines
 from oncue.watch.outputs import WatchOutputs
 from oncue.watch.questions import parse_questions
 from oncue.watch.record import KeptFrames, Recorder
+from oncue.watch.report import Lines
 from oncue.watch.run import watch_source
 
 
@@ -42,10 +42,9 @@ class Watch:
     """
 
     source: tyro.conf.Positional[str]
-    """The video: a file, or an address such as rtsp://... or https://... Of an address a password,
-    and what follows ? or #, are shown nowhere. A camera or broadcast that is lost is
-    connected again, six times in a minute; then watching ends with "stop": "source_lost" and exit
-    code 1."""
+    """The video: a file, or an address such as rtsp://... or https://... A password in an address,
+    and what follows ? or #, are never shown. A camera or broadcast that is lost is connected again,
+    six times in a minute; then watching ends with "stop": "source_lost" and exit code 1."""
 
     ask: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """What you want to know; may be given several times. "12.5: TEXT" or "1:30: TEXT" asks at
@@ -95,9 +94,9 @@ class Watch:
     """Longest context the model is given: before it grows beyond, old turns are dropped, down to
     half. The newest question always stays, and as far as there is room older ones, the last replies
     and the newest turns. It cannot be longer than what the model was made for. By default
-    everything is kept as long as the model has room; of a stream without a known end, and of a
-    video too long for the model, 16384 tokens. With --server the tokens are estimated, and by
-    default 64 turns are kept."""
+    everything is kept as long as the model has room. For a stream without a known end, and for a
+    video too long for the model, the bound is 16384 tokens. With --server the tokens are estimated,
+    and by default 64 turns are kept."""
 
     cuda_graphs: bool = False
     """Replay the model's forwards as CUDA graphs: fewer launches, so faster turns on a GPU. The
@@ -106,8 +105,8 @@ class Watch:
     skip_unchanged: float | None = None
     """Do not show the model a frame that differs from the last one it was shown by less than this
     many grey levels (of 255, on average over the picture). Such a turn is silent and costs next to
-    nothing. Cameras' noise is often below 1; a small thing that moves may be, too. By default every
-    frame is shown."""
+    nothing. The noise of a camera is often below 1; a small thing that moves may be, too. By
+    default every frame is shown."""
 
     max_pixels: int | None = None
     """Largest area of a frame, in pixels, before it is scaled down. By default what the model's
@@ -131,9 +130,8 @@ class Watch:
     ask takes the place of the questions; the page still shows when replies to theirs are due."""
 
     realtime: bool = False
-    """Show a file at the speed of life, as if it came from a camera. All its frames are shown:
-    where the model is slower than life it falls behind, and the summary says how far. A live source
-    runs at that speed anyway."""
+    """Show a file in real time, as if it came from a camera. All its frames are shown: a slower
+    model falls behind, and the summary says how far. A live source is always shown in real time."""
 
     every_frame: bool = False
     """Show all frames of a live source (a camera, a stream without a known end), however far the

@@ -2,7 +2,7 @@
 it as context.
 
 Rollouts over whole videos have too sparse a reward, so an example is a segment; all before it
-stands in the prompt with its gold replies, which are never trained but count as said (paper section
+is in the prompt with its gold replies, which are never trained but count as said (paper section
 4.3.1).
 """
 

@@ -100,7 +100,7 @@ class RowExamples:
 
     def check_lengths(self, clock: Clock, frames_per_turn: int) -> None:
         """Raises DataError for a segment of more frames than `max_frames`, wherever in the files it
-        stands."""
+        is."""
         for row in self.rows():
             self.segment_frames(row, clock, frames_per_turn)
 

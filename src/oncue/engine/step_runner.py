@@ -153,8 +153,8 @@ class StepRunner:
 
     def _recovered(self, answers: Sequence[Request], failure: Exception | None) -> list[Outcome]:
         """After a forward that failed. With turns ahead (`failure` None) it may be the size: none
-        goes ahead from now on. Else each half by itself, down to the turn at fault, whose caller is
-        told."""
+        goes ahead from now on. Else each half by itself, down to the turn at fault, whose caller
+        gets the error."""
         if failure is None:
             self._lookahead.most = 0
             for answer in answers:

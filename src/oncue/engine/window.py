@@ -3,7 +3,7 @@ flat.
 
 When the prefix would outgrow its bound, old silent turns are dropped in one go, down to about half.
 What is kept is exactly the prefix of a dialogue that consists of the kept turns: positions start
-anew, and what comes after the first gap goes through the model again (its vision tokens are still
+again, and what comes after the first gap goes through the model again (its vision tokens are still
 there). So a bounded session answers as one that was shown only the kept turns; no key is left at a
 position it was not computed for. The price is that every token goes through the decoder about
 twice.

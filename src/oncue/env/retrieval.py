@@ -34,7 +34,7 @@ from oncue.types import (
 )
 from oncue.video.pool import FramePool, Zoom, frame_time_s, index_at, spread
 
-Marks = Literal["frames", "seconds", "both"]  # what stands before each frame
+Marks = Literal["frames", "seconds", "both"]  # what is written before each frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class RetrievalSettings:
     `max_turns` counts answers of the model, the last one included. The first turn shows
     `first_frames` frames of the pool, a later one at most `frames_per_look`. A turn is answered
     with the last `last_turns` turns before it in view; None: with all. `unit`: what a range counts;
-    `marks`: what stands before each frame. Raises ConfigError for what cannot be.
+    `marks`: what is written before each frame. Raises ConfigError for what cannot be.
     """
 
     first_frames: int = 16

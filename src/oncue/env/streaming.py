@@ -53,7 +53,7 @@ class StreamingEnv:
     Frames are read in a thread of this environment's own (a camera may block for long, and must not
     hold up the event loop or another stream). Up to `turns_ahead` turns are read while the policy
     thinks, and never shown early; more than one is for sources that can be read at any speed. Who
-    asks (`announce_to`) is told of each as it is there.
+    asks (`announce_to`) gets each as it is there.
 
     `undelivered` holds the questions not shown yet; non-empty at the end only where the source had
     no known duration or ended before it.

@@ -210,7 +210,7 @@ def _with_gaps(points: Mapping[int, float]) -> tuple[list[float], list[float]]:
 
 
 def _colour(variable: str) -> str:
-    """A colour that stands for a variable of the style, until the chart is SVG. Black would not be
+    """A colour in place of a variable of the style, until the chart is SVG. Black would not be
     written, as it is what SVG takes by itself."""
     return f"#0001{_VARIABLES.index(variable):02x}"
 

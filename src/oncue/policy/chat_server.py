@@ -31,16 +31,14 @@ from oncue.chat_client import ChatClient, Message, RefusedError, Retries, TooLar
 from oncue.chat_stream import Completion
 from oncue.errors import BackendError, ConfigError
 from oncue.policy.chat_opening import Opening, can_begin_message, opening
-from oncue.policy.chat_prompt import (
+from oncue.policy.chat_prompt import policy_message, system_message, user_message
+from oncue.policy.chat_window import (
     PromptBounds,
     Round,
     RoundWindow,
     Size,
-    policy_message,
     size_of,
-    system_message,
     total_size,
-    user_message,
 )
 from oncue.render.actions import TextFormat
 from oncue.render.base import ActionFormat
@@ -170,7 +168,7 @@ class ChatServer:
         """The model's answer to the last of `messages`, in as few tokens as it takes.
 
         Without silence in the grammar it is always one whole request, and a thought that the server
-        writes apart stands in the text, as the grammar has it, unless there is one already.
+        writes apart is put into the text, as the grammar has it, unless there is one already.
         """
         if silence_text is None:
             done = await self.client.complete(self.model, messages, self.options.max_new_tokens, {})
@@ -217,7 +215,7 @@ class ChatServer:
         self, messages: Sequence[Message], first: Completion, silence_text: str
     ) -> _Answer:
         """The answer as a whole, and then whether continuing `first` leads to the same: some
-        servers begin anew."""
+        servers start over."""
         whole = await self._whole(messages, silence_text)
         following = whole.text[len(first.text) :]
         if self.thinks or not following or not whole.text.startswith(first.text):

@@ -24,7 +24,7 @@ def split_label(option: str) -> tuple[str, str]:
 
 def option_texts(options: Sequence[str]) -> tuple[str, ...]:
     """What the options say, without space around it. Where all of them begin with the letters of
-    their places, A, B, C, ..., it is what stands behind these."""
+    their places, A, B, C, ..., it is what follows these."""
     pairs = [split_label(option) for option in options]
     has_letters = [letter for letter, _ in pairs] == list(LETTERS[: len(options)])
     texts = [text for _, text in pairs] if has_letters else options

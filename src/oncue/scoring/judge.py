@@ -16,8 +16,8 @@ from oncue.scoring.score import Unscored
 
 
 class Judge(Protocol):
-    """Gives marks from 0 to `max_score` (2 in the benchmark, 4 in the RL reward). `name` stands
-    beside every number."""
+    """Gives marks from 0 to `max_score` (2 in the benchmark, 4 in the RL reward). `name` is
+    printed beside every number."""
 
     @property
     def name(self) -> str: ...
@@ -28,7 +28,7 @@ class Judge(Protocol):
     async def coverage(
         self, question: str, gold: str, replies_so_far: Sequence[str]
     ) -> int | Unscored:
-        """How much of `gold` the replies, taken together in order, have told: 0 nothing or wrong,
+        """How much of `gold` the replies, taken together in order, have said: 0 nothing or wrong,
         `max_score` all."""
         ...
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from oncue.errors import ConfigError, DataError
 from oncue.scoring.judge import Judge
-from oncue.scoring.pauc import Point, late_rule, pauc
 from oncue.scoring.redundancy import DuplicateCount, Scope, count_duplicates
 from oncue.scoring.score import Unscored
-from oncue.scoring.spans import covered_s, distinct, replies_in, replies_outside
+from oncue.scoring.spans import covered_s, replies_outside
+from oncue.scoring.turn_scores import TurnScore, score_turn
 from oncue.types import Episode, GoldTurn, Silence, Task, TimedReply, reply_text
 
 
@@ -75,31 +75,6 @@ def transcripts_of(
             "the file"
         )
     return tuple(transcripts)
-
-
-@dataclass(frozen=True, slots=True)
-class MarkedReply:
-    """A kept reply of a gold span. `late` when the late rule took its mark out of the area."""
-
-    reply: TimedReply
-    mark: int | Unscored
-    late: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class TurnScore:
-    """One gold turn. `pauc` has one value per omega; `delay_s` is from the event being visible to
-    the first reply."""
-
-    task_id: str
-    gold: GoldTurn
-    replies: tuple[MarkedReply, ...]
-    pauc: tuple[float, ...]
-    delay_s: float | None
-
-    @property
-    def num_unscored(self) -> int:
-        return sum(isinstance(r.mark, Unscored) for r in self.replies)
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,35 +240,12 @@ async def _score_turn(
     max_score: int,
     omegas: Sequence[float],
 ) -> TurnScore:
-    kept = distinct(replies_in(replies, gold.span))
     question = gold.question or (task.questions[0].text if task.questions else "")
-    texts = [reply.text.strip() for reply in kept]
-    marks = await asyncio.gather(
-        *(judge.coverage(question, gold.content, texts[: i + 1]) for i in range(len(kept)))
-    )
-    start_s = gold.span.start_s
-    points = [
-        Point(r.time_s - start_s, m)
-        for r, m in zip(kept, marks, strict=True)
-        if not isinstance(m, Unscored)
-    ]
-    counted = tuple(points)
-    if gold.related_span is not None:
-        counted = late_rule(points, gold.related_span.end_s - start_s)
-    marked = tuple(
-        MarkedReply(
-            r, m, late=not isinstance(m, Unscored) and Point(r.time_s - start_s, m) not in counted
-        )
-        for r, m in zip(kept, marks, strict=True)
-    )
-    visible_s = start_s if gold.visible_s is None else gold.visible_s
-    return TurnScore(
-        task.task_id,
-        gold,
-        marked,
-        tuple(pauc(counted, gold.span.duration_s, max_score, omega) for omega in omegas),
-        kept[0].time_s - visible_s if kept else None,
-    )
+
+    async def mark_of(_: TimedReply, texts: Sequence[str]) -> int | Unscored:
+        return await judge.coverage(question, gold.content, texts)
+
+    return await score_turn(task.task_id, gold, replies, mark_of, max_score, omegas)
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -7,7 +7,7 @@ replies that have a predecessor can repeat one, so only they are counted.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -41,10 +41,29 @@ class DuplicateCount:
         return self.num_duplicate / self.num_decided if self.num_decided else None
 
 
+# Whether a reply says nothing new: given are the number of its gold span (None: of the whole
+# dialogue), the reply, and what was said there before
+RepeatsOf = Callable[[int | None, TimedReply, tuple[str, ...]], Awaitable[bool | Unscored]]
+
+
 async def count_duplicates(
     replies: Iterable[TimedReply],
     spans: Sequence[TimeSpan],
     judge: Judge,
+    scope: Scope = "within_turn",
+) -> DuplicateCount:
+    """The duplicates of one dialogue, as `judge` decides; `scope` as of `count_repeats`."""
+
+    async def repeats(_: int | None, reply: TimedReply, before: tuple[str, ...]) -> bool | Unscored:
+        return await judge.repeats(before, reply.text.strip())
+
+    return await count_repeats(replies, spans, repeats, scope)
+
+
+async def count_repeats(
+    replies: Iterable[TimedReply],
+    spans: Sequence[TimeSpan],
+    repeats: RepeatsOf,
     scope: Scope = "within_turn",
 ) -> DuplicateCount:
     """The duplicates of one dialogue.
@@ -54,25 +73,26 @@ async def count_duplicates(
     all earlier replies, `spans` unused.
     """
     ordered = sorted(replies, key=lambda r: r.time_s)
-    groups = (
-        [replies_in(ordered, span) for span in spans]
-        if scope == "within_turn"
-        else [tuple(ordered)]
-    )
-    counts = await asyncio.gather(*(_count_group(group, judge) for group in groups))
+    groups: list[tuple[int | None, Sequence[TimedReply]]] = [(None, ordered)]
+    if scope == "within_turn":
+        groups = [(number, replies_in(ordered, span)) for number, span in enumerate(spans)]
+    counts = await asyncio.gather(*(_count_group(n, group, repeats) for n, group in groups))
     return sum(counts, DuplicateCount())
 
 
-async def _count_group(replies: Sequence[TimedReply], judge: Judge) -> DuplicateCount:
+async def _count_group(
+    number: int | None, replies: Sequence[TimedReply], repeats: RepeatsOf
+) -> DuplicateCount:
     kept: list[str] = []
     num_exact = 0
     calls = []
-    for text in (reply.text.strip() for reply in replies):
+    for reply in replies:
+        text = reply.text.strip()
         if text in kept:
             num_exact += 1
             continue
         if kept:
-            calls.append(judge.repeats(tuple(kept), text))
+            calls.append(repeats(number, reply, tuple(kept)))
         kept.append(text)
     verdicts = await asyncio.gather(*calls)
     decided = [verdict for verdict in verdicts if not isinstance(verdict, Unscored)]

@@ -147,8 +147,8 @@ class ServerJudge:
         self._answers = AnswerCache(self.options.cache)
         self._budget = _Budget(model, self.options)
         self._forms = request_forms(self.options.max_tokens)
-        self._told: Mapping[str, Any] = {}  # _UNTHINKING once it was found to need that
-        self._may_be_told = not _UNTHINKING.keys() & self.options.request_fields.keys()
+        self._added: Mapping[str, Any] = {}  # _UNTHINKING once it was found to need that
+        self._may_add = not _UNTHINKING.keys() & self.options.request_fields.keys()
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._slots = asyncio.Semaphore(self.options.max_at_once)
@@ -160,15 +160,15 @@ class ServerJudge:
     async def coverage(
         self, question: str, gold: str, replies_so_far: Sequence[str]
     ) -> int | Unscored:
-        """As the role says. Raises JudgeDownError when too many answers failed."""
-        return await self._ask(coverage_question(question, gold, replies_so_far, self.max_score))
+        """As the role says. Raises JudgeDownError as `ask`."""
+        return await self.ask(coverage_question(question, gold, replies_so_far, self.max_score))
 
     async def repeats(self, previous: Sequence[str], new: str) -> bool | Unscored:
         """As the role says, without a question where nothing was said before. Raises JudgeDownError
-        as `coverage`."""
+        as `ask`."""
         if not previous:
             return False
-        return await self._ask(repeats_question(previous, new))
+        return await self.ask(repeats_question(previous, new))
 
     def check_alive(self) -> None:
         """For the end of some work: raises JudgeDownError when too many answers failed, among the
@@ -187,11 +187,11 @@ class ServerJudge:
         """Close the connections. The next question opens new ones."""
         await self._client.aclose()
 
-    async def _ask(self, question: JudgeQuestion[T]) -> T | Unscored:
+    async def ask(self, question: JudgeQuestion[T]) -> T | Unscored:
         """The kept answer, or the server's. Who asks the same while it is on the way waits for
-        it."""
+        it. Raises JudgeDownError when too many answers failed."""
         self._count(num_asked=1)
-        async with self._locks.setdefault(self._key(question, told={}), asyncio.Lock()):
+        async with self._locks.setdefault(self._key(question, added={}), asyncio.Lock()):
             value = self._kept(question)
             if not isinstance(value, Unscored):
                 self._count(num_kept=1)
@@ -208,16 +208,16 @@ class ServerJudge:
     def _kept(self, question: JudgeQuestion[T]) -> T | Unscored:
         """The kept answer to the question as it is, or to the one that was asked not to think: a
         judge that was just started has yet to find out that it must be."""
-        for told in ({}, _UNTHINKING):
-            kept = self._answers.get(self._key(question, told))
+        for added in ({}, _UNTHINKING):
+            kept = self._answers.get(self._key(question, added))
             if kept is not None and not isinstance(value := question.read(kept), Unscored):
                 return value
         return Unscored("never asked")
 
-    def _key(self, question: JudgeQuestion[T], told: Mapping[str, Any]) -> str:
+    def _key(self, question: JudgeQuestion[T], added: Mapping[str, Any]) -> str:
         """Under which an answer is kept. Where the model was asked not to think, the limit that it
         thought until belongs to it: under a higher one it may think, and is asked again."""
-        fields = {**told, "max_tokens": self.options.max_tokens} if told else {}
+        fields = {**added, "max_tokens": self.options.max_tokens} if added else {}
         return answer_key(
             PROMPT_VERSION,
             self.model,
@@ -233,26 +233,25 @@ class ServerJudge:
         value: T | Unscored = Unscored("not asked")
         try:
             for reminded in (False, True):
-                done, told = await self._complete(question.messages(reminded=reminded))
+                done, added = await self._complete(question.messages(reminded=reminded))
                 value = _read(question, done)
                 if not isinstance(value, Unscored):
                     self._answers.put(
-                        self._key(question, told),
+                        self._key(question, added),
                         self.model,
                         PROMPT_VERSION,
                         question.texts,
                         done.text,
                     )
-                    self._may_be_told = (
+                    self._may_add = (
                         False  # it can answer as it is asked: a single long thought is no reason
                     )
                     break
-                if _is_thinking(done) and self._may_be_told:
-                    self._may_be_told, self._told = False, _UNTHINKING
+                if _is_thinking(done) and self._may_add:
+                    self._may_add, self._added = False, _UNTHINKING
                     _log.warning(
                         "the judge %s thought until its limit of %d tokens and is asked not to "
-                        "think; "
-                        "for one that is to think, raise the limit",
+                        "think; to let it think, raise the limit",
                         self.model,
                         self.options.max_tokens,
                     )
@@ -266,9 +265,9 @@ class ServerJudge:
         """An answer, by the first form of request that the server takes (it is then the only one),
         and what the model was asked about thinking."""
         refused: list[RefusedError] = []
-        tellings = (self._told, {}) if self._told else ({},)
-        for told, form in itertools.product(tellings, self._forms):
-            extra = {**form, **told, **self.options.request_fields}
+        additions = (self._added, {}) if self._added else ({},)
+        for added, form in itertools.product(additions, self._forms):
+            extra = {**form, **added, **self.options.request_fields}
             try:
                 done = await self._client.complete(
                     self.model, messages, self.options.max_tokens, extra
@@ -277,8 +276,8 @@ class ServerJudge:
                 refused.append(error)
                 continue
             self._forms = (form,)
-            if told != tellings[0]:  # the server takes the request, but not with this field
-                self._told = {}
+            if added != additions[0]:  # the server takes the request, but not with this field
+                self._added = {}
             counted = done.tokens or (0, 0)
             self._count(
                 num_answers=1,
@@ -286,7 +285,7 @@ class ServerJudge:
                 tokens_in=counted[0],
                 tokens_out=counted[1],
             )
-            return done, told
+            return done, added
         raise refused[0]
 
     def _slots_of_loop(self) -> asyncio.Semaphore:

@@ -23,8 +23,8 @@ from safetensors import SafetensorError
 
 from oncue.errors import ConfigError, ModelError, RunStoppedError
 from oncue.files import as_new_files, disk_of, system_error
-from oncue.memory import lack_of_memory
 from oncue.model.loading import LoadedModel
+from oncue.out_of_memory import lack_of_memory
 from oncue.render.folder import own_file
 from oncue.render.images import FrameProcessor
 from oncue.render.qwen_vl import QwenVLRenderer

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from oncue.errors import RunStoppedError
-from oncue.memory import lack_of_memory
+from oncue.out_of_memory import lack_of_memory
 from oncue.train.run_config import RunConfig
 
 

@@ -108,8 +108,8 @@ def collate(samples: Sequence[TrainingSample], image_pad_id: int) -> TrainingBat
 def _vision_numbers(
     segments: Sequence[TraceSegment], frames: Sequence[PatchedFrame], image_pad_id: int
 ) -> list[np.ndarray]:
-    """Of each segment (L,): which of the vision tokens of all `frames`, in order, a place stands
-    for; -1: text."""
+    """Of each segment (L,): which of the vision tokens of all `frames`, in order, belongs to a
+    place; -1: text."""
     is_vision = [segment.token_ids == image_pad_id for segment in segments]
     num_patches = np.array([math.prod(frame.grid) for frame in frames], np.int64)
     shown = sum(math.prod(frame.grid) for segment in segments for frame in segment.frames)

@@ -6,7 +6,7 @@ everywhere. Without torchrun there is one process, which meets nobody, and nothi
 torch.distributed is touched.
 
 Gradients are added up once per update, after all backward passes, instead of by torch's wrapper
-(DistributedDataParallel). That one meets in the middle of backward passes: it must be told which of
+(DistributedDataParallel). That one meets in the middle of backward passes: it must know which of
 them is the last, what it does with parameters without a gradient is a setting, and it needs the
 model's own `forward`.
 """
@@ -157,7 +157,7 @@ def _meeting() -> Iterator[None]:
     except RuntimeError as error:
         reason = str(error).partition("\n")[0].partition(". ")[0]
         raise RunStoppedError(
-            f"another process of this run is gone or does not answer ({reason}); what it says "
-            "itself tells why. "
-            "The same command with --resume auto goes on from the newest checkpoint"
+            f"another process of this run is gone or does not answer ({reason}); its own "
+            "message says why. The same command with --resume auto goes on from the newest "
+            "checkpoint"
         ) from error

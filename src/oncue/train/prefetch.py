@@ -94,10 +94,9 @@ def lost_worker_reported() -> Iterator[None]:
         if lost is None:
             raise
         raise RunStoppedError(
-            "a process that makes training data was ended from outside, often for want of memory "
-            f"({str(lost).rstrip(' .')}); the same command with --resume auto goes on from the "
-            "newest checkpoint; "
-            "--num-workers 0 does without it"
+            "a process that makes training data was ended from outside, often because memory ran "
+            f"out ({str(lost).rstrip(' .')}); the same command with --resume auto goes on from the "
+            "newest checkpoint; --num-workers 0 needs no such process"
         ) from error
 
 

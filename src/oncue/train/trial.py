@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 
 from oncue.files import disk_of, free_bytes
-from oncue.memory import readable_bytes
 from oncue.model.loading import LoadedModel
+from oncue.out_of_memory import readable_bytes
 from oncue.train.run_config import RunConfig
 
 _BYTES_PER_WEIGHT, _BYTES_OF_ADAMW = 4, 8  # float32, and two moments of each trained one

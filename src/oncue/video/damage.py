@@ -85,9 +85,12 @@ class Damage:
         if not self.open:
             return False
         # Times start over: nothing to compare
-        anew = time_s is not None and time_s < self.shown_until_s - BACK_JUMP_S
+        starts_over = time_s is not None and time_s < self.shown_until_s - BACK_JUMP_S
         if frame.key_frame and (
-            anew or self._resume_pts is None or frame.pts is None or frame.pts >= self._resume_pts
+            starts_over
+            or self._resume_pts is None
+            or frame.pts is None
+            or frame.pts >= self._resume_pts
         ):
             return False
         return time_s is None or time_s - self.shown_until_s < RESYNC_LIMIT_S
@@ -138,7 +141,7 @@ class LostBytes:
         return packet.stream_index == self._stream_index and self._behind_index(packet)
 
     def _behind_unseen(self, packet: Packet) -> bool:
-        """Frames of one block (lacing) all have its position; an alpha channel stands in a block
+        """Frames of one block (lacing) all have its position; an alpha channel is in a block
         beside its picture."""
         same_block = self._end is not None and packet.pos == self._at
         unseen = (

@@ -46,7 +46,7 @@ def decode(path: str | Path) -> Iterator[tuple[float, VideoFrame]]:
     back.
 
     `frame_to_rgb` gives the upright picture of a frame. What cannot be decoded, and what follows it
-    up to the next frame that stands alone, is skipped with a CorruptStretchWarning that says where.
+    up to the next key frame, is skipped with a CorruptStretchWarning that says where.
     Raises VideoError for what is no video or holds no frame that can be decoded.
     """
     decoder = Decoder(path)

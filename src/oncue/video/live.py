@@ -190,7 +190,7 @@ class LiveSource:
             clock, times, max_waiting, every_frame=every_frame
         )
         self._started_at: float | None = None
-        self._has_ended = self._closed = self._is_told = False
+        self._has_ended = self._closed = self._drops_reported = False
         self._error: Exception | None = None
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._read_on, name="oncue-live", daemon=True)
@@ -269,8 +269,8 @@ class LiveSource:
                 self._changed.wait(full_s)
             self._waiting.add(stamp_s, picture, max(0.0, arrived_at - self._started_at))
             self._changed.notify_all()
-            if self._every_frame and self._waiting.has_overflowed and not self._is_told:
-                self._is_told = True
+            if self._every_frame and self._waiting.has_overflowed and not self._drops_reported:
+                self._drops_reported = True
                 self._tell_of_drops()
 
     def _tell_of_drops(self) -> None:

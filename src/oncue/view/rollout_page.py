@@ -18,7 +18,7 @@ from oncue.view.stored import Member, StoredGroup, StoredRun, StoredStep
 from oncue.watch.watch_page import data_url
 
 MAX_FILM_BYTES = 12_000_000
-_MAX_CURVE = 400  # points; more could not be told apart
+_MAX_CURVE = 400  # points; more could not be seen apart
 
 
 def to_page(run: StoredRun, film_of: Callable[[StoredGroup], Film]) -> str:

@@ -11,8 +11,8 @@ from oncue.policy.skip_unchanged import SkipUnchanged
 from oncue.types import FrameSource, GoldTurn
 from oncue.video.opening import source_name
 from oncue.watch.export import write_exports
-from oncue.watch.live import JsonLines, Lines
 from oncue.watch.record import Recorder, SpokenReply, Watched
+from oncue.watch.report import JsonLines, Lines
 from oncue.watch.run import WatchEvents
 from oncue.watch.watch_page import to_page
 

@@ -10,7 +10,7 @@ from oncue.pages.page import render
 from oncue.types import GoldTurn
 from oncue.watch.record import Still, Watched
 
-_MAX_TICKS = 1500  # silent turns drawn; more could not be told apart
+_MAX_TICKS = 1500  # silent turns drawn; more could not be seen apart
 
 
 def to_page(watched: Watched, *, title: str, gold: Sequence[GoldTurn] = ()) -> str:

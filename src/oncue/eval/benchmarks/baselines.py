@@ -173,7 +173,8 @@ def truthful_replies(
 
     It compares each picture with the one before and tells the first difference that the newest
     question asks for. What differs in the turn that brings the question was there before anybody
-    asked, and is not told. Only the pictures count, in whatever order they come, not what is due.
+    asked, and is not reported. Only the pictures count, in whatever order they come, not what is
+    due.
     """
     clock = Clock(frame_interval_s)
     asked = [

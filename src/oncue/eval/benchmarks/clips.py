@@ -55,12 +55,12 @@ def tune_on_world(
 def edges_of(tuned: TunedTrigger) -> list[str]:
     """Where the tuned trigger lies at the end of its grid, in words: a better one may lie
     beyond."""
-    told = []
+    at_bound = []
     if tuned.trigger.threshold in (THRESHOLDS[0], THRESHOLDS[-1]):
-        told.append(f"threshold {tuned.trigger.threshold:g}")
+        at_bound.append(f"threshold {tuned.trigger.threshold:g}")
     if tuned.trigger.cooldown_s == COOLDOWNS_S[-1]:
-        told.append(f"cool-down {tuned.trigger.cooldown_s:g} s")
-    return told
+        at_bound.append(f"cool-down {tuned.trigger.cooldown_s:g} s")
+    return at_bound
 
 
 @dataclass(frozen=True, slots=True)

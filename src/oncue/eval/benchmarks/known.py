@@ -8,7 +8,18 @@ from typing import Any
 from oncue.eval.streams.benchmark import StreamBenchmark
 
 KNOWN = {
+    "proactivevideoqa": ("oncue.eval.benchmarks.proactivevideoqa", "ProactiveVideoQa"),
     "omnimmi": ("oncue.eval.benchmarks.omnimmi", "OmniMmi"),
+    "ovobench": ("oncue.eval.benchmarks.ovobench", "OvoBench"),
+    "ovo-timing": ("oncue.eval.benchmarks.ovo_timing", "OvoTiming"),
+    "streamingbench-po": ("oncue.eval.benchmarks.streamingbench_po", "StreamingBenchPo"),
+    "estp": ("oncue.eval.benchmarks.estp", "Estp"),
+    "interactionbench": ("oncue.eval.benchmarks.interactionbench", "InteractionBench"),
+    "omnipro": ("oncue.eval.benchmarks.omnipro", "OmniPro"),
+    "omnipro-probe": ("oncue.eval.benchmarks.omnipro_probe", "OmniProProbe"),
+    "omniduplex": ("oncue.eval.benchmarks.omniduplex", "OmniDuplex"),
+    "spot": ("oncue.eval.benchmarks.spot", "Spot"),
+    "streampro": ("oncue.eval.benchmarks.streampro", "StreamPro"),
 }
 
 

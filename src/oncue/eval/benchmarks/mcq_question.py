@@ -81,7 +81,7 @@ def inner_rows(row: Row, name: str, where: str) -> Iterator[tuple[str, Row]]:
 
 
 def numbered_fields(row: Row, before: str) -> list[Any]:
-    """What stands in the fields of that name and 0, 1, ... as far as they go."""
+    """The values of the fields of that name and 0, 1, ... as far as they go."""
     names = (f"{before}{number}" for number in range(len(ascii_uppercase)))
     return [row[name] for name in names if name in row]
 

@@ -13,7 +13,7 @@ from oncue.eval.benchmarks.mcq_result import Mode
 from oncue.eval.benchmarks.mcq_rows import McqFormat
 from oncue.eval.benchmarks.mcq_scores import GoldLetters, ModeScores, difference, difference_json
 from oncue.eval.table import TextTable, percent
-from oncue.scoring.proportion import Proportion
+from oncue.scoring.confidence_intervals import Proportion
 
 EFFORT = {
     "unanswered": "no answer %",

@@ -14,7 +14,7 @@ from typing import Any
 from oncue.eval.benchmarks.mcq_question import McqQuestion
 from oncue.eval.benchmarks.mcq_result import McqResult
 from oncue.eval.table import percent, rounded
-from oncue.scoring.proportion import PairedDifference, Proportion, paired_difference
+from oncue.scoring.confidence_intervals import PairedDifference, Proportion, paired_difference
 
 # Upper ends, in seconds, of the groups of lengths where a benchmark has none of its own.
 _LENGTHS = ((180.0, "under 3 min"), (900.0, "3-15 min"), (3600.0, "15-60 min"))

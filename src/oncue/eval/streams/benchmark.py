@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from oncue.eval.streams.stream import GoldT, Item, Prediction
 from oncue.scoring.grader import Grader
@@ -42,7 +42,9 @@ class Card:
 
     `measures`: what it scores, in a sentence. `data`: which files it needs, and where they come
     from. `source`: the paper, and the scorer that the numbers equal. `defects`: known faults of the
-    official scorer or of the gold, one sentence each.
+    official scorer or of the gold, one sentence each. `missing`: what becomes of items without a
+    prediction. `skips_unknown`: the official scorer passes over predictions of items that the
+    annotations do not have, and so does `--format official`.
     """
 
     name: str
@@ -53,6 +55,8 @@ class Card:
     source: str
     defects: tuple[str, ...] = ()
     published: tuple[Published, ...] = ()
+    missing: str = "count as silence"
+    skips_unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +100,14 @@ class BlindRow(Generic[GoldT]):
     """A policy that sees no frame: its name, and what it says to an item.
 
     `needs_grader`: its replies must be judged, so it is left out where a judge on a server would
-    have to be paid for that, and where judgements were recorded.
+    have to be paid for that, and where judgements were recorded. `knows_texts`: it is given the
+    right texts, so it shows what a score makes of timing, and is no bar for a headline.
     """
 
     name: str
     predict: Callable[[Item[GoldT]], Prediction]
     needs_grader: bool = False
+    knows_texts: bool = False
 
 
 class StreamBenchmark(Protocol[GoldT]):
@@ -143,4 +149,13 @@ class StreamBenchmark(Protocol[GoldT]):
 
     def blind_rows(self) -> Sequence[BlindRow[GoldT]]:
         """Policies without frames that every number is printed beside, silence first."""
+        ...
+
+
+@runtime_checkable
+class RemarkingBenchmark(Protocol):
+    """A benchmark with more to say about its figures than its table."""
+
+    def remarks(self, figures: Figures) -> list[str]:
+        """Lines for people."""
         ...

@@ -6,7 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from oncue.eval.streams.benchmark import Figures, Headline, StreamBenchmark
+from oncue.eval.streams.benchmark import (
+    Figures,
+    Headline,
+    RemarkingBenchmark,
+    StreamBenchmark,
+)
 from oncue.eval.streams.scoring import Row, own_terms
 from oncue.eval.streams.tally import intervals
 from oncue.eval.table import TextTable
@@ -36,7 +41,7 @@ class StreamScores:
         """One row per policy: the figures of the benchmark, then how it behaves."""
         card, headlines = self.benchmark.card, self.benchmark.headlines
         rows = [self.model, *self.blind]
-        settings = [f"{name}={value}" for name, value in self.options.items()]
+        settings = [f"{name}={v}" for name, v in self.options.items() if v is not None]
         parts = [f"N = {self.model.num_items}", *settings, *self._judged()]
         scores = TextTable(
             f"{card.title} ({', '.join(parts)})",
@@ -51,10 +56,12 @@ class StreamScores:
         )
 
     def remarks(self) -> list[str]:
-        """The interval of the headline, missing predictions, the protocol, and a headline that a
-        policy without frames reaches."""
+        """What the benchmark has to say, the interval of the headline, missing predictions, the
+        protocol, and a headline that a policy without frames reaches."""
         headline = self.benchmark.headlines[0]
         lines = []
+        if isinstance(self.benchmark, RemarkingBenchmark):
+            lines += self.benchmark.remarks(self.model.figures)
         if (between := self.intervals()[headline.name]) is not None:
             low, high = between
             lines.append(
@@ -64,7 +71,12 @@ class StreamScores:
         if self.model.num_missing:
             lines.append(
                 f"{self.model.num_missing} of {self.model.num_items} items have no prediction and "
-                "count as silence"
+                f"{self.benchmark.card.missing}"
+            )
+        if self.model.num_unknown:
+            lines.append(
+                f"{self.model.num_unknown} predictions are passed over: the annotations do not "
+                "have their item"
             )
         if self.num_left_out:
             lines.append(f"{self.num_left_out} items are left out: their video is missing")
@@ -78,9 +90,11 @@ class StreamScores:
         return lines
 
     def best_blind(self) -> Row | None:
-        """The policy without frames with the best headline."""
+        """The policy without frames with the best headline, of those that do not know the right
+        texts."""
         headline = self.benchmark.headlines[0]
-        rows = [row for row in self.blind if headline.of(row.figures) is not None]
+        known = [row for row in self.blind if headline.of(row.figures) is not None]
+        rows = [row for row in known if not row.knows_texts]
         return max(rows, key=lambda row: headline.of(row.figures) or 0.0, default=None)
 
     def is_below(self, blind: Row) -> bool:
@@ -100,6 +114,7 @@ class StreamScores:
             "blind": {row.name: row.figures for row in self.blind},
             "n_items": self.model.num_items,
             "n_missing_predictions": self.model.num_missing,
+            "n_unknown": self.model.num_unknown,
             "n_left_out": self.num_left_out,
             "options": self.options,
             "judge": self.judge,

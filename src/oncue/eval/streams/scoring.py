@@ -6,7 +6,7 @@ import asyncio
 import heapq
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from oncue.errors import DataError
@@ -38,8 +38,10 @@ class ShownItem:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The score of one policy over all items. `num_missing`: items without a prediction, which
-    count as silence. `shown`: the worst items, by `ItemScore.worth`."""
+    """The score of one policy over all items. `num_missing`: items without a prediction (see
+    `Card.missing`). `shown`: the worst items, by `ItemScore.worth`. `num_unknown`: predictions that
+    were passed over, since the annotations do not have their item. `knows_texts`: see
+    `BlindRow`."""
 
     name: str
     tally: Tally
@@ -48,6 +50,8 @@ class Row:
     num_items: int
     num_missing: int = 0
     shown: tuple[ShownItem, ...] = ()
+    num_unknown: int = 0
+    knows_texts: bool = False
 
 
 @dataclass
@@ -78,14 +82,16 @@ async def score_predictions(
     grader: Grader | None,
     name: str,
     on_item: Callable[[Item[GoldT], Prediction, ItemScore], None] = lambda *_: None,
+    *,
+    skip_unknown: bool = False,
 ) -> Row:
     """The score of `predictions`, one pass over them. `on_item` is called with each item as it is
-    scored.
+    scored. `skip_unknown` passes over predictions of unknown items, and counts them.
 
     Raises DataError, with the place, for an item that is unknown or was there before, and for a
-    reply outside its video; and what the grader raises.
+    reply outside its video; for two items of one id; and what the grader raises.
     """
-    by_id = {item.stream.item_id: item for item in items}
+    by_id = _by_id(items)
     seen: dict[str, str] = {}
     tally, worst = Tally(), _Worst()
 
@@ -97,13 +103,23 @@ async def score_predictions(
             worst.offer(ShownItem(item.stream, score))
             on_item(item, said, score)
 
-    placed = ((_item_of(by_id, seen, where, said), said) for where, said in predictions)
-    for chunk in _chunks(placed, NUM_AT_ONCE):
+    num_unknown = 0
+
+    def placed() -> Iterator[tuple[Item[GoldT], Prediction]]:
+        nonlocal num_unknown
+        for where, said in predictions:
+            if skip_unknown and said.item_id not in by_id:
+                num_unknown += 1
+            else:
+                yield _item_of(by_id, seen, where, said), said
+
+    for chunk in _chunks(placed(), NUM_AT_ONCE):
         await add(chunk)
     unsaid = [item for item in items if item.stream.item_id not in seen]
-    for some in _chunks(((i, Prediction(i.stream.item_id)) for i in unsaid), NUM_AT_ONCE):
+    for some in _chunks(((i, _missing(i)) for i in unsaid), NUM_AT_ONCE):
         await add(some)
-    return row_of(benchmark, name, tally, len(items), len(unsaid), worst.items())
+    row = row_of(benchmark, name, tally, len(items), len(unsaid), worst.items())
+    return replace(row, num_unknown=num_unknown)
 
 
 async def score_blind(
@@ -115,7 +131,7 @@ async def score_blind(
     """The score of a policy that sees no frame."""
     said = (("", row.predict(item)) for item in items)
     scored = await score_predictions(benchmark, items, said, grader, row.name)
-    return row_of(benchmark, row.name, scored.tally, len(items))
+    return replace(scored, num_missing=0, shown=(), knows_texts=row.knows_texts)
 
 
 def row_of(
@@ -157,6 +173,17 @@ def _added(sums: BySubset) -> Mapping[str, float]:
     return total
 
 
+def _by_id(items: Sequence[Item[GoldT]]) -> dict[str, Item[GoldT]]:
+    by_id: dict[str, Item[GoldT]] = {}
+    for item in items:
+        if by_id.setdefault(item.stream.item_id, item) is not item:
+            raise DataError(
+                f"the annotations have two items called {item.stream.item_id!r}; give each item in "
+                "one file only"
+            )
+    return by_id
+
+
 def _item_of(
     by_id: Mapping[str, Item[GoldT]], seen: dict[str, str], where: str, said: Prediction
 ) -> Item[GoldT]:
@@ -171,14 +198,20 @@ def _item_of(
             f"{where}: {said.item_id!r} has a prediction already ({seen[said.item_id]}); keep one"
         )
     seen[said.item_id] = where
-    end_s = item.stream.duration_s if item.stream.duration_s is not None else item.stream.end_s
+    known = item.stream.duration_s is not None
+    end_s = item.stream.duration_s if known else item.stream.end_s
     for reply in said.replies:
         if end_s is not None and reply.time_s > end_s + PAST_END_S:
+            ends = "its video ends at" if known else "its video is watched only to"
             raise DataError(
-                f"{where}: {said.item_id!r} has a reply at {reply.time_s:g} s, but its video ends "
-                f"at {end_s:g} s; times are seconds of the video"
+                f"{where}: {said.item_id!r} has a reply at {reply.time_s:g} s, but {ends} "
+                f"{end_s:g} s; times are seconds of the video"
             )
     return item
+
+
+def _missing(item: Item[Any]) -> Prediction:
+    return Prediction(item.stream.item_id, is_missing=True)
 
 
 def _chunks(pairs: Iterable[Any], size: int) -> Iterator[list[Any]]:

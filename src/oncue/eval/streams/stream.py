@@ -48,7 +48,9 @@ class Item(Generic[GoldT]):
 class Prediction:
     """What a policy said to one item: its replies in the order given, silent turns left out.
 
-    `watched_s`, `num_turns` and `num_silent` are 0 where only the replies are known.
+    `watched_s`, `num_turns` and `num_silent` are 0 where only the replies are known. `answers`: the
+    question that each reply answers, None where the file does not say; empty: it says of none.
+    `is_missing`: the file has nothing on this item, which some benchmarks leave out.
     """
 
     item_id: str
@@ -56,3 +58,5 @@ class Prediction:
     watched_s: float = 0.0
     num_turns: int = 0
     num_silent: int = 0
+    answers: tuple[Question | None, ...] = ()
+    is_missing: bool = False

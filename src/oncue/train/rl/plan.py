@@ -12,7 +12,7 @@ from oncue.data.examples import Example
 from oncue.data.token_budget import longest_rollout
 from oncue.errors import ModelError
 from oncue.hub import resolve_model
-from oncue.memory import lack_of_memory
+from oncue.out_of_memory import lack_of_memory
 from oncue.render.qwen_vl import QwenVLRenderer
 from oncue.render.shrink import shrink_by
 from oncue.scoring.score import Reward

@@ -8,7 +8,7 @@ from pathlib import Path
 from oncue.data.dialogue_sources import RowSource
 from oncue.errors import ConfigError, ModelError
 from oncue.hub import resolve_model
-from oncue.memory import lack_of_memory
+from oncue.out_of_memory import lack_of_memory
 from oncue.render.qwen_vl import QwenVLRenderer
 from oncue.train.ending import less_memory
 from oncue.train.sft.batches import draw_dialogue

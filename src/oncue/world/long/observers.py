@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from oncue.scoring.proportion import Proportion
+from oncue.scoring.confidence_intervals import Proportion
 from oncue.types import TimeSpan
 from oncue.video.pool import frame_time_s, spread
 from oncue.world.long.film import LENGTHS, Film

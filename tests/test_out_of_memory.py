@@ -15,7 +15,7 @@ from oncue.commands.bench import BenchEngine
 from oncue.commands.eval_world import EvalWorld
 from oncue.commands.watch import Watch
 from oncue.errors import ConfigError, InputError, ModelError, RunStoppedError
-from oncue.memory import lack_of_memory, readable_bytes
+from oncue.out_of_memory import lack_of_memory, readable_bytes
 
 
 def raised(act: Any) -> BaseException:

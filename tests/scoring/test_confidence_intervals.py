@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oncue.scoring.proportion import Proportion, paired_difference
+from oncue.scoring.confidence_intervals import Proportion, paired_difference
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,101 @@
+"""The rows of OVO-Bench: its annotations, and the files that its own programs write.
+
+Annotations: a list of {"id", "task", "video", ...}. Questions with options: {"realtime",
+"question", "options", "gt"}. Forward tasks: {"test_info": [{"realtime", ...}]}, one probe each, and
+for REC {"activity", "start_times"}, SSR {"tutorial", "start_time"}, CRR {"question", "ask_time",
+"clue_time"}.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from oncue.errors import DataError
+from oncue.eval.streams.predictions import official_lines
+from oncue.fields import field_of, id_of, items_of, seconds_of, text_of
+
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "backward": ("EPM", "ASI", "HLD"),
+    "realtime": ("OCR", "ACR", "ATR", "STU", "FPD", "OJR"),
+    "forward": ("REC", "SSR", "CRR"),
+}
+TASKS = tuple(task for tasks in GROUPS.values() for task in tasks)
+FORWARD = GROUPS["forward"]
+EXPECTED = 'a row of OVO-Bench, {"id", "task", "video", ...}'
+
+Placed = tuple[str, Mapping[str, Any]]
+
+
+def annotation_rows(paths: Sequence[Path], tasks: Sequence[str]) -> Iterator[Placed]:
+    """The rows of these tasks, each with its place."""
+    for path in paths:
+        for where, row in official_lines(path, EXPECTED):
+            if task_of(row, where) in tasks:
+                yield where, row
+
+
+def result_rows(path: Path, tasks: Sequence[str]) -> Iterator[Placed]:
+    """The rows of these tasks in a file of results, or in all files of a folder.
+
+    A file holds {"backward": [...], "realtime": [...], "forward": [...]}, as OVO-Bench writes it,
+    or a list of rows, as lmms-eval does.
+    """
+    files = sorted(path.glob("*.json")) if path.is_dir() else [path]
+    if not files:
+        raise DataError(f"{path} holds no file of results; expected *.json")
+    for file in files:
+        for where, row in _rows_of(file):
+            if task_of(row, where) in tasks:
+                yield where, row
+
+
+def _rows_of(path: Path) -> Iterator[Placed]:
+    try:
+        whole = json.loads(path.read_text("utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"cannot read {path} as JSON: {error}") from error
+    if isinstance(whole, list):
+        parts = {"": whole}
+    else:
+        parts = {f"{part}, ": items_of(whole, part, str(path)) for part in GROUPS}
+    for part, rows in parts.items():
+        for number, row in enumerate(rows, 1):
+            yield f"{path}, {part}row {number}", row
+
+
+def task_of(row: Any, where: str) -> str:
+    task = text_of(row, "task", where)
+    if task not in TASKS:
+        raise DataError(f"{where}: 'task' must be one of {', '.join(TASKS)}, got {task!r:.40}")
+    return task
+
+
+def row_id(row: Any, where: str) -> str:
+    return id_of(row, "id", where)
+
+
+def whole_number(row: Any, name: str, where: str, limit: int | None = None) -> int:
+    """A whole number from 0 on, below `limit`."""
+    value = field_of(row, name, where)
+    is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    if not is_number or (limit is not None and value >= limit):
+        allowed = "0 or more" if limit is None else f"0 to {limit - 1}"
+        raise DataError(f"{where}: {name!r} must be a whole number, {allowed}, got {value!r:.40}")
+    return int(value)
+
+
+def times_of(row: Any, name: str, where: str) -> list[float]:
+    """A list of seconds."""
+    return [seconds_of({name: time_s}, name, where) for time_s in items_of(row, name, where)]
+
+
+def probes_of(row: Any, where: str) -> Iterator[tuple[int, str, Any]]:
+    """(number from 0, place, probe) of a forward row."""
+    probes = items_of(row, "test_info", where)
+    if not probes:
+        raise DataError(f"{where}: 'test_info' is empty; expected its probes")
+    for number, probe in enumerate(probes):
+        yield number, f"{where}, probe {number + 1}", probe
