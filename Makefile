@@ -58,12 +58,13 @@ check: $(INSTALLED)
 	$(BIN)/python -m pytest tests/laws/test_layers.py
 
 # The package as users get it, tried from a folder that has no source tree. What an earlier build left in build/ would be in it, too.
+# Most of its time goes into torch: pip's cache has it after `make install`, and little of it is imported, so nothing is compiled ahead.
 wheel:
 	rm -rf build dist .venv-wheel
 	$(PYTHON) -m venv .venv-wheel
-	.venv-wheel/bin/pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	.venv-wheel/bin/pip install --quiet --no-compile $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
 	.venv-wheel/bin/pip wheel --quiet --no-deps --wheel-dir dist .
-	.venv-wheel/bin/pip install --quiet -c constraints.txt dist/oncue-*.whl
+	.venv-wheel/bin/pip install --quiet --no-compile -c constraints.txt dist/oncue-*.whl
 	cd "$$(mktemp -d)" && "$(CURDIR)/.venv-wheel/bin/python" -I "$(CURDIR)/tests/installed_wheel.py" "$(CURDIR)/src/oncue"
 
 bench: $(INSTALLED)

@@ -90,7 +90,8 @@ def test_the_command_prints_one_object_with_exactly_these_figures(tmp_path: Path
 def test_a_checkpoint_that_speaks_is_measured_as_it_is(tiny_model_folder: Path) -> None:
     loaded = load_model(tiny_model_folder, device="cpu", dtype="float32")
     steps = count()
-    figures = measure(Subjects(loaded, loaded, loaded, None), TINY_SETTINGS, 0, lambda: next(steps))
+    settings = replace(TINY_SETTINGS, num_stream_turns=30, num_compared_turns=20)
+    figures = measure(Subjects(loaded, loaded, loaded, None), settings, 0, lambda: next(steps))
     assert figures["model"] == str(tiny_model_folder)
     assert figures["silent_share"] == 0
     assert figures["mismatched_tokens"] == 0

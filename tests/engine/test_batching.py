@@ -59,8 +59,8 @@ def mismatched(
 def test_joins_and_leaves_change_nothing(
     tiny_loaded: LoadedModel, sampling: SamplingParams
 ) -> None:
-    wrong, num_turns = mismatched(tiny_loaded, sampling, streams(16))
-    assert num_turns > 250
+    wrong, num_turns = mismatched(tiny_loaded, sampling, streams(8))
+    assert num_turns > 150
     assert wrong == 0
 
 
@@ -85,7 +85,7 @@ def test_turns_join_while_others_speak(
     tiny_loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A long answer does not hold up a session that comes later."""
-    engine = Engine(tiny_loaded, SamplingParams(temperature=1.5, max_new_tokens=60, seed=2))
+    engine = Engine(tiny_loaded, SamplingParams(temperature=1.5, max_new_tokens=30, seed=2))
     mixed = []
     advance = StepRunner._advance
 
@@ -94,7 +94,7 @@ def test_turns_join_while_others_speak(
         return advance(self, answers)
 
     monkeypatch.setattr(StepRunner, "_advance", watched)
-    asyncio.run(crowd(engine, streams(6)))
+    asyncio.run(crowd(engine, [turns[:5] for turns in streams(4)]))
     assert {True, False} in mixed
 
 
@@ -102,17 +102,16 @@ def test_sessions_killed_at_random_leave_nothing_and_disturb_nobody(
     tiny_loaded: LoadedModel,
 ) -> None:
     random = np.random.default_rng(0)
-    engine, all_turns = Engine(tiny_loaded, SHORT), streams(30)
-    alone = [say(Engine(tiny_loaded, SHORT), turns, k)[0] for k, turns in enumerate(all_turns)]
+    engine, all_turns = Engine(tiny_loaded, SHORT), [turns[:12] for turns in streams(18)]
     outcomes = {"finished": 0, "cancelled": 0, "closed": 0}
+    finished: dict[int, list[tuple[int, ...]]] = {}
 
     async def one(k: int, fate: str, delay_s: float) -> None:
         await asyncio.sleep(float(random.uniform(0, 0.1)))
         session = engine.open(seed=k)
         task = asyncio.create_task(hold(session, all_turns[k]))
         if fate == "finished":
-            answers = await task
-            assert [a.token_ids for a in answers] == [a.token_ids for a in alone[k]]
+            finished[k] = [answer.token_ids for answer in await task]
         else:
             await asyncio.sleep(delay_s)
             stop = task.cancel if fate == "cancelled" else session.close
@@ -139,6 +138,8 @@ def test_sessions_killed_at_random_leave_nothing_and_disturb_nobody(
     asyncio.run(go())
     assert min(outcomes.values()) > 0
     assert (engine.num_open, engine.num_slots_taken) == (0, 0)
+    for k, ids in finished.items():
+        assert ids == [a.token_ids for a in say(Engine(tiny_loaded, SHORT), all_turns[k], k)[0]]
 
 
 @pytest.mark.parametrize("way", ["cancelled", "timed out", "error elsewhere"])

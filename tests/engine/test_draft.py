@@ -49,7 +49,7 @@ def clip_turns(index: int) -> list[EnvTurn]:
     ids=["greedy", "sampled", "cut short"],
 )
 def test_the_draft_changes_no_token(mini: LoadedModel, sampling: SamplingParams) -> None:
-    turns = [turn for index in range(3) for turn in clip_turns(index)]
+    turns = [turn for index in range(2) for turn in clip_turns(index)]
     plain, context = say(Engine(mini, sampling, draft=False), turns, 5)
     drafted, same_context = say(Engine(mini, sampling), turns, 5)
     assert [a.token_ids for a in drafted] == [a.token_ids for a in plain]
@@ -59,7 +59,7 @@ def test_the_draft_changes_no_token(mini: LoadedModel, sampling: SamplingParams)
     assert context == same_context
     silent = sum(isinstance(a.action, Silence) for a in plain)
     if sampling.max_new_tokens > 2:
-        assert 20 < silent < 85  # accepted and rejected drafts were both seen
+        assert 10 < silent < 55  # accepted and rejected drafts were both seen
 
 
 @pytest.mark.parametrize("draft", [True, False])

@@ -91,26 +91,34 @@ def assert_same(ours: Sequence[PolicyTurn], theirs: Sequence[PolicyTurn]) -> Non
     assert ours_p == pytest.approx(theirs_p, abs=1e-4)
 
 
-@pytest.mark.parametrize("lookahead", [1, 3, 50])
-@pytest.mark.parametrize("sampling", [GREEDY, WARM], ids=["greedy", "sampled"])
-@pytest.mark.parametrize("bold", [True, False])
+TWO_CLIPS = [turn for index in range(2) for turn in clip_turns(index)]
+
+
+@pytest.fixture(scope="module", params=[GREEDY, WARM], ids=["greedy", "sampled"])
+def plainly(
+    request: pytest.FixtureRequest, mini: LoadedModel
+) -> tuple[SamplingParams, list[PolicyTurn], tuple[int, ...]]:
+    """A sampling, the answers to two clips one turn at a time, and the prefix afterwards."""
+    answers, context = say(Engine(mini, request.param), TWO_CLIPS, 5)
+    assert 10 < sum(isinstance(a.action, Silence) for a in answers) < 55  # both were seen
+    return request.param, answers, context
+
+
+@pytest.mark.parametrize(("lookahead", "bold"), [(1, True), (3, True), (50, False)])
 def test_knowing_what_comes_changes_no_answer(
     mini: LoadedModel,
     request: pytest.FixtureRequest,
-    sampling: SamplingParams,
+    plainly: tuple[SamplingParams, list[PolicyTurn], tuple[int, ...]],
     lookahead: int,
     bold: bool,
 ) -> None:
     if bold:
         request.getfixturevalue("boldly")
-    turns = [turn for index in range(3) for turn in clip_turns(index)]
-    plain, context = say(Engine(mini, sampling), turns, 5)
-    ahead, same_context = foretold(
-        Engine(mini, sampling, lookahead=lookahead, lockstep=True), turns, 5
-    )
+    sampling, plain, context = plainly
+    engine = Engine(mini, sampling, lookahead=lookahead, lockstep=True)
+    ahead, same_context = foretold(engine, TWO_CLIPS, 5)
     assert_same(ahead, plain)
     assert context == same_context
-    assert 20 < sum(isinstance(a.action, Silence) for a in plain) < 85  # both were seen
 
 
 @pytest.mark.usefixtures("boldly")
@@ -158,7 +166,7 @@ def test_a_shared_forward_counts_in_equal_parts(
 def test_logits_of_turns_ahead_are_those_of_a_plain_forward(
     mini: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    turns = [turn for index in range(2) for turn in clip_turns(index)]
+    turns = TWO_CLIPS
     num_ahead = 0
     begin = StepRunner._begin
 
@@ -282,7 +290,7 @@ def test_history_that_is_replayed_and_forks_in_between(mini: LoadedModel) -> Non
 
 @pytest.mark.parametrize("max_tokens", [400, 900])
 def test_a_window_is_cut_where_it_would_be_without(mini: LoadedModel, max_tokens: int) -> None:
-    turns = [turn for index in range(2) for turn in clip_turns(index)]
+    turns = TWO_CLIPS
     window = Window(max_tokens)
     plain, context = say(Engine(mini, GREEDY, window=window), turns)
     ahead, same_context = foretold(

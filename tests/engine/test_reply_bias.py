@@ -3,6 +3,7 @@ nothing else."""
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from dataclasses import replace
@@ -45,8 +46,9 @@ def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     )
 
 
+@functools.cache
 def turns() -> list[EnvTurn]:
-    frames = make_clip("shapes", "val", 4, duration_s=(20.0, 20.0), mean_gap_s=1.5).grid_frames(
+    frames = make_clip("shapes", "val", 4, duration_s=(12.0, 12.0), mean_gap_s=1.5).grid_frames(
         Clock(1.0)
     )
     asked = ["Tell me everything that happens.", *[""] * 99]
@@ -56,11 +58,9 @@ def turns() -> list[EnvTurn]:
     ]
 
 
-def said(
-    loaded: LoadedModel, *, draft: bool = True, shown: int | None = None, **how: Any
-) -> list[PolicyTurn]:
+def said(loaded: LoadedModel, *, draft: bool = True, **how: Any) -> list[PolicyTurn]:
     return say(
-        Engine(loaded, SamplingParams(max_new_tokens=LIMIT, **how), draft=draft), turns()[:shown], 5
+        Engine(loaded, SamplingParams(max_new_tokens=LIMIT, **how), draft=draft), turns(), 5
     )[0]
 
 

@@ -86,7 +86,7 @@ def test_members_that_draw_other_words_go_their_own_way(
 ) -> None:
     """Sampled: what each says is what it says alone with its random numbers, whoever shares its
     rows."""
-    turns = shown(40)
+    turns = shown(24)
     answers = together(Engine(tiny_loaded, WARM, lockstep=True), turns, [5, 6, 5])
     shared = [computed for asked, computed in row_counts if asked == 3]
     assert shared[0] == 1  # nobody has said anything yet
@@ -122,7 +122,7 @@ def test_sharing_what_has_another_history_would_be_noticed(
     """Control: rows taken for the same by their own tokens and frames alone."""
     key = RowInput.key
     monkeypatch.setattr(RowInput, "key", lambda self: key(self)[1:])
-    turns = shown(40)
+    turns = shown(24)
     answers = together(Engine(tiny_loaded, WARM, lockstep=True), turns, [5, 6])
     monkeypatch.undo()
     alone = [texts(say(Engine(tiny_loaded, WARM), turns, seed)[0]) for seed in (5, 6)]

@@ -264,7 +264,7 @@ def test_prompts_stay_bounded_and_keep_what_matters() -> None:
     window = RoundWindow(max_rounds=20, keep_rounds=10, max_questions=2, max_replies=3)
     shown = [
         random_turn(np.random.default_rng(k), k + 1.0, text="Q" * (k == 0) + "R" * (k == 5))
-        for k in range(500)
+        for k in range(100)
     ]
 
     def model(messages: Sequence[Json]) -> Sequence[str]:
@@ -284,7 +284,7 @@ def test_prompts_stay_bounded_and_keep_what_matters() -> None:
     assert {"role": "assistant", "content": "Look!"} in prompts[-1]
     num_cuts = sum(after[: len(before)] != before for before, after in itertools.pairwise(prompts))
     assert (
-        num_cuts == (500 - 10 - 1) // 10
+        num_cuts == (100 - 10 - 1) // 10
     )  # every max - keep turns; every other prompt goes on from the last
 
 

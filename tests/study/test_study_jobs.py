@@ -71,6 +71,8 @@ STUDY = Study(
 )
 SFT, RL = STUDY.jobs()
 
+pytestmark = pytest.mark.usefixtures("each_curve_once")
+
 
 @pytest.fixture(scope="module")
 def ran(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:

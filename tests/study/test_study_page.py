@@ -4,6 +4,8 @@ is said."""
 from __future__ import annotations
 
 import copy
+import functools
+import json
 import re
 import statistics
 from collections.abc import Iterator
@@ -17,6 +19,18 @@ from oncue.study.study_page import study_page
 from oncue.study.tables import decimal
 
 NASTY = '</script><script>alert(1)</script><!-- <b onclick="x">\'&amp; {{slot}}'
+
+
+@functools.cache
+def _page(written: str) -> str:
+    return study_page(json.loads(written))
+
+
+def page_of(results: dict[str, Any]) -> str:
+    """The page of results as they are in `results.json`, made once for the same ones."""
+    return _page(json.dumps(results))
+
+
 DECIMALS = {
     "pauc": 1,
     "duplicates": 1,
@@ -171,19 +185,19 @@ def shown_numbers(page: str) -> set[str]:
 
 
 def test_the_numbers_of_the_tables_are_those_of_the_results(results: dict[str, Any]) -> None:
-    assert shown_numbers(study_page(results)) == expected_numbers(results)
+    assert shown_numbers(page_of(results)) == expected_numbers(results)
 
 
 def test_a_changed_number_is_another_page(results: dict[str, Any]) -> None:
-    before = study_page(results)
+    before = page_of(results)
     results["rl"]["pauc"][1] = 77.7
-    after = study_page(results)
+    after = page_of(results)
     assert "77.7" in shown_numbers(after)
     assert shown_numbers(before) != expected_numbers(results)
 
 
 def test_each_row_holds_the_numbers_of_its_arm(results: dict[str, Any]) -> None:
-    first = Parsed(study_page(results)).number_tables()[0]
+    first = Parsed(page_of(results)).number_tables()[0]
     assert [cell.split()[0] for cell in (row[0] for row in first[1:])] == [
         "sft",
         "rl",
@@ -197,15 +211,15 @@ def test_each_row_holds_the_numbers_of_its_arm(results: dict[str, Any]) -> None:
 
 def test_what_was_not_measured_is_a_dash(results: dict[str, Any]) -> None:
     results["sft"]["first_reply_delay_s"] = [None, float("nan"), None]
-    page = study_page(results)
+    page = page_of(results)
     row = Parsed(page).number_tables()[0][1]
     assert row[5].split() == ["-", "-", "·", "-", "·", "-"]
     assert not re.search(r"\b(None|nan|inf)\b", Parsed(page).text)
 
 
 def test_one_seed_has_no_interval(results: dict[str, Any]) -> None:
-    three = study_page(results)
-    one = study_page({"sft": arm(31, 1), "rl": arm(51, 1), "study": results["study"]})
+    three = page_of(results)
+    one = page_of({"sft": arm(31, 1), "rl": arm(51, 1), "study": results["study"]})
     for page, has_interval in ((three, True), (one, False)):
         cells = " ".join(
             cell for table in Parsed(page).number_tables() for row in table for cell in row
@@ -217,8 +231,8 @@ def test_one_seed_has_no_interval(results: dict[str, Any]) -> None:
 
 def test_views_that_are_missing_leave_nothing(results: dict[str, Any]) -> None:
     headings = ("footage", "Table 7", "Greedy against sampled", "Table 6")
-    assert all(heading in study_page(results) for heading in headings)
-    bare = Parsed(study_page({"sft": arm(31), "rl": arm(51), "study": results["study"]}))
+    assert all(heading in page_of(results) for heading in headings)
+    bare = Parsed(page_of({"sft": arm(31), "rl": arm(51), "study": results["study"]}))
     assert not [heading for heading in headings if heading in bare.text]
     assert len(bare.number_tables()) == 1
 
@@ -226,7 +240,7 @@ def test_views_that_are_missing_leave_nothing(results: dict[str, Any]) -> None:
 def test_a_study_that_has_just_begun_has_a_page(results: dict[str, Any]) -> None:
     study = results["study"] | {"complete": False, "missing": ["sft/0"]}
     study |= {"references": {}, "curves": {}, "settings": {}}
-    page = Parsed(study_page({"sft": arm(31, 0), "rl": arm(51, 0), "study": study}))
+    page = Parsed(page_of({"sft": arm(31, 0), "rl": arm(51, 0), "study": study}))
     assert not page.number_tables()
     assert "svg" not in [tag for tag, _ in page.tags]
     assert all(len(table) > 1 and all(any(row) for row in table) for table in page.tables)
@@ -234,9 +248,9 @@ def test_a_study_that_has_just_begun_has_a_page(results: dict[str, Any]) -> None
 
 
 def test_a_study_that_is_not_complete_says_so_first(results: dict[str, Any]) -> None:
-    assert "not complete" not in study_page(results)
+    assert "not complete" not in page_of(results)
     results["study"] |= {"complete": False, "missing": ["rl/2", "no_repetition/1"]}
-    text = Parsed(study_page(results)).text
+    text = Parsed(page_of(results)).text
     assert (
         text.index("not complete")
         < text.index("rl/2, no_repetition/1")
@@ -254,7 +268,7 @@ def texts(value: object) -> Iterator[tuple[Any, Any]]:
 
 
 def test_texts_stay_text(results: dict[str, Any]) -> None:
-    plain = [tag for tag, _ in Parsed(study_page(results)).tags]
+    plain = [tag for tag, _ in Parsed(page_of(results)).tags]
     nasty = copy.deepcopy(results)
     places = list(texts(nasty))
     for holder, key in places:
@@ -262,7 +276,7 @@ def test_texts_stay_text(results: dict[str, Any]) -> None:
     nasty["study"]["settings"] = {NASTY: {NASTY: [NASTY, 1]}}
     nasty["study"]["curves"][NASTY] = [curve(0)]
     nasty[NASTY] = arm(71, **{NASTY: measured(81)})
-    page = study_page(nasty)
+    page = page_of(nasty)
     parsed = Parsed(page)
     assert len(places) > 20
     assert {tag for tag, _ in parsed.tags} <= {*plain, "small"}
@@ -276,7 +290,7 @@ def test_texts_stay_text(results: dict[str, Any]) -> None:
 
 
 def test_it_loads_nothing(results: dict[str, Any]) -> None:
-    page = study_page(results)
+    page = page_of(results)
     for _, attributes in Parsed(page).tags:
         assert "src" not in attributes
         assert attributes.get("href", "#").startswith(("#", "results.json"))
@@ -284,7 +298,7 @@ def test_it_loads_nothing(results: dict[str, Any]) -> None:
 
 
 def test_verdicts_and_targets_are_words(results: dict[str, Any]) -> None:
-    tables = Parsed(study_page(results)).tables
+    tables = Parsed(page_of(results)).tables
     assert [row[4].split(maxsplit=1)[1] for row in tables[0][1:]] == [
         "seen",
         "not seen",
@@ -300,13 +314,13 @@ def test_verdicts_and_targets_are_words(results: dict[str, Any]) -> None:
 
 def test_every_arm_and_view_has_a_place(results: dict[str, Any]) -> None:
     results["token"] = arm(71, night=measured(81))
-    page = study_page(results)
+    page = page_of(results)
     assert shown_numbers(page) == expected_numbers(results)
     assert "of night" in page
 
 
 def test_charts_tell_in_words_what_they_draw(results: dict[str, Any]) -> None:
-    charts = [attributes for tag, attributes in Parsed(study_page(results)).tags if tag == "svg"]
+    charts = [attributes for tag, attributes in Parsed(page_of(results)).tags if tag == "svg"]
     charts = [attributes for attributes in charts if "aria-hidden" not in attributes]
     assert len(charts) == 7 + 6
     assert all(attributes["role"] == "img" for attributes in charts)

@@ -78,7 +78,7 @@ def config(model: Path, **changes: Any) -> GrpoConfig:
         "examples": WorldExamples(num_turns=(3, 3), history_turns=(0, 2), mean_gap_s=0.5),
         "num_steps": 2,
         "prompts_per_step": 4,
-        "group_size": 3,
+        "group_size": 2,
         "num_minibatches": 2,
         "sampling": SamplingParams(temperature=1.3, max_new_tokens=4),
         "loss": LossSettings(kl_coefficient=0.05),
@@ -209,7 +209,7 @@ def scenarios(model: Path, folder: Path) -> dict[str, Callable[[], Any]]:
         "uneven": lambda: command(model, folder / "uneven"),
         "bad_number": lambda: train(model, folder / "bad_number", Strange(bad_number)),
         "bad_data": lambda: train(model, folder / "bad_data", Strange(bad_data)),
-        "stopped": lambda: train(model, folder / "stopped", Strange(stop_signal, 6), **seldom),
+        "stopped": lambda: train(model, folder / "stopped", Strange(stop_signal, 4), **seldom),
         "out_of_memory": out_of_memory,
         "sudden_end": lambda: train(model, folder / "sudden_end", Strange(sudden_end)),
     }

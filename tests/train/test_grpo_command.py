@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -191,25 +192,23 @@ def test_a_judge_is_asked_as_the_flags_say(
 
 
 def test_a_disk_that_is_full_leaves_a_run_that_goes_on(
-    tiny_model_folder: Path, tmp_path: Path
+    tiny_model_folder: Path, tmp_path: Path, capsys: Any
 ) -> None:
     """No file may grow beyond a size that settings fit into and a checkpoint does not: writing
     really fails."""
     started = words(tiny_model_folder, tmp_path / "run")
-    limit = (
-        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, "
-        "(50_000, resource.RLIM_INFINITY)); "
-    )
-    code = limit + "from oncue.cli import main; sys.exit(main(sys.argv[1:]))"
-    ended = subprocess.run(
-        [sys.executable, "-c", code, *started], capture_output=True, text=True, check=False
-    )
-    assert ended.returncode == 1
-    line = ended.stderr.strip().splitlines()[-1]
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    try:
+        assert cli.main(started) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    said = capsys.readouterr().err
+    line = said.splitlines()[-1]
     assert line.startswith("oncue: ")
     assert "File too large" in line
     assert "--resume auto" in line
-    assert "Traceback" not in ended.stderr
+    assert "Traceback" not in said
     assert not list((tmp_path / "run" / "checkpoints").glob("step_*"))  # not even half of one
     assert cli.main([*started, "--resume", "auto"]) == 0
     assert cli.main(words(tiny_model_folder, tmp_path / "whole")) == 0

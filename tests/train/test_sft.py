@@ -56,6 +56,15 @@ def whole(tiny_model_folder, tmp_path_factory):
     return out, train_sft(small_config(tiny_model_folder), out, resume=False, report=silent)
 
 
+@pytest.fixture(scope="module")
+def late(tiny_model_folder, tmp_path_factory):
+    """A run that was killed in its last step. Read only."""
+    out = tmp_path_factory.mktemp("late") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        train_until_killed(small_config(tiny_model_folder), out, patch, 6)
+    return out
+
+
 # in the middle of a stage, in the first step of the next stage, before the first checkpoint
 @pytest.mark.parametrize("number", [4, 5, 2])
 def test_killed_and_resumed_equals_never_killed(
@@ -271,11 +280,9 @@ def test_a_metrics_line_that_is_broken_is_named(tiny_model_folder, tmp_path, mon
 
 
 @pytest.mark.parametrize("left", [0, 1000, -100])
-def test_a_checkpoint_that_was_cut_says_what_to_do(
-    whole, tiny_model_folder, tmp_path, monkeypatch, left
-):
+def test_a_checkpoint_that_was_cut_says_what_to_do(whole, late, tiny_model_folder, tmp_path, left):
     config = small_config(tiny_model_folder)
-    train_until_killed(config, tmp_path, monkeypatch, 6)
+    shutil.copytree(late, tmp_path, dirs_exist_ok=True)
     newest = latest_checkpoint(tmp_path / "checkpoints")
     state = newest / "trainer.pt"
     state.write_bytes(state.read_bytes()[:left])
@@ -318,9 +325,9 @@ def test_what_was_learned_before_a_row_that_cannot_be_used_is_kept(
     assert latest_checkpoint(tmp_path / "run" / "checkpoints").name == "step_000003"
 
 
-def test_an_optimiser_state_that_lacks_something_says_so(tiny_model_folder, tmp_path, monkeypatch):
+def test_an_optimiser_state_that_lacks_something_says_so(late, tiny_model_folder, tmp_path):
     config = small_config(tiny_model_folder)
-    train_until_killed(config, tmp_path, monkeypatch, 6)
+    shutil.copytree(late, tmp_path, dirs_exist_ok=True)
     torch.save({"step": 4}, latest_checkpoint(tmp_path / "checkpoints") / "trainer.pt")
     with pytest.raises(
         ConfigError, match=r"trainer\.pt lacks 'optimizer'; start a new run with --model"

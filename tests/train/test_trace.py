@@ -132,11 +132,15 @@ WINDOWS = {
 
 
 @pytest.mark.parametrize(
-    ("fixture", "make"),
-    [("tiny_loaded", turns), ("tiny_token_loaded", turns), ("tiny_loaded", mixed_turns)],
+    ("fixture", "make", "lookahead"),
+    [
+        ("tiny_loaded", turns, 0),
+        ("tiny_loaded", turns, 3),
+        ("tiny_token_loaded", turns, 3),
+        ("tiny_loaded", mixed_turns, 3),
+    ],
 )
 @pytest.mark.parametrize("window", WINDOWS.values(), ids=WINDOWS)
-@pytest.mark.parametrize("lookahead", [0, 3])
 def test_a_trainer_gives_each_choice_what_the_sampler_gave_it(
     fixture: str,
     make: Callable[..., list[EnvTurn]],

@@ -3,8 +3,10 @@ be read back."""
 
 from __future__ import annotations
 
+import gc
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -33,6 +35,19 @@ def number_of(pixels: np.ndarray) -> int:
     return sum(
         int(pixels[middle, bit * MARK_PX + middle, 1] > 128) << bit for bit in range(NUM_BITS)
     )
+
+
+@contextmanager
+def counting_alive() -> Iterator[Callable[[], int]]:
+    """A count of the frames and packets that were made inside this block and are alive.
+
+    Older objects are set aside: there are very many, and looking at some of them warns.
+    """
+    gc.freeze()
+    try:
+        yield lambda: sum(isinstance(o, av.VideoFrame | av.Packet) for o in gc.get_objects())
+    finally:
+        gc.unfreeze()
 
 
 def make_clip(
