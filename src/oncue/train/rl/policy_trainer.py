@@ -13,16 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from oncue.engine.sampler import banned_tokens
-from oncue.engine.sampling import token_logprobs
-from oncue.model.loading import LoadedModel, load_model
+from oncue.model.loading import LoadedModel
 from oncue.stopping import Stopper
 from oncue.train.checkpoint import Progress, load_progress, not_finite, save_checkpoint
-from oncue.train.forward import states_and_logits, trained_logits
 from oncue.train.parallel import ALONE, Ranks
 from oncue.train.rl.critic import Critic
 from oncue.train.rl.groups import Group
-from oncue.train.rl.policy_loss import PolicyLoss, policy_loss
+from oncue.train.rl.policy_passes import PolicyPasses
 from oncue.train.rl.policy_samples import (
     Expected,
     PolicyBatch,
@@ -33,7 +30,6 @@ from oncue.train.rl.policy_samples import (
 )
 from oncue.train.rl.settings import GrpoConfig, PpoConfig
 from oncue.train.rl.update_metrics import of_step, own_sums, sums_of, update_metrics
-from oncue.train.rl.value_loss import ValueLoss, value_loss
 from oncue.train.schedule import scheduled_rate
 from oncue.train.sharding import (
     Root,
@@ -99,10 +95,9 @@ class PolicyTrainer:
             weight_decay=config.weight_decay,
             fused=True,
         )
-        self._reference = _reference(config, loaded)
-        self._banned_V = banned_tokens(loaded).to(loaded.device)
-        self._all_but_V = torch.ones_like(self._banned_V)
-        self._all_but_V[sorted(loaded.renderer.decision.allowed(0) or ())] = False
+        self._passes = PolicyPasses(
+            config, loaded, self._root, self.critic, is_sharded=self.is_sharded
+        )
 
     def update(self, groups: Sequence[Group], step: int) -> dict[str, float]:
         """Learn from judged groups; returns what is logged. Raises RunStoppedError where a loss is
@@ -141,28 +136,12 @@ class PolicyTrainer:
             for group in groups:
                 samples = self._samples(group)
                 parts = self._same_number(micro_batches([samples], self.config.micro_batch_size))
-                found.append([one for part, _ in parts for one in self._expected(part)])
-                found[-1] = found[-1][: len(samples)]
+                of_parts = [self._passes.expected(part, self._collated(part)) for part, _ in parts]
+                found.append([one for of_part in of_parts for one in of_part][: len(samples)])
         return found
 
-    def _expected(self, part: Sequence[PolicySample]) -> list[Expected]:
-        batch = collate_policy(part, self.loaded.renderer.image_pad_id).to(self.loaded.device)
-        assert self.critic is not None
-        with self._autocast():
-            states_CE, logits_CV = self._root(
-                states_and_logits, batch.batch, self.loaded.renderer.image_pad_id
-            )
-            values_C = self.critic.values(batch.batch, states_CE)
-        del logits_CV
-        gaps_C = torch.zeros_like(values_C)
-        if self._reference is not None:
-            with self._autocast():
-                reference_CV, targets_C = self._logprobs(self._reference, batch)
-            reference_C = reference_CV.gather(1, targets_C[:, None])[:, 0]
-            gaps_C = (batch.old_logprobs_C - reference_C).clamp(-20.0, 20.0)
-        sizes = [sample.num_choices for sample in part]
-        of_samples = zip(part, values_C.cpu().split(sizes), gaps_C.cpu().split(sizes), strict=True)
-        return [Expected.at(sample, values, gaps) for sample, values, gaps in of_samples]
+    def _collated(self, part: Sequence[PolicySample]) -> PolicyBatch:
+        return collate_policy(part, self.loaded.renderer.image_pad_id).to(self.loaded.device)
 
     def _samples(self, group: Group) -> list[PolicySample]:
         decision, given = self.loaded.renderer.decision, group.advantages
@@ -250,8 +229,8 @@ class PolicyTrainer:
         losses = []
         with self._own_work():
             for part, counts in parts:
-                batch = collate_policy(part, self.loaded.renderer.image_pad_id)
-                made = self._backward(batch.to(self.loaded.device), num_choices, step, counts)
+                share = float(counts) / num_choices
+                made = self._passes.backward(self._collated(part), share, step)
                 losses += [made] if counts else []
         self.ranks.sum_gradients(self._unsummed)
         norms = [
@@ -315,84 +294,9 @@ class PolicyTrainer:
         taught_by = [[sample for sample in group if sample.advantages_L.any()] for group in groups]
         return taught_by if any(self.ranks.gather(any(taught_by))) else groups
 
-    def _backward(
-        self, batch: PolicyBatch, num_choices: int, step: int, counts: bool
-    ) -> tuple[PolicyLoss, ValueLoss | None]:
-        pad, value = self.loaded.renderer.image_pad_id, None
-        with self._autocast():
-            states_CE, logits_CV = self._root(states_and_logits, batch.batch, pad)
-            logprobs_CV = self._of_sampler(logits_CV, batch)
-            if self.critic is not None:
-                value = self._value_loss(batch, states_CE, step)
-        targets_C, reference_C = batch.batch.targets_C, None
-        if self._reference is not None and self.config.loss.kl_coefficient:
-            with torch.no_grad(), self._autocast():
-                reference_CV, _ = self._logprobs(self._reference, batch)
-            reference_C = reference_CV.gather(1, targets_C[:, None])[:, 0]
-        made = policy_loss(
-            logprobs_CV,
-            targets_C,
-            batch.old_logprobs_C,
-            batch.advantages_C,
-            self.config.loss,
-            reference_C,
-        )
-        loss = made.loss
-        if value is not None and isinstance(self.config, PpoConfig):
-            critic = self.config.critic
-            weight = critic.coefficient if critic.kind == "head" else 1.0
-            policy_counts = step >= critic.warmup_steps
-            loss = weight * value.loss + (loss if policy_counts else 0.0 * loss)
-        (loss * float(counts) / num_choices).backward()
-        return made, value
-
-    def _value_loss(self, batch: PolicyBatch, states_CE: torch.Tensor, step: int) -> ValueLoss:
-        assert self.critic is not None
-        assert isinstance(self.config, PpoConfig)
-        assert batch.old_values_C is not None
-        assert batch.returns_C is not None
-        settings = self.config.critic
-        states_CE = states_CE.detach() if step < settings.warmup_steps else states_CE
-        values_C = self.critic.values(batch.batch, states_CE)
-        return value_loss(values_C, batch.old_values_C, batch.returns_C, settings.value_clip)
-
-    def _autocast(self) -> torch.autocast:
-        """Products in the type of the settings, as the sampler has them."""
-        name = self.config.autocast_dtype
-        dtype = torch.float32 if name is None else getattr(torch, name)
-        caches = not self.is_sharded  # a cache would keep whole weights
-        kind = self.loaded.device.type
-        return torch.autocast(kind, dtype, enabled=name is not None, cache_enabled=caches)
-
-    def _logprobs(self, root: Root, batch: PolicyBatch) -> tuple[torch.Tensor, torch.Tensor]:
-        """The log-probabilities (C, V) of the very distribution the sampler drew from, and the ids
-        drawn (C,)."""
-        logits_CV, targets_C, _ = root(
-            trained_logits, batch.batch, self.loaded.renderer.image_pad_id
-        )
-        return self._of_sampler(logits_CV, batch), targets_C
-
-    def _of_sampler(self, logits_CV: torch.Tensor, batch: PolicyBatch) -> torch.Tensor:
-        """The log-probabilities (C, V) of the very distribution the sampler drew from."""
-        banned = self._banned_V
-        if bool(batch.limited_C.any()):
-            banned = torch.where(batch.limited_C[:, None], self._all_but_V, self._banned_V)
-        return token_logprobs(logits_CV, self.config.sampling, banned)
-
 
 def _order(num_groups: int, seed: Sequence[int]) -> list[int]:
     """In which order an epoch takes the groups: the first as they come, later ones by chance."""
     if not seed[-1]:
         return list(range(num_groups))
     return np.random.default_rng(list(seed)).permutation(num_groups).tolist()
-
-
-def _reference(config: GrpoConfig, loaded: LoadedModel) -> Root | None:
-    """The model the run started from, where the loss needs it; whole in every process."""
-    in_reward = config.kl_in_reward if isinstance(config, PpoConfig) else 0.0
-    if config.loss.kl_coefficient == 0 and in_reward == 0:
-        return None
-    start = load_model(
-        config.model, loaded.device, config.param_dtype, max_pixels=config.max_pixels
-    )
-    return Root(start.model.requires_grad_(False))
