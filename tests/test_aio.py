@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from oncue.aio import completed
+from oncue.aio import completed, gathered
 
 
 class Written:
@@ -82,3 +82,17 @@ def test_an_interrupt_in_a_task_ends_all_tasks_and_is_raised_once() -> None:
             completed(all_of_them(), runner)
         assert sorted(ended) == ["beside meets it", "beside other", "meets it", "other"]
         assert not asyncio.all_tasks(runner.get_loop())
+
+
+def test_several_are_gathered_at_once_and_a_single_one_without_a_task() -> None:
+    """In the order given, whichever ends first."""
+
+    async def named(name: str, turns: int) -> tuple[str, int]:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        return name, len(asyncio.all_tasks())
+
+    assert asyncio.run(gathered([])) == []
+    assert asyncio.run(gathered([named("alone", 1)])) == [("alone", 1)]
+    both = asyncio.run(gathered([named("slow", 3), named("quick", 0)]))
+    assert both == [("slow", 2), ("quick", 3)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -34,6 +34,14 @@ def completed(
         _end_tasks(runner.get_loop())
         raise
     return results[0]
+
+
+async def gathered(coroutines: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
+    """`asyncio.gather(*coroutines)`; a single one is awaited without a task of its own, which costs
+    more than a result that is at hand."""
+    if len(coroutines) == 1:
+        return [await coroutines[0]]
+    return await asyncio.gather(*coroutines)
 
 
 def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:

@@ -75,8 +75,8 @@ def test_every_row_is_looked_at_and_each_bad_one_named(rows: Path) -> None:
     assert len(wrong) == 2
     assert wrong[0].startswith(f"row 3 of {rows}: there is no image 3.png; ")
     assert (
-        wrong[1] == f"row 6 of {rows}, message 2: unknown role 'robot'; expected one of "
-        "system, user, assistant"
+        wrong[1] == f"row 6 of {rows}, message 2: 'role' must be 'system', 'user' or 'assistant', "
+        "got 'robot'"
     )
 
 

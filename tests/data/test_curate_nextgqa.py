@@ -176,10 +176,13 @@ def test_rows_of_videochat(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("segments", "said"),
     [
-        ({"7": {"duration": 0, "location": {"0": [[1, 2]]}}}, "'duration' must be more than 0 s"),
+        (
+            {"7": {"duration": 0, "location": {"0": [[1, 2]]}}},
+            "'duration' must be a number of seconds, more than 0",
+        ),
         ({"7": {"duration": "x", "location": {"0": [[1, 2]]}}}, "'duration' must be a number"),
-        ({"7": {"duration": 9, "location": {"0": [[2, 1]]}}}, "'0 1' ends before it starts"),
-        ({"7": {"duration": 9, "location": {"0": [1, 2]}}}, "'0 1' must be"),
+        ({"7": {"duration": 9, "location": {"0": [[2, 1]]}}}, "'0' 1 ends before it starts"),
+        ({"7": {"duration": 9, "location": {"0": [1, 2]}}}, "'0' 1 must be"),
         ({"7": {"duration": 9, "location": {"0": [[-1, 2]]}}}, "before 0 s"),
     ],
     ids=str,

@@ -67,7 +67,7 @@ def test_queries_and_what_is_kept(tmp_path: Path) -> None:
     [
         ({"relevant_windows": None}, "'relevant_windows' must be a list"),
         ({"relevant_windows": [[3, 2]]}, "ends before it starts"),
-        ({"duration": 0}, "more than 0 s"),
+        ({"duration": 0}, "seconds, more than 0"),
         ({"query": ""}, "'query' must be non-empty"),
     ],
 )

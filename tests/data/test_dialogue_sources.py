@@ -108,13 +108,13 @@ def test_images_are_looked_for_beside_their_file_then_here(tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("line", "error", "said"),
     [
-        ("{not json", DialogueError, "row 2 of"),
-        ("[" * 100_000, DialogueError, "row 2 of"),
-        ("[1]", DialogueError, r"row 2 of .*: expected an object with messages, got \[1\]"),
+        ("{not json", DataError, "row 2 of .* is not JSON"),
+        ("[" * 100_000, DataError, "row 2 of .* is not JSON"),
+        ("[1]", DataError, r"row 2 of .* holds \[1\]; expected an object with messages"),
         (
             '"other.jsonl"',
-            DialogueError,
-            "row 2 of .*: expected an object with messages, got 'other.jsonl'",
+            DataError,
+            "row 2 of .* holds 'other.jsonl'; expected an object with messages",
         ),
         (
             row(("user", "<image>?"), ("assistant", "x"), images=("gone.png",)),
@@ -153,7 +153,7 @@ def test_bytes_that_are_no_text_are_in_one_row(tmp_path):
     path.write_bytes(good + b"\n" + good.replace("\u00e9".encode(), b"\xe9") + b"\n")
     rows = RowSource((path,)).rows()
     assert rows[0].parse()[0].turns[1].text == "caf\u00e9"
-    with pytest.raises(DialogueError, match=r"row 2 of .* is not UTF-8 text"):
+    with pytest.raises(DataError, match=r"row 2 of .* is not UTF-8 text"):
         rows[1].parse()
 
 

@@ -119,7 +119,7 @@ def changed(path: str, value: object) -> dict:
         ("duration", float("nan"), "number of seconds"),
         ("conversation", [], "needs a question"),
         ("conversation", {}, "must be a list"),
-        ("conversation.0.time", -1, "user turn 1: 'time'"),
+        ("conversation.0.time", -1, "conversation 1: 'time'"),
         ("answer", ..., "'answer' is missing"),
         ("answer.1", "text", "answer 2: expected an object"),
         ("answer.1.content", ..., "answer 2: field 'content' is missing"),

@@ -124,9 +124,9 @@ def test_a_video_that_ends_early_ends_the_segment(folder: Path) -> None:
         ({"questions": [{"time_s": -1, "text": "x"}]}, "question 1: 'time_s'"),
         (
             {"gold": [{"question": "q", "content": "", "reply_timespan": [1, 2]}]},
-            "gold turn 1: 'content'",
+            "gold 1: 'content'",
         ),
-        ({"gold": [3]}, "gold turn 1"),
+        ({"gold": [3]}, "gold 1"),
         ({"example_id": "zero"}, "is in .* too"),
     ],
 )

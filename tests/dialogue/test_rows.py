@@ -58,9 +58,9 @@ def test_images_may_be_left_out() -> None:
     [
         ({"images": []}, "3 <image> marks, but 0 images"),
         ({"images": ["a", "b"]}, "3 <image> marks, but 2 images"),
-        ({"images": "a"}, "images must be a list"),
-        ({"images": ["a", "b", {"file": "c"}]}, "image 3: expected a path"),
-        ({"metadata": "v1"}, "metadata must be an object"),
+        ({"images": "a"}, "'images' must be a list"),
+        ({"images": ["a", "b", {"file": "c"}]}, "image 3: must be a path or an object"),
+        ({"metadata": "v1"}, "'metadata' must be an object"),
         (
             {"videos": ["a.mp4"]},
             r"rows with videos are not supported, got \['a.mp4'\]; list frames as images",
@@ -77,18 +77,24 @@ def test_images_may_be_left_out() -> None:
         ({"messages": [{"role": "user", "content": "<audio>hi"}]}, "message 1: <audio> marks"),
         (
             {"images": ["a", "b", "data:image/png;base64,AAAA"]},
-            "image 3: expected the path of a file, got 'data:image",
+            "'images' 3 must be the path of a file, got 'data:image",
         ),
         (
             {"images": [{"path": "https://x.org/a.jpg"}, "b", "c"]},
-            "image 1: expected the path .*; download it",
+            "image 1: must be the path .*; download it",
         ),
-        ({"messages": []}, "at least one entry"),
-        ({"messages": "hello"}, "list of messages"),
+        ({"messages": []}, "'messages' must be a list that is not empty"),
+        ({"messages": "hello"}, "'messages' must be a list, got 'hello'"),
         ({"messages": ["hello"]}, "message 1: expected an object"),
-        ({"messages": [{"role": "tool", "content": "x"}]}, "message 1: unknown role 'tool'"),
-        ({"messages": [{"content": "x"}]}, "message 1: unknown role None"),
-        ({"messages": [{"role": "user", "content": None}]}, "content must be a string"),
+        (
+            {"messages": [{"role": "tool", "content": "x"}]},
+            "'user' or 'assistant', got 'tool'",
+        ),
+        ({"messages": [{"content": "x"}]}, "message 1: field 'role' is missing; it has content"),
+        (
+            {"messages": [{"role": "user", "content": None}]},
+            "1: 'content' must be text",
+        ),
         ({"messages": [{"role": "user", "content": ""}]}, "show a frame or say something"),
         (
             {"messages": [USER, SILENT | {"content": " "}]},
@@ -157,7 +163,7 @@ def test_files_that_hold_no_row_are_explained(tmp_path: Path) -> None:
     with pytest.raises(DialogueError, match="holds no row"):
         list(read_rows(write(tmp_path / "list.json", [])))
     with pytest.raises(
-        DialogueError, match=r"row 1 of .*: expected an object with messages, got 3"
+        DialogueError, match=r"row 1 of .*: expected an object with named fields, got 3"
     ):
         read_row(write(tmp_path / "number.json", "3"))
     (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00")

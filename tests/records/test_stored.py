@@ -67,11 +67,11 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         (changed("episode_id", 7), "'episode_id' must be non-empty text"),
         (changed("episode_id", "first"), "is in .*line 1 too"),
         (changed("gold", {}), "'gold' must be a list"),
-        (changed("gold.1.content", ...), "gold turn 2: field 'content' is missing"),
-        (changed("gold.1.question", None), "gold turn 2: 'question' must be text"),
+        (changed("gold.1.content", ...), "gold 2: field 'content' is missing"),
+        (changed("gold.1.question", None), "gold 2: 'question' must be text"),
         (
             changed("gold.0.reply_timespan", [4]),
-            r"gold turn 1: 'reply_timespan' must be \[start, end\]",
+            r"gold 1: 'reply_timespan' must be \[start, end\]",
         ),
         (changed("gold.0.reply_timespan", [12, 4]), "ends before it starts"),
         (changed("gold.0.reply_timespan", [4, 4]), "no width"),
@@ -82,7 +82,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         (changed("turns.2.time", 8), "turn 3: its time 8 s is not after"),
         (changed("turns.2.text", None), "turn 3: 'text' must be text"),
         (changed("turns.2", 5), "turn 3: expected an object"),
-        (changed("previous_replies", ["a", 1]), "previous reply 2 must be text"),
+        (changed("previous_replies", ["a", 1]), "'previous_replies' 2 must be text"),
         (changed("previous_replies", "a"), "'previous_replies' must be a list"),
     ],
 )
@@ -121,15 +121,15 @@ def test_judgements_are_read_as_they_were_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"kind": "other"}, "unknown kind 'other'; expected a judgement"),
-        ({"level": 0}, "level must be 1 to 5"),
-        ({"level": 6}, "level must be 1 to 5"),
+        ({"kind": "other"}, "'kind' must be 'coverage' or 'repetition', got 'other'"),
+        ({"level": 0}, "'level' must be a whole number from 1 to 5"),
+        ({"level": 6}, "'level' must be a whole number from 1 to 5"),
         ({"level": 4.5}, "'level' must be a whole number"),
         ({"level": True}, "'level' must be a whole number"),
         ({"gold_index": -1}, "'gold_index' must be a whole number"),
         ({"time": None}, "'time' must be a number"),
         ({"level": 1}, "contradicts an earlier line"),
-        ({"kind": "repetition", "repeated": "no"}, "repeated must be true or false"),
+        ({"kind": "repetition", "repeated": "no"}, "'repeated' must be true or false"),
         ({"kind": "repetition"}, "'repeated' is missing"),
     ],
 )

@@ -111,7 +111,12 @@ def test_results_that_are_there_stay_until_all_of_them_are_done_again(
 
 
 def test_results_that_cannot_be_read_are_never_replaced(tmp_path: Path) -> None:
-    for text in ("{", "[]", '{"sft": {}}'):
+    for text, said in [
+        ("{", "is not JSON"),
+        ("[]", r"holds \[\]; expected the results of a study"),
+        ('{"sft": {}}', "sft: field 'seeds' is missing"),
+        ('{"sft": {"seeds": [true]}}', "sft: 'seeds' 1 must be a whole number, got True"),
+    ]:
         (tmp_path / "results.json").write_text(text)
-        with pytest.raises(DataError, match=r"results\.json holds no results of a study"):
+        with pytest.raises(DataError, match=rf"results\.json.*{said}"):
             jobs_in(tmp_path / "results.json")

@@ -175,7 +175,7 @@ def test_a_broken_note_of_the_start_is_named(
 ) -> None:
     shutil.copytree(ran, tmp_path / "runs")
     (run_folder(tmp_path / "runs", "rl/0") / "start.json").write_text("")
-    with pytest.raises(DataError, match=r"start\.json cannot be read"):
+    with pytest.raises(DataError, match=r"start\.json is not JSON"):
         is_done(tmp_path / "runs", RL, str(tiny_model_folder))
 
 

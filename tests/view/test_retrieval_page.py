@@ -160,8 +160,8 @@ def test_pictures_where_the_video_is_at_hand(tmp_path, capsys) -> None:
     [
         ({"turns": 3}, "'turns' must be a list"),
         ({"video": 3}, "'video' must be text"),
-        ({"unit": "minutes"}, "'unit' must be frames or seconds"),
-        ({"evidence": None, "pool_frames": 0}, "'pool_frames' must be a whole number above 0"),
+        ({"unit": "minutes"}, "'unit' must be 'frames' or 'seconds'"),
+        ({"evidence": None, "pool_frames": 0}, "'pool_frames' must be a whole number, 1 or more"),
         ({"reason": None}, "'reason' must be text"),
     ],
 )

@@ -401,8 +401,11 @@ def broken(folder: Path, how: str) -> None:
         ("a reward that is not finite", "line 1: 'reward' must be a finite number"),
         ("a name without step and member", "STEP/TASK/EXAMPLE/MEMBER"),
         ("an example that is no number", "'example' must be a whole number"),
-        ("a judgement of an unknown kind", "unknown kind 'taste'"),
-        ("a level out of range", "level must be 1 to 5"),
+        (
+            "a judgement of an unknown kind",
+            "'kind' must be 'coverage' or 'repetition', got 'taste'",
+        ),
+        ("a level out of range", "'level' must be a whole number from 1 to 5"),
         ("another gold", "gold turns are not those of"),
         ("no turns", "at least one turn"),
         ("a malformed turn without a time", "field 'time' is missing"),

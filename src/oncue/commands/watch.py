@@ -13,7 +13,6 @@ from typing import Annotated
 import tyro
 
 from oncue.clock import Clock
-from oncue.commands.annotated import annotated_task
 from oncue.commands.number_checks import check_smallest
 from oncue.errors import ConfigError, SourceLostError
 from oncue.files import prepare_folder
@@ -141,6 +140,8 @@ class Watch:
 
     def run(self) -> int:
         """Watch, print, export. Returns the exit code."""
+        from oncue.commands.annotated import annotated_task
+
         task = annotated_task(self.gold, self.source) if self.gold is not None else Task("watch")
         questions = parse_questions(self.ask) if self.ask or not task.questions else task.questions
         recorder = Recorder(

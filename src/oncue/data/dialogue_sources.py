@@ -3,14 +3,12 @@ where it stopped."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,12 +18,14 @@ from oncue.dialogue.frames import load_frames, locate
 from oncue.dialogue.rows import parse_row
 from oncue.dialogue.write import Placement, write_dialogue
 from oncue.errors import ConfigError, DataError, DialogueError, InputError
+from oncue.fields import json_object
 from oncue.render.actions import TextFormat
 from oncue.render.qwen_vl import PROACTIVE_SYSTEM
 from oncue.types import Dialogue
 from oncue.world.clip import make_clip
 
 Item = tuple[Dialogue, Sequence[np.ndarray]]
+_EXPECTED = "an object with messages on one line"
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +193,7 @@ class RowLine:
     def parse(self) -> tuple[Dialogue, list[Path]]:
         """Its dialogue, and a path for each of its frames. Raises DialogueError and DataError, with
         file and number, for a row that breaks the format."""
-        dialogue, images = parse_row(_value(self.text, str(self)), str(self))
+        dialogue, images = parse_row(json_object(self.text, str(self), _EXPECTED), str(self))
         if len(images) != dialogue.num_frames:
             raise DialogueError(
                 f"{self}: it shows {dialogue.num_frames} frames but lists no images; give their "
@@ -211,19 +211,6 @@ class RowLine:
 
     def __str__(self) -> str:
         return f"row {self.number} of {self.path}"
-
-
-def _value(line: bytes, where: str) -> Any:
-    try:
-        return json.loads(line.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise DialogueError(
-            f"{where} is not UTF-8 text ({error}); save the file as UTF-8"
-        ) from error
-    except (ValueError, RecursionError) as error:  # also for numbers too long and values too deep
-        raise DialogueError(
-            f"{where} is not JSON ({error}); expected an object with messages on one line"
-        ) from error
 
 
 def forget_rows() -> None:

@@ -8,16 +8,44 @@ reply answers, and when its event can be seen.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from oncue.errors import DataError
-from oncue.fields import items_of, seconds_of, span_of, text_of
+from oncue.fields import Duration, NonEmptyText, Seconds, Span, WideSpan, json_file, read_as
 from oncue.types import GoldTurn, Question, Task
 
 TOLERANCE_S = 1e-3  # a span cut to the duration may pass it by the rounding of decimals
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Turn:
+    role: NonEmptyText
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _UserTurn:
+    content: NonEmptyText
+    time: Seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    content: NonEmptyText
+    reply_timespan: WideSpan
+    related_timespan: Span | None = None
+    question: NonEmptyText | None = None
+    visible_s: Seconds | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    video: NonEmptyText
+    question_id: NonEmptyText
+    duration: Duration
+    conversation: tuple[dict[str, Any], ...]
+    answer: tuple[_Answer, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +64,7 @@ def load_gold(path: str | Path) -> list[GoldSample]:
     what breaks the format: a missing field, a span without width or outside the video, a
     `question_id` given twice.
     """
-    try:
-        rows = json.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read gold file {path}: {error}") from error
-    except (ValueError, RecursionError) as error:  # also for numbers too long and values too deep
-        raise DataError(f"gold file {path} is not JSON: {error}") from error
+    rows = json_file(path, "a gold file, a list of rows")
     if not isinstance(rows, list) or not rows:
         got = "an empty one" if rows == [] else type(rows).__name__
         raise DataError(f"gold file {path} must hold a non-empty list of rows, got {got}")
@@ -57,47 +80,34 @@ def load_gold(path: str | Path) -> list[GoldSample]:
     return samples
 
 
-def _read_row(row: Any, where: str) -> GoldSample:
-    duration_s = seconds_of(row, "duration", where)
-    if duration_s <= 0:
-        raise DataError(f"{where}: the duration must be more than 0 s, got {duration_s}")
+def _read_row(value: Any, where: str) -> GoldSample:
+    row = read_as(_Row, value, where)
+    turns = [(turn, f"{where}, conversation {n}") for n, turn in enumerate(row.conversation, 1)]
     asked = [
-        Question(
-            text_of(turn, "content", f"{where}, user turn {n}"),
-            seconds_of(turn, "time", f"{where}, user turn {n}"),
-        )
-        for n, turn in enumerate(items_of(row, "conversation", where), 1)
-        if text_of(turn, "role", f"{where}, user turn {n}") == "user"
+        read_as(_UserTurn, turn, place)
+        for turn, place in turns
+        if read_as(_Turn, turn, place).role == "user"
     ]
-    questions = tuple(sorted(asked, key=lambda question: question.time_s))
+    questions = tuple(
+        sorted((Question(turn.content, turn.time) for turn in asked), key=lambda q: q.time_s)
+    )
     if not questions:
         raise DataError(f"{where}: 'conversation' has no user turn; a row needs a question")
+    for number, turn in enumerate(row.answer, 1):
+        span = turn.reply_timespan
+        if span.start_s < 0 or span.end_s > row.duration + TOLERANCE_S:
+            raise DataError(
+                f"{where}, answer {number}: 'reply_timespan' {span.start_s} to {span.end_s} s lies "
+                f"outside the video of {row.duration} s"
+            )
     gold = tuple(
-        _read_gold(turn, questions[0].text, duration_s, f"{where}, answer {n}")
-        for n, turn in enumerate(items_of(row, "answer", where), 1)
-    )
-    return GoldSample(
-        text_of(row, "video", where),
-        Task(text_of(row, "question_id", where), questions, gold, duration_s),
-    )
-
-
-def _read_gold(turn: Any, question: str, duration_s: float, where: str) -> GoldTurn:
-    span = span_of(turn, "reply_timespan", where)
-    if span.duration_s <= 0:
-        raise DataError(
-            f"{where}: reply_timespan has no width ({span.start_s} s); widen or drop it"
+        GoldTurn(
+            turn.content,
+            turn.reply_timespan,
+            turn.question or questions[0].text,
+            turn.visible_s,
+            turn.related_timespan,
         )
-    if span.start_s < 0 or span.end_s > duration_s + TOLERANCE_S:
-        raise DataError(
-            f"{where}: reply_timespan {span.start_s} to {span.end_s} s lies outside the video of "
-            f"{duration_s} s"
-        )
-    related = (
-        span_of(turn, "related_timespan", where)
-        if turn.get("related_timespan") is not None
-        else None
+        for turn in row.answer
     )
-    asked = text_of(turn, "question", where) if turn.get("question") is not None else question
-    visible_s = seconds_of(turn, "visible_s", where) if turn.get("visible_s") is not None else None
-    return GoldTurn(text_of(turn, "content", where), span, asked, visible_s, related)
+    return GoldSample(row.video, Task(row.question_id, questions, gold, row.duration))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,16 +27,15 @@ from oncue.data.choices import (
 from oncue.data.video_files import find_video
 from oncue.errors import DataError
 from oncue.fields import (
-    field_of,
-    filled_lines,
-    has_value,
-    id_of,
-    items_of,
+    Count,
+    IdText,
+    Index,
+    NonEmptyText,
+    Seconds,
+    VideoSpan,
     json_object,
-    optional_text_of,
-    seconds_of,
-    spans_of,
-    text_of,
+    read_as,
+    written_rows,
 )
 from oncue.files import replacing
 from oncue.types import Evidence, Question, Task, TimeSpan
@@ -44,6 +43,27 @@ from oncue.video.pool import frames_within
 
 EXPECTED = "a row, an object with problem_id, problem, options, solution and path"
 MULTIPLE_CHOICE, FREE_FORM = "multiple choice", "free-form"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kind:
+    data_type: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    problem_id: IdText
+    problem: NonEmptyText
+    problem_type: str | None = None
+    options: Any = None
+    solution: Any
+    path: NonEmptyText
+    data_source: str | None = None
+    task_type: str | None = None
+    duration: Seconds | None = None
+    spans: tuple[VideoSpan, ...] | None = None
+    relevant_sample_frames: tuple[Index, ...] | None = None
+    num_frames: Count | None = None
 
 
 class NoVideoError(DataError):
@@ -199,12 +219,10 @@ def row_lines(path: Path | str) -> Iterator[RetrievalRow | DataError]:
     """Every row of a file, or what is wrong with one that breaks the format (NoVideoError: it is
     about a picture). Raises DataError for a file that cannot be read, or has no rows."""
     empty = True
-    for where, value in _values(Path(path)):
+    for where, written in written_rows(Path(path), EXPECTED):
         empty = False
         try:
-            if isinstance(value, bytes):
-                value = json_object(value, where, EXPECTED)
-            yield read_row(value, where)
+            yield read_row(json_object(written, where, EXPECTED), where)
         except DataError as error:
             yield error
     if empty:
@@ -213,28 +231,26 @@ def row_lines(path: Path | str) -> Iterator[RetrievalRow | DataError]:
 
 def read_row(value: Any, where: str) -> RetrievalRow:
     """The row that one JSON object holds. Raises DataError, which begins with `where`."""
-    kind = field_of(value, "data_type", where) if has_value(value, "data_type") else "video"
-    if kind != "video":
+    kind = read_as(_Kind, value, where).data_type
+    if kind not in (None, "video"):
         raise NoVideoError(
             f"{where}: 'data_type' must be 'video', got {kind!r:.40}; leave the row out"
         )
-    options = read_options(value.get("options"), where) if isinstance(value, Mapping) else ()
-    own_type = MULTIPLE_CHOICE if options else FREE_FORM
+    row = read_as(_Row, value, where)
+    options, frames = read_options(row.options, where), row.relevant_sample_frames
     named: dict[str, Any] = {
-        "row_id": id_of(value, "problem_id", where),
-        "question": text_of(value, "problem", where),
-        "answer": read_answer(field_of(value, "solution", where), options, where, "solution"),
-        "video": text_of(value, "path", where),
+        "row_id": row.problem_id,
+        "question": row.problem,
+        "answer": read_answer(row.solution, options, where, "solution"),
+        "video": row.path,
         "options": options,
-        "problem_type": optional_text_of(value, "problem_type", where) or own_type,
-        "source": optional_text_of(value, "data_source", where),
-        "task_type": optional_text_of(value, "task_type", where),
-        "duration_s": seconds_of(value, "duration", where)
-        if has_value(value, "duration")
-        else None,
-        "spans": spans_of(value, "spans", where) if has_value(value, "spans") else (),
-        "frames": _frames_of(value, where),
-        "num_frames": _count_of(value, "num_frames", where),
+        "problem_type": row.problem_type or (MULTIPLE_CHOICE if options else FREE_FORM),
+        "source": row.data_source or "",
+        "task_type": row.task_type or "",
+        "duration_s": row.duration,
+        "spans": row.spans or (),
+        "frames": None if frames is None else frozenset(frames),
+        "num_frames": row.num_frames,
     }
     try:
         return RetrievalRow(**named)
@@ -251,40 +267,3 @@ def write_rows(path: Path | str, rows: Iterable[RetrievalRow]) -> None:
             file.write("[\n" + ",\n".join(lines) + "\n]\n")
         else:
             file.writelines(line + "\n" for line in lines)
-
-
-def _values(path: Path) -> Iterator[tuple[str, Any]]:
-    """Each value with its place: of an array as it is, of JSON lines still as bytes."""
-    try:
-        with path.open("rb") as file:
-            is_array = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["
-            text = path.read_text("utf-8-sig") if is_array else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {error}; expected UTF-8 text: {EXPECTED}") from error
-    if not is_array:
-        yield from filled_lines(path, EXPECTED)
-        return
-    try:
-        rows = json.loads(text)
-    except (ValueError, RecursionError) as error:  # also for numbers too long and values too deep
-        raise DataError(f"{path} is not JSON ({error}); expected an array of rows") from error
-    yield from ((f"{path}, row {number}", row) for number, row in enumerate(rows, 1))
-
-
-def _frames_of(row: Any, where: str) -> frozenset[int] | None:
-    name = "relevant_sample_frames"
-    if not has_value(row, name):
-        return None
-    frames = items_of(row, name, where)
-    if not all(type(frame) is int and frame >= 0 for frame in frames):
-        raise DataError(f"{where}: {name!r} must be indices of frames from 0, got {frames!r:.80}")
-    return frozenset(frames)
-
-
-def _count_of(row: Any, name: str, where: str) -> int | None:
-    if not has_value(row, name):
-        return None
-    value = row[name]
-    if type(value) is not int or value < 1:
-        raise DataError(f"{where}: {name!r} must be a whole number from 1, got {value!r:.80}")
-    return value

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import AfterValidator
 
 from oncue.clock import Clock
 from oncue.data.examples import RolloutExample, shown_turns, split_example
@@ -26,13 +27,14 @@ from oncue.dialogue.frames import local_path, locate
 from oncue.dialogue.write import Placement, reply_turn
 from oncue.errors import ConfigError, DataError, InputError, VideoError
 from oncue.fields import (
+    NonEmptyText,
+    Seconds,
+    Span,
+    WideSpan,
     filled_lines,
-    items_of,
     json_lines,
     json_object,
-    seconds_of,
-    span_of,
-    text_of,
+    read_as,
 )
 from oncue.types import GoldTurn, Question, Task, TimeSpan
 from oncue.video.pool_reader import Shrink
@@ -40,6 +42,37 @@ from oncue.video.source import FileSource, frames_of
 
 EXPECTED = "an example, an object with example_id, video, segment, questions and gold"
 SEGMENT_S = (20.0, 60.0)  # usual lengths (paper section 4.3.1)
+
+
+def _segment(span: TimeSpan) -> TimeSpan:
+    if span.start_s < 0 or span.duration_s <= 0:
+        raise ValueError(
+            f"must be [start, end] with 0 <= start < end, got [{span.start_s:g}, {span.end_s:g}]"
+        )
+    return span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Question:
+    text: NonEmptyText
+    time_s: Seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Gold:
+    question: NonEmptyText
+    content: NonEmptyText
+    reply_timespan: WideSpan
+    visible_s: Seconds | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Line:
+    example_id: NonEmptyText
+    video: NonEmptyText
+    segment: Annotated[Span, AfterValidator(_segment)]
+    questions: tuple[_Question, ...]
+    gold: tuple[_Gold, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,47 +303,22 @@ def _usable(line: ExampleRow | DataError) -> ExampleRow:
 
 
 def _row(value: Mapping[str, Any], where: str, folder: Path) -> ExampleRow:
-    name, video = (
-        text_of(value, "example_id", where),
-        locate(local_path(text_of(value, "video", where)), folder),
-    )
+    line = read_as(_Line, value, where)
+    video = locate(local_path(line.video), folder)
     if not video.is_file():
         raise DataError(
             f"{where}: there is no video {video}; give its path from the folder of the file"
         )
-    segment = span_of(value, "segment", where)
-    if segment.start_s < 0 or segment.duration_s <= 0:
-        raise DataError(
-            f"{where}: 'segment' must be [start, end] with 0 <= start < end, got {value['segment']}"
-        )
-    questions = tuple(
-        Question(
-            text_of(q, "text", f"{where}, question {n}"),
-            seconds_of(q, "time_s", f"{where}, question {n}"),
-        )
-        for n, q in enumerate(items_of(value, "questions", where), 1)
-    )
-    if not any(question.time_s <= segment.end_s for question in questions):
+    if not any(question.time_s <= line.segment.end_s for question in line.questions):
         raise DataError(
             f"{where}: no question is asked before the segment ends; there is nothing to reply to"
         )
+    questions = tuple(Question(question.text, question.time_s) for question in line.questions)
     gold = tuple(
-        _gold(turn, f"{where}, gold turn {n}")
-        for n, turn in enumerate(items_of(value, "gold", where), 1)
+        GoldTurn(turn.content, turn.reply_timespan, turn.question, turn.visible_s)
+        for turn in line.gold
     )
-    return ExampleRow(where, video, segment, Task(name, questions, gold))
-
-
-def _gold(turn: Any, where: str) -> GoldTurn:
-    span = span_of(turn, "reply_timespan", where)
-    if span.duration_s <= 0:
-        raise DataError(
-            f"{where}: reply_timespan has no width ({span.start_s:g} s); widen or drop it"
-        )
-    visible_s = seconds_of(turn, "visible_s", where) if turn.get("visible_s") is not None else None
-    return GoldTurn(
-        text_of(turn, "content", where), span, text_of(turn, "question", where), visible_s
-    )
+    return ExampleRow(where, video, line.segment, Task(line.example_id, questions, gold))
 
 
 def _frames(row: ExampleRow, clock: Clock, first: int, end: int) -> list[np.ndarray]:

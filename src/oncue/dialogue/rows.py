@@ -8,17 +8,21 @@ are numbered from 1; in a .jsonl file the number is that of the line.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from oncue.dialogue.frames import is_elsewhere, local_path, locate
-from oncue.errors import DialogueError
-from oncue.fields import whole_text
+from oncue.errors import DataError, DialogueError
+from oncue.fields import read_as
 from oncue.render.markup import FRAME_TEXT
 from oncue.types import Dialogue, DialogueTurn
 
-_ROLES = ("system", "user", "assistant")
+_MARKS = re.compile(f"(?:{re.escape(FRAME_TEXT)})*")
 _OTHER_MARKS = ("<video>", "<audio>")  # which other trainers put media in the place of
 _INSTEAD = (
     "list frames as images, one <image> mark each; clip.mp4#t=12.5 is the "
@@ -26,6 +30,70 @@ _INSTEAD = (
 )
 
 Row = tuple[Dialogue, tuple[Path, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Message:
+    role: Literal["system", "user", "assistant"]
+    content: str
+    loss: bool | None = None
+
+    def __post_init__(self) -> None:
+        given = f"got {self.content!r:.80}"
+        if self.loss and self.role != "assistant":
+            raise ValueError("loss must be true only for assistant messages")
+        for mark in _OTHER_MARKS:
+            if mark in self.content:
+                raise ValueError(f"{mark} marks are not supported, {given}; {_INSTEAD}")
+        if self.num_frames and self.role != "user":
+            raise ValueError(
+                f"only user messages show frames, got {FRAME_TEXT} in one of role {self.role}"
+            )
+        if FRAME_TEXT in self.text:
+            raise ValueError(
+                f"{FRAME_TEXT} marks must come before the text of a user message, {given}"
+            )
+        if self.role == "assistant" and not self.text.strip():
+            raise ValueError("an assistant message must not be empty; write NO REPLY for silence")
+        if self.role == "user" and not self.content:
+            raise ValueError("a user message must show a frame or say something, got neither")
+
+    @property
+    def text(self) -> str:
+        """What comes behind the marks of frames."""
+        return self.content[self.num_frames * len(FRAME_TEXT) :]
+
+    @property
+    def num_frames(self) -> int:
+        marks = _MARKS.match(self.content)
+        return len(marks[0]) // len(FRAME_TEXT) if marks else 0
+
+
+def _image(image: Any) -> Path:
+    path = image.get("path") if isinstance(image, Mapping) else image
+    if not isinstance(path, str) or not path:
+        raise ValueError(f"must be a path or an object with a path, got {image!r:.80}")
+    if is_elsewhere(path):
+        raise ValueError(f"must be the path of a file, got {path!r:.80}; download it")
+    return local_path(path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    messages: Annotated[tuple[_Message, ...], Field(min_length=1)]
+    images: tuple[Annotated[Any, AfterValidator(_image)], ...] | None = None
+    metadata: Annotated[dict[str, Any], BeforeValidator(lambda held: held or {})] = field(
+        default_factory=dict
+    )
+    videos: Any = None
+    audios: Any = None
+
+    def __post_init__(self) -> None:
+        for name, media in (("videos", self.videos), ("audios", self.audios)):
+            if media:
+                raise ValueError(
+                    f"rows with {name} are not supported, got {media!r:.80}; {_INSTEAD}"
+                )
 
 
 def read_row(source: Path | str | Mapping[str, Any], row: int | None = None) -> Row:
@@ -105,116 +173,34 @@ def _decode(text: str, where: str) -> Any:
 def parse_row(value: Any, where: str) -> Row:
     """As `read_row` of a mapping; errors begin with `where`, which also names a dialogue that has
     no name."""
-    if not isinstance(value, Mapping):
-        raise DialogueError(f"{where}: expected an object with messages, got {value!r:.60}")
-    messages = value.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise DialogueError(
-            f"{where}: expected a list of messages with at least one entry, got {messages!r:.80}"
-        )
-    for media in ("videos", "audios"):
-        if value.get(media):
-            raise DialogueError(
-                f"{where}: rows with {media} are not supported, got {value[media]!r:.80}; "
-                f"{_INSTEAD}"
-            )
-    turns: list[DialogueTurn] = []
-    trained: list[bool] = []
-    for index, message in enumerate(messages, start=1):
-        turn, loss = _turn(message, f"{where}, message {index}")
-        _check_order(turn, turns, f"{where}, message {index}")
-        turns.append(turn)
-        trained.append(loss)
-    if all(turn.role == "system" for turn in turns):
+    try:
+        row = read_as(_Row, value, where)
+    except DataError as error:
+        raise DialogueError(*error.args) from None
+    for index, message in enumerate(row.messages):
+        _check_order(message, row.messages[:index], f"{where}, message {index + 1}")
+    if all(message.role == "system" for message in row.messages):
         raise DialogueError(
             f"{where}: expected at least one user message, got only a system message"
         )
-    dialogue = Dialogue(_name(value, where), tuple(turns), tuple(trained))
-    return dialogue, _images(value, dialogue.num_frames, where)
+    dialogue = Dialogue(
+        str(row.metadata.get("question_id") or row.metadata.get("video_id") or where),
+        tuple(DialogueTurn(m.role, m.text, m.num_frames) for m in row.messages),
+        tuple(m.role == "assistant" and m.loss is not False for m in row.messages),
+    )
+    if row.images is not None and len(row.images) != dialogue.num_frames:
+        raise DialogueError(
+            f"{where}: {dialogue.num_frames} {FRAME_TEXT} marks, but {len(row.images)} images; "
+            "they must be equal"
+        )
+    return dialogue, row.images or ()
 
 
-def _turn(message: Any, where: str) -> tuple[DialogueTurn, bool]:
-    if not isinstance(message, Mapping):
-        raise DialogueError(
-            f"{where}: expected an object with role and content, got {type(message).__name__}"
-        )
-    role, content, loss = message.get("role"), message.get("content"), message.get("loss")
-    if role not in _ROLES:
-        raise DialogueError(f"{where}: unknown role {role!r}; expected one of {', '.join(_ROLES)}")
-    if not isinstance(content, str):
-        raise DialogueError(f"{where}: content must be a string, got {type(content).__name__}")
-    whole_text(content, f"{where}: content")
-    if loss is not None and (not isinstance(loss, bool) or (loss and role != "assistant")):
-        raise DialogueError(
-            f"{where}: loss must be true or false, true only for assistant messages, got {loss!r}"
-        )
-    for mark in _OTHER_MARKS:
-        if mark in content:
-            raise DialogueError(
-                f"{where}: {mark} marks are not supported, got {content!r:.80}; {_INSTEAD}"
-            )
-    num_frames, text = 0, content
-    while text.startswith(FRAME_TEXT):
-        num_frames, text = num_frames + 1, text[len(FRAME_TEXT) :]
-    if num_frames and role != "user":
-        raise DialogueError(
-            f"{where}: only user messages show frames, got {FRAME_TEXT} in one of role {role}"
-        )
-    if FRAME_TEXT in text:
-        raise DialogueError(
-            f"{where}: {FRAME_TEXT} marks must come before the text of a user message, got "
-            f"{content!r:.80}"
-        )
-    if role == "assistant" and not text.strip():
-        raise DialogueError(
-            f"{where}: an assistant message must not be empty; write NO REPLY for silence"
-        )
-    if role == "user" and not content:
-        raise DialogueError(
-            f"{where}: a user message must show a frame or say something, got neither"
-        )
-    return DialogueTurn(role, text, num_frames), role == "assistant" and loss is not False
-
-
-def _check_order(turn: DialogueTurn, before: list[DialogueTurn], where: str) -> None:
-    if turn.role == "system" and before:
+def _check_order(message: _Message, before: Sequence[_Message], where: str) -> None:
+    if message.role == "system" and before:
         raise DialogueError(f"{where}: a system message must be the first message")
-    if turn.role == "assistant" and (not before or before[-1].role != "user"):
+    if message.role == "assistant" and (not before or before[-1].role != "user"):
         raise DialogueError(f"{where}: an assistant message must answer a user message")
-
-
-def _name(value: Mapping[str, Any], where: str) -> str:
-    metadata = value.get("metadata") or {}
-    if not isinstance(metadata, Mapping):
-        raise DialogueError(f"{where}: metadata must be an object, got {type(metadata).__name__}")
-    return str(metadata.get("question_id") or metadata.get("video_id") or where)
-
-
-def _images(value: Mapping[str, Any], num_frames: int, where: str) -> tuple[Path, ...]:
-    listed = value.get("images")
-    if listed is None:
-        return ()
-    if not isinstance(listed, list):
-        raise DialogueError(f"{where}: images must be a list, got {type(listed).__name__}")
-    paths: list[Path] = []
-    for index, image in enumerate(listed, start=1):
-        path = image.get("path") if isinstance(image, Mapping) else image
-        if not isinstance(path, str) or not path:
-            raise DialogueError(
-                f"{where}, image {index}: expected a path or an object with a path, got "
-                f"{image!r:.80}"
-            )
-        if is_elsewhere(path):
-            raise DialogueError(
-                f"{where}, image {index}: expected the path of a file, got {path!r:.80}; download "
-                "it"
-            )
-        paths.append(local_path(path))
-    if len(paths) != num_frames:
-        raise DialogueError(
-            f"{where}: {num_frames} {FRAME_TEXT} marks, but {len(paths)} images; they must be equal"
-        )
-    return tuple(paths)
 
 
 def _located(row: Row, file: Path) -> Row:

@@ -8,12 +8,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from oncue.errors import DataError
-from oncue.fields import field_of, json_lines, seconds_of, text_of
+from oncue.fields import Index, Must, NonEmptyText, Seconds, field_as, json_lines, read_as
 from oncue.records.rollouts import StoredRollout
 from oncue.rewards.proactive import MAX_SCORE, Judgements
 from oncue.scoring.score import Unscored
@@ -23,7 +26,24 @@ EXPECTED = (
     'a judgement, {"episode_id", "kind": "coverage", "gold_index", "time", "level": 1..5} or '
     '{"episode_id", "kind": "repetition", "time", "repeated": true|false}'
 )
-_LEVELS = range(1, MAX_SCORE + 2)
+_HIGHEST = MAX_SCORE + 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judgement:
+    kind: Literal["coverage", "repetition"]
+    time: Seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Coverage:
+    gold_index: Index
+    level: Annotated[int, Field(ge=1, le=_HIGHEST), Must(f"a whole number from 1 to {_HIGHEST}")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Repetition:
+    repeated: bool
 
 
 def read_judgements(path: Path) -> dict[str, Judgements]:
@@ -32,9 +52,9 @@ def read_judgements(path: Path) -> dict[str, Judgements]:
     Raises DataError with the number of the line for what breaks the format, and for two lines that
     contradict.
     """
-    rows: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
+    rows: dict[str, list[tuple[str, Any]]] = {}
     for where, row in json_lines(path, EXPECTED):
-        rows.setdefault(text_of(row, "episode_id", where), []).append((where, row))
+        rows.setdefault(field_as(NonEmptyText, row, "episode_id", where), []).append((where, row))
     return {name: judgements_of(of_episode) for name, of_episode in rows.items()}
 
 
@@ -44,19 +64,12 @@ def judgements_of(rows: Iterable[tuple[str, Any]]) -> Judgements:
     coverage: dict[tuple[int, float], int | Unscored] = {}
     repeated: dict[float, bool | Unscored] = {}
     for where, row in rows:
-        kind, time_s = field_of(row, "kind", where), seconds_of(row, "time", where)
-        if kind == "coverage":
-            level = _whole(row, "level", where)
-            if level not in _LEVELS:
-                raise DataError(f"{where}: level must be 1 to {_LEVELS[-1]}, got {level}")
-            _keep(coverage, (_whole(row, "gold_index", where), time_s), level - 1, where)
-        elif kind == "repetition":
-            verdict = field_of(row, "repeated", where)
-            if not isinstance(verdict, bool):
-                raise DataError(f"{where}: repeated must be true or false, got {verdict!r:.80}")
-            _keep(repeated, time_s, verdict, where)
+        judged = read_as(_Judgement, row, where)
+        if judged.kind == "coverage":
+            said = read_as(_Coverage, row, where)
+            _keep(coverage, (said.gold_index, judged.time), said.level - 1, where)
         else:
-            raise DataError(f"{where}: unknown kind {kind!r:.80}; expected {EXPECTED}")
+            _keep(repeated, judged.time, read_as(_Repetition, row, where).repeated, where)
     return Judgements(coverage, repeated)
 
 
@@ -92,13 +105,6 @@ def num_strays(stored: StoredRollout, judgements: Judgements) -> int:
         if time_s in turn.span
     }
     return len(judgements.coverage.keys() - meant) + len(judgements.repeated.keys() - times)
-
-
-def _whole(row: Mapping[str, Any], name: str, where: str) -> int:
-    value = field_of(row, name, where)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise DataError(f"{where}: {name!r} must be a whole number, 0 or more, got {value!r:.80}")
-    return value
 
 
 def _keep(decided: dict[Any, Any], key: Any, value: Any, where: str) -> None:

@@ -13,13 +13,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from oncue.errors import DataError
-from oncue.fields import field_of, items_of, json_lines, seconds_of, span_of, text_of, whole_text
+from oncue.fields import (
+    Index,
+    Must,
+    NonEmptyText,
+    Seconds,
+    Span,
+    WrittenAs,
+    field_as,
+    read_as,
+    rows_in,
+)
 from oncue.rewards.retrieval_rollout import RetrievalAction, RetrievalRollout, RetrievalTurn
 from oncue.types import Answer, Evidence, Malformed, Retrieve
 
@@ -28,6 +40,51 @@ EXPECTED = (
 )
 _ACTIONS = '{"retrieve": [a, b]}, {"answer": "B"} or {"malformed": "why"}'
 _LARGEST = 1e12  # of a number in a range
+
+
+def _range(ends: tuple[float, float]) -> Retrieve:
+    if ends[1] < ends[0]:
+        raise ValueError(
+            f"ends before it starts: [{ends[0]:g}, {ends[1]:g}]; such a turn is malformed"
+        )
+    return Retrieve(*ends)
+
+
+_End = Annotated[float, Field(gt=-_LARGEST, lt=_LARGEST)]
+_ACTION_KINDS = {
+    "retrieve": Annotated[
+        Retrieve, WrittenAs(Annotated[tuple[_End, _End], Must("[start, end]")], _range)
+    ],
+    "answer": str,
+    "malformed": str,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Turn:
+    frames: tuple[Index, ...]
+    times: tuple[Seconds, ...]
+    action: Annotated[dict[str, Any], Field(min_length=1, max_length=1), Must(_ACTIONS)]
+    thought: str = ""
+    asked: tuple[Index, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Evidence:
+    frames: tuple[Index, ...]
+    num_frames: Annotated[int, Field(ge=1), Must("the number of frames of the pool, 1 or more")]
+    spans: tuple[Span, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    episode_id: NonEmptyText
+    question: str
+    options: tuple[str, ...] = ()
+    answer: str | None
+    duration_s: Seconds | None = None
+    evidence: _Evidence | None
+    turns: tuple[dict[str, Any], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +103,8 @@ def read_retrieval_rollouts(path: Path) -> list[StoredRetrieval]:
     """
     stored: list[StoredRetrieval] = []
     places: dict[str, str] = {}
-    for where, row in json_lines(path, EXPECTED):
-        name = text_of(row, "episode_id", where)
+    for where, row in rows_in(path, _Row, EXPECTED):
+        name = row.episode_id
         if name in places:
             raise DataError(f"{where}: episode_id {name!r} is that of {places[name]} too")
         places[name] = where
@@ -97,58 +154,34 @@ def _short(number: float) -> float:
     return int(number) if number == int(number) else number
 
 
-def _rollout(row: Mapping[str, Any], where: str) -> RetrievalRollout:
-    answer, evidence = field_of(row, "answer", where), _evidence(row, where)
-    options = items_of(row, "options", where) if "options" in row else []
-    rows = items_of(row, "turns", where)
+def _rollout(row: _Row, where: str) -> RetrievalRollout:
+    evidence = _evidence(row.evidence, f"{where}, evidence") if row.evidence else None
     num_frames = evidence.num_frames if evidence else None
-    turns = [_turn(turn, num_frames, f"{where}, turn {n}") for n, turn in enumerate(rows, 1)]
-    question = _text(field_of(row, "question", where), "'question'", where)
-    choices = tuple(_text(option, f"option {n}", where) for n, option in enumerate(options, 1))
-    right = None if answer is None else _text(answer, "'answer'", where)
-    duration_s = None if row.get("duration_s") is None else seconds_of(row, "duration_s", where)
-    filled = _with_asked(turns, rows, num_frames, where)
+    turns = [_turn(turn, num_frames, f"{where}, turn {n}") for n, turn in enumerate(row.turns, 1)]
+    filled = _with_asked(turns, row.turns, num_frames, where)
     try:
-        return RetrievalRollout(question, choices, right, evidence, duration_s, filled)
+        return RetrievalRollout(
+            row.question, row.options, row.answer, evidence, row.duration_s, filled
+        )
     except ValueError as error:
         raise DataError(f"{where}: {error}") from error
 
 
-def _evidence(row: Mapping[str, Any], where: str) -> Evidence | None:
-    value = field_of(row, "evidence", where)
-    if value is None:
-        return None
-    place = f"{where}, evidence"
-    num_frames = field_of(value, "num_frames", place)
-    if not _is_index(num_frames) or not num_frames:
-        raise DataError(
-            f"{place}: 'num_frames' must be the number of frames of the pool, 1 or more, got "
-            f"{num_frames!r:.80}"
-        )
-    frames = _indices(value, "frames", place, num_frames)
-    spans = items_of(value, "spans", place) if "spans" in value else []
-    return Evidence(
-        frozenset(frames),
-        num_frames,
-        tuple(
-            span_of({"span": span}, "span", f"{place}, span {n}") for n, span in enumerate(spans, 1)
-        ),
-    )
+def _evidence(row: _Evidence, where: str) -> Evidence:
+    _check_pool("frames", row.frames, row.num_frames, where)
+    return Evidence(frozenset(row.frames), row.num_frames, row.spans)
 
 
-def _turn(row: Any, num_frames: int | None, where: str) -> RetrievalTurn:
-    indices = _indices(row, "frames", where, num_frames)
-    times = items_of(row, "times", where)
-    if indices and len(times) != len(indices):
+def _turn(value: Any, num_frames: int | None, where: str) -> RetrievalTurn:
+    row = read_as(_Turn, value, where)
+    _check_pool("frames", row.frames, num_frames, where)
+    if row.frames and len(row.times) != len(row.frames):
         raise DataError(
-            f"{where}: 'times' must have one time for each of the {len(indices)} frames, got "
-            f"{len(times)}"
+            f"{where}: 'times' must have one time for each of the {len(row.frames)} frames, got "
+            f"{len(row.times)}"
         )
-    times_s = tuple(seconds_of({"times": time}, "times", where) for time in times)
-    thought = row.get("thought", "")
-    return RetrievalTurn(
-        indices, times_s, _action(row, where), None, _text(thought, "'thought'", where)
-    )
+    _check_pool("asked", row.asked or (), num_frames, where)
+    return RetrievalTurn(row.frames, row.times, _action(row, value, where), None, row.thought)
 
 
 def _with_asked(
@@ -163,7 +196,7 @@ def _with_asked(
             if row.get("asked") is not None:
                 raise DataError(f"{place}: 'asked' is for retrievals; leave it out")
         elif "asked" in row:
-            asked = None if row["asked"] is None else _indices(row, "asked", place, num_frames)
+            asked = None if row["asked"] is None else tuple(row["asked"])  # checked by `_turn`
         elif following and len(following[0].indices) == len(following[0].times_s):
             asked = following[0].indices
         elif num_frames is not None:
@@ -175,53 +208,21 @@ def _with_asked(
     return tuple(filled)
 
 
-def _action(row: Mapping[str, Any], where: str) -> RetrievalAction:
-    value = field_of(row, "action", where)
-    if not isinstance(value, Mapping) or len(value) != 1:
-        raise DataError(f"{where}: 'action' must be {_ACTIONS}, got {value!r:.80}")
-    ((kind, said),) = value.items()
-    if kind == "retrieve":
-        return _range(said, where)
-    if kind == "answer":
-        return Answer(_text(said, "'answer'", where))
+def _action(row: _Turn, value: Any, where: str) -> RetrievalAction:
+    (kind,) = row.action
+    if kind not in _ACTION_KINDS:
+        raise DataError(f"{where}: unknown action {kind!r:.80}; expected {_ACTIONS}")
+    said = field_as(_ACTION_KINDS[kind], row.action, kind, where)
     if kind == "malformed":
-        text = _text(field_of(row, "text", where), "'text'", where)
-        return Malformed(text, _text(said, "'malformed'", where))
-    raise DataError(f"{where}: unknown action {kind!r:.80}; expected {_ACTIONS}")
+        return Malformed(field_as(str, value, "text", where), said)
+    return Answer(said) if kind == "answer" else said
 
 
-def _range(value: Any, where: str) -> Retrieve:
-    numbers = value if isinstance(value, list) else []
-    plain = [isinstance(n, int | float) and not isinstance(n, bool) for n in numbers]
-    if len(numbers) != 2 or not all(plain) or not all(abs(n) < _LARGEST for n in numbers):
-        raise DataError(f"{where}: 'retrieve' must be [start, end], got {value!r:.80}")
-    if numbers[1] < numbers[0]:
+def _check_pool(name: str, indices: Sequence[int], num_frames: int | None, where: str) -> None:
+    """Raises DataError for an index that a pool of `num_frames` does not have."""
+    outside = [index for index in indices if num_frames is not None and index >= num_frames]
+    if num_frames is not None and outside:
         raise DataError(
-            f"{where}: 'retrieve' ends before it starts: {numbers}; such a turn is malformed"
+            f"{where}: {name!r} must lie from 0 to {num_frames - 1} in a pool of {num_frames} "
+            f"frames, got {outside[0]}"
         )
-    return Retrieve(float(numbers[0]), float(numbers[1]))
-
-
-def _indices(row: Any, name: str, where: str, num_frames: int | None) -> tuple[int, ...]:
-    values = items_of(row, name, where)
-    for value in values:
-        if not _is_index(value):
-            raise DataError(
-                f"{where}: {name!r} must hold whole numbers, 0 or more, got {value!r:.80}"
-            )
-        if num_frames is not None and value >= num_frames:
-            raise DataError(
-                f"{where}: {name!r} must lie from 0 to {num_frames - 1} in a pool of {num_frames} "
-                f"frames, got {value}"
-            )
-    return tuple(values)
-
-
-def _is_index(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _text(value: Any, what: str, where: str) -> str:
-    if not isinstance(value, str):
-        raise DataError(f"{where}: {what} must be text, got {value!r:.80}")
-    return whole_text(value, f"{where}: {what}")

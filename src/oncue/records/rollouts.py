@@ -9,19 +9,40 @@ those of the context, may be left out. Other fields are ignored.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from oncue.errors import DataError
-from oncue.fields import field_of, items_of, json_lines, seconds_of, span_of, text_of, whole_text
+from oncue.fields import Must, NonEmptyText, Seconds, WideSpan, rows_in
 from oncue.render.actions import TextFormat
 from oncue.rewards.proactive import Rollout
 from oncue.types import GoldTurn, Reply
 
 EXPECTED = "a stored rollout, an object with episode_id, gold, turns and previous_replies"
 _FORMAT = TextFormat()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Gold:
+    question: str
+    content: NonEmptyText
+    reply_timespan: WideSpan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Turn:
+    time: Seconds
+    text: Annotated[str, Must(f"text ({_FORMAT.silence_text} for silence)")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    episode_id: NonEmptyText
+    gold: tuple[_Gold, ...]
+    turns: tuple[_Turn, ...]
+    previous_replies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +62,8 @@ def read_rollouts(path: Path) -> list[StoredRollout]:
     """
     stored: list[StoredRollout] = []
     places: dict[str, str] = {}
-    for where, row in json_lines(path, EXPECTED):
-        read = StoredRollout(text_of(row, "episode_id", where), _rollout(row, where))
+    for where, row in rows_in(path, _Row, EXPECTED):
+        read = StoredRollout(row.episode_id, _rollout(row, where))
         if read.episode_id in places:
             raise DataError(
                 f"{where}: episode_id {read.episode_id!r} is in {places[read.episode_id]} too"
@@ -75,48 +96,22 @@ def rollout_line(stored: StoredRollout) -> dict[str, Any]:
     }
 
 
-def _rollout(row: Mapping[str, Any], where: str) -> Rollout:
-    gold = tuple(
-        _gold(turn, f"{where}, gold turn {n}")
-        for n, turn in enumerate(items_of(row, "gold", where), 1)
-    )
-    turns: list[tuple[float, str | None]] = []
-    for number, turn in enumerate(items_of(row, "turns", where), 1):
-        place = f"{where}, turn {number}"
-        time_s = seconds_of(turn, "time", place)
-        if turns and time_s <= turns[-1][0]:
+def _rollout(row: _Row, where: str) -> Rollout:
+    times = [turn.time for turn in row.turns]
+    for number, (before, time_s) in enumerate(pairwise(times), 2):
+        if time_s <= before:
             raise DataError(
-                f"{place}: its time {time_s:g} s is not after that of the turn before, "
-                f"{turns[-1][0]:g} s"
+                f"{where}, turn {number}: its time {time_s:g} s is not after that of the turn "
+                f"before, {before:g} s"
             )
-        turns.append((time_s, _reply(field_of(turn, "text", place), place)))
-    previous = items_of(row, "previous_replies", where) if "previous_replies" in row else []
-    for number, text in enumerate(previous, 1):
-        if not isinstance(text, str):
-            raise DataError(f"{where}: previous reply {number} must be text, got {text!r:.80}")
-        whole_text(text, f"{where}: previous reply {number}")
-    return Rollout(gold, tuple(turns), tuple(previous))
-
-
-def _gold(turn: Any, where: str) -> GoldTurn:
-    span = span_of(turn, "reply_timespan", where)
-    if span.duration_s <= 0:
-        raise DataError(
-            f"{where}: reply_timespan has no width ({span.start_s:g} s); widen or drop it"
-        )
-    question = field_of(turn, "question", where)
-    if not isinstance(question, str):
-        raise DataError(f"{where}: 'question' must be text, got {question!r:.80}")
-    return GoldTurn(
-        text_of(turn, "content", where), span, whole_text(question, f"{where}: 'question'")
+    return Rollout(
+        tuple(GoldTurn(g.content, g.reply_timespan, g.question) for g in row.gold),
+        tuple((turn.time, _reply(turn.text)) for turn in row.turns),
+        row.previous_replies,
     )
 
 
-def _reply(text: Any, where: str) -> str | None:
+def _reply(text: str) -> str | None:
     """The text of a reply, None for a turn without one."""
-    if not isinstance(text, str):
-        raise DataError(
-            f"{where}: 'text' must be text ({_FORMAT.silence_text} for silence), got {text!r:.80}"
-        )
-    action = _FORMAT.read(whole_text(text, f"{where}: 'text'"))
+    action = _FORMAT.read(text)
     return action.text if isinstance(action, Reply) else None

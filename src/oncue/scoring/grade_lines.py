@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from oncue.errors import DataError
-from oncue.fields import field_of, has_value, id_of, seconds_of
+from oncue.fields import IdText, Seconds, field_as, has_value
 
 PREFIX = "replay:"
 EXPECTED = (
@@ -44,11 +44,14 @@ def grade_line(row: Mapping[str, Any], where: str) -> GradeLine:
     if kind not in ("coverage", "repetition"):
         raise DataError(f"{where}: unknown kind {kind!r:.80}; expected {EXPECTED}")
     is_repetition = kind == "repetition"
-    item_id, time_s = id_of(row, "question_id", where), seconds_of(row, "time", where)
+    item_id, time_s = (
+        field_as(IdText, row, "question_id", where),
+        field_as(Seconds, row, "time", where),
+    )
     index = _index_of(row, where, optional=is_repetition)
     if not is_repetition:
         return GradeLine(item_id, (index, time_s), _whole(row, "level", where), False)
-    repeated = field_of(row, "repeated", where)
+    repeated = field_as(Any, row, "repeated", where)
     if not isinstance(repeated, bool):
         raise DataError(f"{where}: 'repeated' must be true or false, got {repeated!r:.80}")
     return GradeLine(item_id, (index, time_s), int(repeated), True)
@@ -78,7 +81,7 @@ def _index_of(row: Mapping[str, Any], where: str, *, optional: bool) -> int | No
 
 
 def _whole(row: Mapping[str, Any], name: str, where: str) -> int:
-    value = field_of(row, name, where)
+    value = field_as(Any, row, name, where)
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise DataError(f"{where}: {name!r} must be a whole number, 0 or more, got {value!r:.80}")
     return value

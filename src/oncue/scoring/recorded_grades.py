@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from oncue.errors import DataError
-from oncue.fields import json_object, text_of
+from oncue.fields import NonEmptyText, field_as, json_object
 from oncue.scoring.grade_lines import EXPECTED, JUDGE, GradeLine, Place, grade_line, grade_row
 from oncue.scoring.grader import GradeKey, Rubric, RunGrader
 from oncue.scoring.score import Unscored
@@ -44,7 +44,7 @@ class ReplayGrader:
             where = self._where(number)
             row = json_object(line, where, EXPECTED)
             if number == 1 and row.keys() == {JUDGE}:
-                self._judge = text_of(row, JUDGE, where)
+                self._judge = field_as(NonEmptyText, row, JUDGE, where)
                 continue
             found = grade_line(row, where)
             self.knows_repetition |= found.is_repetition

@@ -6,11 +6,11 @@ replies that have a predecessor can repeat one, so only they are counted.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from oncue.aio import gathered
 from oncue.scoring.judge import Judge
 from oncue.scoring.score import Unscored
 from oncue.scoring.spans import replies_in
@@ -43,7 +43,9 @@ class DuplicateCount:
 
 # Whether a reply says nothing new: given are the number of its gold span (None: of the whole
 # dialogue), the reply, and what was said there before
-RepeatsOf = Callable[[int | None, TimedReply, tuple[str, ...]], Awaitable[bool | Unscored]]
+RepeatsOf = Callable[
+    [int | None, TimedReply, tuple[str, ...]], Coroutine[Any, Any, bool | Unscored]
+]
 
 
 async def count_duplicates(
@@ -76,7 +78,9 @@ async def count_repeats(
     groups: list[tuple[int | None, Sequence[TimedReply]]] = [(None, ordered)]
     if scope == "within_turn":
         groups = [(number, replies_in(ordered, span)) for number, span in enumerate(spans)]
-    counts = await asyncio.gather(*(_count_group(n, group, repeats) for n, group in groups))
+    counts = await gathered(
+        [_count_group(number, group, repeats) for number, group in groups if len(group) > 1]
+    )
     return sum(counts, DuplicateCount())
 
 
@@ -94,7 +98,7 @@ async def _count_group(
         if kept:
             calls.append(repeats(number, reply, tuple(kept)))
         kept.append(text)
-    verdicts = await asyncio.gather(*calls)
+    verdicts = await gathered(calls)
     decided = [verdict for verdict in verdicts if not isinstance(verdict, Unscored)]
     return DuplicateCount(
         num_exact + sum(decided), num_exact + len(decided), len(verdicts) - len(decided)

@@ -7,17 +7,18 @@ takes marks out again, and PAUC is the area under the rest.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from oncue.aio import gathered
 from oncue.scoring.pauc import Point, late_rule, pauc
 from oncue.scoring.score import Unscored
 from oncue.scoring.spans import distinct, replies_in
 from oncue.types import GoldTurn, TimedReply
 
 # The mark for what was said by a reply: given are the reply and the texts so far, its own the last
-MarkOf = Callable[[TimedReply, Sequence[str]], Awaitable[int | Unscored]]
+MarkOf = Callable[[TimedReply, Sequence[str]], Coroutine[Any, Any, int | Unscored]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,8 @@ async def score_turn(
     """
     kept = distinct(replies_in(replies, gold.span))
     texts = [reply.text.strip() for reply in kept]
-    marks = await asyncio.gather(
-        *(mark_of(reply, texts[: number + 1]) for number, reply in enumerate(kept))
+    marks = await gathered(
+        [mark_of(reply, texts[: number + 1]) for number, reply in enumerate(kept)]
     )
     start_s = gold.span.start_s
     points = [

@@ -8,7 +8,6 @@ not done again.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import signal
 import subprocess
@@ -20,10 +19,11 @@ from typing import Any
 
 from oncue.engine.sampling import SamplingParams
 from oncue.env.streaming import FILE_LOOKAHEAD
-from oncue.errors import ConfigError, DataError, RunStoppedError
+from oncue.errors import ConfigError, RunStoppedError
 from oncue.eval.benchmarks.world import World
 from oncue.eval.benchmarks.world_clips import ClipFile, ClipSet, prepare
 from oncue.eval.runner import run_benchmark
+from oncue.fields import field_as, json_file, json_object
 from oncue.files import write_json
 from oncue.hub import resolve_model
 from oncue.policy.open_policy import LocalModel, open_policy
@@ -40,6 +40,7 @@ from oncue.world.make import drawn_by
 
 Report = Callable[[str], None]
 MODEL = "model"  # the name of what was trained, in the files of its scores
+_EXPECTED = "what a study wrote; remove it, and it is made again"
 _MAX_NEW_TOKENS = 32  # no reply of a world needs more
 
 
@@ -178,27 +179,16 @@ def _clip_set(view: View) -> ClipSet:
 
 def scores_of(folder: Path, job: Job, view: View) -> dict[str, Any]:
     """What `measure` wrote. Raises DataError for a broken file."""
-    scores = _read(view_path(folder, job, view))
-    if not all(isinstance(scores.get(name), dict) for name in ("view", "headline", "policies")):
-        raise DataError(
-            f"{view_path(folder, job, view)} holds no scores; remove it, and it is made again"
-        )
+    path = view_path(folder, job, view)
+    scores = _read(path)
+    for name in ("view", "headline", "policies"):
+        field_as(dict[str, Any], scores, name, f"{path} (remove it, and it is made again)")
     return scores
 
 
 def _read(path: Path) -> dict[str, Any]:
     """A JSON object that this module wrote. Raises DataError for anything else."""
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(
-            f"{path} cannot be read ({error}); remove it, and it is made again"
-        ) from error
-    if not isinstance(value, dict):
-        raise DataError(
-            f"{path} holds {value!r:.40}, not an object; remove it, and it is made again"
-        )
-    return value
+    return dict(json_object(json_file(path, _EXPECTED), str(path), _EXPECTED))
 
 
 def run_all(

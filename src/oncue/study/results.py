@@ -3,15 +3,14 @@ drawn."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from oncue import __version__
 from oncue.config import to_plain
-from oncue.errors import DataError
 from oncue.eval.table import rounded
+from oncue.fields import field_as, json_file, json_object
 from oncue.study.arms import Arm, Job, Study, View
 from oncue.study.claims import claims_of
 from oncue.study.jobs import MODEL, config_of, run_folder, scores_of
@@ -19,6 +18,8 @@ from oncue.study.targets import targets_of
 from oncue.train.rl.settings import GrpoConfig
 from oncue.train.run_dir import RunDirectory
 
+_REMEDY = "give another --out, or remove it"
+_EXPECTED = f"the results of a study; {_REMEDY}"
 CURVES = (
     "reward",
     "reward_pauc",
@@ -82,18 +83,13 @@ def jobs_in(path: Path) -> set[str]:
     a broken one."""
     if not path.exists():
         return set()
-    try:
-        arms = json.loads(path.read_text("utf-8"))
-        return {
-            f"{name}/{seed}"
-            for name, arm in arms.items()
-            if name != "study"
-            for seed in arm["seeds"]
-        }
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DataError(
-            f"{path} holds no results of a study ({error!r}); give another --out, or remove it"
-        ) from error
+    arms = json_object(json_file(path, _EXPECTED), str(path), _EXPECTED)
+    return {
+        f"{name}/{seed}"
+        for name in arms
+        if name != "study"
+        for seed in field_as(tuple[int, ...], arms[name], "seeds", f"{path} ({_REMEDY}), {name}")
+    }
 
 
 def _jobs(arm: Arm, done: set[str]) -> list[Job]:

@@ -17,7 +17,7 @@ from oncue import __version__
 from oncue.config import from_plain, to_plain
 from oncue.data.data_files import FileDigest, changed_rows
 from oncue.errors import ChangedDataWarning, ConfigError, DataError
-from oncue.fields import field_of, json_object
+from oncue.fields import field_as, json_object
 from oncue.files import append_text, write_json, write_text
 from oncue.train.checkpoint import latest_checkpoint
 from oncue.train.log_to import NO_LOGS, RunLogs
@@ -238,8 +238,7 @@ def environment() -> dict[str, Any]:
 
 def _metrics(line: bytes, where: str) -> dict[str, Any]:
     row = json_object(line, where, "the metrics of a step; remove the line to go on")
-    if not isinstance(field_of(row, "step", where), int):
-        raise DataError(f"{where}: 'step' must be a whole number, got {row['step']!r:.80}")
+    field_as(int, row, "step", where)
     return dict(row)
 
 

@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, get_args
 
 import numpy as np
 
 from oncue.env.retrieval import asked_span
-from oncue.errors import DataError, InputError
-from oncue.fields import json_lines
+from oncue.errors import InputError
+from oncue.fields import Count, rows_in
 from oncue.records.retrieval_rollouts import EXPECTED, read_retrieval_rollouts
 from oncue.render.retrieval_format import Unit
 from oncue.rewards.retrieval import TERMS, RetrievalRewardSettings, iou, score_rollout, unscored
@@ -51,6 +50,16 @@ class StoredEpisode:
     ending: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    """What a page shows besides the rollout."""
+
+    video: str | None = None
+    pool_frames: Count | None = None
+    unit: Unit | None = None
+    reason: str = ""
+
+
 def holds_episodes(path: Path) -> bool:
     """Whether `path` is a file, or a folder with JSON lines that is no run directory."""
     if path.is_dir():
@@ -70,46 +79,18 @@ def read_episodes(path: Path) -> list[StoredEpisode]:
 
 def _read_file(path: Path) -> list[StoredEpisode]:
     # the file may have grown between the two readings
-    pairs = zip(read_retrieval_rollouts(path), json_lines(path, EXPECTED), strict=False)
+    pairs = zip(read_retrieval_rollouts(path), rows_in(path, _Row, EXPECTED), strict=False)
     return [
         StoredEpisode(
             stored.episode_id,
             stored.rollout,
-            str(path.parent / _text(row, "video", where)) if row.get("video") else "",
-            _num_frames(row, stored.rollout, where),
-            _unit(row, where),
-            _text(row, "reason", where),
+            str(path.parent / row.video) if row.video else "",
+            stored.rollout.evidence.num_frames if stored.rollout.evidence else row.pool_frames,
+            row.unit,
+            row.reason,
         )
-        for stored, (where, row) in pairs
+        for stored, (_, row) in pairs
     ]
-
-
-def _text(row: Mapping[str, Any], name: str, where: str) -> str:
-    value = row.get(name, "")
-    if not isinstance(value, str):
-        raise DataError(f"{where}: {name!r} must be text, got {value!r:.80}")
-    return value
-
-
-def _unit(row: Mapping[str, Any], where: str) -> Unit | None:
-    value = row.get("unit")
-    for unit in get_args(Unit):
-        if value == unit:
-            return unit
-    if value is not None:
-        raise DataError(f"{where}: 'unit' must be frames or seconds, got {value!r:.80}")
-    return None
-
-
-def _num_frames(row: Mapping[str, Any], rollout: RetrievalRollout, where: str) -> int | None:
-    if rollout.evidence is not None:
-        return rollout.evidence.num_frames
-    value = row.get("pool_frames")
-    if value is None:
-        return None
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise DataError(f"{where}: 'pool_frames' must be a whole number above 0, got {value!r:.80}")
-    return value
 
 
 def pool_at_hand(episode: StoredEpisode) -> FramePool | None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
 
 from oncue.config import load_config
 from oncue.errors import ConfigError, DataError
-from oncue.fields import field_of, items_of, json_lines, seconds_of, text_of
+from oncue.fields import Index, NonEmptyText, Seconds, field_as, json_lines, read_as
 from oncue.records.judgements import judgements_of
 from oncue.records.rollouts import EXPECTED, read_rollouts
 from oncue.rewards.proactive import TERMS, Rollout
@@ -23,6 +24,37 @@ from oncue.types import Question
 
 _FILE = re.compile(r"step_(\d+)\.jsonl")
 _NAME = re.compile(r"\d+/(?P<group>.+)/\d+", re.DOTALL)  # between step and member
+_Number = Annotated[float, AfterValidator(lambda number: number + 0.0)]  # there is no -0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Question:
+    text: NonEmptyText
+    time: Seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _GroupRow:
+    """What each rollout of a group says of the group."""
+
+    questions: tuple[_Question, ...]
+    example: Index | None = None
+    task: NonEmptyText = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _MalformedTurn:
+    time: Seconds
+    reason: NonEmptyText
+    text: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _MemberRow:
+    reward: _Number
+    advantage: _Number
+    unscored: _Number
+    malformed: tuple[_MalformedTurn, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,61 +184,37 @@ def _group(name: str, members: Sequence[tuple[str, Mapping[str, Any], Member]]) 
                 f"{other_where}: its gold turns are not those of {where}, a rollout of the same "
                 "group"
             )
-    example = row.get("example")
-    if example is not None and (
-        isinstance(example, bool) or not isinstance(example, int) or example < 0
-    ):
-        raise DataError(
-            f"{where}: 'example' must be a whole number, 0 or more, got {example!r:.80}"
-        )
-    questions = tuple(
-        Question(
-            text_of(q, "text", f"{where}, question {n}"),
-            seconds_of(q, "time", f"{where}, question {n}"),
-        )
-        for n, q in enumerate(items_of(row, "questions", where), 1)
-    )
-    task_id = text_of(row, "task", where) if "task" in row else name
-    return StoredGroup(task_id, example, questions, tuple(member for _, _, member in members))
+    about = read_as(_GroupRow, row, where)
+    questions = tuple(Question(question.text, question.time) for question in about.questions)
+    task_id = about.task or name
+    return StoredGroup(task_id, about.example, questions, tuple(member for _, _, member in members))
 
 
 def _member(rollout: Rollout, row: Mapping[str, Any], where: str, names: Sequence[str]) -> Member:
     if not rollout.turns:
         raise DataError(f"{where}: a rollout needs at least one turn")
+    stored = read_as(_MemberRow, row, where)
     judgements = None
     if "judgements" in row:
-        lines = items_of(row, "judgements", where)
+        lines = field_as(tuple[Any, ...], row, "judgements", where)
         judgements = judgements_of(
             (f"{where}, judgement {n}", line) for n, line in enumerate(lines, 1)
         )
-    terms = {name: _number(row, name, where) for name in names}
-    reward, advantage = _number(row, "reward", where), _number(row, "advantage", where)
-    malformed = tuple(
-        (
-            seconds_of(turn, "time", where),
-            f"{text_of(turn, 'reason', where)}: {field_of(turn, 'text', where)!r}",
-        )
-        for turn in (items_of(row, "malformed", where) if "malformed" in row else ())
+    by_turn = None
+    if "turn_advantages" in row:
+        by_turn = field_as(tuple[_Number, ...], row, "turn_advantages", where)
+        if len(by_turn) != len(rollout.turns):
+            raise DataError(
+                f"{where}: turn_advantages must be one number per turn ({len(rollout.turns)}), got "
+                f"{len(by_turn)}"
+            )
+    return Member(
+        rollout,
+        {name: field_as(_Number, row, name, where) for name in names},
+        stored.reward,
+        stored.advantage,
+        int(stored.unscored),
+        judgements,
+        tuple((turn.time, f"{turn.reason}: {turn.text!r}") for turn in stored.malformed),
+        by_turn,
     )
-    num_unscored = int(_number(row, "unscored", where))
-    by_turn = _turn_advantages(row, len(rollout.turns), where) if "turn_advantages" in row else None
-    return Member(rollout, terms, reward, advantage, num_unscored, judgements, malformed, by_turn)
-
-
-def _turn_advantages(row: Any, num_turns: int, where: str) -> tuple[float, ...]:
-    values = items_of(row, "turn_advantages", where)
-    if len(values) != num_turns:
-        raise DataError(
-            f"{where}: turn_advantages must be one number per turn ({num_turns}), got {len(values)}"
-        )
-    return tuple(_finite(value, "turn_advantages", where) for value in values)
-
-
-def _number(row: Any, name: str, where: str) -> float:
-    return _finite(field_of(row, name, where), name, where)
-
-
-def _finite(value: Any, name: str, where: str) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-        raise DataError(f"{where}: {name!r} must be a finite number, got {value!r:.80}")
-    return float(value) + 0.0  # there is no -0

@@ -9,8 +9,8 @@ glue: [[s, s], ...], type, answer}, which need no other file.
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,13 @@ from oncue.data.choices import read_answer, read_options
 from oncue.data.retrieval_rows import RetrievalRow
 from oncue.errors import DataError
 from oncue.fields import (
-    field_of,
-    id_of,
-    optional_text_of,
-    seconds_of,
-    spans_of,
-    text_of,
-    whole_text,
+    Duration,
+    IdText,
+    NonEmptyText,
+    VideoSpan,
+    field_as,
+    json_file,
+    read_as,
 )
 
 SOURCE = "NExT-GQA"
@@ -32,8 +32,36 @@ EXPECTED = (
     "CSV files of questions with the JSON files of their segments (gsub), or JSON lists of rows "
     "with glue"
 )
+_MAP = "an object from the name of a video to its path"
 _OPTIONS = ("a0", "a1", "a2", "a3", "a4")
 _COLUMNS = ("video_id", "question", "answer", "qid", "type", *_OPTIONS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Question:
+    video_id: NonEmptyText
+    qid: NonEmptyText
+    question: NonEmptyText
+    answer: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _VideoSegments:
+    location: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _VideoChatRow:
+    id: IdText
+    video: NonEmptyText
+    question: NonEmptyText
+    options: Any
+    duration: Duration
+    glue: tuple[VideoSpan, ...]
+    type: str | None = None
+    answer: Any
+
 
 Line = RetrievalRow | DataError
 Key = tuple[str, str]  # video and number of the question
@@ -51,7 +79,7 @@ def read_nextgqa(paths: Sequence[Path], video_map: Path | None = None) -> list[L
     if not paths:
         raise DataError(f"no file was given; expected {EXPECTED}")
     tables = [path for path in paths if path.suffix.lower() == ".csv"]
-    loaded = {path: _json(path) for path in paths if path not in tables}
+    loaded = {path: json_file(path, EXPECTED) for path in paths if path not in tables}
     segments = dict(
         entry
         for path, value in loaded.items()
@@ -73,7 +101,7 @@ def read_nextgqa(paths: Sequence[Path], video_map: Path | None = None) -> list[L
 def num_unasked_videos(paths: Sequence[Path]) -> int:
     """How many videos of the files of segments have no question. Raises DataError as
     `read_nextgqa`, which it is to be called after."""
-    loaded = [_json(path) for path in paths if path.suffix.lower() != ".csv"]
+    loaded = [json_file(path, EXPECTED) for path in paths if path.suffix.lower() != ".csv"]
     return sum(
         not entry["location"]
         for value in loaded
@@ -114,47 +142,43 @@ def _row(
     segments: tuple[str, Any] | None,
     places: Mapping[str, str] | None,
 ) -> RetrievalRow:
-    video, qid = text_of(question, "video_id", where), text_of(question, "qid", where)
+    row = read_as(_Question, question, where)
     options = read_options([question[name] for name in _OPTIONS], where)
+    video = row.video_id
     if places is not None and video not in places:
         raise DataError(f"{where}: the map of videos has no {video!r}; give the map of this split")
     place, entry = segments or (where, None)
     return RetrievalRow(
-        row_id=f"nextgqa_{video}_{qid}",
-        question=text_of(question, "question", where),
-        answer=read_answer(question["answer"], options, where, "answer"),
+        row_id=f"nextgqa_{video}_{row.qid}",
+        question=row.question,
+        answer=read_answer(row.answer, options, where, "answer"),
         video=f"{places[video] if places is not None else video}.mp4",
         options=options,
         source=SOURCE,
-        task_type=whole_text(question["type"], f"{where}: 'type'"),
-        duration_s=_duration_of(entry, place) if entry is not None else None,
-        spans=spans_of(entry["location"], qid, place) if entry is not None else (),
+        task_type=row.type,
+        duration_s=field_as(Duration, entry, "duration", place) if entry is not None else None,
+        spans=field_as(tuple[VideoSpan, ...], entry["location"], row.qid, place)
+        if entry is not None
+        else (),
     )
 
 
-def _videochat_row(row: Any, where: str) -> RetrievalRow:
-    options = read_options(field_of(row, "options", where), where)
+def _videochat_row(value: Any, where: str) -> RetrievalRow:
+    row = read_as(_VideoChatRow, value, where)
+    options = read_options(row.options, where)
     if not options:
         raise DataError(f"{where}: 'options' is empty; expected the options of the question")
-    video = text_of(row, "video", where)
     return RetrievalRow(
-        row_id=f"nextgqa_{Path(video).stem}_{id_of(row, 'id', where)}",
-        question=text_of(row, "question", where),
-        answer=read_answer(field_of(row, "answer", where), options, where, "answer"),
-        video=video if Path(video).suffix else f"{video}.mp4",
+        row_id=f"nextgqa_{Path(row.video).stem}_{row.id}",
+        question=row.question,
+        answer=read_answer(row.answer, options, where, "answer"),
+        video=row.video if Path(row.video).suffix else f"{row.video}.mp4",
         options=options,
         source=SOURCE,
-        task_type=optional_text_of(row, "type", where),
-        duration_s=_duration_of(row, where),
-        spans=spans_of(row, "glue", where),
+        task_type=row.type or "",
+        duration_s=row.duration,
+        spans=row.glue,
     )
-
-
-def _duration_of(row: Any, where: str) -> float:
-    duration_s = seconds_of(row, "duration", where)
-    if not duration_s > 0:
-        raise DataError(f"{where}: 'duration' must be more than 0 s, got {duration_s:g}")
-    return duration_s
 
 
 def _made(make: Callable[..., RetrievalRow], *of: Any) -> Line:
@@ -192,29 +216,11 @@ def _segments(videos: Mapping[str, Any], path: Path) -> Iterator[tuple[Key, tupl
     """The entries of a file of segments, by question."""
     for video, entry in videos.items():
         where = f"{path}, video {video}"
-        location = field_of(entry, "location", where)
-        if not isinstance(location, Mapping):
-            raise DataError(
-                f"{where}: 'location' must be an object from question to segments, got "
-                f"{location!r:.60}"
-            )
-        for qid in location:
+        for qid in read_as(_VideoSegments, entry, where).location:
             yield (video, qid), (f"{where}, question {qid}", entry)
 
 
 def _video_paths(path: Path | None) -> Mapping[str, str] | None:
     if path is None:
         return None
-    value = _json(path)
-    if not isinstance(value, Mapping) or not all(isinstance(v, str) for v in value.values()):
-        raise DataError(f"{path} must hold an object from the name of a video to its path")
-    return value
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text("utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {error}; expected {EXPECTED}") from error
-    except (ValueError, RecursionError) as error:  # also for numbers too long and values too deep
-        raise DataError(f"{path} is not JSON ({error}); expected {EXPECTED}") from error
+    return read_as(dict[str, str], json_file(path, _MAP), str(path))

@@ -17,7 +17,7 @@ from typing import Any
 from oncue.chat_client import Message
 from oncue.data.choices import labelled, letters_of, option_text, read_options
 from oncue.errors import DataError
-from oncue.fields import field_of, text_of
+from oncue.fields import NonEmptyText, field_as
 from oncue.scoring.judge_prompts import quoted
 from oncue.thoughts import behind_thoughts
 
@@ -111,7 +111,7 @@ def read_question(answer: str) -> Outcome:
         value = json.loads(said)
     except (ValueError, RecursionError) as error:
         raise DataError(f"it is not one JSON object, but {said!r:.80}") from error
-    suitable = field_of(value, "suitable", "the object")
+    suitable = field_as(Any, value, "suitable", "the object")
     if not isinstance(suitable, bool):
         raise DataError(f"'suitable' must be true or false, got {suitable!r:.40}")
     if not suitable:
@@ -120,7 +120,7 @@ def read_question(answer: str) -> Outcome:
     if unknown:
         raise DataError(f"the object must have the keys {', '.join(_KEYS)} alone, got {unknown}")
     texts = _texts_of(value)
-    answer = text_of(value, "answer", "the object").strip()
+    answer = field_as(NonEmptyText, value, "answer", "the object").strip()
     letters = letters_of(labelled(texts))
     if answer not in tuple(letters):
         raise DataError(f"'answer' must be one letter of {letters}, got {answer!r:.40}")
@@ -128,7 +128,7 @@ def read_question(answer: str) -> Outcome:
 
 
 def _question_of(value: Any) -> str:
-    question = text_of(value, "question", "the object").strip()
+    question = field_as(NonEmptyText, value, "question", "the object").strip()
     begins = re.match(rf"({'|'.join(OPENINGS)})\b", question)
     if not begins or not question.endswith("?") or "\n" in question:
         raise DataError(
@@ -139,7 +139,9 @@ def _question_of(value: Any) -> str:
 
 
 def _texts_of(value: Any) -> tuple[str, ...]:
-    texts = tuple(map(option_text, read_options(field_of(value, "options", "the object"), "it")))
+    texts = tuple(
+        map(option_text, read_options(field_as(Any, value, "options", "the object"), "it"))
+    )
     if len(texts) != NUM_OPTIONS or len({text.casefold() for text in texts}) != NUM_OPTIONS:
         raise DataError(
             f"'options' must be {NUM_OPTIONS} different texts, got {list(texts)!r:.200}"

@@ -11,17 +11,35 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from oncue.data.curate.question_prompt import Outcome, Rejected, WrittenQuestion
 from oncue.data.curate.question_writer import deal
 from oncue.data.retrieval_rows import RetrievalRow
 from oncue.errors import DataError
-from oncue.fields import filled_lines, id_of, json_object, seconds_of, spans_of, text_of
+from oncue.fields import (
+    Duration,
+    IdText,
+    NonEmptyText,
+    VideoSpan,
+    filled_lines,
+    json_object,
+    read_as,
+)
 from oncue.files import replacing
 from oncue.types import TimeSpan
 
 SOURCE = "QVHighlights"
 EXPECTED = "a row of QVHighlights, an object with qid, query, vid, duration and relevant_windows"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    qid: IdText
+    query: NonEmptyText
+    vid: NonEmptyText
+    duration: Duration
+    relevant_windows: tuple[VideoSpan, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +119,12 @@ def _lines(path: Path) -> Iterator[Query | DataError]:
             yield error
 
 
-def _query(row: Mapping[str, object], where: str) -> Query:
-    duration_s = seconds_of(row, "duration", where)
-    if not duration_s > 0:
-        raise DataError(f"{where}: 'duration' must be more than 0 s, got {duration_s:g}")
+def _query(value: Any, where: str) -> Query:
+    row = read_as(_Row, value, where)
     return Query(
-        row_id=f"qvhighlights_{id_of(row, 'qid', where)}",
-        sentence=text_of(row, "query", where),
-        video=f"{text_of(row, 'vid', where)}.mp4",
-        duration_s=duration_s,
-        spans=spans_of(row, "relevant_windows", where),
+        row_id=f"qvhighlights_{row.qid}",
+        sentence=row.query,
+        video=f"{row.vid}.mp4",
+        duration_s=row.duration,
+        spans=row.relevant_windows,
     )

@@ -3,16 +3,20 @@ together."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 from oncue.data.gold import GoldSample
 from oncue.env.streaming import check_questions
 from oncue.errors import DataError, InputError
+from oncue.fields import Must, NonEmptyText, json_file, read_as
 from oncue.types import Question, Task, TimeSpan
 from oncue.video.probe import probe
+
+_ASKS = 'one object of the form {"question_id": "question for the model", ...}'
+_Asks = Annotated[dict[str, NonEmptyText], Must(_ASKS)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +104,4 @@ def check_items(items: Sequence[Item]) -> None:
 def read_asks(path: Path) -> dict[str, str]:
     """A JSON object from question_id to the question for the model. Raises DataError for anything
     else."""
-    try:
-        asks = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"cannot read {path} as JSON: {error}") from error
-    if not isinstance(asks, dict) or not all(
-        isinstance(text, str) and text.strip() for text in asks.values()
-    ):
-        raise DataError(
-            f"{path} must hold one object of the form "
-            f'{{"question_id": "question for the model", ...}}'
-        )
-    return asks
+    return read_as(_Asks, json_file(path, _ASKS), str(path))

@@ -32,7 +32,7 @@ from oncue.eval.streams.ratios import f1_of, pooled_terms, ratio
 from oncue.eval.streams.stream import Item, Prediction, Stream
 from oncue.eval.table import percent
 from oncue.eval.timing import count_timing
-from oncue.fields import has_value, items_of, optional_text_of, seconds_of, text_of
+from oncue.fields import NonEmptyText, Seconds, field_as, field_or, has_value
 from oncue.scoring.grader import Grader
 from oncue.types import GoldTurn, Question, TimeSpan
 
@@ -106,7 +106,7 @@ class Estp:
             for video, clips in object_of(path, _EXPECTED).items()
             for clip in _clips_of(clips, f"{path}, {video!r}")
             for name in [f"{video}/{clip}"]
-            for number, row in enumerate(items_of(clips, clip, f"{path}, {video!r}"))
+            for number, row in enumerate(field_as(list[Any], clips, clip, f"{path}, {video!r}"))
         ]
 
     def official(self, path: Path) -> Iterator[tuple[str, Prediction]]:
@@ -180,19 +180,19 @@ def _clips_of(clips: Any, where: str) -> list[str]:
 
 def _item_of(row: Any, where: str, item_id: str, video: str) -> Item[Gold]:
     prefix = "clip_" if has_value(row, "clip_end_time") else ""
-    start_s = seconds_of(row, f"{prefix}start_time", where)
-    end_s = seconds_of(row, f"{prefix}end_time", where)
+    start_s = field_as(Seconds, row, f"{prefix}start_time", where)
+    end_s = field_as(Seconds, row, f"{prefix}end_time", where)
     if end_s < start_s:
         raise DataError(f"{where}: the clip ends at {end_s:g} s, before its start at {start_s:g} s")
     turns = [
-        (text_of(turn, "role", at).lower(), turn, at)
-        for number, turn in enumerate(items_of(row, "conversation", where), 1)
+        (field_as(NonEmptyText, turn, "role", at).lower(), turn, at)
+        for number, turn in enumerate(field_as(list[Any], row, "conversation", where), 1)
         for at in [f"{where}, turn {number}"]
     ]
     answers = [(turn, at) for role, turn, at in turns if role == "assistant"]
     spans = tuple(_on_grid(turn, at, end_s) for turn, at in answers)
     due = tuple(
-        GoldTurn(text_of(turn, "content", at), _window(span), visible_s=span.start_s)
+        GoldTurn(field_as(NonEmptyText, turn, "content", at), _window(span), visible_s=span.start_s)
         for (turn, at), span in zip(answers, spans, strict=True)
     )
     asked = [turn for role, turn, _ in turns if role == "user"]
@@ -203,7 +203,7 @@ def _item_of(row: Any, where: str, item_id: str, video: str) -> Item[Gold]:
         due,
         start_s,
         end_s,
-        subset=(optional_text_of(row, "Task Type", where) or GOAL_STEP).strip(),
+        subset=(field_or(str, row, "Task Type", where, "") or GOAL_STEP).strip(),
     )
     return Item(stream, spans)
 
@@ -212,12 +212,13 @@ def _questions_of(
     row: Any, asked: Sequence[Any], start_s: float, where: str
 ) -> tuple[Question, ...]:
     """The question of a row, or what its user says; none where nothing is asked."""
-    if question := optional_text_of(row, "question", where):
+    if question := field_or(str, row, "question", where, ""):
         return (Question(question, start_s),)
     named = [next((n for n in ("start_time", "time") if has_value(t, n)), "") for t in asked]
     return tuple(
         Question(
-            text_of(turn, "content", where), seconds_of(turn, name, where) if name else start_s
+            field_as(NonEmptyText, turn, "content", where),
+            field_as(Seconds, turn, name, where) if name else start_s,
         )
         for turn, name in zip(asked, named, strict=True)
     )
@@ -225,7 +226,10 @@ def _questions_of(
 
 def _on_grid(turn: Any, where: str, clip_end_s: float) -> TimeSpan:
     """The span of an answer: both ends rounded up to frames, and not after the end of the clip."""
-    start_s, end_s = seconds_of(turn, "start_time", where), seconds_of(turn, "end_time", where)
+    start_s, end_s = (
+        field_as(Seconds, turn, "start_time", where),
+        field_as(Seconds, turn, "end_time", where),
+    )
     if end_s < start_s:
         raise DataError(f"{where}: it ends at {end_s:g} s, before its start at {start_s:g} s")
     up = [min(math.ceil(time_s * GRID_FPS) / GRID_FPS, clip_end_s) for time_s in (start_s, end_s)]

@@ -40,7 +40,7 @@ from oncue.eval.streams.official import files_of
 from oncue.eval.streams.predictions import official_lines
 from oncue.eval.streams.ratios import pooled_terms, ungraded
 from oncue.eval.streams.stream import Item, Prediction
-from oncue.fields import field_of, id_of, items_of, seconds_of
+from oncue.fields import IdText, Seconds, field_as
 from oncue.scoring.grader import Grader
 from oncue.setting_checks import require_not_negative, require_positive
 from oncue.types import TimedReply
@@ -211,14 +211,14 @@ def _prediction_of(row: Mapping[str, Any], where: str) -> Prediction:
     if isinstance(number, bool) or not isinstance(number, int):
         raise DataError(f"{where}: 'item_index' must be a whole number, got {number!r:.80}")
     said = (
-        (seconds_of(emission, "t", at), field_of(emission, "content", at))
-        for n, emission in enumerate(items_of(row, "emissions", where), 1)
+        (field_as(Seconds, emission, "t", at), field_as(Any, emission, "content", at))
+        for n, emission in enumerate(field_as(list[Any], row, "emissions", where), 1)
         for at in [f"{where}, emission {n}"]
     )
     replies = tuple(
         TimedReply(time_s, str(text)) for time_s, text in said if str(text or "").strip()
     )
-    return Prediction(f"{id_of(row, 'video_id', where)}#{number}", replies)
+    return Prediction(f"{field_as(IdText, row, 'video_id', where)}#{number}", replies)
 
 
 def _right_text(item: Item[Gold]) -> Prediction:

@@ -14,14 +14,13 @@ from oncue.eval.benchmarks.interactionbench_text import LETTERS, last_number
 from oncue.eval.streams.official import files_of, object_of
 from oncue.eval.streams.stream import Item, Stream
 from oncue.fields import (
-    field_of,
+    IdText,
+    NonEmptyText,
+    Seconds,
+    field_as,
+    field_or,
     has_value,
-    id_of,
-    items_of,
     json_lines,
-    optional_text_of,
-    seconds_of,
-    text_of,
 )
 from oncue.types import GoldTurn, Question, TimeSpan
 
@@ -90,11 +89,15 @@ def _items_of(
     path: Path, choices: Mapping[str, Choices], early_s: float, late_s: float
 ) -> list[Item[Gold]]:
     video = object_of(path, _EXPECTED)
-    name = id_of(video, "video_id", str(path)) if has_value(video, "video_id") else path.stem
+    name = (
+        field_as(IdText, video, "video_id", str(path))
+        if has_value(video, "video_id")
+        else path.stem
+    )
     has_end = has_value(video, "duration_s")
-    duration_s = seconds_of(video, "duration_s", str(path)) if has_end else 0.0
+    duration_s = field_as(Seconds, video, "duration_s", str(path)) if has_end else 0.0
     items = []
-    for number, row in enumerate(items_of(video, "items", str(path))):
+    for number, row in enumerate(field_as(list[Any], video, "items", str(path))):
         where, item_id = f"{path}, item {number}", f"{name}#{number}"
         gold = _gold_of(row, where, duration_s, choices.get(item_id))
         if gold is not None:
@@ -130,14 +133,16 @@ def _item_of(
 
 def _gold_of(row: Any, where: str, duration_s: float, choices: Choices | None) -> Gold | None:
     """None for an item that cannot be scored."""
-    field_of(row, "question", where)
-    time_type = optional_text_of(row, "time_type", where)
-    rows = items_of(row, "answers", where) if has_value(row, "answers") else []
+    field_as(Any, row, "question", where)
+    time_type = field_or(str, row, "time_type", where, "")
+    rows = field_as(list[Any], row, "answers", where) if has_value(row, "answers") else []
     answers = [
-        (time_s, optional_text_of(answer, "content", at))
+        (time_s, field_or(str, answer, "content", at, ""))
         for n, answer in enumerate(rows, 1)
         for at in [f"{where}, answer {n}"]
-        for time_s in [seconds_of(answer, "time_s", at) if has_value(answer, "time_s") else None]
+        for time_s in [
+            field_as(Seconds, answer, "time_s", at) if has_value(answer, "time_s") else None
+        ]
     ]
     timed = [(t, text) for t, text in answers if t is not None and SILENT not in text.upper()]
     all_silent = bool(answers) and all(SILENT in text.upper() for _, text in answers)
@@ -154,7 +159,7 @@ def _gold_of(row: Any, where: str, duration_s: float, choices: Choices | None) -
     counts = [n for _, text in reversed(timed) if (n := last_number(text)) is not None]
     options = () if choices is None or choices.correct is None else choices.options
     return Gold(
-        optional_text_of(row, "capability", where) or "UNKNOWN",
+        field_or(str, row, "capability", where, "") or "UNKNOWN",
         time_type,
         events,
         duration_s,
@@ -178,7 +183,7 @@ def _merged(timed: Sequence[tuple[float, str]]) -> tuple[tuple[float, str], ...]
 
 def _question_of(row: Any, where: str, gold: Gold, choices: Choices | None) -> Question:
     """Standing requests are there from the start; a question of type A is asked at its time."""
-    text = text_of(row, "question", where)
+    text = field_as(NonEmptyText, row, "question", where)
     if choices is not None:
         lines = [f"{x}. {option}" for x, option in zip(LETTERS, choices.options, strict=False)]
         text = "\n".join([choices.stem or text, *lines])
@@ -186,7 +191,11 @@ def _question_of(row: Any, where: str, gold: Gold, choices: Choices | None) -> Q
 
 
 def _asked_s(row: Any, where: str) -> float:
-    return seconds_of(row, "question_time_s", where) if has_value(row, "question_time_s") else 0.0
+    return (
+        field_as(Seconds, row, "question_time_s", where)
+        if has_value(row, "question_time_s")
+        else 0.0
+    )
 
 
 def _choices_of(paths: Sequence[Path]) -> Mapping[str, Choices]:
@@ -194,7 +203,7 @@ def _choices_of(paths: Sequence[Path]) -> Mapping[str, Choices]:
     found: dict[str, Choices] = {}
     for path in paths:
         for where, row in json_lines(path, _EXPECTED_KEY):
-            item_id = id_of(row, "item_id", where)
+            item_id = field_as(IdText, row, "item_id", where)
             before = found.get(item_id)
             new = _key_of(row, where) if "correct_index" in row else _options_of(row, where)
             if before is not None and before.options != new.options:
@@ -210,18 +219,18 @@ def _choices_of(paths: Sequence[Path]) -> Mapping[str, Choices]:
 
 def _key_of(row: Any, where: str) -> Choices:
     options = _texts_of(row, "distractors", where)
-    correct = field_of(row, "correct_index", where)
+    correct = field_as(Any, row, "correct_index", where)
     if isinstance(correct, bool) or not isinstance(correct, int):
         raise DataError(f"{where}: 'correct_index' must be a whole number, got {correct!r:.80}")
     if not 0 <= correct <= len(options):
         raise DataError(f"{where}: 'correct_index' {correct} is none of {len(options) + 1} options")
-    options.insert(correct, text_of(row, "answer_text", where))
+    options.insert(correct, field_as(NonEmptyText, row, "answer_text", where))
     return Choices(_counted(options, where), correct)
 
 
 def _options_of(row: Any, where: str) -> Choices:
     options = _counted(_texts_of(row, "options", where), where)
-    return Choices(options, None, optional_text_of(row, "stem", where))
+    return Choices(options, None, field_or(str, row, "stem", where, ""))
 
 
 def _counted(options: list[str], where: str) -> tuple[str, ...]:
@@ -231,5 +240,7 @@ def _counted(options: list[str], where: str) -> tuple[str, ...]:
 
 
 def _texts_of(row: Any, name: str, where: str) -> list[str]:
-    numbered = {f"{name} {n}": text for n, text in enumerate(items_of(row, name, where), 1)}
-    return [text_of(numbered, number, where) for number in numbered]
+    numbered = {
+        f"{name} {n}": text for n, text in enumerate(field_as(list[Any], row, name, where), 1)
+    }
+    return [field_as(NonEmptyText, numbered, number, where) for number in numbered]

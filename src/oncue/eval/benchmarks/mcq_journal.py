@@ -13,7 +13,7 @@ from typing import Any
 
 from oncue.errors import ConfigError, DataError
 from oncue.eval.benchmarks.mcq_result import McqResult, Mode
-from oncue.fields import field_of, json_lines, text_of
+from oncue.fields import NonEmptyText, field_as, json_file, json_lines
 from oncue.files import append_text, write_json
 
 RUN_FILE = "run.json"
@@ -96,18 +96,15 @@ class Journal:
             with path.open("r+b") as file:
                 file.truncate(len(kept))
         for where, row in json_lines(path, _EXPECTED):
-            name = text_of(row, "episode_id", where)
-            result = McqResult.from_plain(name, field_of(row, "result", where), where)
+            name = field_as(NonEmptyText, row, "episode_id", where)
+            result = McqResult.from_plain(name, field_as(Any, row, "result", where), where)
             if not result.failed:
                 self.results[mode, name] = result
                 self.lines[mode, name] = json.dumps(row, ensure_ascii=False) + "\n"
 
 
 def _settings_in(path: Path) -> Mapping[str, Any]:
-    try:
-        settings = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {path} ({error}); give another --out") from error
+    settings = json_file(path, "the settings of a run; give another --out")
     if not isinstance(settings, Mapping):
         raise DataError(f"{path} holds no settings of a run; give another --out")
     return settings

@@ -10,7 +10,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
 
 from oncue.data.choices import (
     check_options,
@@ -21,18 +23,13 @@ from oncue.data.choices import (
     read_options,
 )
 from oncue.errors import DataError
-from oncue.fields import (
-    field_of,
-    has_value,
-    items_of,
-    optional_text_of,
-    seconds_of,
-    text_of,
-    whole_text,
-)
+from oncue.fields import NonEmptyText, Seconds, field_as, has_value, whole_text
 from oncue.types import Evidence, Question, Task
 
 Row = Mapping[str, Any]
+Id = Annotated[
+    NonEmptyText, BeforeValidator(lambda value: str(value) if type(value) is int else value)
+]
 _OPTION_LINE = re.compile(r"\n\s*\(([A-Z])\)")
 
 
@@ -74,10 +71,15 @@ def inner_rows(row: Row, name: str, where: str) -> Iterator[tuple[str, Row]]:
     if not has_value(row, name):
         yield where, row
         return
-    for number, inner in enumerate(items_of(row, name, where), 1):
+    for number, inner in enumerate(field_as(tuple[Any, ...], row, name, where), 1):
         place = f"{where}, question {number}"
-        field_of(inner, "question", place)
+        field_as(Any, inner, "question", place)
         yield place, {**{key: row[key] for key in row if key != name}, **inner}
+
+
+def first_filled(row: Row, *names: str) -> str:
+    """The first of these names that has a value; the last where none has."""
+    return next((name for name in names if has_value(row, name)), names[-1])
 
 
 def numbered_fields(row: Row, before: str) -> list[Any]:
@@ -172,18 +174,12 @@ def numbered_letter(row: Row, name: str, options: Sequence[str], where: str) -> 
     return ascii_uppercase[number]
 
 
-def id_of(row: Row, where: str, name: str) -> str:
-    value = field_of(row, name, where)
-    return str(value) if type(value) is int else text_of(row, name, where)
-
-
 def kinds_of(row: Row, name: str, where: str) -> tuple[str, ...]:
     held = row.get(name)
     if isinstance(held, list) and all(isinstance(kind, str) for kind in held):
         return tuple(dict.fromkeys(held))
-    kind = optional_text_of(row, name, where)
-    return (kind,) if kind else ()
+    return (field_as(str, row, name, where),) if held not in (None, "") else ()
 
 
 def duration_of(row: Row, where: str) -> float | None:
-    return seconds_of(row, "duration", where) if has_value(row, "duration") else None
+    return field_as(Seconds, row, "duration", where) if has_value(row, "duration") else None

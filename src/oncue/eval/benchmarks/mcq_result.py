@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from oncue.errors import DataError
 from oncue.eval.benchmarks.mcq_letters import named_letter
-from oncue.fields import field_of
+from oncue.fields import field_as
 from oncue.types import Answer, Episode, Malformed, Retrieve
 
 Mode = Literal["retrieval", "single-turn", "blind"]
@@ -84,8 +84,7 @@ class McqResult:
     @classmethod
     def from_plain(cls, question_id: str, plain: Any, where: str) -> McqResult:
         """What `plain` reads back. Raises DataError, which begins with `where`."""
-        if field_of(plain, "ending", where) not in get_args(Ending):
-            raise DataError(f"{where}: unknown ending {plain['ending']!r:.40}")
+        field_as(Ending, plain, "ending", where)
         try:
             return cls(question_id, **plain)
         except TypeError as error:

@@ -4,7 +4,6 @@ form it is published in (docs/eval_mcq.md lists the fields). Files are JSON line
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -13,10 +12,11 @@ from oncue.data.choices import read_options
 from oncue.data.retrieval_rows import read_rows
 from oncue.errors import DataError
 from oncue.eval.benchmarks.mcq_question import (
+    Id,
     McqQuestion,
     Row,
     duration_of,
-    id_of,
+    first_filled,
     inner_rows,
     kinds_of,
     letter_in,
@@ -27,7 +27,7 @@ from oncue.eval.benchmarks.mcq_question import (
     plain_options,
     split_options,
 )
-from oncue.fields import field_of, filled_lines, has_value, json_object, seconds_of, text_of
+from oncue.fields import NonEmptyText, Seconds, field_as, has_value, json_object, written_rows
 
 McqFormat = Literal["videomme", "mlvu", "longvideobench", "lvbench", "egoschema", "rows"]
 _TABLES = (".parquet", ".csv", ".tsv", ".xlsx", ".arrow")
@@ -79,9 +79,11 @@ def _questions_of(path: Path, form: McqFormat, num_frames: int | None) -> Iterat
     if form == "rows":
         yield from _of_retrieval_rows(path, num_frames)
         return
+    expected = f"a row of {form}"
     read, num_read = _READERS[form], 0
-    for where, row in _objects(path, f"a row of {form}"):
+    for where, written in written_rows(path, expected):
         num_read += 1
+        row = json_object(written, where, expected)
         for question in read(row, where, f"{path.stem}_{num_read}"):
             if not question.options:
                 raise no_options(where)
@@ -90,33 +92,12 @@ def _questions_of(path: Path, form: McqFormat, num_frames: int | None) -> Iterat
         raise DataError(f"{path} holds no row; expected JSON lines or an array of rows of {form}")
 
 
-def _objects(path: Path, expected: str) -> Iterator[tuple[str, Row]]:
-    """Each object of a file with its place."""
-    try:
-        with path.open("rb") as file:
-            is_array = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["
-        rows = json.loads(path.read_text("utf-8-sig")) if is_array else []
-    except OSError as error:
-        raise DataError(
-            f"cannot read {path} ({error.strerror}); expected JSON lines or an array: {expected}"
-        ) from error
-    except (ValueError, RecursionError) as error:  # also for numbers too long and values too deep
-        raise DataError(f"{path} is not JSON ({error}); expected an array: {expected}") from error
-    if not is_array:
-        for where, line in filled_lines(path, expected):
-            yield where, json_object(line, where, expected)
-    for number, row in enumerate(rows, 1):
-        if not isinstance(row, Mapping):
-            raise DataError(f"{path}, row {number} holds {row!r:.60}; expected {expected}")
-        yield f"{path}, row {number}", row
-
-
 def _videomme(row: Row, where: str, _name: str) -> Iterator[McqQuestion]:
     """Rows of the data set, and those of its form for answers, with the questions of a video
     inside."""
     for place, merged in inner_rows(row, "questions", where):
-        options = read_options(field_of(merged, "options", place), place)
-        group = text_of(merged, "duration", place)
+        options = read_options(field_as(Any, merged, "options", place), place)
+        group = field_as(NonEmptyText, merged, "duration", place)
         if group not in ("short", "medium", "long"):
             raise DataError(
                 f"{place}: 'duration' must be short, medium or long, got {group!r:.40}; give the "
@@ -124,9 +105,9 @@ def _videomme(row: Row, where: str, _name: str) -> Iterator[McqQuestion]:
             )
         kept = ("video_id", "duration", "domain", "sub_category", "task_type", "question")
         yield McqQuestion(
-            id_of(merged, place, "question_id"),
-            text_of(merged, "videoID" if has_value(merged, "videoID") else "video_id", place),
-            text_of(merged, "question", place),
+            field_as(Id, merged, "question_id", place),
+            field_as(NonEmptyText, merged, first_filled(merged, "videoID", "video_id"), place),
+            field_as(NonEmptyText, merged, "question", place),
             options,
             letter_in(merged, "answer", options, place),
             group,
@@ -136,13 +117,13 @@ def _videomme(row: Row, where: str, _name: str) -> Iterator[McqQuestion]:
 
 
 def _mlvu(row: Row, where: str, name: str) -> Iterator[McqQuestion]:
-    kind = "question_type" if has_value(row, "question_type") else "task_type"
-    held = field_of(row, "options" if has_value(row, "options") else "candidates", where)
+    kind = first_filled(row, "question_type", "task_type")
+    held = field_as(Any, row, first_filled(row, "options", "candidates"), where)
     options = plain_options(held, where, "candidates")
     yield McqQuestion(
-        id_of(row, where, "question_id") if has_value(row, "question_id") else name,
-        text_of(row, "video" if has_value(row, "video") else "video_name", where),
-        text_of(row, "question", where),
+        field_as(Id, row, "question_id", where) if has_value(row, "question_id") else name,
+        field_as(NonEmptyText, row, first_filled(row, "video", "video_name"), where),
+        field_as(NonEmptyText, row, "question", where),
         options,
         letters_of_text(row, options, where),
         duration_s=duration_of(row, where),
@@ -159,9 +140,9 @@ def _longvideobench(row: Row, where: str, _name: str) -> Iterator[McqQuestion]:
     length = row.get("duration_group")
     group = _LVB_GROUPS.get(length, f"up to {length} s") if type(length) is int else ""
     yield McqQuestion(
-        id_of(row, where, "id"),
-        text_of(row, "video_path", where),
-        text_of(row, "question", where),
+        field_as(Id, row, "id", where),
+        field_as(NonEmptyText, row, "video_path", where),
+        field_as(NonEmptyText, row, "question", where),
         options,
         numbered_letter(row, "correct_choice", options, where),
         group,
@@ -172,19 +153,19 @@ def _longvideobench(row: Row, where: str, _name: str) -> Iterator[McqQuestion]:
 
 def _lvbench(row: Row, where: str, name: str) -> Iterator[McqQuestion]:
     """Rows with the questions of a video inside, and rows with one question."""
-    named = next((key for key in ("key", "video_path", "video") if has_value(row, key)), "key")
+    named = first_filled(row, "key", "video_path", "video", "key")
     about = row.get("video_info")
     minutes = about.get("duration_minutes") if isinstance(about, Mapping) else None
-    length_s = None if minutes is None else 60 * seconds_of(about, "duration_minutes", where)
+    length_s = None if minutes is None else 60 * field_as(Seconds, about, "duration_minutes", where)
     for place, merged in inner_rows(row, "qa", where):
-        question = text_of(merged, "question", place)
+        question = field_as(NonEmptyText, merged, "question", place)
         if has_value(merged, "options"):
             options = read_options(merged["options"], place)
         else:
             question, options = split_options(question, place)
         yield McqQuestion(
-            id_of(merged, place, "uid") if has_value(merged, "uid") else name,
-            text_of(merged, named, place),
+            field_as(Id, merged, "uid", place) if has_value(merged, "uid") else name,
+            field_as(NonEmptyText, merged, named, place),
             question,
             options,
             letter_in(merged, "answer", options, place),
@@ -198,11 +179,11 @@ def _egoschema(row: Row, where: str, _name: str) -> Iterator[McqQuestion]:
     options = plain_options(
         numbered_fields(row, "option ") if held is None else held, where, "option"
     )
-    named = "q_uid" if has_value(row, "q_uid") else "video_idx"
+    named = first_filled(row, "q_uid", "video_idx")
     yield McqQuestion(
-        id_of(row, where, named),
-        text_of(row, named, where),
-        text_of(row, "question", where),
+        field_as(Id, row, named, where),
+        field_as(NonEmptyText, row, named, where),
+        field_as(NonEmptyText, row, "question", where),
         options,
         numbered_letter(row, "answer", options, where),
         duration_s=duration_of(row, where),

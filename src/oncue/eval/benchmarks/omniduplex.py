@@ -30,7 +30,7 @@ from oncue.eval.streams.predictions import official_lines
 from oncue.eval.streams.ratios import pooled_terms, ratio, ungraded
 from oncue.eval.streams.stream import Item, Prediction, Stream
 from oncue.eval.table import percent
-from oncue.fields import has_value, id_of, optional_text_of, seconds_of, text_of
+from oncue.fields import IdText, NonEmptyText, Seconds, field_as, field_or, has_value
 from oncue.scoring.grader import GradeKey, Grader, Rubric
 from oncue.scoring.score import Unscored
 from oncue.scoring.spans import replies_in, replies_outside
@@ -189,14 +189,14 @@ def _split_of(name: str, where: str) -> str:
 
 
 def _item_of(split: str, row: Mapping[str, Any], where: str) -> Item[Gold]:
-    asked = text_of(row, "question_text", where)
+    asked = field_as(NonEmptyText, row, "question_text", where)
     names = ("reminder1", "reminder2") if split != CORRECTION else ()
     times = [_time_of(row, name, where) for name in names if row.get(name) not in (None, "")]
     windows = tuple(TimeSpan(time_s, time_s + WINDOW_S) for time_s in times)
-    answer = optional_text_of(row, "answer1", where)
+    answer = field_or(str, row, "answer1", where, "")
     length = "video_duration"
-    duration_s = seconds_of(row, length, where) if has_value(row, length) else None
-    row_id = id_of(row, "id", where)
+    duration_s = field_as(Seconds, row, length, where) if has_value(row, length) else None
+    row_id = field_as(IdText, row, "id", where)
     video = row.get("video")
     due = tuple(GoldTurn(asked, window, visible_s=window.start_s) for window in windows)
     if not windows and duration_s is not None:
@@ -219,7 +219,7 @@ def _time_of(row: Mapping[str, Any], name: str, where: str) -> float:
         value = float(value) if isinstance(value, str) else value
     except ValueError as error:
         raise DataError(f"{where}: {name!r} must be seconds, got {value!r:.80}") from error
-    return seconds_of({name: value}, name, where)
+    return field_as(Seconds, {name: value}, name, where)
 
 
 def _response_of(path: Path) -> tuple[TimedReply, ...]:
@@ -237,8 +237,8 @@ def _response_of(path: Path) -> tuple[TimedReply, ...]:
         where = f"{path}, segment {number}"
         named = next((name for name in TEXTS if has_value(segment, name)), TEXTS[0])
         at = next((name for name in TIMES if has_value(segment, name)), None)
-        if text := optional_text_of(segment, named, where).strip():
-            replies.append(TimedReply(seconds_of(segment, at, where) if at else 0.0, text))
+        if text := field_or(str, segment, named, where, "").strip():
+            replies.append(TimedReply(field_as(Seconds, segment, at, where) if at else 0.0, text))
     return tuple(replies)
 
 

@@ -34,7 +34,7 @@ from oncue.eval.streams.blind import every, once_after, silence
 from oncue.eval.streams.predictions import official_lines
 from oncue.eval.streams.stream import Item, Prediction, Stream
 from oncue.eval.table import percent, rounded
-from oncue.fields import field_of, has_value, items_of, seconds_of, span_of, text_of
+from oncue.fields import NonEmptyText, Seconds, Span, field_as, has_value
 from oncue.scoring.grader import Grader
 from oncue.types import GoldTurn, Question, TimedReply, TimeSpan
 
@@ -112,7 +112,7 @@ class OmniMmi:
     def official(self, path: Path) -> Iterator[tuple[str, Prediction]]:
         first: type | None = None
         for where, row, item in self._rows(path):
-            pred = field_of(row, "pred", where)
+            pred = field_as(Any, row, "pred", where)
             if self.task == "pt":
                 if not isinstance(pred, str):
                     raise DataError(f"{where}: 'pred' must be text, got {pred!r:.80}")
@@ -133,7 +133,7 @@ class OmniMmi:
         seen: Counter[str] = Counter()
         for where, row in official_lines(path, _PA_ROW if self.task == "pa" else _PT_ROW):
             self._check_task(row, where)
-            video = text_of(row, "video", where)
+            video = field_as(NonEmptyText, row, "video", where)
             seen[video] += 1
             item_id = video if seen[video] == 1 else f"{video}#{seen[video]}"
             made = _pa_item if self.task == "pa" else _pt_item
@@ -173,21 +173,24 @@ def _times_of(pred: Any, where: str) -> list[float]:
         if isinstance(pred, int | float) and not isinstance(pred, bool) and pred < 0:
             return []
         pred = [pred]
-    return [seconds_of({"pred": time_s}, "pred", where) for time_s in pred]
+    return [field_as(Seconds, {"pred": time_s}, "pred", where) for time_s in pred]
 
 
 def _pa_item(item_id: str, video: str, row: Any, where: str) -> Item[TimeSpan | None]:
-    span, question = span_of(row, "answer", where), text_of(row, "question", where)
+    span, question = (
+        field_as(Span, row, "answer", where),
+        field_as(NonEmptyText, row, "question", where),
+    )
     due = (GoldTurn(question, span),)
     stream = Stream(item_id, video, (Question(question),), due, duration_s=_clip_s(video))
     return Item(stream, span)
 
 
 def _pt_item(item_id: str, video: str, row: Any, where: str) -> Item[TimeSpan | None]:
-    turns = items_of(row, "conversation", where)
+    turns = field_as(list[Any], row, "conversation", where)
     if not turns:
         raise DataError(f"{where}: 'conversation' is empty; expected its turns")
-    last = text_of(turns[-1], "human", f"{where}, last turn")
+    last = field_as(NonEmptyText, turns[-1], "human", f"{where}, last turn")
     return Item(Stream(item_id, video, (Question(last),)), None)
 
 

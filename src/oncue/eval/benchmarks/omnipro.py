@@ -29,7 +29,7 @@ from oncue.eval.streams.predictions import official_lines
 from oncue.eval.streams.ratios import f1_of, mean_of_percents, ratio, ungraded
 from oncue.eval.streams.stream import Item, Prediction
 from oncue.eval.table import percent
-from oncue.fields import field_of, id_of, items_of, seconds_of
+from oncue.fields import IdText, Seconds, field_as
 from oncue.scoring.grader import GradeKey, Grader, Rubric
 from oncue.scoring.score import Unscored
 from oncue.setting_checks import require_not_negative
@@ -272,11 +272,13 @@ def _means(tasks: Any) -> dict[str, float | None]:
 def _prediction_of(row: Mapping[str, Any], where: str) -> Prediction:
     """Blank emissions are none."""
     said = (
-        TimedReply(seconds_of(one, "t_sec", at), str(field_of(one, "raw", at) or ""))
-        for number, one in enumerate(items_of(row, "predictions", where), 1)
+        TimedReply(field_as(Seconds, one, "t_sec", at), str(field_as(Any, one, "raw", at) or ""))
+        for number, one in enumerate(field_as(list[Any], row, "predictions", where), 1)
         for at in [f"{where}, prediction {number}"]
     )
-    return Prediction(id_of(row, "id", where), tuple(reply for reply in said if reply.text.strip()))
+    return Prediction(
+        field_as(IdText, row, "id", where), tuple(reply for reply in said if reply.text.strip())
+    )
 
 
 def _every_tick(item: Item[Gold]) -> Prediction:

@@ -11,15 +11,7 @@ from typing import Any
 from oncue.errors import DataError
 from oncue.eval.streams.predictions import official_lines
 from oncue.eval.streams.stream import Item, Stream
-from oncue.fields import (
-    field_of,
-    has_value,
-    id_of,
-    items_of,
-    optional_text_of,
-    seconds_of,
-    text_of,
-)
+from oncue.fields import IdText, NonEmptyText, Seconds, field_as, field_or, has_value
 from oncue.types import GoldTurn, Question, TimeSpan
 
 ALERTS = ("instant_event_alert", "semantic_condition_alert")
@@ -74,16 +66,19 @@ def read_items(annotations: Sequence[Path], tolerance_s: float) -> Sequence[Item
 
 
 def _item_of(row: Mapping[str, Any], where: str, tolerance_s: float) -> Item[Gold]:
-    task, question = text_of(row, "task", where), text_of(row, "question", where)
+    task, question = (
+        field_as(NonEmptyText, row, "task", where),
+        field_as(NonEmptyText, row, "question", where),
+    )
     if task not in TASKS:
         raise DataError(f"{where}: unknown task {task!r}; expected one of {', '.join(TASKS)}")
     asked_s = _time_of(row, "question_time", where)
-    duration_s = seconds_of(row, "duration", where)
+    duration_s = field_as(Seconds, row, "duration", where)
     triggers = tuple(
         _trigger_of(one, f"{where}, trigger {number}")
-        for number, one in enumerate(items_of(row, "ground_truth", where), 1)
+        for number, one in enumerate(field_as(list[Any], row, "ground_truth", where), 1)
     )
-    states = items_of(row, "states", where) if has_value(row, "states") else []
+    states = field_as(list[Any], row, "states", where) if has_value(row, "states") else []
     start_s = float(round(asked_s))
     video = next((n for n in ("video_path", "video_id") if has_value(row, n)), "video_path")
     due = tuple(
@@ -96,8 +91,8 @@ def _item_of(row: Mapping[str, Any], where: str, tolerance_s: float) -> Item[Gol
         for t in triggers
     )
     stream = Stream(
-        id_of(row, "id", where),
-        id_of(row, video, where),
+        field_as(IdText, row, "id", where),
+        field_as(IdText, row, video, where),
         (Question(question, asked_s),),
         due,
         start_s,
@@ -111,7 +106,7 @@ def _item_of(row: Mapping[str, Any], where: str, tolerance_s: float) -> Item[Gol
 def _trigger_of(row: Any, where: str) -> Trigger:
     exact = "trigger_time_sec"
     time_s = (
-        seconds_of(row, exact, where)
+        field_as(Seconds, row, exact, where)
         if has_value(row, exact)
         else _time_of(row, "trigger_time", where)
     )
@@ -122,7 +117,8 @@ def _trigger_of(row: Any, where: str) -> Trigger:
         raise DataError(f"{where}: 'count' must be a whole number, got {count!r:.80}")
     state = "state_to" if has_value(row, "state_to") else "state"
     texts = (
-        optional_text_of(row, name, where) for name in ("response", "position", "state_from", state)
+        field_or(str, row, name, where, "")
+        for name in ("response", "position", "state_from", state)
     )
     response, position, before, after = texts
     return Trigger(time_s, response, count, position, before, after)
@@ -130,9 +126,9 @@ def _trigger_of(row: Any, where: str) -> Trigger:
 
 def _time_of(row: Any, name: str, where: str) -> float:
     """Seconds, or a clock such as 01:23 or 1:01:23."""
-    value = field_of(row, name, where)
+    value = field_as(Any, row, name, where)
     if not isinstance(value, str):
-        return seconds_of(row, name, where)
+        return field_as(Seconds, row, name, where)
     parts = value.split(":")
     if not (2 <= len(parts) <= 3 and all(part.isdecimal() for part in parts)):
         raise DataError(f"{where}: {name!r} must be MM:SS, H:MM:SS or seconds, got {value!r:.80}")

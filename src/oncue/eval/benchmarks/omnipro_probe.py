@@ -50,7 +50,7 @@ from oncue.eval.streams.predictions import official_lines
 from oncue.eval.streams.ratios import f1_of, mean_of_percents, ratio
 from oncue.eval.streams.stream import Item, Prediction
 from oncue.eval.table import percent
-from oncue.fields import field_of, has_value, id_of, items_of, seconds_of
+from oncue.fields import IdText, Seconds, field_as, has_value
 from oncue.scoring.grader import Grader
 from oncue.types import Question, TimedReply
 
@@ -225,16 +225,16 @@ def _with_missing(terms: Terms) -> Terms:
 
 def _prediction_of(row: Mapping[str, Any], where: str) -> Prediction:
     replies, answers = [], []
-    for n, probe in enumerate(items_of(row, "predictions", where), 1):
+    for n, probe in enumerate(field_as(list[Any], row, "predictions", where), 1):
         at = f"{where}, probe {n}"
-        kind, number = field_of(probe, "probe_type", at), field_of(probe, "gt_idx", at)
+        kind, number = field_as(Any, probe, "probe_type", at), field_as(Any, probe, "gt_idx", at)
         if kind not in (BEFORE, AFTER):
             raise DataError(f"{at}: 'probe_type' must be pre or post, got {kind!r:.80}")
         if isinstance(number, bool) or not isinstance(number, int) or number < 0:
             raise DataError(f"{at}: 'gt_idx' must be a whole number, 0 or more, got {number!r:.80}")
-        time_s = seconds_of(probe, "time_sec", at)
-        replies.append(TimedReply(time_s, str(field_of(probe, "raw_response", at) or "")))
+        time_s = field_as(Seconds, probe, "time_sec", at)
+        replies.append(TimedReply(time_s, str(field_as(Any, probe, "raw_response", at) or "")))
         answers.append(
             Question(f"{kind} {number} {probe.get('gt_expected') or ''}".strip(), time_s)
         )
-    return Prediction(id_of(row, "id", where), tuple(replies), answers=tuple(answers))
+    return Prediction(field_as(IdText, row, "id", where), tuple(replies), answers=tuple(answers))

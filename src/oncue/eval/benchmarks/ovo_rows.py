@@ -15,7 +15,7 @@ from typing import Any
 
 from oncue.errors import DataError
 from oncue.eval.streams.predictions import official_lines
-from oncue.fields import field_of, id_of, items_of, seconds_of, text_of
+from oncue.fields import IdText, NonEmptyText, Seconds, field_as
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "backward": ("EPM", "ASI", "HLD"),
@@ -60,26 +60,26 @@ def _rows_of(path: Path) -> Iterator[Placed]:
     if isinstance(whole, list):
         parts = {"": whole}
     else:
-        parts = {f"{part}, ": items_of(whole, part, str(path)) for part in GROUPS}
+        parts = {f"{part}, ": field_as(list[Any], whole, part, str(path)) for part in GROUPS}
     for part, rows in parts.items():
         for number, row in enumerate(rows, 1):
             yield f"{path}, {part}row {number}", row
 
 
 def task_of(row: Any, where: str) -> str:
-    task = text_of(row, "task", where)
+    task = field_as(NonEmptyText, row, "task", where)
     if task not in TASKS:
         raise DataError(f"{where}: 'task' must be one of {', '.join(TASKS)}, got {task!r:.40}")
     return task
 
 
 def row_id(row: Any, where: str) -> str:
-    return id_of(row, "id", where)
+    return field_as(IdText, row, "id", where)
 
 
 def whole_number(row: Any, name: str, where: str, limit: int | None = None) -> int:
     """A whole number from 0 on, below `limit`."""
-    value = field_of(row, name, where)
+    value = field_as(Any, row, name, where)
     is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
     if not is_number or (limit is not None and value >= limit):
         allowed = "0 or more" if limit is None else f"0 to {limit - 1}"
@@ -89,12 +89,15 @@ def whole_number(row: Any, name: str, where: str, limit: int | None = None) -> i
 
 def times_of(row: Any, name: str, where: str) -> list[float]:
     """A list of seconds."""
-    return [seconds_of({name: time_s}, name, where) for time_s in items_of(row, name, where)]
+    return [
+        field_as(Seconds, {name: time_s}, name, where)
+        for time_s in field_as(list[Any], row, name, where)
+    ]
 
 
 def probes_of(row: Any, where: str) -> Iterator[tuple[int, str, Any]]:
     """(number from 0, place, probe) of a forward row."""
-    probes = items_of(row, "test_info", where)
+    probes = field_as(list[Any], row, "test_info", where)
     if not probes:
         raise DataError(f"{where}: 'test_info' is empty; expected its probes")
     for number, probe in enumerate(probes):

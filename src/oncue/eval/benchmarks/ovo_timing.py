@@ -38,7 +38,7 @@ from oncue.eval.streams.blind import every, once_after, silence
 from oncue.eval.streams.predictions import official_lines
 from oncue.eval.streams.stream import Item, Prediction, Stream
 from oncue.eval.table import percent
-from oncue.fields import has_value, items_of, json_object, seconds_of, text_of
+from oncue.fields import NonEmptyText, Seconds, field_as, has_value, json_object
 from oncue.scoring.grader import Grader
 from oncue.types import GoldTurn, Question, TimedReply, TimeSpan
 
@@ -224,10 +224,10 @@ def _crr_figures(total: Terms) -> Figures:
 def _item_of(row: Any, where: str) -> Item[tuple[float, ...]]:
     task = task_of(row, where)
     *_, (_, place, last) = probes_of(row, where)
-    end_s = seconds_of(last, "realtime", place)
-    start_s = seconds_of(row, "ask_time", where) if task == "CRR" else 0.0
+    end_s = field_as(Seconds, last, "realtime", place)
+    start_s = field_as(Seconds, row, "ask_time", where) if task == "CRR" else 0.0
     if task == "CRR":
-        gold = [seconds_of(row, "clue_time", where)]
+        gold = [field_as(Seconds, row, "clue_time", where)]
     else:
         starts = times_of(row, "start_times" if task == "REC" else "start_time", where)
         gold = [time_s + AFTER_START_S for time_s in starts]
@@ -240,7 +240,14 @@ def _item_of(row: Any, where: str) -> Item[tuple[float, ...]]:
     )
     questions = (Question(asked, start_s),)
     stream = Stream(
-        row_id(row, where), text_of(row, "video", where), questions, due, start_s, end_s, None, task
+        row_id(row, where),
+        field_as(NonEmptyText, row, "video", where),
+        questions,
+        due,
+        start_s,
+        end_s,
+        None,
+        task,
     )
     return Item(stream, tuple(gold))
 
@@ -248,10 +255,10 @@ def _item_of(row: Any, where: str) -> Item[tuple[float, ...]]:
 def _question(task: str, row: Any, where: str) -> str:
     """What is asked, in our words; CRR brings its own question."""
     if task == "CRR":
-        return text_of(row, "question", where)
+        return field_as(NonEmptyText, row, "question", where)
     if task == "REC":
-        return f"Tell me each time that this happens: {text_of(row, 'activity', where)}."
-    words = re.sub(r"(?<!^)(?=[A-Z])", " ", text_of(row, "tutorial", where)).lower()
+        return f"Tell me each time that this happens: {field_as(NonEmptyText, row, 'activity', where)}."
+    words = re.sub(r"(?<!^)(?=[A-Z])", " ", field_as(NonEmptyText, row, "tutorial", where)).lower()
     return f"Describe each step of this tutorial when it is done: {words}."
 
 
@@ -278,9 +285,9 @@ def _prediction_in(row: Any, where: str) -> Any:
 def _replies(said: Any, name: str, where: str) -> list[TimedReply]:
     """What a list of seconds, or of {"time", "response"?}, holds."""
     found = []
-    for number, event in enumerate(items_of(said, name, where), 1):
+    for number, event in enumerate(field_as(list[Any], said, name, where), 1):
         timed = event if isinstance(event, Mapping) else {"time": event}
         text = timed.get("response")
-        time_s = seconds_of(timed, "time", f"{where}, {name} {number}")
+        time_s = field_as(Seconds, timed, "time", f"{where}, {name} {number}")
         found.append(TimedReply(time_s, text if isinstance(text, str) else DETECTED))
     return found

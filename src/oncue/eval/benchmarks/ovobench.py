@@ -38,7 +38,7 @@ from oncue.eval.streams.benchmark import (
 from oncue.eval.streams.blind import silence
 from oncue.eval.streams.stream import Item, Prediction, Stream
 from oncue.eval.table import percent
-from oncue.fields import field_of, items_of, seconds_of, text_of
+from oncue.fields import NonEmptyText, Seconds, field_as
 from oncue.render.options import LETTERS, labelled
 from oncue.scoring.grader import Grader
 from oncue.types import GoldTurn, Question, TimedReply, TimeSpan
@@ -116,7 +116,7 @@ class OvoBench:
                 yield where, _prediction(number, 0.0, row, where)
                 continue
             for index, place, probe in probes_of(row, where):
-                time_s = seconds_of(probe, "realtime", place)
+                time_s = field_as(Seconds, probe, "realtime", place)
                 yield place, _prediction(f"{number}_{index}", time_s, probe, place)
 
     async def score(
@@ -183,12 +183,12 @@ def _items_of(row: Any, where: str) -> Iterator[Item[OvoGold]]:
             asked = _forward_question(task, row, probe, place)
             yield _item(f"{number}_{index}", row, probe, asked, gold, place)
         return
-    texts = items_of(row, "options", where)
+    texts = field_as(list[Any], row, "options", where)
     if not 2 <= len(texts) <= len(LETTERS) or not all(isinstance(t, str) and t for t in texts):
         raise DataError(f"{where}: 'options' must be 2 to {len(LETTERS)} texts, got {texts!r:.80}")
     options = labelled(texts)
     right = whole_number(row, "gt", where, len(options))
-    asked = "\n".join((text_of(row, "question", where), *options))
+    asked = "\n".join((field_as(NonEmptyText, row, "question", where), *options))
     gold = OvoGold(task, LETTERS[right], options)
     yield _item(number, row, row, asked, gold, where)
 
@@ -197,9 +197,9 @@ def _item(
     item_id: str, row: Any, timed: Any, asked: str, gold: OvoGold, where: str
 ) -> Item[OvoGold]:
     """The question `asked` at the "realtime" of `timed`, where the stream ends."""
-    end_s = seconds_of(timed, "realtime", where)
+    end_s = field_as(Seconds, timed, "realtime", where)
     due = GoldTurn(gold.answer, TimeSpan(0.0, end_s), asked, visible_s=end_s)
-    video = text_of(row, "video", where)
+    video = field_as(NonEmptyText, row, "video", where)
     stream = Stream(
         item_id, video, (Question(asked, end_s),), (due,), end_s=end_s, subset=gold.task
     )
@@ -215,17 +215,17 @@ def _forward_answer(task: str, probe: Any, where: str) -> str:
 def _forward_question(task: str, row: Any, probe: Any, where: str) -> str:
     """What is asked at a probe, in our words."""
     if task == "REC":
-        activity = text_of(row, "activity", where)
+        activity = field_as(NonEmptyText, row, "activity", where)
         return f"How many times has this happened so far: {activity}? Answer with one number."
     if task == "SSR":
-        step = text_of(probe, "step", where)
+        step = field_as(NonEmptyText, probe, "step", where)
         return f"Is this step being done right now: {step}? Answer Yes or No."
-    question = text_of(row, "question", where)
+    question = field_as(NonEmptyText, row, "question", where)
     return f"{question} Answer Yes if the video so far shows the answer to this question, else No."
 
 
 def _prediction(item_id: str, time_s: float, row: Any, where: str) -> Prediction:
-    response = field_of(row, "response", where)
+    response = field_as(Any, row, "response", where)
     if response is None:
         return Prediction(item_id)
     made = Prediction

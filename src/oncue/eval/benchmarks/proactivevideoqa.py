@@ -6,7 +6,6 @@ MMDuet2's evaluation, {"question_id", "model_response_list": [{"role", "content"
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from oncue.aio import gathered
 from oncue.data.gold import GoldSample, load_gold
 from oncue.errors import ConfigError, DataError
 from oncue.eval.benchmarks.proactivevideoqa_card import CARD, SUBSETS
@@ -36,7 +36,7 @@ from oncue.eval.streams.blind import every, silence
 from oncue.eval.streams.predictions import official_lines
 from oncue.eval.streams.stream import Item, Prediction, Stream
 from oncue.eval.table import MAX_UNSCORED_SHARE
-from oncue.fields import field_of, id_of, items_of, seconds_of, text_of
+from oncue.fields import IdText, NonEmptyText, Seconds, field_as
 from oncue.render.actions import TextFormat
 from oncue.scoring.grader import GradeKey, Grader
 from oncue.scoring.judge_prompts import coverage_rubric
@@ -104,16 +104,16 @@ class ProactiveVideoQa:
 
     def official(self, path: Path) -> Iterator[tuple[str, Prediction]]:
         for where, row in official_lines(path, _EXPECTED):
-            turns = items_of(row, "model_response_list", where)
+            turns = field_as(list[Any], row, "model_response_list", where)
             said = [_reply_of(turn, f"{where}, turn {n}") for n, turn in enumerate(turns, 1)]
             replies = tuple(reply for reply in said if reply is not None)
-            yield where, Prediction(id_of(row, "question_id", where), replies)
+            yield where, Prediction(field_as(IdText, row, "question_id", where), replies)
 
     async def score(self, item: Item[Task], said: Prediction, grader: Grader | None) -> ItemScore:
         """`grader` may be None for silence."""
         task = item.gold
-        turns = await asyncio.gather(
-            *(_score_turn(task, number, said.replies, grader) for number in range(len(task.gold)))
+        turns = await gathered(
+            [_score_turn(task, number, said.replies, grader) for number in range(len(task.gold))]
         )
         duplicates = await self._duplicates(task, said.replies, grader)
         terms = {
@@ -194,12 +194,12 @@ def _item_of(sample: GoldSample, subset: str) -> Item[Task]:
 
 def _reply_of(turn: Any, where: str) -> TimedReply | None:
     """What an assistant turn said; None for silence and for turns of users."""
-    if text_of(turn, "role", where) != "assistant":
+    if field_as(NonEmptyText, turn, "role", where) != "assistant":
         return None
-    content = field_of(turn, "content", where)
+    content = field_as(Any, turn, "content", where)
     if not isinstance(content, str):
         raise DataError(f"{where}: 'content' must be text, got {content!r:.80}")
-    time_s = seconds_of(turn, "time", where)
+    time_s = field_as(Seconds, turn, "time", where)
     said = content.strip()
     return TimedReply(time_s, content) if said and said != _SILENCE else None
 

@@ -20,7 +20,7 @@ from oncue.eval.benchmarks.spot_meaning import (
 )
 from oncue.eval.streams.official import files_of, object_of
 from oncue.eval.streams.stream import Item, Prediction, Stream
-from oncue.fields import field_of, has_value, items_of, optional_text_of, seconds_of
+from oncue.fields import Seconds, field_as, field_or, has_value
 from oncue.types import GoldTurn, Question, TimedReply, TimeSpan
 
 _VIDEO_ENDING = re.compile(r"\.(mp4|mkv|webm|avi|mov)$", re.IGNORECASE)
@@ -122,13 +122,15 @@ def _item_id(task: str, video: str) -> str:
 
 
 def _item_of(task: str, video: str, entry: Any, where: str) -> Item[Gold]:
-    turns = (items_of(entry, "turns", where) if has_value(entry, "turns") else []) or [entry]
+    turns = (field_as(list[Any], entry, "turns", where) if has_value(entry, "turns") else []) or [
+        entry
+    ]
     questions, slots, has_gold = [], [], []
     for number, turn in enumerate(turns, 1):
         at = f"{where}, turn {number}"
         due = _slots_of(task, turn, at)
-        asked_s = seconds_of(turn, "ask_time", at) if has_value(turn, "ask_time") else 0.0
-        questions.append(Question(optional_text_of(turn, "question", at), asked_s))
+        asked_s = field_as(Seconds, turn, "ask_time", at) if has_value(turn, "ask_time") else 0.0
+        questions.append(Question(field_or(str, turn, "question", at, ""), asked_s))
         has_gold.append(bool(due))
         slots += due
     slots.sort(key=lambda slot: slot.time_s)
@@ -148,11 +150,11 @@ def _item_of(task: str, video: str, entry: Any, where: str) -> Item[Gold]:
 
 
 def _slots_of(task: str, turn: Any, where: str) -> list[Slot]:
-    question = optional_text_of(turn, "question", where)
+    question = field_or(str, turn, "question", where, "")
     if not has_value(turn, "response_time"):
         return []
     times = [
-        seconds_of({"response_time": value}, "response_time", where)
+        field_as(Seconds, {"response_time": value}, "response_time", where)
         for value in _listed(turn["response_time"])
     ]
     if not times:
@@ -225,12 +227,13 @@ def _prediction_of(item_id: str, events: Any, where: str) -> Prediction:
         raise DataError(f"{where} holds {events!r:.60}; expected a list of events")
     rows = [(event, f"{where}, event {number}") for number, event in enumerate(events, 1)]
     timed = sorted(
-        ((seconds_of(event, "time", at), event, at) for event, at in rows), key=lambda row: row[0]
+        ((field_as(Seconds, event, "time", at), event, at) for event, at in rows),
+        key=lambda row: row[0],
     )
     asked: dict[str, Question] = {}
     replies, answers = [], []
     for time_s, event, at in timed:
-        kind, value = field_of(event, "type", at), str(event.get("value") or "")
+        kind, value = field_as(Any, event, "type", at), str(event.get("value") or "")
         turn = str(event.get("turn_id") or "").strip().upper()
         if kind == "question":
             asked.setdefault(turn, Question(value, time_s))

@@ -29,7 +29,7 @@ from oncue.eval.streams.blind import every, once_after, silence
 from oncue.eval.streams.predictions import official_lines
 from oncue.eval.streams.stream import Item, Prediction, Stream
 from oncue.eval.table import percent
-from oncue.fields import field_of, items_of, optional_text_of, seconds_of, text_of
+from oncue.fields import NonEmptyText, Seconds, field_as, field_or
 from oncue.scoring.grader import Grader
 from oncue.types import GoldTurn, Question, TimedReply, TimeSpan
 
@@ -152,7 +152,7 @@ class StreamingBenchPo:
         self, item: Item[PoGold], question: Mapping[str, Any], model: str, where: str
     ) -> Prediction:
         """What a model's history says. Polls that were answered with no are silent turns."""
-        history = items_of(question[model], _HISTORY, f"{where}, {model!r}")
+        history = field_as(list[Any], question[model], _HISTORY, f"{where}, {model!r}")
         if not history:
             raise DataError(f"{where}, {model!r}: {_HISTORY!r} is empty; expected its turns")
         turns = [(_role(turn, where), _reply_of(turn, where)) for turn in history]
@@ -213,18 +213,21 @@ class StreamingBenchPo:
 def _questions(path: Path) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
     """(place, entry, question) of every question of a file."""
     for where, entry in official_lines(path, _EXPECTED):
-        for number, question in enumerate(items_of(entry, "questions", where), 1):
+        for number, question in enumerate(field_as(list[Any], entry, "questions", where), 1):
             place = f"{where}, question {number}"
-            text_of(question, "question", place)
+            field_as(NonEmptyText, question, "question", place)
             yield place, entry, question
 
 
 def _item_of(entry: Mapping[str, Any], question: Mapping[str, Any], where: str) -> Item[PoGold]:
-    video, text = text_of(entry, "video_path", where), text_of(question, "question", where)
+    video, text = (
+        field_as(NonEmptyText, entry, "video_path", where),
+        field_as(NonEmptyText, question, "question", where),
+    )
     asked_s = _clock(question, "time_stamp", where)
     gold = PoGold(
         _clock(question, "ground_truth_time_stamp", where),
-        text_of(question, "ground_truth_output", where),
+        field_as(NonEmptyText, question, "ground_truth_output", where),
     )
     due = TimeSpan(max(0.0, gold.time_s - TOLERANCE_S), gold.time_s + TOLERANCE_S)
     stream = Stream(
@@ -240,7 +243,7 @@ def _item_of(entry: Mapping[str, Any], question: Mapping[str, Any], where: str) 
 
 def _clock(question: Mapping[str, Any], name: str, where: str) -> float:
     """Seconds of "HH:MM:SS", "MM:SS" or "SS"."""
-    text = text_of(question, name, where)
+    text = field_as(NonEmptyText, question, name, where)
     if not re.fullmatch(r"\d+(:\d+){0,2}", text):
         raise DataError(f"{where}: {name!r} must be a time as HH:MM:SS, got {text!r:.80}")
     seconds = 0
@@ -250,14 +253,16 @@ def _clock(question: Mapping[str, Any], name: str, where: str) -> float:
 
 
 def _role(turn: Any, where: str) -> str:
-    role = field_of(turn, "role", where)
+    role = field_as(Any, turn, "role", where)
     if role not in ("user", "assistant"):
         raise DataError(f"{where}: 'role' must be user or assistant, got {role!r:.80}")
     return str(role)
 
 
 def _reply_of(turn: Any, where: str) -> TimedReply:
-    return TimedReply(seconds_of(turn, "time", where), optional_text_of(turn, "content", where))
+    return TimedReply(
+        field_as(Seconds, turn, "time", where), field_or(str, turn, "content", where, "")
+    )
 
 
 def _has_words(text: str, words: str) -> bool:

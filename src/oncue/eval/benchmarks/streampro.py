@@ -33,16 +33,7 @@ from oncue.eval.streams.predictions import official_lines
 from oncue.eval.streams.ratios import f1_of, pooled_terms, ratio, ungraded
 from oncue.eval.streams.stream import Item, Prediction, Stream
 from oncue.eval.table import percent
-from oncue.fields import (
-    field_of,
-    has_value,
-    id_of,
-    items_of,
-    optional_text_of,
-    seconds_of,
-    span_of,
-    text_of,
-)
+from oncue.fields import IdText, NonEmptyText, Seconds, Span, field_as, field_or, has_value
 from oncue.scoring.grader import GradeKey, Grader, Rubric
 from oncue.scoring.score import Unscored
 from oncue.types import GoldTurn, Question, TimedReply, TimeSpan
@@ -255,32 +246,35 @@ def _figures_of(terms: Terms) -> Figures:
 
 
 def _item_of(row: Mapping[str, Any], where: str) -> Item[Gold]:
-    task, question = text_of(row, "task", where), text_of(row, "question", where)
+    task, question = (
+        field_as(NonEmptyText, row, "task", where),
+        field_as(NonEmptyText, row, "question", where),
+    )
     if task not in TIMINGS:
         raise DataError(f"{where}: unknown task {task!r}; expected one of {', '.join(TIMINGS)}")
     due = sorted(
         (
             _due_of(answer, task, f"{where}, answer {number}")
-            for number, answer in enumerate(items_of(row, "answers", where), 1)
+            for number, answer in enumerate(field_as(list[Any], row, "answers", where), 1)
         ),
         key=lambda d: d.span.start_s,
     )
     timing = TIMINGS[task]
     asked, length = ("question_time", "duration")
-    asked_s = seconds_of(row, asked, where) if has_value(row, asked) else 0.0
+    asked_s = field_as(Seconds, row, asked, where) if has_value(row, asked) else 0.0
     shown = (
         TimeSpan(max(0.0, _window(d, timing).start_s), max(0.0, _window(d, timing).end_s))
         for d in due
     )
     stream = Stream(
-        id_of(row, "id", where),
-        id_of(row, "video", where),
+        field_as(IdText, row, "id", where),
+        field_as(IdText, row, "video", where),
         (Question(question, asked_s),),
         tuple(
             GoldTurn(d.content, span, question, visible_s=d.span.start_s)
             for d, span in zip(due, shown, strict=True)
         ),
-        duration_s=seconds_of(row, length, where) if has_value(row, length) else None,
+        duration_s=field_as(Seconds, row, length, where) if has_value(row, length) else None,
         subset=task,
     )
     return Item(stream, Gold(task, tuple(due)))
@@ -289,12 +283,12 @@ def _item_of(row: Mapping[str, Any], where: str) -> Item[Gold]:
 def _due_of(row: Any, task: str, where: str) -> Due:
     """Of grounding, the end of the `span` that is to be named is when the answer is due."""
     if task == GROUNDING:
-        stretch = span_of(row, "span", where)
+        stretch = field_as(Span, row, "span", where)
         at_end = TimeSpan(stretch.end_s, stretch.end_s)
-        return Due(at_end, optional_text_of(row, "content", where), stretch)
-    if isinstance(field_of(row, "time", where), list):
-        span = span_of(row, "time", where)
+        return Due(at_end, field_or(str, row, "content", where, ""), stretch)
+    if isinstance(field_as(Any, row, "time", where), list):
+        span = field_as(Span, row, "time", where)
     else:
-        time_s = seconds_of(row, "time", where)
+        time_s = field_as(Seconds, row, "time", where)
         span = TimeSpan(time_s, time_s)
-    return Due(span, text_of(row, "content", where))
+    return Due(span, field_as(NonEmptyText, row, "content", where))

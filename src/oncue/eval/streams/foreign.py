@@ -25,7 +25,7 @@ from typing import Any
 from oncue.errors import ConfigError, DataError
 from oncue.eval.streams.predictions import Placed, official_lines
 from oncue.eval.streams.stream import Item, Prediction
-from oncue.fields import field_of, has_value, id_of, seconds_of, span_of
+from oncue.fields import IdText, Seconds, Span, field_as, has_value
 from oncue.render.actions import TextFormat
 from oncue.types import TimedReply
 
@@ -52,7 +52,7 @@ def vlmevalkit_predictions(path: Path, items: Sequence[Item[Any]]) -> Iterator[P
     """
     num_failed = 0
     for where, row in _table(path):
-        value = field_of(row, "prediction", where)
+        value = field_as(Any, row, "prediction", where)
         if _is_failure(value):
             num_failed += 1
             continue
@@ -66,7 +66,7 @@ def lmms_eval_predictions(path: Path, items: Sequence[Item[Any]]) -> Iterator[Pl
     """The predictions in a samples file of lmms-eval. Raises DataError, with the line, for what
     cannot be read."""
     for where, row in official_lines(path, _LMMS_EVAL):
-        value = field_of(row, "filtered_resps", where)
+        value = field_as(Any, row, "filtered_resps", where)
         if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
             value = value[0]
         item_id = _id_of(row, "doc_id", items, where)
@@ -103,7 +103,7 @@ def _is_failure(value: Any) -> bool:
 def _id_of(row: Mapping[str, Any], number_name: str, items: Sequence[Item[Any]], where: str) -> str:
     """The id of the item that a row is about."""
     if has_value(row, "question_id"):
-        return id_of(row, "question_id", where)
+        return field_as(IdText, row, "question_id", where)
     number = _number_of(row, number_name, where)
     if number >= len(items):
         raise DataError(
@@ -122,7 +122,7 @@ def _id_of(row: Mapping[str, Any], number_name: str, items: Sequence[Item[Any]],
 
 
 def _number_of(row: Mapping[str, Any], name: str, where: str) -> int:
-    value = field_of(row, name, where)
+    value = field_as(Any, row, name, where)
     text = str(value).removesuffix(".0")
     if isinstance(value, bool) or not text.isdecimal():
         raise DataError(f"{where}: {name!r} must be a whole number, 0 or more, got {value!r:.80}")
@@ -165,9 +165,11 @@ def _parsed(text: str, where: str) -> Any:
 def _turn_of(record: Any, where: str) -> tuple[float, str]:
     """When a turn ended, and what it said; "" for silence."""
     if _is_round(record):
-        time_s = seconds_of({"end": span_of(record, "video_span", where).end_s}, "end", where)
+        time_s = field_as(
+            Seconds, {"end": field_as(Span, record, "video_span", where).end_s}, "end", where
+        )
     else:
-        time_s = seconds_of(record, _name_in(record, _TIMES, where), where)
+        time_s = field_as(Seconds, record, _name_in(record, _TIMES, where), where)
     if str(record.get("answerable", "yes")).strip().lower() != "yes":
         return time_s, ""
     text = record[_name_in(record, _TEXTS, where)]

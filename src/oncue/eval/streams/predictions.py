@@ -19,14 +19,7 @@ from typing import Any
 
 from oncue.errors import DataError
 from oncue.eval.streams.stream import Prediction
-from oncue.fields import (
-    field_of,
-    has_value,
-    id_of,
-    items_of,
-    json_lines,
-    seconds_of,
-)
+from oncue.fields import IdText, Seconds, field_as, has_value, json_lines
 from oncue.types import TimedReply
 
 EXPECTED = 'a prediction, {"question_id", "replies": [{"time", "text"}]}'
@@ -68,19 +61,19 @@ class PredictionFile:
 def prediction_of(row: Mapping[str, Any], where: str) -> Prediction:
     """One line. Raises DataError."""
     return Prediction(
-        id_of(row, "question_id", where),
+        field_as(IdText, row, "question_id", where),
         tuple(
             _reply_of(reply, f"{where}, reply {number}")
-            for number, reply in enumerate(items_of(row, "replies", where), 1)
+            for number, reply in enumerate(field_as(list[Any], row, "replies", where), 1)
         ),
-        seconds_of(row, "watched_s", where) if has_value(row, "watched_s") else 0.0,
-        int(seconds_of(row, "num_turns", where)) if has_value(row, "num_turns") else 0,
-        int(seconds_of(row, "num_silent", where)) if has_value(row, "num_silent") else 0,
+        field_as(Seconds, row, "watched_s", where) if has_value(row, "watched_s") else 0.0,
+        int(field_as(Seconds, row, "num_turns", where)) if has_value(row, "num_turns") else 0,
+        int(field_as(Seconds, row, "num_silent", where)) if has_value(row, "num_silent") else 0,
     )
 
 
 def _reply_of(reply: Any, where: str) -> TimedReply:
-    time_s, text = seconds_of(reply, "time", where), field_of(reply, "text", where)
+    time_s, text = field_as(Seconds, reply, "time", where), field_as(Any, reply, "text", where)
     if not isinstance(text, str) or not text.strip():
         raise DataError(
             f"{where}: 'text' must be non-empty text, got {text!r:.80}; leave silent turns out"
