@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from oncue import cli
 from oncue.data.retrieval_examples import RetrievalRows
 from oncue.engine.sampling import SamplingParams
 from oncue.env.retrieval import RetrievalSettings
@@ -303,6 +304,12 @@ def test_rollouts_are_stored_as_score_rewards_reads_them(
     assert reported[0]["retrieve_rate"] == 0
     assert any("no turn of this step retrieves" in w for w in reported[0]["warnings"])
     assert not any("no spread" in w for w in reported[0]["warnings"])
+    page = tmp_path / "page.html"
+    assert cli.main(["view", str(tmp_path / "run"), "--step", "2", "--out", str(page)]) == 0
+    text = page.read_text("utf-8")
+    assert "2/q0/2/0" in text
+    assert "1/q0/0/0" not in text
+    assert "data:image/jpeg" in text  # the film is at hand
 
 
 def test_grpo_takes_the_same_task_with_credit_per_turn(

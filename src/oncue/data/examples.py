@@ -8,10 +8,10 @@ is in the prompt with its gold replies, which are never trained but count as sai
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -77,6 +77,11 @@ class Example(Protocol):
         """Turns that an episode shows after the history: no episode takes more tokens."""
         ...
 
+    @property
+    def noted(self) -> Mapping[str, Any]:
+        """What a stored rollout says of it beside what happened."""
+        ...
+
     def env(self) -> VideoEnv:
         """A new environment that shows the task."""
         ...
@@ -116,6 +121,11 @@ class RolloutExample:
     def longest_turns(self) -> tuple[EnvTurn, ...]:
         """All that is shown: the clock decides that."""
         return self.turns
+
+    @property
+    def noted(self) -> Mapping[str, Any]:
+        """Nothing: its number is enough to make it again."""
+        return {}
 
     def without_frames(self) -> RolloutExample:
         return replace(self, history=(), turns=())

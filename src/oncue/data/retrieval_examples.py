@@ -3,11 +3,12 @@ in."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 from oncue.aio import completed
 from oncue.clock import Clock
@@ -23,13 +24,15 @@ from oncue.video.probe import probe
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RetrievalExample:
-    """A question about a video. `index`, `skipped`: as of `Example`."""
+    """A question about a video. `index`, `skipped`: as of `Example`. `video`: where its file is, ""
+    where it has none."""
 
     task: Task
     pool: FramePool
     settings: RetrievalSettings
     index: int
     skipped: str = ""
+    video: str = ""
 
     @property
     def history(self) -> tuple[tuple[EnvTurn, Action], ...]:
@@ -45,6 +48,12 @@ class RetrievalExample:
     def longest_turns(self) -> tuple[EnvTurn, ...]:
         """Those of an episode that looks at all of the video in every turn."""
         return completed(_looking(self._env()))
+
+    @property
+    def noted(self) -> Mapping[str, Any]:
+        """What `oncue view` needs to show the frames."""
+        video = {"video": self.video} if self.video else {}
+        return {**video, "unit": self.settings.unit, "pool_frames": len(self.pool)}
 
     def env(self) -> VideoEnv:
         """A new environment that lets a policy look into the pool."""
@@ -145,9 +154,10 @@ class RetrievalRows:
         if isinstance(line, DataError):
             raise line
         with self.named(index):
-            pool = read_pool(line.video_in(self.videos), self.num_frames, shrink=shrink)
+            video = line.video_in(self.videos)
+            pool = read_pool(video, self.num_frames, shrink=shrink)
             task = line.task(len(pool), pool.duration_s)
-        return RetrievalExample(task, pool, self.look, index)
+        return RetrievalExample(task, pool, self.look, index, video=str(video.resolve()))
 
 
 def _check(line: RetrievalRow | DataError, rows: RetrievalRows) -> None:

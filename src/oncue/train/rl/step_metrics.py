@@ -93,6 +93,7 @@ def rollout_lines(
                     **_line(name, episode, reward),
                     "task": episode.task.task_id,
                     "example": group.example.index,
+                    **group.example.noted,
                     **dict(score.terms),
                     "reward": score.total,
                     "unscored": score.num_unscored,
