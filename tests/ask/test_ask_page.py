@@ -11,11 +11,12 @@ from ask_support import ANSWER, LOOK, ask, says, text_of, values_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oncue.ask.preparation import shrink_by, shrink_for
+from oncue.ask.preparation import shrink_for
 from oncue.errors import InputError
 from oncue.policy.open_policy import LocalModel, Script, ServerModel
 from oncue.records.retrieval_rollouts import read_retrieval_rollouts
 from oncue.render.images import FrameProcessor
+from oncue.render.shrink import shrink_by
 from oncue.types import Answer, Retrieve
 from openai_server import OpenAIServer
 

@@ -29,10 +29,11 @@ from oncue.scoring.score import Score
 from oncue.train import parallel
 from oncue.train.log_to import LogName
 from oncue.train.rl import policy_trainer
+from oncue.train.rl.critic_settings import CriticSettings, GaeSettings
 from oncue.train.rl.loop import train_grpo
 from oncue.train.rl.policy_loss import LossSettings
-from oncue.train.rl.settings import GrpoConfig
-from oncue.types import Episode
+from oncue.train.rl.settings import GrpoConfig, PpoConfig
+from oncue.types import Episode, Reply
 
 NUM_PROCESSES = 2
 
@@ -43,6 +44,17 @@ class Wordy:
     async def __call__(self, episode: Episode) -> Score:
         total = float(sum(len(reply.text) for reply in episode.replies) % 7)
         return Score((total,), dict.fromkeys(TERMS, 0.0))
+
+
+class WordyTurns(Wordy):
+    """The same, earned turn by turn."""
+
+    async def __call__(self, episode: Episode) -> Score:
+        texts = [
+            e.acted.action.text if isinstance(e.acted.action, Reply) and e.acted.sampled else ""
+            for e in episode.exchanges
+        ]
+        return Score(tuple(float(len(text) % 7) for text in texts), dict.fromkeys(TERMS, 0.0))
 
 
 class Strange(Wordy):
@@ -77,7 +89,16 @@ def config(model: Path, **changes: Any) -> GrpoConfig:
         "save_every_steps": 1,
         "store_every_steps": 1,
     }
-    return GrpoConfig(str(model), **(settings | changes))
+    kind = PpoConfig if "critic" in changes else GrpoConfig
+    return kind(str(model), **(settings | changes))
+
+
+PPO: dict[str, Any] = {
+    "critic": CriticSettings("model", learning_rate=1e-3),
+    "gae": GaeSettings(gamma_turn=0.9, lam=0.8),
+    "loss": LossSettings(),
+    "kl_in_reward": 0.05,
+}
 
 
 def train(
@@ -182,6 +203,8 @@ def scenarios(model: Path, folder: Path) -> dict[str, Callable[[], Any]]:
         "none": lambda: logging_elsewhere(model, folder / "none"),
         "full": lambda: train(model, folder / "full", sharding="full"),
         "resumed_full": lambda: train(model, folder / "resumed_full", resume=True, sharding="full"),
+        "ppo_none": lambda: train(model, folder / "ppo_none", WordyTurns(), **PPO),
+        "ppo_full": lambda: train(model, folder / "ppo_full", WordyTurns(), sharding="full", **PPO),
         "apart": apart,
         "uneven": lambda: command(model, folder / "uneven"),
         "bad_number": lambda: train(model, folder / "bad_number", Strange(bad_number)),

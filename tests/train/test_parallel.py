@@ -46,6 +46,9 @@ def runs(
     torch.set_num_threads(1)
     with parallel_runs.calm_optimizer():
         parallel_runs.train(model, folder / "one")
+        parallel_runs.train(
+            model, folder / "ppo_one", parallel_runs.WordyTurns(), **parallel_runs.PPO
+        )
         after_one_step(folder / "one", folder / "resumed_full")
         found = parallel_runs.outcomes(model, folder)
         after_one_step(folder / "full", folder / "resumed_one")
@@ -78,13 +81,15 @@ def test_a_share_is_dealt_and_collected() -> None:
     assert Ranks.of_environment() == Ranks(0, 1)
 
 
-@pytest.mark.parametrize("name", ["none", "full", "resumed_full", "resumed_one"])
+@pytest.mark.parametrize(
+    "name", ["none", "full", "resumed_full", "resumed_one", "ppo_none", "ppo_full"]
+)
 def test_processes_together_do_what_one_does(runs: Any, name: str) -> None:
     folder, found = runs
     assert found.get(name, [{"returned": None}]) == [{"returned": None}] * (
         2 if name in found else 1
     )
-    one, several = folder / "one", folder / name
+    one, several = folder / ("ppo_one" if name.startswith("ppo") else "one"), folder / name
     for step in (1, 2):
         torch.testing.assert_close(weights(several, step), weights(one, step), atol=2e-6, rtol=0)
         stored = [run / "rollouts" / f"step_{step:06d}.jsonl" for run in (one, several)]

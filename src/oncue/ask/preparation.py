@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from oncue.env.streaming import check_questions, check_text
-from oncue.errors import ConfigError, InputError, ModelError
+from oncue.errors import ConfigError, ModelError
 from oncue.hub import BUNDLED_FOLDERS, resolve_model
 from oncue.policy.open_policy import LocalModel, PolicySpec, Script, ServerModel
 from oncue.render.images import FrameProcessor
 from oncue.render.options import LETTERS
+from oncue.render.shrink import shrink_by
 from oncue.types import Question, Task
 from oncue.video.opening import source_name
 
@@ -82,22 +81,3 @@ def shrink_for(spec: PolicySpec) -> Shrink | None:
             return shrink_by(FrameProcessor(max_pixels=options.max_pixels))
         case Script():
             return None
-
-
-def shrink_by(frames: FrameProcessor) -> Shrink:
-    """Resizes as `frames` does, where doing so twice is the same as once; else leaves a picture as
-    it is."""
-
-    def shrink(pixels: np.ndarray) -> np.ndarray:
-        size = frames.resized_px(*pixels.shape[:2])
-        return np.asarray(frames.resized(pixels)) if _stays(frames, size) else pixels
-
-    return shrink
-
-
-def _stays(frames: FrameProcessor, size: tuple[int, int]) -> bool:
-    """Whether a picture of `size` keeps it; a strip that is too long for the limits does not."""
-    try:
-        return frames.resized_px(*size) == size
-    except InputError:
-        return False

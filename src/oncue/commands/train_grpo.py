@@ -1,4 +1,4 @@
-"""`oncue train grpo`: multi-turn reinforcement learning."""
+"""`oncue train grpo` and `oncue train ppo`: multi-turn reinforcement learning."""
 
 from __future__ import annotations
 
@@ -28,62 +28,68 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class _GrpoOptions(RunOptions):
+class _RlOptions(RunOptions):
+    held_out_from: tuple[Path, ...] | None = None
+    """Files of supervised training (JSONL rows): examples of --data whose video is in them are
+    refused. Not for questions about videos."""
+
+    judge_server: JudgeServer = field(default_factory=JudgeServer)
+    """How a judge openai:MODEL@URL is asked. It may differ when a run is resumed."""
+
+
+@dataclass(frozen=True)
+class _GrpoOptions(_RlOptions):
     """Multi-turn reinforcement learning: the run itself. Every setting of the recipe is a flag too
     (listed below).
 
     Example: oncue train grpo --recipe mini --out runs/mini-rl
     """
 
-    held_out_from: tuple[Path, ...] | None = None
-    """Files of supervised training (JSONL rows): examples of --data whose video is in them are
-    refused."""
 
-    judge_server: JudgeServer = field(default_factory=JudgeServer)
-    """How a judge openai:MODEL@URL is asked. It may differ when a run is resumed."""
+@dataclass(frozen=True)
+class _PpoOptions(_RlOptions):
+    """Reinforcement learning with a critic: the run itself. Every setting of the recipe is a flag
+    too (listed below).
 
-
-class TrainGrpo(TrainCommand):
-    """Multi-turn reinforcement learning. Flags of the run first; every setting of the recipe is a
-    flag too.
-
-    Example: oncue train grpo --recipe mini --out runs/mini-rl
+    Example: oncue train ppo --recipe video-mtr-7b --data rows.jsonl --examples.videos videos/
+    --out runs/mtr
     """
 
-    options_class = _GrpoOptions
+
+class TrainRl(TrainCommand):
+    """What both have in common."""
 
     @classmethod
-    def config_class(cls) -> type[Any]:
-        from oncue.train.rl.settings import GrpoConfig
+    def _with_rows(
+        cls, config: Any, flags: Sequence[str], paths: tuple[Path, ...], prog: str
+    ) -> Any:
+        """The settings with `flags`, and examples from the files `paths`."""
+        from oncue.data.retrieval_examples import RetrievalRows
+        from oncue.data.row_examples import RowExamples
 
-        return GrpoConfig
-
-    @classmethod
-    def recipe(cls, name: str) -> Any:
-        from oncue.recipes import grpo_recipe
-
-        return grpo_recipe(name)
+        given = config.examples
+        kind = RetrievalRows if given.is_retrieval else RowExamples
+        examples = replace(given, paths=paths) if isinstance(given, kind) else kind(paths)
+        others = {each.name for each in fields(given)} - {each.name for each in fields(examples)}
+        refuse_replaced(flags, *(f"--examples.{name.replace('_', '-')}" for name in others))
+        own = make_dataclass("OfRows", [("examples", kind)])
+        of_rows, flags = parse_known(own(examples), flags, prog)
+        return replace(parse_settings(config, flags, prog), examples=of_rows.examples)
 
     @classmethod
     def settings(cls, config: Any, flags: Sequence[str], options: Any, prog: str) -> Any:
+        from oncue.data.retrieval_examples import RetrievalRows
         from oncue.data.row_examples import RowExamples, check_held_out
 
         require_values("--held-out-from", options.held_out_from)
         if not options.data:
             config = parse_settings(config, flags, prog)
         else:
-            check_files(options.data, "JSONL files of examples")
+            check_files(options.data, "files of examples")
             refuse_replaced(flags, "--examples.paths")
-            given, examples = config.examples, RowExamples(options.data)
-            if isinstance(given, RowExamples):
-                examples = replace(given, paths=options.data)
-            others = {each.name for each in fields(given)} - {
-                each.name for each in fields(examples)
-            }
-            refuse_replaced(flags, *(f"--examples.{name.replace('_', '-')}" for name in others))
-            own = make_dataclass("OfRows", [("examples", RowExamples)])
-            of_rows, flags = parse_known(own(examples), flags, prog)
-            config = replace(parse_settings(config, flags, prog), examples=of_rows.examples)
+            config = cls._with_rows(config, flags, options.data, prog)
+        if isinstance(config.examples, RetrievalRows):
+            check_files(config.examples.paths, "files of questions with --data")
         if not isinstance(config.examples, RowExamples):
             if options.held_out_from:
                 raise ConfigError(
@@ -111,12 +117,12 @@ class TrainGrpo(TrainCommand):
         return super().run()
 
     def train(self) -> Path:
-        from oncue.rewards.proactive import ProactiveReward
         from oncue.scoring.server_judge import ServerJudge
         from oncue.train.rl.loop import train_grpo
+        from oncue.train.rl.make_reward import make_reward
 
         judge = self._judge()
-        reward, out = ProactiveReward(judge, self.config.reward), self.options.out
+        reward, out = make_reward(self.config, judge), self.options.out
         checks = {"check_judge": judge.check_alive} if isinstance(judge, ServerJudge) else {}
         try:
             return train_grpo(
@@ -142,25 +148,90 @@ class TrainGrpo(TrainCommand):
             parts.append(f"PAUC {100 * metrics['reward_pauc']:.1f}")
         else:
             parts += [f"{name} {metrics[TERM_PREFIX + name]:.3f}" for name in terms]
-        parts.append(f"replies {metrics['replies_per_episode']:.1f}")
-        if "first_reply_delay_s" in metrics:
-            delay_s = metrics["first_reply_delay_s"]
-            parts.append("no reply in time" if delay_s is None else f"delay {delay_s:.1f} s")
+        parts += _of_retrieval(metrics) if "retrieve_rate" in metrics else _of_streams(metrics)
         parts.append(f"rollout {metrics['rollout_s']:.1f} s")
         parts.append(f"train {metrics['train_s']:.1f} s")
         parts.append(f"{metrics['tokens_per_s']:,.0f} tokens/s")
         return "  ".join(parts)
 
     def plan(self) -> Iterator[str]:
-        from oncue.train.rl.plan import plan_grpo
+        from oncue.train.rl.make_reward import make_reward
+        from oncue.train.rl.plan import plan_rl
 
-        self._judge(keep_answers=False)
-        yield from plan_grpo(self.config, self.options.out)
+        reward = make_reward(self.config, self._judge(keep_answers=False))
+        yield from plan_rl(self.config, reward, self.options.out)
 
-    def _judge(self, *, keep_answers: bool = True) -> Judge:
+    def _judge(self, *, keep_answers: bool = True) -> Judge | None:
+        """None for questions about videos, which need none."""
         from oncue.rewards.proactive import MAX_SCORE
 
         server: JudgeServer = self.options.judge_server
+        if self.config.examples.is_retrieval:
+            server.check_unused("(retrieval needs none)", "--judge-server.")
+            return None
         return server.judge(
             self.config.judge, MAX_SCORE, prefix="--judge-server.", keep_answers=keep_answers
         )
+
+
+def _of_streams(metrics: dict[str, Any]) -> list[str]:
+    parts = [f"replies {metrics['replies_per_episode']:.1f}"]
+    if "first_reply_delay_s" in metrics:
+        delay_s = metrics["first_reply_delay_s"]
+        parts.append("no reply in time" if delay_s is None else f"delay {delay_s:.1f} s")
+    return parts
+
+
+def _of_retrieval(metrics: dict[str, Any]) -> list[str]:
+    hits, elsewhere = (metrics[name] or 0.0 for name in ("hit_share", "hit_elsewhere"))
+    return [
+        f"right {100 * (metrics['accuracy'] or 0.0):.1f} %",
+        f"looks {metrics['looks_per_episode']:.2f}",
+        f"hits {hits:.2f} (elsewhere {elsewhere:.2f})",
+    ]
+
+
+class TrainGrpo(TrainRl):
+    """Multi-turn reinforcement learning. Flags of the run first; every setting of the recipe is a
+    flag too.
+
+    Example: oncue train grpo --recipe mini --out runs/mini-rl
+    """
+
+    options_class = _GrpoOptions
+
+    @classmethod
+    def config_class(cls) -> type[Any]:
+        from oncue.train.rl.settings import GrpoConfig
+
+        return GrpoConfig
+
+    @classmethod
+    def recipe(cls, name: str) -> Any:
+        from oncue.recipes import grpo_recipe
+
+        return grpo_recipe(name)
+
+
+class TrainPpo(TrainRl):
+    """Reinforcement learning with a critic. Flags of the run first; every setting of the recipe is
+    a flag too.
+
+    Example: oncue train ppo --recipe video-mtr-7b --data rows.jsonl --examples.videos videos/
+    --out runs/mtr
+    """
+
+    options_class = _PpoOptions
+    help_recipe = "video-mtr-7b"
+
+    @classmethod
+    def config_class(cls) -> type[Any]:
+        from oncue.train.rl.settings import PpoConfig
+
+        return PpoConfig
+
+    @classmethod
+    def recipe(cls, name: str) -> Any:
+        from oncue.recipes import ppo_recipe
+
+        return ppo_recipe(name)

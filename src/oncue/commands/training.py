@@ -36,9 +36,11 @@ class RunOptions:
     """The run directory."""
 
     recipe: str | None = None
-    """Where settings come from: mini (sft: a new model; grpo: from mini-sft), mini-more (sft: a
-    second run), mini-late (sft: it goes on, and mostly speaks late) or mmduet2-3b (published
-    settings). Not needed with --resume auto, which takes the settings of the run in --out."""
+    """Where settings come from. sft: mini (a new model), mini-more (a second run), mini-late (it
+    goes on, and mostly speaks late), mmduet2-3b (published settings). grpo: mini (from mini-sft),
+    mmduet2-3b (published), video-mtr-7b (questions about videos). ppo: video-mtr-7b, video-mtr-3b
+    (published), video-mtr-release (the released code). Not needed with --resume auto, which takes
+    the settings of the run in --out."""
 
     config: Path | None = None
     """YAML file of settings, such as the config.yaml of another run; it replaces those of the
@@ -80,6 +82,7 @@ class TrainCommand:
     and how it goes."""
 
     options_class: ClassVar[type[RunOptions]] = RunOptions
+    help_recipe: ClassVar[str] = "mini"  # whose settings the help shows
 
     def __init__(self, options: Any, config: Any) -> None:
         self.options, self.config = options, config
@@ -92,7 +95,7 @@ class TrainCommand:
         wants_help = not {"-h", "--help"}.isdisjoint(flags)
         flags = [flag for flag in flags if flag not in ("-h", "--help")]
         if wants_help:  # shows the settings of a recipe, so it needs one
-            flags = ["--recipe", "mini", "--out", "RUN", *flags]
+            flags = ["--recipe", cls.help_recipe, "--out", "RUN", *flags]
         options, rest = tyro.cli(
             cls.options_class, args=flags, prog=prog, config=_SHAPE, return_unknown_args=True
         )

@@ -157,6 +157,12 @@ VERBS = (
         "teach a model by reward when to speak",
     ),
     Verb(
+        "train ppo",
+        "oncue.commands.train_grpo",
+        "TrainPpo",
+        "teach a model by reward where to look in a video",
+    ),
+    Verb(
         "train average",
         "oncue.commands.train_average",
         "TrainAverage",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 
@@ -14,6 +16,9 @@ from oncue.errors import ConfigError
 from oncue.files import prepare_folder, write_text
 from oncue.startup import loading
 from oncue.view.retrieval_page import MAX_EPISODES
+
+if TYPE_CHECKING:
+    from oncue.view.retrieval_stored import StoredEpisode
 
 
 @dataclass(frozen=True)
@@ -25,8 +30,8 @@ class View:
     """
 
     run_folder: tyro.conf.Positional[Path]
-    """The run directory (--out of oncue train grpo); or a file or folder of stored episodes of
-    retrieval, such as episode.jsonl of oncue ask."""
+    """The run directory (--out of oncue train grpo or ppo); or a file or folder of stored episodes
+    of retrieval, such as episode.jsonl of oncue ask."""
 
     out: Path | None = None
     """The page. By default rollouts.html in the run directory, or episodes.html beside the
@@ -42,7 +47,12 @@ class View:
         """Read, make the films, write. Returns the exit code."""
         from oncue.view.retrieval_stored import holds_episodes
 
-        out = self._write_episodes() if holds_episodes(self.run_folder) else self._write_run()
+        if holds_episodes(self.run_folder):
+            out = self._write_episodes(self.run_folder)
+        elif self._retrieves():
+            out = self._write_looks()
+        else:
+            out = self._write_run()
         if self.open:
             import webbrowser
 
@@ -70,18 +80,42 @@ class View:
             )
         return out
 
-    def _write_episodes(self) -> Path:
-        from oncue.view.retrieval_page import episodes_page
+    def _retrieves(self) -> bool:
+        """Whether it is a run whose episodes look into videos."""
+        from oncue.view.stored import settings_of
+
+        with loading():
+            is_run = (self.run_folder / "config.yaml").is_file()
+            return is_run and settings_of(self.run_folder).examples.is_retrieval
+
+    def _write_looks(self) -> Path:
+        from oncue.view.retrieval_stored import read_episodes
+        from oncue.view.stored import step_files
+
+        files, num_left_out = step_files(self.run_folder, self.step)
+        episodes = [one for path in reversed(files.values()) for one in read_episodes(path)]
+        out = self._write(episodes, self.out or self.run_folder / "rollouts.html")
+        if num_left_out:
+            print(
+                f"{num_left_out} more stored steps are not on it; --step N names those to show",
+                file=sys.stderr,
+            )
+        return out
+
+    def _write_episodes(self, stored: Path) -> Path:
         from oncue.view.retrieval_stored import read_episodes
 
         if self.step:
-            raise ConfigError("--step is for a run of train grpo; leave it out for episodes")
-        stored = self.run_folder
-        out = self.out or (stored if stored.is_dir() else stored.parent) / "episodes.html"
-        episodes = read_episodes(stored)
+            raise ConfigError("--step is for a run of training; leave it out for episodes")
+        folder = stored if stored.is_dir() else stored.parent
+        return self._write(read_episodes(stored), self.out or folder / "episodes.html")
+
+    def _write(self, episodes: Sequence[StoredEpisode], out: Path) -> Path:
+        from oncue.view.retrieval_page import episodes_page
+
         _prepare(out)
         with Progress("episodes", min(len(episodes), MAX_EPISODES)) as progress:
-            page = episodes_page(stored.resolve().name, episodes, progress.step)
+            page = episodes_page(self.run_folder.resolve().name, episodes, progress.step)
         write_text(out, page)
         num_shown = min(len(episodes), MAX_EPISODES)
         counted = f"{num_shown} episode" + ("" if num_shown == 1 else "s")

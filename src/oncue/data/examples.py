@@ -8,10 +8,10 @@ is in the prompt with its gold replies, which are never trained but count as sai
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from oncue.data.world_draws import check_clips, draw_world
 from oncue.dialogue.write import Placement, reply_turn, turn_reaching
 from oncue.env.fixed_turns import FixedTurns
 from oncue.errors import ConfigError
+from oncue.render.base import ActionFormat
 from oncue.types import (
     Action,
     EnvTurn,
@@ -32,10 +33,66 @@ from oncue.types import (
     Task,
     VideoEnv,
 )
+from oncue.video.pool_reader import Shrink
 from oncue.world.clip import Clip, make_clip
 
 # examples are clips that supervised training never draws, for seeds below 1,000 of both
 _RL_SEEDS = 1_000_003
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How the session of an example is opened: arguments of `Policy.open`."""
+
+    system: str | None = None
+    action_format: ActionFormat | None = None
+    last_turns: int | None = None
+
+
+class Example(Protocol):
+    """What a policy practises on: a task, and the world in which it is to be done.
+
+    `history`: turns before it with the answers they got, context that is never trained. `index`:
+    its number in its supply. `skipped`: what was wrong with the row of a file in whose place it is
+    shown.
+    """
+
+    @property
+    def task(self) -> Task: ...
+
+    @property
+    def history(self) -> Sequence[tuple[EnvTurn, Action]]: ...
+
+    @property
+    def index(self) -> int: ...
+
+    @property
+    def skipped(self) -> str: ...
+
+    @property
+    def opening(self) -> Opening: ...
+
+    @property
+    def longest_turns(self) -> Sequence[EnvTurn]:
+        """Turns that an episode shows after the history: no episode takes more tokens."""
+        ...
+
+    @property
+    def noted(self) -> Mapping[str, Any]:
+        """What a stored rollout says of it beside what happened."""
+        ...
+
+    def env(self) -> VideoEnv:
+        """A new environment that shows the task."""
+        ...
+
+    def without_frames(self) -> Self:
+        """The example without anything that is shown."""
+        ...
+
+    def instead_of(self, skipped: str) -> Self:
+        """The example in the place of a row with which that is wrong ("": of none)."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,6 +113,27 @@ class RolloutExample:
         return FixedTurns(self.turns)
 
     @property
+    def opening(self) -> Opening:
+        """That of a stream."""
+        return Opening()
+
+    @property
+    def longest_turns(self) -> tuple[EnvTurn, ...]:
+        """All that is shown: the clock decides that."""
+        return self.turns
+
+    @property
+    def noted(self) -> Mapping[str, Any]:
+        """Nothing: its number is enough to make it again."""
+        return {}
+
+    def without_frames(self) -> RolloutExample:
+        return replace(self, history=(), turns=())
+
+    def instead_of(self, skipped: str) -> RolloutExample:
+        return replace(self, skipped=skipped)
+
+    @property
     def frames(self) -> list[np.ndarray]:
         """Every frame, those of the history first."""
         shown = [*(turn for turn, _ in self.history), *self.turns]
@@ -65,7 +143,8 @@ class RolloutExample:
 class ExampleSource(Protocol):
     """A supply of examples, addressed by number, so that a resumed run reads on where it stopped.
 
-    `has_exact_judge`: whether the exact judge knows what is due in them. `num_rows`: rows of an
+    `has_exact_judge`: whether the exact judge knows what is due in them. `is_retrieval`: whether
+    they are questions about videos, and no streams. `num_rows`: rows of an
     epoch, None for a supply that has none. `named`: what is wrong with an example inside the block
     names its row. `reread`: files are read once more when they are next needed.
     """
@@ -74,13 +153,26 @@ class ExampleSource(Protocol):
     def has_exact_judge(self) -> bool: ...
 
     @property
+    def is_retrieval(self) -> bool: ...
+
+    @property
     def num_rows(self) -> int | None: ...
 
     def named(self, index: int) -> AbstractContextManager[None]: ...
 
     def reread(self) -> None: ...
 
-    def item(self, index: int, seed: int, clock: Clock, frames_per_turn: int) -> RolloutExample: ...
+    def item(
+        self,
+        index: int,
+        seed: int,
+        clock: Clock,
+        frames_per_turn: int,
+        shrink: Shrink | None = None,
+    ) -> Example:
+        """Example number `index`. `shrink` makes a picture as small as the model is shown it; a
+        supply of many frames applies it as they are read."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +209,10 @@ class WorldExamples:
         return True
 
     @property
+    def is_retrieval(self) -> bool:
+        return False
+
+    @property
     def num_rows(self) -> int | None:
         return None
 
@@ -126,7 +222,14 @@ class WorldExamples:
     def reread(self) -> None:
         """There is nothing to read."""
 
-    def item(self, index: int, seed: int, clock: Clock, frames_per_turn: int) -> RolloutExample:
+    def item(
+        self,
+        index: int,
+        seed: int,
+        clock: Clock,
+        frames_per_turn: int,
+        shrink: Shrink | None = None,  # noqa: ARG002 - its frames are small
+    ) -> RolloutExample:
         """Example number `index`."""
         rng = np.random.default_rng((seed, index, 11))
         world = draw_world(self.worlds, rng)

@@ -37,6 +37,7 @@ from oncue.fields import (
     read_as,
 )
 from oncue.types import GoldTurn, Question, Task, TimeSpan
+from oncue.video.pool_reader import Shrink
 from oncue.video.source import FileSource, frames_of
 
 EXPECTED = "an example, an object with example_id, video, segment, questions and gold"
@@ -153,6 +154,10 @@ class RowExamples:
         return False
 
     @property
+    def is_retrieval(self) -> bool:
+        return False
+
+    @property
     def num_rows(self) -> int | None:
         return len(self)
 
@@ -160,7 +165,14 @@ class RowExamples:
         """Read the files once more when they are next needed."""
         forget_examples()
 
-    def item(self, index: int, seed: int, clock: Clock, frames_per_turn: int) -> RolloutExample:
+    def item(
+        self,
+        index: int,
+        seed: int,
+        clock: Clock,
+        frames_per_turn: int,
+        shrink: Shrink | None = None,  # noqa: ARG002 - of a segment there are few
+    ) -> RolloutExample:
         """Example number `index`, from the first line again after the last. Raises DataError for
         what cannot be shown: a line that breaks the format, an unreadable video, or a segment that
         holds no turn, or more frames than `max_frames`."""

@@ -3,7 +3,7 @@ before they begin."""
 
 from __future__ import annotations
 
-from oncue.data.examples import RolloutExample
+from oncue.data.examples import Example
 from oncue.errors import DataError
 from oncue.render.base import shape_of
 from oncue.render.decision import Lead
@@ -12,15 +12,17 @@ from oncue.types import Action, EnvTurn, Reply
 
 
 def check_token_budget(
-    example: RolloutExample, renderer: QwenVLRenderer, max_new_tokens: int, max_tokens: int
+    example: Example, renderer: QwenVLRenderer, max_new_tokens: int, max_tokens: int
 ) -> None:
     """Raises DataError for an example whose longest rollout has more than `max_tokens` tokens.
     Nothing is ever cut."""
     num_tokens = longest_rollout(example, renderer, max_new_tokens)
     if num_tokens > max_tokens:
+        turns = [*(turn for turn, _ in example.history), *example.longest_turns]
+        num_frames = sum(len(turn.pictures) for turn in turns)
         raise DataError(
             f"a rollout of example {example.task.task_id!r} may need {num_tokens:,} tokens "
-            f"({len(example.frames)} frames, {len(example.turns)} turns of up to {max_new_tokens} "
+            f"({num_frames} frames, {len(example.longest_turns)} turns of up to {max_new_tokens} "
             "new tokens), "
             f"more than max_tokens = {max_tokens:,}; show fewer turns or less history, smaller "
             "frames "
@@ -28,17 +30,18 @@ def check_token_budget(
         )
 
 
-def longest_rollout(example: RolloutExample, renderer: QwenVLRenderer, max_new_tokens: int) -> int:
+def longest_rollout(example: Example, renderer: QwenVLRenderer, max_new_tokens: int) -> int:
     """Tokens of a rollout in which every turn is a reply of the greatest length."""
     probe = renderer.policy_turn_ids(Reply("a"))
     # What a format adds to the tokens of a reply
     marks = len(renderer.decision.kept(probe)) - len(probe)
     longest_reply = max_new_tokens + 1 + marks  # and a closing token
-    total = len(renderer.system_block(renderer.proactive_system).token_ids) + 1
+    system = example.opening.system or renderer.proactive_system
+    total = len(renderer.system_block(system).token_ids) + 1
     total += sum(
         _shown(turn, renderer) + _said(action, renderer) for turn, action in example.history
     )
-    return total + sum(_shown(turn, renderer) + longest_reply for turn in example.turns)
+    return total + sum(_shown(turn, renderer) + longest_reply for turn in example.longest_turns)
 
 
 def _shown(turn: EnvTurn, renderer: QwenVLRenderer) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from oncue.errors import ConfigError
-from oncue.train.rl.settings import GrpoConfig
+from oncue.train.rl.settings import GrpoConfig, PpoConfig
 from oncue.train.sft.loop import SftConfig
 
 T = TypeVar("T")
@@ -32,8 +32,23 @@ def grpo_recipe(name: str) -> GrpoConfig:
     """The reinforcement learning recipe of that name. Raises ConfigError for an unknown one."""
     from oncue.recipes.mini_rl import mini_grpo
     from oncue.recipes.mmduet2 import mmduet2_3b_grpo
+    from oncue.recipes.video_mtr import video_mtr_grpo
 
-    return _named(name, {"mini": mini_grpo, "mmduet2-3b": mmduet2_3b_grpo})
+    recipes = {"mini": mini_grpo, "mmduet2-3b": mmduet2_3b_grpo, "video-mtr-7b": video_mtr_grpo}
+    return _named(name, recipes)
+
+
+def ppo_recipe(name: str) -> PpoConfig:
+    """The recipe of that name of reinforcement learning with a critic. Raises ConfigError for an
+    unknown one."""
+    from oncue.recipes.video_mtr import video_mtr_3b, video_mtr_7b, video_mtr_release
+
+    recipes = {
+        "video-mtr-7b": video_mtr_7b,
+        "video-mtr-3b": video_mtr_3b,
+        "video-mtr-release": video_mtr_release,
+    }
+    return _named(name, recipes)
 
 
 def _named(name: str, recipes: Mapping[str, Callable[[], T]]) -> T:

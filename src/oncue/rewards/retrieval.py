@@ -11,9 +11,10 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from oncue.errors import ConfigError
+from oncue.rewards.retrieval_log import retrieval_metrics, retrieval_warnings
 from oncue.rewards.retrieval_rollout import FramesOf, RetrievalRollout, RetrievalTurn
 from oncue.scoring.answers import is_right, is_well_formed
 from oncue.scoring.score import Score, Unscored
@@ -236,7 +237,8 @@ def _iou(
 @dataclass(frozen=True, slots=True)
 class RetrievalReward:
     """The reward as a function of an episode. `frames_of(action, task)`: the pool indices that a
-    retrieval asks for, by the rule of the environment; see `RetrievalRollout.of`.
+    retrieval asks for, by the rule of the environment; see `RetrievalRollout.of`. `thinks`: whether
+    the instruction asks for thoughts, so that their lack is worth a warning.
 
     `Score.values` has the reward of each exchange, 0 for history; they add up to the reward. Raises
     ValueError for an episode with actions of another task.
@@ -244,6 +246,7 @@ class RetrievalReward:
 
     settings: RetrievalRewardSettings
     frames_of: FramesOf
+    thinks: bool = False
 
     async def __call__(self, episode: Episode) -> Score:
         score = score_rollout(RetrievalRollout.of(episode, self.frames_of), self.settings)
@@ -256,6 +259,12 @@ class RetrievalReward:
                 for name, earned in score.exchange_terms.items()
             },
         )
+
+    def metrics(self, episodes: Sequence[Episode]) -> Mapping[str, float | None]:
+        return retrieval_metrics([RetrievalRollout.of(e, self.frames_of) for e in episodes])
+
+    def warnings(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+        return retrieval_warnings(rows, thinks=self.thinks)
 
 
 def _with_history(of_turns: Sequence[float], sampled: Sequence[bool]) -> tuple[float, ...]:

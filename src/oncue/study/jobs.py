@@ -147,7 +147,7 @@ def _run_job(
         report(f"{job.name}: step {metrics['step']}, {shown} {metrics[shown]:.4f}")
 
     if isinstance(config, GrpoConfig):
-        reward = ProactiveReward(make_judge(config.judge, MAX_SCORE), config.reward)
+        reward = ProactiveReward(make_judge(config.judge, MAX_SCORE), config.reward_of_streams)
         trained = train_grpo(config, reward, out, resume=True, report=tell)
     else:
         trained = train_sft(config, out, resume=True, report=tell)

@@ -79,7 +79,9 @@ def study_rl(
                 history_turns=_turns(examples.history_turns, frame_interval_s),
             ),
             frame_interval_s=frame_interval_s,
-            reward=replace(recipe.reward, prefix_characters=PREFIX_CHARACTERS, **changes),
+            reward=replace(
+                recipe.reward_of_streams, prefix_characters=PREFIX_CHARACTERS, **changes
+            ),
         )
 
     return config

@@ -44,11 +44,12 @@ _NAME = re.compile(r"step_(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run has come: the optimiser steps done, and what its meter has collected but not
-    logged."""
+    """How far a run has come: the optimiser steps done, what its meter has collected but not
+    logged, and what the rewards of a batch remember of earlier ones (`shaping`)."""
 
     step: int
     unlogged: Mapping[str, Any] = field(default_factory=dict)
+    shaping: Mapping[str, Any] = field(default_factory=dict)
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
@@ -92,7 +93,7 @@ def load_progress(
             f"{path} lacks {sorted(missing)[0]!r}; start a new run with --model {checkpoint}"
         )
     optimizer.load_state_dict(place(state["optimizer"]) if place else state["optimizer"])
-    return Progress(int(state["step"]), state["unlogged"])
+    return Progress(int(state["step"]), state["unlogged"], state.get("shaping", {}))
 
 
 def save_checkpoint(
@@ -103,9 +104,10 @@ def save_checkpoint(
     beside_weights: Mapping[str, bytes],
     *,
     keep: int,
+    write_more: Callable[[Path], None] | None = None,
 ) -> Path:
     """Writes `step_NNNNNN` under `folder`, removes all but the newest `keep` (>= 1), and returns
-    the new one.
+    the new one. `write_more` writes what else belongs into it.
 
     Raises RunStoppedError where it cannot be written. The checkpoints before it stay then, and
     nothing of the new one.
@@ -119,9 +121,12 @@ def save_checkpoint(
         "optimizer": optimizer_state,
         "step": progress.step,
         "unlogged": dict(progress.unlogged),
+        **({"shaping": dict(progress.shaping)} if progress.shaping else {}),
     }
     try:
         save_model(loaded, partial, beside_weights)
+        if write_more is not None:
+            write_more(partial)
         # Of a file it opens itself torch loses the system's reason
         with (partial / "trainer.pt").open("wb") as file:
             torch.save(state, file)

@@ -16,7 +16,19 @@ def trained_logits(
     model: Any, batch: TrainingBatch, image_pad_id: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(logits_CV, targets_C, weights_C) of the choices that carry loss; no other logits are
-    computed.
+    computed. As of `trained_states`."""
+    states_CE = trained_states(model, batch, image_pad_id)
+    return model.lm_head(states_CE), batch.targets_C, batch.weights_C
+
+
+def states_and_logits(model: Any, batch: TrainingBatch, image_pad_id: int) -> tuple[Tensor, Tensor]:
+    """(states_CE, logits_CV): `trained_states`, and what the model makes of them."""
+    states_CE = trained_states(model, batch, image_pad_id)
+    return states_CE, model.lm_head(states_CE)
+
+
+def trained_states(model: Any, batch: TrainingBatch, image_pad_id: int) -> Tensor:
+    """(C, E): the last layer of the decoder where each choice that carries loss is made.
 
     Features go in as embeddings and positions are given, so the model's own placement of images is
     never used. The tokens of a sample see those before them in it, and nothing of other samples.
@@ -32,7 +44,7 @@ def trained_logits(
         use_cache=False,
         branches=batch.branches,
     ).last_hidden_state
-    return model.lm_head(_rows(hidden_1TE[0], batch.places_C)), batch.targets_C, batch.weights_C
+    return _rows(hidden_1TE[0], batch.places_C)
 
 
 def _embedded(model: Any, batch: TrainingBatch, image_pad_id: int) -> dict[str, Any]:

@@ -44,7 +44,8 @@ _FREE = (
         "gradient_checkpointing",
     ),
 )
-_VERBS = {"stages": "train sft", "group_size": "train grpo"}  # by a setting that no other verb has
+# By a setting that the verbs after it do not have
+_VERBS = {"stages": "train sft", "critic": "train ppo", "group_size": "train grpo"}
 _REPORT_EVERY_S, _REPORT_BYTES_PER_S = 120.0, 100_000
 
 

@@ -36,10 +36,11 @@ def film_of(group: StoredGroup, config: GrpoConfig) -> Film:
     except InputError as error:
         return Film(missing=f"No film: the example cannot be made again ({error}).")
     times_s = [time_s for time_s, _ in group.members[0].rollout.turns]
+    shown_turns = example.longest_turns
     same = example.task.task_id == group.task_id and example.task.questions == group.questions
-    if not same or [turn.clock_s for turn in example.turns] != times_s:
+    if not same or [turn.clock_s for turn in shown_turns] != times_s:
         return Film(missing="No film: this version of oncue makes another clip of that number.")
-    shown = [turn for turn in example.turns if len(turn.frames)]
+    shown = [turn for turn in shown_turns if len(turn.frames)]
     count = min(MAX_STILLS, len(shown))
     chosen = [shown[int((k + 0.5) * len(shown) / count)] for k in range(count)]
     return Film(

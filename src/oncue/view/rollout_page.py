@@ -51,7 +51,7 @@ def page_values(run: StoredRun, film_of: Callable[[StoredGroup], Film]) -> dict[
     return {
         "run": run.name,
         "facts": [f"from {config.model}", f"judge {config.judge}", *profile],
-        "omega": config.reward.omega,
+        "omega": config.reward_of_streams.omega,
         "total_steps": config.num_steps,
         "num_left_out": run.num_left_out,
         "terms": terms,
@@ -116,7 +116,7 @@ def _group(group: StoredGroup, run: StoredRun, film: Film) -> dict[str, Any]:
             {"time_s": round(still.time_s, 3), "frame": data_url(still)} for still in film.stills
         ],
         "no_film": film.missing,
-        "members": [_member(member, run.config.reward) for member in group.members],
+        "members": [_member(member, run.config.reward_of_streams) for member in group.members],
     }
 
 

@@ -18,7 +18,7 @@ from oncue.records.rollouts import EXPECTED, read_rollouts
 from oncue.rewards.proactive import TERMS, Rollout
 from oncue.rewards.shown_names import logged_terms
 from oncue.scoring.score import Judgements
-from oncue.train.rl.settings import GrpoConfig
+from oncue.train.rl.settings import GrpoConfig, PpoConfig
 from oncue.train.run_dir import RunDirectory
 from oncue.types import Question
 
@@ -111,32 +111,50 @@ def read_run(folder: Path, steps: Sequence[int] = (), max_steps: int = 20) -> St
     Raises ConfigError where there is no run, no rollouts, no such step, or settings that are not
     those of `train_grpo`; DataError, with the line, for stored values that break their form.
     """
-    stored = _files(folder)
-    missing = [step for step in steps if step not in stored]
-    if missing:
-        raise ConfigError(
-            f"step {missing[0]} of {folder} has no stored rollouts; {len(stored)} steps from "
-            f"{min(stored)} to "
-            f"{max(stored)} have, each in rollouts/step_NNNNNN.jsonl"
-        )
-    chosen = sorted(set(steps)) if steps else sorted(stored)[-max_steps:]
-    config, metrics = load_config(GrpoConfig, folder / "config.yaml"), _metrics(folder)
+    files, num_left_out = step_files(folder, steps, max_steps)
+    config, metrics = settings_of(folder), _metrics(folder)
     terms = logged_terms(metrics) or TERMS
     return StoredRun(
         folder.resolve().name,
         config,
         metrics,
         terms,
-        tuple(StoredStep(step, _groups(stored[step], terms)) for step in chosen),
-        len(stored) - len(chosen),
+        tuple(StoredStep(step, _groups(path, terms)) for step, path in files.items()),
+        num_left_out,
     )
+
+
+def settings_of(folder: Path) -> GrpoConfig:
+    """The settings of a run of reinforcement learning, with a critic or without. Raises ConfigError
+    for those of another run."""
+    path = folder / "config.yaml"
+    written = path.read_text("utf-8") if path.is_file() else ""
+    has_critic = any(line.startswith("critic:") for line in written.splitlines())
+    return load_config(PpoConfig if has_critic else GrpoConfig, path)
+
+
+def step_files(
+    folder: Path, steps: Sequence[int] = (), max_steps: int = 20
+) -> tuple[dict[int, Path], int]:
+    """The files of the given steps of a run, or else of its newest `max_steps` stored ones, in
+    order, and how many stored ones are left out. Raises ConfigError as `read_run`."""
+    stored = _files(folder)
+    missing = [step for step in steps if step not in stored]
+    if missing:
+        raise ConfigError(
+            f"step {missing[0]} of {folder} has no stored rollouts; {len(stored)} steps from "
+            f"{min(stored)} to {max(stored)} have, each in rollouts/step_NNNNNN.jsonl"
+        )
+    chosen = sorted(set(steps)) if steps else sorted(stored)[-max_steps:]
+    return {step: stored[step] for step in chosen}, len(stored) - len(chosen)
 
 
 def _files(folder: Path) -> dict[int, Path]:
     """The file of each stored step."""
     if not (folder / "config.yaml").is_file():
         raise ConfigError(
-            f"{folder} holds no run (no config.yaml); give the --out folder of a run of train grpo"
+            f"{folder} holds no run (no config.yaml); give the --out folder of a run of train grpo "
+            "or train ppo"
         )
     found = {
         int(m[1]): path
@@ -146,8 +164,7 @@ def _files(folder: Path) -> dict[int, Path]:
     if not found:
         raise ConfigError(
             f"{folder} has no stored rollouts (rollouts/step_*.jsonl); expected a run of train "
-            "grpo that has reached a "
-            "step it stores (store_every_steps)"
+            "grpo or train ppo that has reached a step it stores (store_every_steps)"
         )
     return found
 

@@ -28,6 +28,7 @@ __all__ = [
     "Credit",
     "CreditName",
     "GroupCredit",
+    "OfTokens",
     "ReturnToGoCredit",
     "acted_in",
     "bilevel_gae",
@@ -50,6 +51,9 @@ CreditName = Literal["group", "return_to_go"]
 Advantages = tuple[
     np.ndarray, ...
 ]  # of each segment of a trace (L,) float32; 0 for what nobody chose
+
+
+OfTokens = tuple[np.ndarray, ...]  # of each segment of a trace (L,): values, returns or rewards
 
 
 class Credit(Protocol):

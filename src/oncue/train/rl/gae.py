@@ -137,18 +137,20 @@ def paper_boundary(
     return rewards - outcome + returns_to_go(outcome, gamma_turn)
 
 
-def whiten(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def whiten(values: np.ndarray, mask: np.ndarray, over: np.ndarray | None = None) -> np.ndarray:
     """`values` with mean 0 and deviation 1 over the places of `mask`, and 0 elsewhere.
 
-    The variance is that of a sample (divided by n - 1), plus 1e-8. Fewer than two places have no
-    deviation, and become 0. Raises ValueError for a mask of another shape.
+    `over`: the numbers whose mean and deviation count, by default those of the places. The variance
+    is that of a sample (divided by n - 1), plus 1e-8. Fewer than two numbers have no deviation, and
+    all places become 0. Raises ValueError for a mask of another shape.
     """
     values, chosen = np.asarray(values, np.float64), _flags(mask, "mask")
     if values.shape != chosen.shape:
         raise ValueError(f"values and mask must have one shape, got {values.shape}, {chosen.shape}")
     whitened, picked = np.zeros_like(values), values[chosen]
-    if len(picked) > 1:
-        whitened[chosen] = (picked - picked.mean()) / np.sqrt(picked.var(ddof=1) + WHITEN_EPSILON)
+    known = picked if over is None else np.asarray(over, np.float64)
+    if len(known) > 1:
+        whitened[chosen] = (picked - known.mean()) / np.sqrt(known.var(ddof=1) + WHITEN_EPSILON)
     return whitened
 
 

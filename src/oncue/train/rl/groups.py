@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from oncue.data.examples import RolloutExample
+from oncue.data.examples import Example
 from oncue.engine.engine import Engine
 from oncue.engine.session import EngineSession
 from oncue.render.trace import TokenTrace
 from oncue.rollout import run_episode
 from oncue.scoring.score import Score
-from oncue.train.rl.advantage import Advantages, Credit, of_turns
+from oncue.train.rl.advantage import Advantages, Credit, OfTokens, of_turns
 from oncue.types import EnvTurn, Episode, Exchange
 
 
@@ -28,27 +28,34 @@ class Group:
     of each.
 
     `turn_advantages`: of each member, of each exchange, for logs and pages; 0 where nothing was
-    chosen.
+    chosen. `values`, `returns`: with a critic, of each member, of each segment of its trace (L,),
+    what it expected where a token was chosen, and what it is trained towards.
     """
 
-    example: RolloutExample
+    example: Example
     episodes: tuple[Episode, ...]
     traces: tuple[TokenTrace, ...] = ()
     scores: tuple[Score, ...] = ()
     advantages: tuple[Advantages, ...] = ()
     turn_advantages: tuple[tuple[float, ...], ...] = ()
+    values: tuple[OfTokens, ...] = ()
+    returns: tuple[OfTokens, ...] = ()
 
     def credited(self, scores: Sequence[Score], credit: Credit) -> Group:
         """The group with these scores, and what `credit` makes of them."""
-        advantages = tuple(credit(scores, self.traces))
+        return replace(self, scores=tuple(scores)).with_advantages(credit(scores, self.traces))
+
+    def with_advantages(self, given: Sequence[Advantages]) -> Group:
+        """The group with the advantages `given` to each member."""
+        advantages = tuple(given)
         members = zip(self.traces, advantages, strict=True)
         by_turn = tuple(tuple(of_turns(trace, gained).tolist()) for trace, gained in members)
-        return replace(self, scores=tuple(scores), advantages=advantages, turn_advantages=by_turn)
+        return replace(self, advantages=advantages, turn_advantages=by_turn)
 
 
 async def roll_out(
     engine: Engine,
-    examples: Sequence[RolloutExample],
+    examples: Sequence[Example],
     group_size: int,
     seed: Sequence[int],
     places: Sequence[int] | None = None,
@@ -68,18 +75,31 @@ def without_frames(group: Group) -> Group:
     episodes = tuple(
         replace(e, exchanges=tuple(_unseen(x) for x in e.exchanges)) for e in group.episodes
     )
-    example = replace(group.example, history=(), turns=())
-    return replace(group, example=example, episodes=episodes, traces=(), advantages=())
+    example = group.example.without_frames()
+    return replace(
+        group,
+        example=example,
+        episodes=episodes,
+        traces=(),
+        advantages=(),
+        values=(),
+        returns=(),
+    )
 
 
 def _unseen(exchange: Exchange) -> Exchange:
-    return replace(exchange, observed=EnvTurn(exchange.observed.text, exchange.observed.clock_s))
+    """The exchange with what its frames are called, and when they are, but not what they show."""
+    content = [
+        part if isinstance(part, str) else replace(part, pixels=part.pixels[:, :0, :0])
+        for part in exchange.observed.content
+    ]
+    return replace(exchange, observed=EnvTurn(content, exchange.observed.clock_s))
 
 
-async def _group(
-    engine: Engine, example: RolloutExample, group_size: int, seed: Sequence[int]
-) -> Group:
-    with engine.open() as parent:
+async def _group(engine: Engine, example: Example, group_size: int, seed: Sequence[int]) -> Group:
+    opening = example.opening
+    window = None if opening.last_turns is None else engine.window_of_turns(opening.last_turns)
+    with engine.open(opening.system, window=window, action_format=opening.action_format) as parent:
         history = [Exchange(turn, parent.replay(turn, action)) for turn, action in example.history]
         await parent.fill()
         members = [parent.fork(_number((*seed, k))) for k in range(group_size)]
@@ -90,7 +110,7 @@ async def _group(
     return Group(example, episodes, tuple(trace for _, trace in rollouts))
 
 
-async def _member(session: EngineSession, example: RolloutExample) -> tuple[Episode, TokenTrace]:
+async def _member(session: EngineSession, example: Example) -> tuple[Episode, TokenTrace]:
     with session:
         episode = await run_episode(example.env(), session, example.task)
         return episode, session.trace()

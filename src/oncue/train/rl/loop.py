@@ -1,7 +1,8 @@
-"""Multi-turn GRPO (paper section 4.3): groups of rollouts, their rewards, and a step towards the
-better ones.
+"""Multi-turn reinforcement learning: rollouts, their rewards, and a step towards the better ones.
 
-The loop reads top to bottom: build, resume; then roll out, judge, compare, update, log, save.
+GRPO (MMDuet2, section 4.3) compares the members of a group, PPO (Video-MTR, section 3.3) has a
+critic. The loop reads top to bottom: build, resume; then roll out, judge, credit, update, log,
+save.
 Engine and trainer share the weights, so rollouts are those of the policy that is trained. Every
 random number follows from the seed and the step, so a run that was killed goes on as if it had not
 been.
@@ -23,7 +24,7 @@ import torch
 from oncue.aio import completed
 from oncue.clock import Clock
 from oncue.data.bad_rows import first_usable, skipped_warning
-from oncue.data.examples import RolloutExample
+from oncue.data.examples import Example
 from oncue.data.token_budget import check_token_budget
 from oncue.errors import ModelError, StoppedElsewhereError
 from oncue.files import write_text
@@ -31,22 +32,25 @@ from oncue.hub import resolve_model
 from oncue.model.loading import LoadedModel, load_model
 from oncue.policy.open_policy import LocalModel, LocalPolicy, open_policy
 from oncue.render.qwen_vl import QwenVLRenderer
-from oncue.scoring.score import ObservingReward, Reward, Score
+from oncue.render.shrink import shrink_by
+from oncue.rewards.bootstrapping import Bootstrapping
+from oncue.rewards.retrieval import OUTCOME_TERMS
+from oncue.scoring.score import Reward, Score
 from oncue.stopping import Stopper
 from oncue.train.checkpoint import Progress, latest_checkpoint, ruined, side_files
 from oncue.train.ending import end, let_go
 from oncue.train.log_to import LogName, RunLogs
 from oncue.train.parallel import ALONE, Ranks, joined
 from oncue.train.prefetch import lost_worker_reported, prefetched
-from oncue.train.rl.advantage import GroupCredit, make_credit
+from oncue.train.rl.crediting import credited, shaped
 from oncue.train.rl.groups import Group, roll_out, without_frames
 from oncue.train.rl.policy_trainer import PolicyTrainer
-from oncue.train.rl.settings import GrpoConfig, groups_per_process
+from oncue.train.rl.settings import GrpoConfig, PpoConfig, groups_per_process
 from oncue.train.rl.step_metrics import rollout_lines, step_metrics, warnings_of
 from oncue.train.run_dir import RunDirectory
 from oncue.train.trial import Laps, Trial, at_once_s, stored_bytes
 
-__all__ = ["GrpoConfig", "train_grpo"]
+__all__ = ["GrpoConfig", "PpoConfig", "train_grpo"]
 
 
 @lost_worker_reported()
@@ -114,15 +118,15 @@ def _train(
         source = previous or resolve_model(config.model)
         loaded = load_model(source, device, config.param_dtype, max_pixels=config.max_pixels)
         beside_weights = side_files(source, loaded.renderer)
-        trainer = PolicyTrainer(config, loaded, run.checkpoints, ranks, stopper)
+        trainer = PolicyTrainer(config, loaded, run.checkpoints, ranks, stopper, previous)
         progress = trainer.load(previous) if previous else Progress(0)
+        shaper, shaping = _shaper(config, progress), progress.shaping
         if ranks.is_first:
             run.log_from(progress.step, config)
-    step = saved = progress.step
+    step = saved = resumed_at = progress.step
     final = previous
     supply = _examples(config, step, ranks, loaded.renderer)
     places = ranks.deal(range(config.prompts_per_step))
-    observer = reward if isinstance(reward, ObservingReward) else None
     torch.manual_seed(config.seed)
     with _sampler(config, trainer.loaded) as policy, asyncio.Runner() as runner:
         engine = policy.engine
@@ -132,7 +136,7 @@ def _train(
             engine.forget()
             trainer.optimizer.zero_grad(set_to_none=True)
             kept = (
-                trainer.save(Progress(step), beside_weights)
+                trainer.save(Progress(step, shaping=shaping), beside_weights)
                 if step > saved and trainer.may_save
                 else final
             )
@@ -148,21 +152,23 @@ def _train(
                         runner,
                     )
                     rolled_s = time.perf_counter()
-                    groups = completed(_judge_all(groups, reward, config), runner)
+                    groups = completed(_scored(groups, reward), runner)
                     check_judge()
                 judged_s = time.perf_counter()
                 engine.forget()
-                update = trainer.update(groups, step)
+                groups, credit = credited(shaped(groups, shaper, ranks), trainer, config)
+                update = credit | trainer.update(groups, step)
             except (
                 Exception,
                 KeyboardInterrupt,
             ) as error:  # raised again: what was learned before this step is kept
-                if step > progress.step and isinstance(
+                if step > resumed_at and isinstance(
                     error, ModelError
                 ):  # it could be used when the run began
                     raise ruined(step, error, run.checkpoints) from error
                 keep_and_end(error)
             step += 1
+            shaping = {} if shaper is None else shaper.state()
             seconds = {
                 "rollout_s": rolled_s - started_s,
                 "judge_s": judged_s - rolled_s,
@@ -172,24 +178,26 @@ def _train(
             try:
                 with ranks.together():
                     if ranks.is_first:
-                        _record(run, config, step, groups, update | seconds, report, observer)
+                        _record(run, config, step, groups, update | seconds, report, reward)
             except (
                 OSError,
                 StoppedElsewhereError,
             ) as error:  # raised again: the step is done, only its report is not
                 keep_and_end(error)
             if step % config.save_every_steps == 0 or step == config.num_steps:
-                final, saved = trainer.save(Progress(step), beside_weights), step
+                progress = Progress(step, shaping=shaping)
+                final, saved = trainer.save(progress, beside_weights), step
     assert final is not None
     return final, step
 
 
-def try_first_step(config: GrpoConfig, num_groups: int) -> Trial:
+def try_first_step(config: GrpoConfig, num_groups: int, reward: Reward) -> Trial:
     """What the first step of a run takes in one process that has `num_groups` groups of it. Nothing
     of it is kept.
 
-    No judge is asked: every other member is taken to be better than the rest. Raises ModelError and
-    DataError as `train_grpo`; what torch raises where memory runs out goes through.
+    No judge is asked: every other member is taken to be better than the rest. `reward` says in
+    which form rollouts are stored. Raises ModelError and DataError as `train_grpo`; what torch
+    raises where memory runs out goes through.
     """
     loaded = load_model(
         config.model, config.device, config.param_dtype, max_pixels=config.max_pixels
@@ -201,11 +209,11 @@ def try_first_step(config: GrpoConfig, num_groups: int) -> Trial:
     with _sampler(config, loaded) as policy:
         groups = completed(roll_out(policy.engine, examples, config.group_size, (config.seed, 0)))
         policy.engine.forget()
-        better = [Score((float(member % 2),)) for member in range(config.group_size)]
-        groups = [group.credited(better, GroupCredit()) for group in groups]
+        groups = [replace(group, scores=_better_by_turns(group)) for group in groups]
+        groups, _ = credited(groups, trainer, config)
         made = trainer.update(groups, 0)
     stepped_s = laps.next_s()
-    size = len(_stored(groups, 1)) * config.prompts_per_step // len(groups)
+    size = len(_stored(groups, 1, reward)) * config.prompts_per_step // len(groups)
     seconds = at_once_s(made_s, stepped_s, config.num_workers)
     return Trial(seconds, int(made["num_tokens"]), stored_bytes(loaded, trainer.parameters), size)
 
@@ -232,49 +240,69 @@ def _record(
     groups: Sequence[Group],
     update: Mapping[str, float],
     report: Callable[[dict[str, Any]], None],
-    observer: ObservingReward | None,
+    reward: Reward,
 ) -> None:
     """Logs a finished step, where one is due or there is something to warn of, and stores its
     rollouts."""
     metrics: dict[str, Any] = {
         "step": step,
         "total_steps": config.num_steps,
-        "stage": "grpo",
+        "stage": "ppo" if isinstance(config, PpoConfig) else "grpo",
         **update,
     }
-    metrics |= step_metrics(groups, observer)
+    metrics |= step_metrics(groups, reward)
     metrics["tokens_per_s"] = update["num_tokens"] / update["train_s"]
     skipped = [group.example.skipped for group in groups if group.example.skipped]
-    found = warnings_of([*run.metrics()[-49:], metrics], observer)
+    compares = not isinstance(config, PpoConfig)
+    found = warnings_of([*run.metrics()[-49:], metrics], reward, compares_members=compares)
     metrics["warnings"] = [*found, *skipped_warning(skipped)]
     if metrics["warnings"] or step % config.log_every_steps == 0 or step == config.num_steps:
         run.log(metrics)
         report(metrics)
     if step % config.store_every_steps == 0 or step == config.num_steps:
-        write_text(run.folder / "rollouts" / f"step_{step:06d}.jsonl", _stored(groups, step))
+        write_text(
+            run.folder / "rollouts" / f"step_{step:06d}.jsonl", _stored(groups, step, reward)
+        )
 
 
-def _stored(groups: Sequence[Group], step: int) -> str:
-    return "".join(json.dumps(line) + "\n" for line in rollout_lines(groups, step))
+def _stored(groups: Sequence[Group], step: int, reward: Reward) -> str:
+    return "".join(json.dumps(line) + "\n" for line in rollout_lines(groups, step, reward))
 
 
-async def _judge_all(groups: Sequence[Group], reward: Reward, config: GrpoConfig) -> list[Group]:
-    """Every group judged, all questions on the way at once; the judge limits its own rate."""
-    return list(await asyncio.gather(*(_judged(group, reward, config) for group in groups)))
+async def _scored(groups: Sequence[Group], reward: Reward) -> list[Group]:
+    """Every group with the score of each member, all questions to a judge on the way at once; it
+    limits its own rate."""
+
+    async def one(group: Group) -> Group:
+        scores = await asyncio.gather(*(reward(episode) for episode in group.episodes))
+        return replace(group, scores=tuple(scores))
+
+    return list(await asyncio.gather(*(one(group) for group in groups)))
 
 
-async def _judged(group: Group, reward: Reward, config: GrpoConfig) -> Group:
-    """The group with the score of each member, and what it did better or worse than the others."""
-    scores = tuple(await asyncio.gather(*(reward(episode) for episode in group.episodes)))
-    credit = make_credit(
-        config.credit, discount=config.credit_discount, scale_by_deviation=config.scale_by_deviation
-    )
-    return group.credited(scores, credit)
+def _better_by_turns(group: Group) -> tuple[Score, ...]:
+    """Scores of which every other one is better than the rest."""
+    scores = []
+    for member, episode in enumerate(group.episodes):
+        last = float(member % 2)
+        values = (*(0.0 for _ in episode.exchanges[1:]), last)
+        scores.append(Score(values, exchange_terms={OUTCOME_TERMS[0]: values}))
+    return tuple(scores)
+
+
+def _shaper(config: GrpoConfig, progress: Progress) -> Bootstrapping | None:
+    """What adds the bonus for looks, as the run left it."""
+    if config.bootstrapping is None:
+        return None
+    shaper = Bootstrapping(config.bootstrapping)
+    if progress.shaping:
+        shaper.restore(progress.shaping)
+    return shaper
 
 
 def _examples(
     config: GrpoConfig, first: int, ranks: Ranks, renderer: QwenVLRenderer
-) -> Iterator[list[RolloutExample]]:
+) -> Iterator[list[Example]]:
     """This process's examples of every step from number `first` on, made in worker processes."""
     make = partial(_examples_of_step, config, first, ranks, renderer)
     return prefetched(make, config.num_steps - first, config.num_workers)
@@ -282,13 +310,14 @@ def _examples(
 
 def _examples_of_step(
     config: GrpoConfig, first: int, ranks: Ranks, renderer: QwenVLRenderer, i: int
-) -> list[RolloutExample]:
+) -> list[Example]:
     """Those of step `first + i`."""
     start = (first + i) * config.prompts_per_step
     examples, clock = config.examples, Clock(config.frame_interval_s)
+    shrink = shrink_by(renderer.frame_processor)
 
-    def make(index: int) -> RolloutExample:
-        example = examples.item(index, config.seed, clock, config.frames_per_turn)
+    def make(index: int) -> Example:
+        example = examples.item(index, config.seed, clock, config.frames_per_turn, shrink)
         with examples.named(index):
             check_token_budget(example, renderer, config.sampling.max_new_tokens, config.max_tokens)
         return example
@@ -297,4 +326,4 @@ def _examples_of_step(
         first_usable(make, index, examples.num_rows, skip=config.skip_bad_rows)
         for index in ranks.deal(range(start, start + config.prompts_per_step))
     )
-    return [replace(example, skipped=wrong) for example, wrong in made]
+    return [example.instead_of(wrong) for example, wrong in made]

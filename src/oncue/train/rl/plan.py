@@ -8,12 +8,14 @@ from pathlib import Path
 
 from oncue.clock import Clock
 from oncue.data.bad_rows import first_usable
-from oncue.data.examples import RolloutExample
+from oncue.data.examples import Example
 from oncue.data.token_budget import longest_rollout
 from oncue.errors import ModelError
 from oncue.hub import resolve_model
 from oncue.out_of_memory import lack_of_memory
 from oncue.render.qwen_vl import QwenVLRenderer
+from oncue.render.shrink import shrink_by
+from oncue.scoring.score import Reward
 from oncue.train.ending import less_memory
 from oncue.train.parallel import Ranks
 from oncue.train.rl.loop import try_first_step
@@ -23,7 +25,7 @@ from oncue.train.trial import Problem, Shortage, cost_lines
 _NUM_LOOKED_AT = 8
 
 
-def plan_grpo(config: GrpoConfig, out: Path | None = None) -> Iterator[str]:
+def plan_rl(config: GrpoConfig, reward: Reward, out: Path | None = None) -> Iterator[str]:
     """How many rollouts and passes there are, and the tokens of the first examples against the
     limit.
 
@@ -55,15 +57,15 @@ def plan_grpo(config: GrpoConfig, out: Path | None = None) -> Iterator[str]:
     said = _tokens(config, renderer)
     yield said
     if not isinstance(said, Problem) and out is not None:
-        yield from _costs(config, num_groups, out)
+        yield from _costs(config, num_groups, reward, out)
 
 
-def _costs(config: GrpoConfig, num_groups: int, out: Path) -> Iterator[str]:
+def _costs(config: GrpoConfig, num_groups: int, reward: Reward, out: Path) -> Iterator[str]:
     if num_groups < config.prompts_per_step and config.sharding == "full":
         yield "time and disk are not measured: with sharding full a step needs all processes"
         return
     try:
-        trial = try_first_step(config, num_groups)
+        trial = try_first_step(config, num_groups, reward)
     except (MemoryError, RuntimeError) as error:
         lack = lack_of_memory(error)
         if lack is None:
@@ -79,9 +81,10 @@ def _costs(config: GrpoConfig, num_groups: int, out: Path) -> Iterator[str]:
 
 def _tokens(config: GrpoConfig, renderer: QwenVLRenderer) -> str:
     clock, longest = Clock(config.frame_interval_s), []
+    shrink = shrink_by(renderer.frame_processor)
 
-    def make(index: int) -> RolloutExample:
-        return config.examples.item(index, config.seed, clock, config.frames_per_turn)
+    def make(index: int) -> Example:
+        return config.examples.item(index, config.seed, clock, config.frames_per_turn, shrink)
 
     num = min(_NUM_LOOKED_AT, config.num_steps * config.prompts_per_step)
     for index in range(num):

@@ -8,26 +8,28 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
-from oncue.engine.sampler import banned_tokens
-from oncue.engine.sampling import token_logprobs
-from oncue.model.loading import LoadedModel, load_model
+from oncue.model.loading import LoadedModel
 from oncue.stopping import Stopper
 from oncue.train.checkpoint import Progress, load_progress, not_finite, save_checkpoint
-from oncue.train.forward import trained_logits
 from oncue.train.parallel import ALONE, Ranks
+from oncue.train.rl.critic import Critic
 from oncue.train.rl.groups import Group
-from oncue.train.rl.policy_loss import PolicyLoss, policy_loss
+from oncue.train.rl.policy_passes import PolicyPasses
 from oncue.train.rl.policy_samples import (
+    Expected,
     PolicyBatch,
     PolicySample,
     collate_policy,
     micro_batches,
     policy_samples,
 )
-from oncue.train.rl.settings import GrpoConfig
+from oncue.train.rl.settings import GrpoConfig, PpoConfig
+from oncue.train.rl.update_metrics import of_step, own_sums, sums_of, update_metrics
 from oncue.train.schedule import scheduled_rate
 from oncue.train.sharding import (
     Root,
@@ -46,7 +48,8 @@ class PolicyTrainer:
 
     `stopper`: a signal stops an update as long as no weight has changed. `may_save`: whether the
     weights are those of finished steps, and all processes know when they are to meet next; so it
-    says after an update that failed.
+    says after an update that failed. `critic`: with the settings of PPO; `checkpoint`: of a run
+    that is resumed, where it is found again.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class PolicyTrainer:
         checkpoints: Path,
         ranks: Ranks = ALONE,
         stopper: Stopper | None = None,
+        checkpoint: Path | None = None,
     ) -> None:
         self.config, self.loaded, self.checkpoints, self.ranks = config, loaded, checkpoints, ranks
         self.may_save = True
@@ -74,48 +78,92 @@ class PolicyTrainer:
             self.loaded = replace(loaded, model=hollow_copy(loaded.model))
             shard(self._root, loaded.device)
         self.parameters = [p for p in self._root.parameters() if p.requires_grad]
+        self.critic = (
+            Critic(config, loaded, checkpoint, is_sharded=self.is_sharded)
+            if isinstance(config, PpoConfig)
+            else None
+        )
+        self._peak_rates = [config.learning_rate]
+        groups: list[dict[str, Any]] = [{"params": self.parameters}]
+        if self.critic is not None and isinstance(config, PpoConfig):
+            groups.append({"params": self.critic.parameters})
+            self._peak_rates.append(config.critic.learning_rate)
         self.optimizer = torch.optim.AdamW(
-            self.parameters,
+            groups,
             lr=config.learning_rate,
             betas=config.betas,
             weight_decay=config.weight_decay,
             fused=True,
         )
-        self._reference = _reference(config, loaded)
-        self._banned_V = banned_tokens(loaded).to(loaded.device)
-        self._all_but_V = torch.ones_like(self._banned_V)
-        self._all_but_V[sorted(loaded.renderer.decision.allowed(0) or ())] = False
+        self._passes = PolicyPasses(
+            config, loaded, self._root, self.critic, is_sharded=self.is_sharded
+        )
 
     def update(self, groups: Sequence[Group], step: int) -> dict[str, float]:
         """Learn from judged groups; returns what is logged. Raises RunStoppedError where a loss is
         not finite."""
         self.may_save = not self.is_sharded
-        self._root.train()
+        self._train_mode()
         config = self.config
-        warmup, share = config.warmup_steps, config.final_learning_rate_frac
-        rate = scheduled_rate(
-            config.learning_rate, step, config.num_steps, warmup=warmup, final_frac=share
-        )
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        decision = self.loaded.renderer.decision
+        rate = self._set_rates(step)
         with self._own_work():
-            samples = [policy_samples(group.traces, group.advantages, decision) for group in groups]
+            samples = [self._samples(group) for group in groups]
         size = len(groups) // config.num_minibatches
         made: list[dict[str, float]] = []  # of each update
         num_tokens = 0  # that were trained
-        for first in range(0, len(groups), size):
-            mine = samples[first : first + size]
-            taught_by = self._taught_by(mine)
-            num_tokens += sum(len(sample.sample.segment) for group in taught_by for sample in group)
-            num_choices = sum(sample.num_choices for group in mine for sample in group)
-            made.append(self._one_update(taught_by, num_choices, step))
+        for epoch in range(config.num_epochs):
+            order = _order(len(groups), (config.seed, step, epoch))
+            for first in range(0, len(groups), size):
+                mine = [samples[i] for i in order[first : first + size]]
+                taught_by = self._taught_by(mine)
+                num_tokens += sum(len(one.sample.segment) for group in taught_by for one in group)
+                num_choices = sum(sample.num_choices for group in mine for sample in group)
+                made.append(self._one_update(taught_by, num_choices, step))
         self.may_save = True
         return {
             "learning_rate": rate,
             "num_tokens": sum(self.ranks.gather(num_tokens)),
-            **_of_step(made),
+            **of_step(made),
         }
+
+    def expected(self, groups: Sequence[Group]) -> list[list[Expected]]:
+        """What the critic and the model that the run started from make of every choice, before an
+        update: of each group, of each sample (`policy_samples`)."""
+        assert self.critic is not None
+        self._train_mode()
+        found = []
+        with self._own_work(), torch.no_grad():
+            for group in groups:
+                samples = self._samples(group)
+                parts = self._same_number(micro_batches([samples], self.config.micro_batch_size))
+                of_parts = [self._passes.expected(part, self._collated(part)) for part, _ in parts]
+                found.append([one for of_part in of_parts for one in of_part][: len(samples)])
+        return found
+
+    def _collated(self, part: Sequence[PolicySample]) -> PolicyBatch:
+        return collate_policy(part, self.loaded.renderer.image_pad_id).to(self.loaded.device)
+
+    def _samples(self, group: Group) -> list[PolicySample]:
+        decision, given = self.loaded.renderer.decision, group.advantages
+        unknown = [tuple(np.zeros(len(s), np.float32) for s in t.segments) for t in group.traces]
+        return policy_samples(group.traces, given or unknown, decision, group.values, group.returns)
+
+    def _train_mode(self) -> None:
+        self._root.train()
+        if self.critic is not None:
+            self.critic.train()
+
+    def _set_rates(self, step: int) -> float:
+        """Puts the learning rates of `step` into the optimiser; returns that of the policy."""
+        config = self.config
+        warmup, share = config.warmup_steps, config.final_learning_rate_frac
+        rates = [
+            scheduled_rate(peak, step, config.num_steps, warmup=warmup, final_frac=share)
+            for peak in self._peak_rates
+        ]
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+        return rates[0]
 
     @contextmanager
     def whole_model(self) -> Iterator[None]:
@@ -127,17 +175,32 @@ class PolicyTrainer:
 
     def load(self, checkpoint: Path) -> Progress:
         """Puts the optimiser into the state it was saved in, sharded then or not."""
-        place = partial(sharded_state, parameters=self.parameters) if self.is_sharded else None
+        of_critic = [] if self.critic is None else self.critic.parameters
+        mine = [*self.parameters, *of_critic]
+        place = partial(sharded_state, parameters=mine) if self.is_sharded else None
         return load_progress(checkpoint, self.optimizer, place)
 
     def save(self, progress: Progress, beside_weights: Mapping[str, bytes]) -> Path:
         """Writes a checkpoint; returns its folder. Raises RunStoppedError where it cannot be
         written."""
         folder, state, keep = None, whole_state(self.optimizer), self.config.keep_checkpoints
-        with self.whole_model(), self.ranks.together():
+        critic = self.critic
+        with (
+            self.whole_model(),
+            nullcontext() if critic is None else critic.whole(),
+            self.ranks.together(),
+        ):
             if self.ranks.is_first:
                 folder = save_checkpoint(
-                    self.checkpoints, self.loaded, state, progress, beside_weights, keep=keep
+                    self.checkpoints,
+                    self.loaded,
+                    state,
+                    progress,
+                    beside_weights,
+                    keep=keep,
+                    write_more=None
+                    if critic is None
+                    else partial(critic.save, beside_weights=beside_weights),
                 )
         written = self.ranks.gather(folder)[0]
         assert written is not None
@@ -162,38 +225,57 @@ class PolicyTrainer:
         """One optimiser step over the samples of all processes, as means over the `num_choices` of
         these and of members without a gradient; how they are split does not change the gradient."""
         num_choices = sum(self.ranks.gather(num_choices))
+        parts = self._same_number(micro_batches(groups, self.config.micro_batch_size))
         losses = []
         with self._own_work():
-            for part in micro_batches(groups, self.config.micro_batch_size):
-                batch = collate_policy(part, self.loaded.renderer.image_pad_id)
-                losses.append(self._backward(batch.to(self.loaded.device), num_choices))
-        if not self.is_sharded:  # shards are summed already
-            self.ranks.sum_gradients(self.parameters)
-        grad_norm = as_number(
-            torch.nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm)
-        )
-        sums, gaps = zip(*self.ranks.gather(_sums_and_gap(losses)), strict=True)
-        loss, num_clipped, entropy, kl, num_seen, num_cut = (
-            sum(of_ranks) for of_ranks in zip(*sums, strict=True)
-        )
-        loss /= num_choices
+            for part, counts in parts:
+                share = float(counts) / num_choices
+                made = self._passes.backward(self._collated(part), share, step)
+                losses += [made] if counts else []
+        self.ranks.sum_gradients(self._unsummed)
+        norms = [
+            as_number(torch.nn.utils.clip_grad_norm_(some, self.config.max_grad_norm))
+            for some in self._clipped_apart
+        ]
+        sums = sums_of(self.ranks.gather(own_sums(losses)))
         self.may_save = False
-        if not (math.isfinite(loss) and math.isfinite(grad_norm)):
+        loss = sums["loss"] / num_choices
+        if not (math.isfinite(loss) and all(map(math.isfinite, norms))):
             self.optimizer.zero_grad(set_to_none=True)
             with self.ranks.together():
-                raise not_finite(step + 1, loss, grad_norm, self.checkpoints)
+                raise not_finite(step + 1, loss, max(norms), self.checkpoints)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return {
-            "loss": loss,
-            "grad_norm": grad_norm,
-            "clip_frac": num_clipped / num_choices,
-            "entropy": entropy / num_seen,
-            "kl": kl / num_seen,
-            "max_ratio_gap": max(gaps),
-            "frac_sampled_outside_top_k": num_cut / num_seen,
-            "num_choices": float(num_choices),
-        }
+        return update_metrics(sums, num_choices, norms, has_critic=self.critic is not None)
+
+    @property
+    def _unsummed(self) -> list[torch.nn.Parameter]:
+        """Parameters whose gradients the processes add up themselves: shards are summed already."""
+        of_critic = [] if self.critic is None else self.critic.parameters
+        if not self.is_sharded:
+            return [*self.parameters, *of_critic]
+        return [] if self.critic is None else list(self.critic.head.parameters())
+
+    @property
+    def _clipped_apart(self) -> list[list[torch.nn.Parameter]]:
+        """The policy first; the critic has a norm of its own, and so has a head beside shards."""
+        critic = self.critic
+        if critic is None:
+            return [self.parameters]
+        if not self.is_sharded:
+            return [self.parameters, critic.parameters]
+        return [self.parameters, critic.model_parameters, list(critic.head.parameters())]
+
+    def _same_number(
+        self, parts: Sequence[Sequence[PolicySample]]
+    ) -> list[tuple[Sequence[PolicySample], bool]]:
+        """The micro-batches, each with whether it counts. Of a sharded model all processes must run
+        as many: the last one is then repeated, and does not count."""
+        counted = [(part, True) for part in parts]
+        if not self.is_sharded:
+            return counted
+        most = max(self.ranks.gather(len(parts)))
+        return [*counted, *([(parts[-1], False)] * (most - len(parts)))]
 
     def _taught_by(
         self, groups: Sequence[Sequence[PolicySample]]
@@ -204,6 +286,7 @@ class PolicyTrainer:
         """
         if (
             self.is_sharded
+            or self.critic is not None
             or self.config.loss.kl_coefficient
             or self.config.loss.entropy_coefficient
         ):
@@ -211,77 +294,9 @@ class PolicyTrainer:
         taught_by = [[sample for sample in group if sample.advantages_L.any()] for group in groups]
         return taught_by if any(self.ranks.gather(any(taught_by))) else groups
 
-    def _backward(self, batch: PolicyBatch, num_choices: int) -> PolicyLoss:
-        dtype = (
-            getattr(torch, self.config.autocast_dtype)
-            if self.config.autocast_dtype
-            else torch.float32
-        )
-        enabled, caches = (
-            self.config.autocast_dtype is not None,
-            not self.is_sharded,
-        )  # a cache would keep whole weights
-        with torch.autocast(self.loaded.device.type, dtype, enabled=enabled, cache_enabled=caches):
-            logprobs_CV, targets_C = self._logprobs(self._root, batch)
-        reference_C = None
-        if self._reference is not None:
-            with torch.no_grad():
-                reference_CV, _ = self._logprobs(self._reference, batch)
-            reference_C = reference_CV.gather(1, targets_C[:, None])[:, 0]
-        made = policy_loss(
-            logprobs_CV,
-            targets_C,
-            batch.old_logprobs_C,
-            batch.advantages_C,
-            self.config.loss,
-            reference_C,
-        )
-        (made.loss / num_choices).backward()
-        return made
 
-    def _logprobs(self, root: Root, batch: PolicyBatch) -> tuple[torch.Tensor, torch.Tensor]:
-        """The log-probabilities (C, V) of the very distribution the sampler drew from, and the ids
-        drawn (C,)."""
-        logits_CV, targets_C, _ = root(
-            trained_logits, batch.batch, self.loaded.renderer.image_pad_id
-        )
-        banned = self._banned_V
-        if bool(batch.limited_C.any()):
-            banned = torch.where(batch.limited_C[:, None], self._all_but_V, self._banned_V)
-        return token_logprobs(logits_CV, self.config.sampling, banned), targets_C
-
-
-def _of_step(updates: Sequence[dict[str, float]]) -> dict[str, float]:
-    """What is logged of a step of these updates: means, but for the number of choices and the
-    greatest gap."""
-    values = {name: [update[name] for update in updates] for name in updates[0]}
-    means = {name: sum(of_updates) / len(updates) for name, of_updates in values.items()}
-    return {
-        **means,
-        "num_choices": sum(values["num_choices"]),
-        "max_ratio_gap": max(values["max_ratio_gap"]),
-    }
-
-
-def _sums_and_gap(losses: Sequence[PolicyLoss]) -> tuple[tuple[float, ...], float]:
-    """Of these micro-batches the sums of loss, clipped choices, entropy, KL, choices and cut ones;
-    the greatest gap."""
-    sums = (
-        sum(float(made.loss.detach()) for made in losses),
-        sum(made.num_clipped for made in losses),
-        sum(made.sum_entropy for made in losses),
-        sum(made.sum_kl for made in losses),
-        sum(made.num_choices for made in losses),
-        sum(made.num_cut for made in losses),
-    )
-    return sums, max((made.max_ratio_gap for made in losses), default=0.0)
-
-
-def _reference(config: GrpoConfig, loaded: LoadedModel) -> Root | None:
-    """The model the run started from, where the loss needs it; whole in every process."""
-    if config.loss.kl_coefficient == 0:
-        return None
-    start = load_model(
-        config.model, loaded.device, config.param_dtype, max_pixels=config.max_pixels
-    )
-    return Root(start.model.requires_grad_(False))
+def _order(num_groups: int, seed: Sequence[int]) -> list[int]:
+    """In which order an epoch takes the groups: the first as they come, later ones by chance."""
+    if not seed[-1]:
+        return list(range(num_groups))
+    return np.random.default_rng(list(seed)).permutation(num_groups).tolist()

@@ -8,13 +8,17 @@ from typing import Literal
 
 from oncue.clock import Clock
 from oncue.data.examples import WorldExamples
+from oncue.data.retrieval_examples import RetrievalRows
 from oncue.data.row_checks import Check, example_checks
 from oncue.data.row_examples import RowExamples
 from oncue.engine.sampling import SamplingParams
 from oncue.errors import ConfigError
+from oncue.rewards.bootstrapping import BootstrappingSettings
 from oncue.rewards.proactive import RewardSettings
+from oncue.rewards.retrieval import RetrievalRewardSettings
 from oncue.setting_checks import check_run, require, require_at_least_one, require_not_negative
 from oncue.train.rl.advantage import CreditName
+from oncue.train.rl.critic_settings import CriticSettings, GaeSettings
 from oncue.train.rl.policy_loss import LossSettings
 from oncue.train.run_config import lighter_steps
 
@@ -25,11 +29,14 @@ class GrpoConfig:
     command line.
 
     A step rolls out `group_size` episodes for each of `prompts_per_step` examples, and updates the
-    weights `num_minibatches` times, each on its share of the examples. `judge`: see `make_judge`.
+    weights `num_minibatches` times, each on its share of the examples, and all of that
+    `num_epochs` times. `reward`: of streams or of retrieval, as the examples are. `judge`: see
+    `make_judge`.
     `lookahead`: how many turns of a rollout may share the forward of the one before them, as long
     as it is silent (`engine.lookahead`): quicker where forwards are small, waste where they are
     large and much is said. `frozen`: patterns of the names of parameters that stay as they are.
-    `credit`: how scores become advantages, `group` (one per episode, as published) or
+    `bootstrapping`: of retrieval, a bonus for looks as long as there are few. `credit`: how scores
+    become advantages, `group` (one per episode, as published) or
     `return_to_go` (per turn, with `credit_discount` per turn; `train.rl.advantage`).
     `scale_by_deviation`: divide advantages by the deviation of the group.
     `final_learning_rate_frac`: where the cosine after the warm-up ends, relative to its peak (1:
@@ -40,15 +47,17 @@ class GrpoConfig:
     """
 
     model: str
-    examples: WorldExamples | RowExamples = field(default_factory=WorldExamples)
+    examples: WorldExamples | RowExamples | RetrievalRows = field(default_factory=WorldExamples)
     num_steps: int = 100
     prompts_per_step: int = 8
     group_size: int = 4
     num_minibatches: int = 1
+    num_epochs: int = 1
     sampling: SamplingParams = field(
         default_factory=lambda: SamplingParams(temperature=1.2, top_k=10, max_new_tokens=100)
     )
-    reward: RewardSettings = field(default_factory=RewardSettings)
+    reward: RewardSettings | RetrievalRewardSettings = field(default_factory=RewardSettings)
+    bootstrapping: BootstrappingSettings | None = None
     judge: str = "exact"
     loss: LossSettings = field(default_factory=LossSettings)
     credit: CreditName = "group"
@@ -85,12 +94,12 @@ class GrpoConfig:
     def __post_init__(self) -> None:
         check_run(self)
         require_at_least_one(
-            self, "num_steps", "prompts_per_step", "num_minibatches", "store_every_steps"
+            self,
+            *("num_steps", "prompts_per_step", "num_minibatches", "num_epochs"),
+            "store_every_steps",
         )
         require_not_negative(self, "warmup_steps", "lookahead")
-        require(
-            self.group_size >= 2, "group_size", "at least 2: members are compared", self.group_size
-        )
+        self._check_group_size()
         require(
             self.sampling.temperature > 0,
             "sampling.temperature",
@@ -122,12 +131,30 @@ class GrpoConfig:
             f"a divisor of prompts_per_step ({self.prompts_per_step})",
             self.num_minibatches,
         )
-        if not self.examples.has_exact_judge:
+        retrieves = isinstance(self.reward, RetrievalRewardSettings)
+        rule = "that of retrieval where examples are questions about videos, else that of streams"
+        fits = self.examples.is_retrieval == retrieves
+        require(fits, "reward", rule, type(self.reward).__name__)
+        rule = "left out where nothing is retrieved"
+        require(retrieves or self.bootstrapping is None, "bootstrapping", rule, self.bootstrapping)
+        if not retrieves and not self.examples.has_exact_judge:
             rule = (
                 "lexical or openai:MODEL@URL where examples come from files (exact "
                 "knows generated clips only)"
             )
             require(self.judge != "exact", "judge", rule, self.judge)
+
+    def _check_group_size(self) -> None:
+        """Raises ConfigError for a group that is too small."""
+        rule = "at least 2: members are compared"
+        require(self.group_size >= 2, "group_size", rule, self.group_size)
+
+    @property
+    def reward_of_streams(self) -> RewardSettings:
+        """The settings of the reward. Raises ConfigError for a run of retrieval."""
+        if not isinstance(self.reward, RewardSettings):
+            raise ConfigError("this is a run of retrieval; expected one in which a model watches")
+        return self.reward
 
     @property
     def steps_of_stages(self) -> tuple[int, ...]:
@@ -151,9 +178,41 @@ class GrpoConfig:
 
     def row_checks(self) -> Iterator[Check]:
         """A call for every row of the files of examples."""
+        if isinstance(self.examples, RetrievalRows):
+            return self.examples.checks()
         if not isinstance(self.examples, RowExamples):
             return iter(())
         return example_checks(self.examples, Clock(self.frame_interval_s), self.frames_per_turn)
+
+
+@dataclass(frozen=True, slots=True)
+class PpoConfig(GrpoConfig):
+    """Everything a PPO run depends on: the settings of GRPO, a critic, and the credit by it.
+
+    A group may have one member, since nothing is compared within it. `credit` and what belongs to
+    it stay as they are: `gae` takes their place. `kl_in_reward`: every token loses that much of its
+    log-ratio to the model that the run started from. Raises ConfigError for a value out of range.
+    """
+
+    critic: CriticSettings = field(default_factory=CriticSettings)
+    gae: GaeSettings = field(default_factory=GaeSettings)
+    kl_in_reward: float = 0.0
+
+    def __post_init__(self) -> None:
+        GrpoConfig.__post_init__(self)
+        require_not_negative(self, "kl_in_reward")
+        require(
+            self.credit == "group" and self.scale_by_deviation,
+            "credit",
+            "left as it is: PPO has gae",
+            self.credit,
+        )
+        head = self.critic.kind != "model" and self.sharding == "full"
+        rule = "model where the policy is sharded: a head cannot reach into its shards"
+        require(not head, "critic.kind", rule, self.critic.kind)
+
+    def _check_group_size(self) -> None:
+        require_at_least_one(self, "group_size")
 
 
 def groups_per_process(config: GrpoConfig, num_processes: int) -> int:

@@ -10,26 +10,27 @@ from typing import Any
 import numpy as np
 
 from oncue.records.judgements import judgement_lines
+from oncue.records.retrieval_rollouts import StoredRetrieval, retrieval_line
 from oncue.records.rollouts import StoredRollout, rollout_line
 from oncue.rewards.proactive import Rollout
+from oncue.rewards.retrieval import RetrievalReward
+from oncue.rewards.retrieval_rollout import RetrievalRollout
 from oncue.rewards.shown_names import TERM_PREFIX
-from oncue.scoring.score import ObservingReward, Score
+from oncue.scoring.score import ObservingReward, Reward, Score
 from oncue.train.rl.groups import Group
-from oncue.types import Malformed, Reply, Silence
+from oncue.types import Action, Episode, Malformed, Reply, Silence
 
 FLAT_FRAC = 0.8  # of groups without spread
 
 
-def step_metrics(
-    groups: Sequence[Group], observer: ObservingReward | None = None
-) -> dict[str, Any]:
+def step_metrics(groups: Sequence[Group], reward: Reward | None = None) -> dict[str, Any]:
     """Means over all rollouts of a step: reward and the terms it names, spread within groups, how
-    much was said; and what only the reward (`observer`) has to say."""
+    much was said; and what only the `reward` has to say."""
     scores = [score for group in groups for score in group.scores]
     episodes = [episode for group in groups for episode in group.episodes]
     turns = [e.acted.action for episode in episodes for e in episode.exchanges if e.acted.sampled]
     spreads = [float(np.std([score.total for score in group.scores])) for group in groups]
-    replies = [action.text.strip() for action in turns if isinstance(action, Reply)]
+    said = {} if isinstance(reward, RetrievalReward) else _said(turns, len(episodes))
     return {
         "reward": float(np.mean([score.total for score in scores])),
         **{
@@ -38,15 +39,24 @@ def step_metrics(
         },
         "group_spread": float(np.mean(spreads)),
         "frac_reward_zero_std": float(np.mean([spread < 1e-6 for spread in spreads])),
-        "reply_share": len(replies) / max(1, len(turns)),
-        "silence_share": sum(isinstance(action, Silence) for action in turns) / max(1, len(turns)),
+        **said,
         "malformed_share": sum(isinstance(action, Malformed) for action in turns)
         / max(1, len(turns)),
-        "replies_per_episode": len(replies) / max(1, len(episodes)),
         "num_unscored": sum(score.num_unscored for score in scores),
         "num_turns": len(turns),
         "num_skipped_rows": sum(bool(group.example.skipped) for group in groups),
-        **(observer.metrics(episodes) if observer is not None else {}),
+        **(reward.metrics(episodes) if isinstance(reward, ObservingReward) else {}),
+    }
+
+
+def _said(turns: Sequence[Action], num_episodes: int) -> dict[str, float]:
+    """How much was said in streams."""
+    num_replies = sum(isinstance(action, Reply) for action in turns)
+    num_silent = sum(isinstance(action, Silence) for action in turns)
+    return {
+        "reply_share": num_replies / max(1, len(turns)),
+        "silence_share": num_silent / max(1, len(turns)),
+        "replies_per_episode": num_replies / max(1, num_episodes),
     }
 
 
@@ -55,9 +65,11 @@ def _terms(scores: Sequence[Score]) -> list[str]:
     return list(dict.fromkeys(name for score in scores for name in score.terms))
 
 
-def rollout_lines(groups: Sequence[Group], step: int) -> list[dict[str, Any]]:
-    """One line per rollout, in the form that `oncue score rewards` reads, with what the run made of
-    it.
+def rollout_lines(
+    groups: Sequence[Group], step: int, reward: Reward | None = None
+) -> list[dict[str, Any]]:
+    """One line per rollout, in the form that `oncue score rewards` reads for its `reward`, with
+    what the run made of it.
 
     A malformed turn is a silent one there, as it is to the reward; what it said is under
     `malformed`. A name is STEP/TASK/EXAMPLE/MEMBER: files with fewer examples than a step takes
@@ -75,23 +87,13 @@ def rollout_lines(groups: Sequence[Group], step: int) -> list[dict[str, Any]]:
                 if score.judgements is None
                 else {"judgements": list(judgement_lines(name, score.judgements))}
             )
-            sampled = [
-                (e.observed.clock_s, e.acted.action) for e in episode.exchanges if e.acted.sampled
-            ]
             of_turns = [gained[k] for k, e in enumerate(episode.exchanges) if e.acted.sampled]
             lines.append(
                 {
-                    **rollout_line(StoredRollout(name, Rollout.of(episode))),
+                    **_line(name, episode, reward),
                     "task": episode.task.task_id,
                     "example": group.example.index,
-                    "questions": [
-                        {"time": q.time_s, "text": q.text} for q in episode.task.questions
-                    ],
-                    "malformed": [
-                        {"time": time_s, "text": action.text, "reason": action.reason}
-                        for time_s, action in sampled
-                        if isinstance(action, Malformed)
-                    ],
+                    **group.example.noted,
                     **dict(score.terms),
                     "reward": score.total,
                     "unscored": score.num_unscored,
@@ -103,13 +105,34 @@ def rollout_lines(groups: Sequence[Group], step: int) -> list[dict[str, Any]]:
     return lines
 
 
+def _line(name: str, episode: Episode, reward: Reward | None) -> dict[str, Any]:
+    """What happened, as the records of that kind of task have it."""
+    if isinstance(reward, RetrievalReward):
+        rollout = RetrievalRollout.of(episode, reward.frames_of)
+        return retrieval_line(StoredRetrieval(name, rollout))
+    malformed = [
+        {"time": e.observed.clock_s, "text": action.text, "reason": action.reason}
+        for e in episode.exchanges
+        if e.acted.sampled and isinstance(action := e.acted.action, Malformed)
+    ]
+    return {
+        **rollout_line(StoredRollout(name, Rollout.of(episode))),
+        "questions": [{"time": q.time_s, "text": q.text} for q in episode.task.questions],
+        "malformed": malformed,
+    }
+
+
 def warnings_of(
-    rows: Sequence[Mapping[str, Any]], observer: ObservingReward | None = None
+    rows: Sequence[Mapping[str, Any]],
+    reward: Reward | None = None,
+    *,
+    compares_members: bool = True,
 ) -> list[str]:
-    """What the last steps (oldest first, the newest last) say that someone should look at."""
+    """What the last steps (oldest first, the newest last) say that someone should look at.
+    `compares_members`: whether credit comes from the spread within groups."""
     newest = rows[-1]
     found = []
-    if newest["frac_reward_zero_std"] >= FLAT_FRAC:
+    if compares_members and newest["frac_reward_zero_std"] >= FLAT_FRAC:
         found.append(
             f"{newest['frac_reward_zero_std']:.0%} of the groups have no spread: nothing can be "
             "learned from them; start from a "
@@ -121,4 +144,4 @@ def warnings_of(
             "score rewards tells "
             "why, where rollouts are stored"
         )
-    return found if observer is None else [*found, *observer.warnings(rows)]
+    return [*found, *reward.warnings(rows)] if isinstance(reward, ObservingReward) else found

@@ -7,7 +7,7 @@ turns in which something was chosen.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -17,7 +17,7 @@ from oncue.errors import ConfigError
 from oncue.render.trace import TokenTrace
 from oncue.rewards.retrieval import OUTCOME_TERMS
 from oncue.scoring.score import Score
-from oncue.train.rl.advantage import Advantages
+from oncue.train.rl.advantage import Advantages, OfTokens
 from oncue.train.rl.gae import (
     bilevel_gae,
     masked_gae,
@@ -28,7 +28,6 @@ from oncue.train.rl.gae import (
 )
 
 GaeName = Literal["bilevel_gae", "paper_boundary", "turn_wise_gae", "masked_gae"]
-OfTokens = tuple[np.ndarray, ...]  # of each segment of a trace (L,): values, returns or rewards
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +42,8 @@ class GaeCredit:
     all tokens of a turn alike; `masked_gae`, over tokens alone. `gamma_turn` discounts by turn,
     `gamma_token` by token, `lam` is the lambda of GAE. `outcome_terms`: the names of the terms that
     are about the whole episode, for `paper_boundary`. `whitens`: advantages get mean 0 and
-    deviation 1 over all tokens of a call (`turn_wise_gae`: over all turns); leave it out where the
-    batch is spread over processes, and whiten there. Raises ConfigError for a number outside
-    [0, 1], and for a discount that its kind does not have.
+    deviation 1 over all tokens of a call (`turn_wise_gae`: over all turns). Raises ConfigError for
+    a number outside [0, 1], and for a discount that its kind does not have.
     """
 
     kind: GaeName
@@ -76,13 +74,16 @@ class GaeCredit:
         traces: Sequence[TokenTrace],
         values: Sequence[OfTokens],
         token_rewards: Sequence[OfTokens] | None = None,
+        everyone: Callable[[np.ndarray], np.ndarray] = lambda own: own,
     ) -> tuple[list[Advantages], list[OfTokens]]:
         """(advantages, returns) of each episode, of each of its segments (L,) float32; 0 for what
         nobody chose.
 
         `values`: of each segment (L,), what the critic expects from the state in which the choice
         of a place is made; it is trained towards the returns. `token_rewards`: of each segment
-        (L,), what every choice earns by itself, such as -beta times its KL divergence.
+        (L,), what every choice earns by itself, such as -beta times its KL divergence. `everyone`:
+        where a batch is spread over processes, makes of the numbers (N,) of this one those of all;
+        whitening goes by them.
 
         Raises ValueError for a score without a value for each turn, a reward of a turn in which
         nothing was chosen, values of another shape than the segments, and, with `paper_boundary`, a
@@ -99,7 +100,7 @@ class GaeCredit:
         ]
         advantages = [advantages_T for advantages_T, _ in found]
         if self.whitens and found:
-            advantages = self._whitened(advantages, episodes)
+            advantages = self._whitened(advantages, episodes, everyone)
         placed = zip(episodes, advantages, found, strict=True)
         both = [(one.put(gained), one.put(returns)) for one, gained, (_, returns) in placed]
         return [gained for gained, _ in both], [returns for _, returns in both]
@@ -159,15 +160,19 @@ class GaeCredit:
         return paper_boundary(rewards_N, chosen.of_turns(outcome), gamma_turn=self.gamma_turn)
 
     def _whitened(
-        self, advantages: Sequence[np.ndarray], episodes: Sequence[_Chosen]
+        self,
+        advantages: Sequence[np.ndarray],
+        episodes: Sequence[_Chosen],
+        everyone: Callable[[np.ndarray], np.ndarray],
     ) -> list[np.ndarray]:
         of_all = np.concatenate(advantages)
         ends = np.concatenate([chosen.ends_T for chosen in episodes])
         if self.kind == "turn_wise_gae":
             lengths = np.diff(np.flatnonzero(ends), prepend=-1)
-            of_all = np.repeat(whiten(of_all[ends], ends[ends]), lengths)
+            of_ends = of_all[ends]
+            of_all = np.repeat(whiten(of_ends, ends[ends], everyone(of_ends)), lengths)
         else:
-            of_all = whiten(of_all, np.ones(len(of_all), bool))
+            of_all = whiten(of_all, np.ones(len(of_all), bool), everyone(of_all))
         return np.split(of_all, np.cumsum([len(one) for one in advantages])[:-1])
 
 
