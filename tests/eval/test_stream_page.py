@@ -230,9 +230,10 @@ def test_curves_are_read_by_bias(tmp_path) -> None:
 def test_the_command_writes_scores_items_and_page(tmp_path, capsys) -> None:
     rows = tmp_path / "proactive_alerting.json"
     rows.write_text('[{"video": "a.mp4", "question": "Signal.", "answer": [3, 6]}]')
-    lines = tmp_path / "said.jsonl"
-    lines.write_text('{"question_id": "0:a.mp4", "replies": [{"time": 4, "text": "Now."}]}\n')
-    words = ["eval", "omnimmi", "--annotations", str(rows), "--predictions", str(lines)]
+    said_rows = tmp_path / "said.json"
+    said_rows.write_text(rows.read_text().replace("}", ', "pred": [4]}'))
+    words = ["eval", "omnimmi", "--annotations", str(rows), "--predictions", str(said_rows)]
+    words += ["--format", "official"]
     curve = tmp_path / "calibration.json"
     curve.write_text('{"curve": [{"bias": 0, "hit_spans": 60, "false_per_quiet_hour": 30}]}')
     assert cli.main([*words, "--curve", str(curve)]) == 2
