@@ -257,7 +257,8 @@ def _question(task: str, row: Any, where: str) -> str:
     if task == "CRR":
         return field_as(NonEmptyText, row, "question", where)
     if task == "REC":
-        return f"Tell me each time that this happens: {field_as(NonEmptyText, row, 'activity', where)}."
+        activity = field_as(NonEmptyText, row, "activity", where)
+        return f"Tell me each time that this happens: {activity}."
     words = re.sub(r"(?<!^)(?=[A-Z])", " ", field_as(NonEmptyText, row, "tutorial", where)).lower()
     return f"Describe each step of this tutorial when it is done: {words}."
 

@@ -21,7 +21,7 @@ from oncue.files import append_text, write_text
 class PredictionJournal:
     """The finished items of a run in `path`.
 
-    `settings`: what the predictions depend on, by the name of the flag; None stands for a setting
+    `settings`: what the predictions depend on, by the name of the flag; None is for a setting
     that is not there. `item_ids`: the items of the run, in their order; `is_part` where they are
     not all of the benchmark. Raises ConfigError for a file that is there where `resume` is not
     given, or of other settings or items; DataError for one that cannot be read.
