@@ -97,7 +97,7 @@ def _of_length(
     last, most = num_frames - 1, look.frames_per_look
     found = {
         f"{count} uniform frames": _bound(cases, partial(_same, _spread(0, last, count)))
-        for count in _UNIFORM
+        for count in sorted({*_UNIFORM, look.first_frames + (look.max_turns - 1) * most})
         if count <= num_frames
     }
     for num_looks in range(1, look.max_turns):
