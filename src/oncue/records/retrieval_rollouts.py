@@ -47,14 +47,20 @@ def read_retrieval_rollouts(path: Path) -> list[StoredRetrieval]:
     stored: list[StoredRetrieval] = []
     places: dict[str, str] = {}
     for where, row in json_lines(path, EXPECTED):
-        name = text_of(row, "episode_id", where)
+        episode = retrieval_of(row, where)
+        name = episode.episode_id
         if name in places:
             raise DataError(f"{where}: episode_id {name!r} is that of {places[name]} too")
         places[name] = where
-        stored.append(StoredRetrieval(name, _rollout(row, where)))
+        stored.append(episode)
     if not stored:
         raise DataError(f"{path} holds no line; expected {EXPECTED} on each")
     return stored
+
+
+def retrieval_of(row: Mapping[str, Any], where: str) -> StoredRetrieval:
+    """The episode that one line holds. Raises DataError, which begins with `where`."""
+    return StoredRetrieval(text_of(row, "episode_id", where), _rollout(row, where))
 
 
 def retrieval_line(stored: StoredRetrieval) -> dict[str, Any]:
