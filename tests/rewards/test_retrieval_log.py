@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from retrieval_rollouts import eight_of, episode_of
 
 from oncue.rewards.retrieval_log import retrieval_metrics
 from oncue.rewards.retrieval_rollout import RetrievalRollout
 from oncue.types import Answer, Retrieve
+from oncue.video.pool import spread
+from retrieval_rollouts import eight_of, episode_of
 
 
 def rollouts_of(seed: int, num: int) -> list[RetrievalRollout]:
@@ -18,8 +19,9 @@ def rollouts_of(seed: int, num: int) -> list[RetrievalRollout]:
         start = int(rng.integers(0, 6)) * 8
         gold = range(start, start + 8) if rng.random() < 0.8 else None
         ranges = [sorted(rng.integers(0, 64, 2)) for _ in range(int(rng.integers(1, 3)))]
-        looks = [((), Retrieve(int(a), int(b))) for a, b in ranges]
-        episode = episode_of([(range(4), looks[0][1]), *looks[1:], ((), Answer("B"))], gold=gold)
+        actions = [*(Retrieve(int(a), int(b)) for a, b in ranges), Answer("B")]
+        shown = [range(4), *(spread(int(a), int(b), 8) for a, b in ranges)]
+        episode = episode_of(list(zip(shown, actions, strict=True)), gold=gold)
         made.append(RetrievalRollout.of(episode, eight_of))
     return made
 

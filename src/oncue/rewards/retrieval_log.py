@@ -127,7 +127,7 @@ def _elsewhere(
     for rollout, turn in looks:
         if turn.asked is None or (own := rollout.evidence) is None:
             continue
-        hits = grids[own.num_frames][:, list(turn.asked)].any(axis=1)
+        hits = np.any(grids[own.num_frames][:, list(turn.asked)], axis=1)
         num_hits += int(hits.sum()) - int(hits[relevant[own.num_frames][own.frames]])
         num_others += len(hits) - 1
     return num_hits / num_others if num_others else None

@@ -46,7 +46,7 @@ def bounds_table(bounds: LongBounds, modes: Mapping[Mode, ModeScores]) -> TextTa
         values = (share.value if (share := shares.get(each)) else None for each in lengths)
         rows.append((mode, *("-" if v is None else f"{100 * v:.2f}" for v in values)))
     for name in bounds.by_length["all"]:
-        values = (bounds.by_length[length][name].accuracy for length in lengths)
-        rows.append((name, *(f"{100 * value:.2f}" for value in values)))
+        due = (bounds.by_length[length][name].accuracy for length in lengths)
+        rows.append((name, *(f"{100 * value:.2f}" for value in due)))
     title = f"Accuracy % beside that of perfect observers ({bounds.shown()})"
     return TextTable(title, ("", *lengths), tuple(rows))
