@@ -13,7 +13,7 @@ from oncue import cli
 from oncue.data.long_world import make_long_world
 from oncue.env.retrieval import RetrievalSettings
 from oncue.eval.benchmarks.mcq import MODES
-from oncue.eval.benchmarks.mcq_bounds import bounds_of
+from oncue.eval.benchmarks.mcq_bounds import McqBounds
 from oncue.eval.benchmarks.mcq_question import McqQuestion
 from oncue.eval.benchmarks.mcq_rows import read_questions
 from oncue.types import Action, Answer, EnvTurn, Retrieve, Task
@@ -55,10 +55,10 @@ def test_the_bounds_are_those_of_these_questions_and_this_budget(folder: Path) -
     questions = asked(folder, 128)
     films = [film_named(question.question_id) for question in questions]
     look = RetrievalSettings.for_budget(64)
-    found = bounds_of(questions[1:], 128, look)
+    found = McqBounds.of(questions[1:], 128, look, {})
     assert found is not None
-    assert found.by_length == bounds(films[1:], 128, look)  # type: ignore[arg-type]
-    assert found.num_films == {"short": 2, "all": 2}
+    assert found.observers.by_length == bounds(films[1:], 128, look)  # type: ignore[arg-type]
+    assert found.observers.num_films == {"short": 2, "all": 2}
 
 
 @pytest.mark.parametrize(
@@ -74,9 +74,9 @@ def test_the_bounds_are_those_of_these_questions_and_this_budget(folder: Path) -
 def test_other_questions_have_no_bounds(folder: Path, change: dict) -> None:
     first, *others = asked(folder)
     assert first.gold != "B"
-    assert bounds_of([first, *others], 96, LOOK)
-    assert bounds_of([replace(first, **change), *others], 96, LOOK) is None
-    assert bounds_of([], 96, LOOK) is None
+    assert McqBounds.of([first, *others], 96, LOOK, {})
+    assert McqBounds.of([replace(first, **change), *others], 96, LOOK, {}) is None
+    assert McqBounds.of([], 96, LOOK, {}) is None
 
 
 def test_accuracy_and_looks_of_a_policy_that_finds_the_flash_and_of_one_that_does_not(
@@ -90,14 +90,23 @@ def test_accuracy_and_looks_of_a_policy_that_finds_the_flash_and_of_one_that_doe
     assert looks["retrieval"]["hit_elsewhere"] < 50
     assert looks["retrieval"]["seen_share"] == looks["retrieval"]["distinct_ranges"] == 100.0
     assert (looks["single-turn"]["n_looks"], looks["single-turn"]["hit_share"]) == (0, None)
-    title, header, numbers, *rows = next(
-        table.plain().splitlines() for table in good.tables() if "observers" in table.title
+    table = next(table for table in good.tables() if "observers" in table.title)
+    assert "a pool of 96 frames: 16 at first, 8 per look" in table.title
+    assert table.header[1::2] == tuple(f"{x}: seen %" for x in ("short", "medium", "all"))
+    rows = {row[0]: row[1:] for row in table.rows}
+    assert rows["N"] == ("2", "", "1", "", "3", "")
+    assert rows["retrieval"] == ("100.0",) * 6
+    uniform = bounds([film_named(q.question_id) for q in asked(folder)])["all"]  # type: ignore[misc]
+    seen = uniform["32 uniform frames"]
+    assert rows["32 uniform frames"][-2:] == (
+        f"{100 * seen.seen:.1f}",
+        f"{100 * seen.accuracy:.1f}",
     )
-    assert "a pool of 96 frames, 16 at first, 8 per look" in title
-    assert header.split() == ["short", "medium", "all"]
-    assert numbers.split() == ["N", "2", "1", "3"]
-    assert rows[0].split() == ["retrieval", "100.00", "100.00", "100.00"]
-    assert rows[3].startswith("16 uniform frames")
+    assert rows["single-turn"][-2:] == (f"{100 * seen.seen:.1f}", "100.0")
+    assert rows["blind"][-2:] == ("0.0", "100.0")
+    modes = good.numbers()["bounds"]["modes"]
+    assert modes["retrieval"]["all"] == {"seen": 100.0}
+    assert modes["blind"]["short"] == {"seen": 0.0}
     assert any(table.title == "Where it looks" for table in good.tables())
     poor = run(asked(folder), folder / "videos", looks_early, setup=setup_of(num_frames=96))
     found = poor.numbers()["looks"]["retrieval"]

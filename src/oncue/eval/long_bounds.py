@@ -11,6 +11,8 @@ from oncue.eval.table import TextTable, percent
 from oncue.world.long.film import Film
 from oncue.world.long.observers import LOOK, NUM_FRAMES, Bound, bounds
 
+Shares = tuple[float | None, float | None]  # of films whose flash is seen, and of right answers
+
 
 @dataclass(frozen=True, slots=True)
 class LongBounds:
@@ -55,22 +57,25 @@ class LongBounds:
             },
         }
 
-    def table(self) -> TextTable:
-        """For each observer and length: how many films it sees the flash of, and its accuracy."""
-        header = [""]
-        counts, rows = ["N"], {name: [name] for name in self.by_length["all"]}
-        for length, of_length in self.by_length.items():
-            header += [f"{length}: seen %", "accuracy %"]
-            counts += [str(self.num_films[length])] * 2
-            for name, each in of_length.items():
-                rows[name] += [f"{100 * each.seen:.1f}", f"{100 * each.accuracy:.1f}"]
-        title = f"Perfect observers ({self.shown()})"
-        return TextTable(title, tuple(header), (tuple(counts), *map(tuple, rows.values())))
-
-    def shown(self) -> str:
-        """What they are shown, in words."""
+    def table(self, measured: Mapping[str, Mapping[str, Shares]] | None = None) -> TextTable:
+        """For each observer and length: of how many films it sees the flash, and its accuracy.
+        `measured`: the same of policies, by name and length, in rows before them."""
+        due = {
+            name: {
+                length: (each[name].seen, each[name].accuracy)
+                for length, each in self.by_length.items()
+            }
+            for name in self.by_length["all"]
+        }
+        lengths = tuple(self.by_length)
+        rows = [("N", *(cell for each in lengths for cell in (str(self.num_films[each]), "")))]
+        for name, of_name in {**(measured or {}), **due}.items():
+            shares = (share for length in lengths for share in of_name.get(length, (None, None)))
+            rows.append((name, *("-" if x is None else f"{100 * x:.1f}" for x in shares)))
         look = self.look
-        return (
-            f"a pool of {self.num_frames} frames, {look.first_frames} at first, "
-            f"{look.frames_per_look} per look"
+        title = (
+            f"Perfect observers of a pool of {self.num_frames} frames: {look.first_frames} at "
+            f"first, {look.frames_per_look} per look"
         )
+        header = ("", *(cell for each in lengths for cell in (f"{each}: seen %", "accuracy %")))
+        return TextTable(title, header, tuple(rows))

@@ -19,7 +19,7 @@ import numpy as np
 from oncue.chat_client import RefusedError, TooLargeError
 from oncue.env.retrieval import RetrievalEnv, RetrievalSettings
 from oncue.errors import BackendError, ConfigError, ContextFullError, DataError, InputError
-from oncue.eval.benchmarks.mcq_bounds import bounds_of
+from oncue.eval.benchmarks.mcq_bounds import McqBounds
 from oncue.eval.benchmarks.mcq_journal import Journal
 from oncue.eval.benchmarks.mcq_looks import McqLooks
 from oncue.eval.benchmarks.mcq_pools import Pools
@@ -230,7 +230,7 @@ class Mcq:
             self._files,
             self._left_out,
             McqLooks.of(lines),
-            bounds_of(self._questions, self._setup.num_frames, self._setup.retrieval),
+            McqBounds.of(self._questions, self._setup.num_frames, self._setup.retrieval, lines),
         )
 
     def _read(self, path: Path) -> FramePool:

@@ -7,14 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from oncue.eval.benchmarks.mcq_bounds import bounds_table
+from oncue.eval.benchmarks.mcq_bounds import McqBounds
 from oncue.eval.benchmarks.mcq_looks import McqLooks
 from oncue.eval.benchmarks.mcq_predictions import predictions
 from oncue.eval.benchmarks.mcq_question import McqQuestion
 from oncue.eval.benchmarks.mcq_result import Mode
 from oncue.eval.benchmarks.mcq_rows import McqFormat
 from oncue.eval.benchmarks.mcq_scores import GoldLetters, ModeScores, difference, difference_json
-from oncue.eval.long_bounds import LongBounds
 from oncue.eval.table import TextTable, percent
 from oncue.scoring.proportion import Proportion
 
@@ -52,7 +51,7 @@ class McqScores:
     files: Mapping[Mode, tuple[str, str]]
     left_out: LeftOut
     looks: McqLooks | None = None
-    bounds: LongBounds | None = None
+    bounds: McqBounds | None = None
 
     @property
     def hidden(self) -> int:
@@ -133,7 +132,7 @@ class McqScores:
         if self.looks:
             tables.append(self.looks.table())
         if self.bounds:
-            tables.append(bounds_table(self.bounds, self.modes))
+            tables.append(self.bounds.table(self.modes))
         if self.gold is None:
             return tables
         return [
