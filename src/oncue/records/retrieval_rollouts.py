@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -112,6 +112,12 @@ def read_retrieval_rollouts(path: Path) -> list[StoredRetrieval]:
     if not stored:
         raise DataError(f"{path} holds no line; expected {EXPECTED} on each")
     return stored
+
+
+def retrieval_of(row: Mapping[str, Any], where: str) -> StoredRetrieval:
+    """The episode that one line holds. Raises DataError, which begins with `where`."""
+    read = read_as(_Row, row, where)
+    return StoredRetrieval(read.episode_id, _rollout(read, where))
 
 
 def retrieval_line(stored: StoredRetrieval) -> dict[str, Any]:

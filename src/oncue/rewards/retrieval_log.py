@@ -117,19 +117,28 @@ def _elsewhere(
 ) -> float | None:
     """How often the looks hit the evidence of the other questions, which pools of the same size
     have."""
-    others = {
-        (evidence.num_frames, evidence.frames)
-        for evidence in (rollout.evidence for rollout in rollouts)
-        if evidence is not None
-    }
-    hits = [
-        bool(set(turn.asked) & frames)
-        for rollout, turn in looks
-        if turn.asked is not None and (own := rollout.evidence) is not None
-        for num_frames, frames in others
-        if num_frames == own.num_frames and frames != own.frames
-    ]
-    return _share(hits)
+    relevant: dict[int, dict[frozenset[int], int]] = {}  # to their row, by size of the pool
+    for evidence in (rollout.evidence for rollout in rollouts):
+        if evidence is not None:
+            rows = relevant.setdefault(evidence.num_frames, {})
+            rows.setdefault(evidence.frames, len(rows))
+    grids = {size: _grid(size, list(rows)) for size, rows in relevant.items()}
+    num_hits = num_others = 0
+    for rollout, turn in looks:
+        if turn.asked is None or (own := rollout.evidence) is None:
+            continue
+        hits = np.any(grids[own.num_frames][:, list(turn.asked)], axis=1)
+        num_hits += int(hits.sum()) - int(hits[relevant[own.num_frames][own.frames]])
+        num_others += len(hits) - 1
+    return num_hits / num_others if num_others else None
+
+
+def _grid(num_frames: int, frames: Sequence[frozenset[int]]) -> np.ndarray:
+    """(sets, num_frames) bool: which frames each set has."""
+    grid = np.zeros((len(frames), num_frames), bool)
+    for row, each in zip(grid, frames, strict=True):
+        row[list(each)] = True
+    return grid
 
 
 def _share(flags: Sequence[bool | None]) -> float | None:

@@ -18,7 +18,9 @@ import numpy as np
 from oncue.chat_client import RefusedError, TooLargeError
 from oncue.env.retrieval import RetrievalEnv, RetrievalSettings
 from oncue.errors import BackendError, ConfigError, ContextFullError, DataError, InputError
+from oncue.eval.benchmarks.mcq_bounds import McqBounds
 from oncue.eval.benchmarks.mcq_journal import Journal
+from oncue.eval.benchmarks.mcq_looks import McqLooks
 from oncue.eval.benchmarks.mcq_pools import Pools
 from oncue.eval.benchmarks.mcq_question import McqQuestion
 from oncue.eval.benchmarks.mcq_report import LeftOut, McqScores
@@ -217,15 +219,18 @@ class Mcq:
             found = (results[mode, each] for each in ids)
             answered = zip(self._questions, found, groups, strict=True)
             scores[mode] = ModeScores(tuple(Answered(*each) for each in answered))
+        lines = {mode: [self._journal.lines[mode, each] for each in ids] for mode in modes}
         return McqScores(
             self._setup.form,
             name,
             self._setup.shown,
             self._questions,
             scores,
-            {mode: [self._journal.lines[mode, each] for each in ids] for mode in modes},
+            lines,
             self._files,
             self._left_out,
+            McqLooks.of(lines),
+            McqBounds.of(self._questions, self._setup.num_frames, self._setup.retrieval, lines),
         )
 
     def _read(self, path: Path) -> FramePool:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from oncue.eval.benchmarks.mcq_bounds import McqBounds
+from oncue.eval.benchmarks.mcq_looks import McqLooks
 from oncue.eval.benchmarks.mcq_predictions import predictions
 from oncue.eval.benchmarks.mcq_question import McqQuestion
 from oncue.eval.benchmarks.mcq_result import Mode
@@ -37,7 +39,8 @@ class LeftOut:
 @dataclass(frozen=True, slots=True)
 class McqScores:
     """The scores of each mode on the same questions. `lines`: of each episode, by mode, in the
-    order of the questions; `files`: the names of the files of predictions and episodes."""
+    order of the questions; `files`: the names of the files of predictions and episodes. `looks`:
+    where the policy looked, and `bounds`: of perfect observers, where these are known."""
 
     form: McqFormat
     model: str
@@ -47,6 +50,8 @@ class McqScores:
     lines: Mapping[Mode, Sequence[str]]
     files: Mapping[Mode, tuple[str, str]]
     left_out: LeftOut
+    looks: McqLooks | None = None
+    bounds: McqBounds | None = None
 
     @property
     def hidden(self) -> int:
@@ -66,6 +71,7 @@ class McqScores:
             **self._counts(),
             "majority_accuracy": gold and percent(gold.majority_accuracy.value),
             "modes": {mode: _headline(scores) for mode, scores in self.modes.items()},
+            **self._looks_and_bounds(),
         }
 
     def numbers(self) -> dict[str, Any]:
@@ -81,6 +87,14 @@ class McqScores:
             "differences": {
                 f"{first} - {second}": found for first, second, found in self._differences()
             },
+            **self._looks_and_bounds(),
+        }
+
+    def _looks_and_bounds(self) -> dict[str, Any]:
+        """None for what is not known."""
+        return {
+            "looks": self.looks and self.looks.as_json(),
+            "bounds": self.bounds and self.bounds.as_json(),
         }
 
     def _counts(self) -> dict[str, int]:
@@ -112,8 +126,13 @@ class McqScores:
         return written
 
     def tables(self) -> list[TextTable]:
-        """Modes; then accuracy by length, by kind of question, and answers by letter."""
+        """Modes; where they looked, and the bounds, where these are known; then accuracy by length,
+        by kind of question, and answers by letter."""
         tables = [self._modes_table()]
+        if self.looks:
+            tables.append(self.looks.table())
+        if self.bounds:
+            tables.append(self.bounds.table(self.modes))
         if self.gold is None:
             return tables
         return [
