@@ -27,12 +27,12 @@ from oncue.eval.streams.benchmark import (
     Terms,
 )
 from oncue.eval.streams.blind import every, once_after, silence
-from oncue.eval.streams.official import object_of
 from oncue.eval.streams.ratios import f1_of, pooled_terms, ratio
 from oncue.eval.streams.stream import Item, Prediction, Stream
 from oncue.eval.table import percent
 from oncue.eval.timing import count_timing
 from oncue.fields import NonEmptyText, Seconds, field_as, field_or, has_value
+from oncue.json_files import json_object_in
 from oncue.scoring.grader import Grader
 from oncue.types import GoldTurn, Question, TimeSpan
 
@@ -103,7 +103,7 @@ class Estp:
         return [
             _item_of(row, f"{path}, {name!r}, row {number + 1}", f"{name}/{number}", video)
             for path in annotations
-            for video, clips in object_of(path, _EXPECTED).items()
+            for video, clips in json_object_in(path, _EXPECTED).items()
             for clip in _clips_of(clips, f"{path}, {video!r}")
             for name in [f"{video}/{clip}"]
             for number, row in enumerate(field_as(list[Any], clips, clip, f"{path}, {video!r}"))

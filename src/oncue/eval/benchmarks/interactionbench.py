@@ -37,10 +37,10 @@ from oncue.eval.streams.benchmark import (
 )
 from oncue.eval.streams.blind import silence
 from oncue.eval.streams.official import files_of
-from oncue.eval.streams.predictions import official_lines
 from oncue.eval.streams.ratios import pooled_terms, ungraded
 from oncue.eval.streams.stream import Item, Prediction
 from oncue.fields import IdText, Seconds, field_as
+from oncue.json_files import json_rows
 from oncue.scoring.grader import Grader
 from oncue.setting_checks import require_not_negative, require_positive
 from oncue.types import TimedReply
@@ -128,7 +128,7 @@ class InteractionBench:
         """A repeated line of an item replaces the earlier one, as in the official scorer."""
         newest: dict[str, tuple[str, Prediction]] = {}
         for file in files_of(path, "*.jsonl"):
-            for where, row in official_lines(file, _EXPECTED):
+            for where, row in json_rows(file, _EXPECTED):
                 said = _prediction_of(row, where)
                 newest[said.item_id] = (where, said)
         yield from newest.values()

@@ -11,17 +11,10 @@ from typing import Any
 
 from oncue.errors import DataError
 from oncue.eval.benchmarks.interactionbench_text import LETTERS, last_number
-from oncue.eval.streams.official import files_of, object_of
+from oncue.eval.streams.official import files_of
 from oncue.eval.streams.stream import Item, Stream
-from oncue.fields import (
-    IdText,
-    NonEmptyText,
-    Seconds,
-    field_as,
-    field_or,
-    has_value,
-    json_lines,
-)
+from oncue.fields import IdText, NonEmptyText, Seconds, field_as, field_or, has_value
+from oncue.json_files import json_lines, json_object_in
 from oncue.types import GoldTurn, Question, TimeSpan
 
 SILENT = "SHOULD_REMAIN_SILENT"
@@ -88,7 +81,7 @@ def read_items(annotations: Sequence[Path], early_s: float, late_s: float) -> Se
 def _items_of(
     path: Path, choices: Mapping[str, Choices], early_s: float, late_s: float
 ) -> list[Item[Gold]]:
-    video = object_of(path, _EXPECTED)
+    video = json_object_in(path, _EXPECTED)
     name = (
         field_as(IdText, video, "video_id", str(path))
         if has_value(video, "video_id")

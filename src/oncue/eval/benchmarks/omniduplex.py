@@ -26,11 +26,11 @@ from oncue.eval.streams.benchmark import (
 )
 from oncue.eval.streams.blind import silence
 from oncue.eval.streams.official import files_of
-from oncue.eval.streams.predictions import official_lines
 from oncue.eval.streams.ratios import pooled_terms, ratio, ungraded
 from oncue.eval.streams.stream import Item, Prediction, Stream
 from oncue.eval.table import percent
 from oncue.fields import IdText, NonEmptyText, Seconds, field_as, field_or, has_value
+from oncue.json_files import json_rows
 from oncue.scoring.grader import GradeKey, Grader, Rubric
 from oncue.scoring.score import Unscored
 from oncue.scoring.spans import replies_in, replies_outside
@@ -109,7 +109,7 @@ class OmniDuplex:
         return [
             _item_of(_split_of(path.stem, str(path)), row, where)
             for path in annotations
-            for where, row in official_lines(path, _EXPECTED)
+            for where, row in json_rows(path, _EXPECTED)
         ]
 
     def official(self, path: Path) -> Iterator[tuple[str, Prediction]]:

@@ -31,10 +31,10 @@ from oncue.eval.streams.benchmark import (
     Terms,
 )
 from oncue.eval.streams.blind import every, once_after, silence
-from oncue.eval.streams.predictions import official_lines
 from oncue.eval.streams.stream import Item, Prediction, Stream
 from oncue.eval.table import percent, rounded
 from oncue.fields import NonEmptyText, Seconds, Span, field_as, has_value
+from oncue.json_files import json_rows
 from oncue.scoring.grader import Grader
 from oncue.types import GoldTurn, Question, TimedReply, TimeSpan
 
@@ -131,7 +131,7 @@ class OmniMmi:
     def _rows(self, path: Path) -> Iterator[tuple[str, Any, Item[TimeSpan | None]]]:
         """(place, row, item); the id of an item is its video, numbered where it comes again."""
         seen: Counter[str] = Counter()
-        for where, row in official_lines(path, _PA_ROW if self.task == "pa" else _PT_ROW):
+        for where, row in json_rows(path, _PA_ROW if self.task == "pa" else _PT_ROW):
             self._check_task(row, where)
             video = field_as(NonEmptyText, row, "video", where)
             seen[video] += 1

@@ -25,11 +25,11 @@ from oncue.eval.streams.benchmark import (
 )
 from oncue.eval.streams.blind import every, silence
 from oncue.eval.streams.official import files_of
-from oncue.eval.streams.predictions import official_lines
 from oncue.eval.streams.ratios import f1_of, mean_of_percents, ratio, ungraded
 from oncue.eval.streams.stream import Item, Prediction
 from oncue.eval.table import percent
 from oncue.fields import IdText, Seconds, field_as
+from oncue.json_files import json_rows
 from oncue.scoring.grader import GradeKey, Grader, Rubric
 from oncue.scoring.score import Unscored
 from oncue.setting_checks import require_not_negative
@@ -108,7 +108,7 @@ class OmniPro:
         """A file, or the folder with one file per task."""
         for file in files_of(path, "*.jsonl"):
             if not file.name.endswith(".scored.jsonl"):
-                for where, row in official_lines(file, _EXPECTED):
+                for where, row in json_rows(file, _EXPECTED):
                     yield where, _prediction_of(row, where)
 
     async def score(self, item: Item[Gold], said: Prediction, grader: Grader | None) -> ItemScore:

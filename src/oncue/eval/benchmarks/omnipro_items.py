@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from oncue.errors import DataError
-from oncue.eval.streams.predictions import official_lines
 from oncue.eval.streams.stream import Item, Stream
 from oncue.fields import IdText, NonEmptyText, Seconds, field_as, field_or, has_value
+from oncue.json_files import json_rows
 from oncue.types import GoldTurn, Question, TimeSpan
 
 ALERTS = ("instant_event_alert", "semantic_condition_alert")
@@ -61,7 +61,7 @@ def read_items(annotations: Sequence[Path], tolerance_s: float) -> Sequence[Item
     return [
         _item_of(row, where, tolerance_s)
         for path in annotations
-        for where, row in official_lines(path, _EXPECTED)
+        for where, row in json_rows(path, _EXPECTED)
     ]
 
 

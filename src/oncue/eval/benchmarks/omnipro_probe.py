@@ -46,11 +46,11 @@ from oncue.eval.streams.benchmark import (
     Terms,
 )
 from oncue.eval.streams.official import files_of
-from oncue.eval.streams.predictions import official_lines
 from oncue.eval.streams.ratios import f1_of, mean_of_percents, ratio
 from oncue.eval.streams.stream import Item, Prediction
 from oncue.eval.table import percent
 from oncue.fields import IdText, Seconds, field_as, has_value
+from oncue.json_files import json_rows
 from oncue.scoring.grader import Grader
 from oncue.types import Question, TimedReply
 
@@ -101,7 +101,7 @@ class OmniProProbe:
     def official(self, path: Path) -> Iterator[tuple[str, Prediction]]:
         """A file, or the folder with one file per task. Rows with an error are left out."""
         for file in files_of(path, "*.jsonl"):
-            for where, row in official_lines(file, _EXPECTED):
+            for where, row in json_rows(file, _EXPECTED):
                 if not has_value(row, "error"):
                     yield where, _prediction_of(row, where)
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from oncue.errors import DataError
-from oncue.eval.streams.predictions import official_lines
 from oncue.fields import IdText, NonEmptyText, Seconds, field_as
+from oncue.json_files import json_rows
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "backward": ("EPM", "ASI", "HLD"),
@@ -32,7 +32,7 @@ Placed = tuple[str, Mapping[str, Any]]
 def annotation_rows(paths: Sequence[Path], tasks: Sequence[str]) -> Iterator[Placed]:
     """The rows of these tasks, each with its place."""
     for path in paths:
-        for where, row in official_lines(path, EXPECTED):
+        for where, row in json_rows(path, EXPECTED):
             if task_of(row, where) in tasks:
                 yield where, row
 

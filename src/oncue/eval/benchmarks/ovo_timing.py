@@ -35,10 +35,10 @@ from oncue.eval.streams.benchmark import (
     Terms,
 )
 from oncue.eval.streams.blind import every, once_after, silence
-from oncue.eval.streams.predictions import official_lines
 from oncue.eval.streams.stream import Item, Prediction, Stream
 from oncue.eval.table import percent
-from oncue.fields import NonEmptyText, Seconds, field_as, has_value, json_object
+from oncue.fields import NonEmptyText, Seconds, field_as, has_value
+from oncue.json_files import json_object, json_rows
 from oncue.scoring.grader import Grader
 from oncue.types import GoldTurn, Question, TimedReply, TimeSpan
 
@@ -90,7 +90,7 @@ class OvoTiming:
         return [_item_of(row, where) for where, row in annotation_rows(annotations, FORWARD)]
 
     def official(self, path: Path) -> Iterator[tuple[str, Prediction]]:
-        for where, row in official_lines(path, _EXPECTED):
+        for where, row in json_rows(path, _EXPECTED):
             if not has_value(row, "error"):  # a failed sample has no prediction
                 replies = self._detections(_prediction_in(row, where), where)
                 yield where, Prediction(_id_of(row, where), tuple(replies))

@@ -33,10 +33,10 @@ from oncue.eval.streams.benchmark import (
     Mark,
 )
 from oncue.eval.streams.blind import every, silence
-from oncue.eval.streams.predictions import official_lines
 from oncue.eval.streams.stream import Item, Prediction, Stream
 from oncue.eval.table import MAX_UNSCORED_SHARE
 from oncue.fields import IdText, NonEmptyText, Seconds, field_as
+from oncue.json_files import json_rows
 from oncue.render.actions import TextFormat
 from oncue.scoring.grader import GradeKey, Grader
 from oncue.scoring.judge_prompts import coverage_rubric
@@ -103,7 +103,7 @@ class ProactiveVideoQa:
         return items
 
     def official(self, path: Path) -> Iterator[tuple[str, Prediction]]:
-        for where, row in official_lines(path, _EXPECTED):
+        for where, row in json_rows(path, _EXPECTED):
             turns = field_as(list[Any], row, "model_response_list", where)
             said = [_reply_of(turn, f"{where}, turn {n}") for n, turn in enumerate(turns, 1)]
             replies = tuple(reply for reply in said if reply is not None)

@@ -18,9 +18,10 @@ from oncue.eval.benchmarks.spot_meaning import (
     mentions_end,
     mentions_start,
 )
-from oncue.eval.streams.official import files_of, object_of
+from oncue.eval.streams.official import files_of
 from oncue.eval.streams.stream import Item, Prediction, Stream
 from oncue.fields import Seconds, field_as, field_or, has_value
+from oncue.json_files import json_object_in
 from oncue.types import GoldTurn, Question, TimedReply, TimeSpan
 
 _VIDEO_ENDING = re.compile(r"\.(mp4|mkv|webm|avi|mov)$", re.IGNORECASE)
@@ -82,7 +83,7 @@ def _items_of(path: Path) -> list[Item[Gold]]:
     task = _task_of(path)
     items = [
         _item_of(task, video, entry, f"{path}, {video!r}")
-        for video, entry in object_of(path, _EXPECTED).items()
+        for video, entry in json_object_in(path, _EXPECTED).items()
     ]
     if not any(item.gold.slots for item in items):
         raise DataError(f"{path}: nothing is due in it; expected {_EXPECTED}")
@@ -100,7 +101,7 @@ def read_results(path: Path) -> Sequence[tuple[str, Prediction]]:
         (f"{file}, {video!r}", _prediction_of(_item_id(task, video), events, f"{file}, {video!r}"))
         for file in files
         for task in [_task_of(file)]
-        for video, events in object_of(file, _EXPECTED_RESULTS).items()
+        for video, events in json_object_in(file, _EXPECTED_RESULTS).items()
     ]
 
 

@@ -26,10 +26,10 @@ from oncue.eval.streams.benchmark import (
     Terms,
 )
 from oncue.eval.streams.blind import every, once_after, silence
-from oncue.eval.streams.predictions import official_lines
 from oncue.eval.streams.stream import Item, Prediction, Stream
 from oncue.eval.table import percent
 from oncue.fields import NonEmptyText, Seconds, field_as, field_or
+from oncue.json_files import json_rows
 from oncue.scoring.grader import Grader
 from oncue.types import GoldTurn, Question, TimedReply, TimeSpan
 
@@ -212,7 +212,7 @@ class StreamingBenchPo:
 
 def _questions(path: Path) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
     """(place, entry, question) of every question of a file."""
-    for where, entry in official_lines(path, _EXPECTED):
+    for where, entry in json_rows(path, _EXPECTED):
         for number, question in enumerate(field_as(list[Any], entry, "questions", where), 1):
             place = f"{where}, question {number}"
             field_as(NonEmptyText, question, "question", place)

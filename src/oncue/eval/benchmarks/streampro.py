@@ -29,11 +29,11 @@ from oncue.eval.streams.benchmark import (
     Terms,
 )
 from oncue.eval.streams.blind import every, silence
-from oncue.eval.streams.predictions import official_lines
 from oncue.eval.streams.ratios import f1_of, pooled_terms, ratio, ungraded
 from oncue.eval.streams.stream import Item, Prediction, Stream
 from oncue.eval.table import percent
 from oncue.fields import IdText, NonEmptyText, Seconds, Span, field_as, field_or, has_value
+from oncue.json_files import json_rows
 from oncue.scoring.grader import GradeKey, Grader, Rubric
 from oncue.scoring.score import Unscored
 from oncue.types import GoldTurn, Question, TimedReply, TimeSpan
@@ -136,7 +136,7 @@ class StreamPro:
         return [
             _item_of(row, where)
             for path in annotations
-            for where, row in official_lines(path, _EXPECTED)
+            for where, row in json_rows(path, _EXPECTED)
         ]
 
     def official(self, path: Path) -> Iterator[tuple[str, Prediction]]:

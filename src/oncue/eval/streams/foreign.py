@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from oncue.errors import ConfigError, DataError
-from oncue.eval.streams.predictions import Placed, official_lines
+from oncue.eval.streams.predictions import Placed
 from oncue.eval.streams.stream import Item, Prediction
 from oncue.fields import IdText, Seconds, Span, field_as, has_value
+from oncue.json_files import json_rows
 from oncue.render.actions import TextFormat
 from oncue.types import TimedReply
 
@@ -65,7 +66,7 @@ def vlmevalkit_predictions(path: Path, items: Sequence[Item[Any]]) -> Iterator[P
 def lmms_eval_predictions(path: Path, items: Sequence[Item[Any]]) -> Iterator[Placed]:
     """The predictions in a samples file of lmms-eval. Raises DataError, with the line, for what
     cannot be read."""
-    for where, row in official_lines(path, _LMMS_EVAL):
+    for where, row in json_rows(path, _LMMS_EVAL):
         value = field_as(Any, row, "filtered_resps", where)
         if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
             value = value[0]
@@ -76,7 +77,7 @@ def lmms_eval_predictions(path: Path, items: Sequence[Item[Any]]) -> Iterator[Pl
 def _table(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The rows of a TSV or JSON file, each with its place."""
     if path.suffix.lower() in (".json", ".jsonl"):
-        yield from official_lines(path, _VLMEVALKIT)
+        yield from json_rows(path, _VLMEVALKIT)
         return
     if path.suffix.lower() != ".tsv":
         raise ConfigError(

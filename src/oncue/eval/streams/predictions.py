@@ -19,7 +19,8 @@ from typing import Any
 
 from oncue.errors import DataError
 from oncue.eval.streams.stream import Prediction
-from oncue.fields import IdText, Seconds, field_as, has_value, json_lines
+from oncue.fields import IdText, Seconds, field_as, has_value
+from oncue.json_files import json_lines
 from oncue.types import TimedReply
 
 EXPECTED = 'a prediction, {"question_id", "replies": [{"time", "text"}]}'
@@ -99,33 +100,3 @@ def prediction_line(said: Prediction) -> str:
 def protocol_line(protocol: Mapping[str, Any]) -> str:
     """The first line of a file."""
     return json.dumps({PROTOCOL: protocol}, ensure_ascii=False)
-
-
-def official_lines(path: Path, expected: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The rows of someone's output file, JSON lines or one JSON array, each with its place.
-
-    Raises DataError for what is neither.
-    """
-    with_array = _array_in(path)
-    if with_array is None:
-        yield from json_lines(path, expected)
-        return
-    for number, row in enumerate(with_array, 1):
-        where = f"{path}, row {number}"
-        if not isinstance(row, Mapping):
-            raise DataError(f"{where} holds {row!r:.60}; expected {expected}")
-        yield where, row
-
-
-def _array_in(path: Path) -> list[Any] | None:
-    """The array that a file holds; None where it begins with something else."""
-    try:
-        with path.open("rb") as file:
-            begin = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
-        if not begin.startswith(b"["):
-            return None
-        whole = json.loads(path.read_text("utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"cannot read {path}: {error}; expected JSON") from error
-    assert isinstance(whole, list)
-    return whole
