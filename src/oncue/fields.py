@@ -100,6 +100,12 @@ def _span(pair: tuple[float, float]) -> TimeSpan:
     return TimeSpan(*pair)
 
 
+def _any_text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"must be text, got {value!r:.80}")
+    return value
+
+
 def _number_as_text(value: Any) -> Any:
     return str(value) if type(value) in (int, float) else value
 
@@ -108,6 +114,7 @@ def _number_as_text(value: Any) -> Any:
 # float is finite, and an int has no decimal point; text has no half of a character.
 _Time = Annotated[float, Field(gt=-_LONGEST_S, lt=_LONGEST_S)]
 NonEmptyText = Annotated[str, Field(pattern=r"[^\s\x1c-\x1f]"), Must("non-empty text")]
+AnyText = Annotated[Any, AfterValidator(_any_text)]  # also halves of characters: models say them
 IdText = Annotated[NonEmptyText, BeforeValidator(_number_as_text)]  # files also have numbers
 Seconds = Annotated[float, Field(ge=0, lt=_LONGEST_S), Must("a number of seconds, 0 or more")]
 Duration = Annotated[float, Field(gt=0, lt=_LONGEST_S), Must("a number of seconds, more than 0")]
@@ -216,9 +223,11 @@ def _missing(name: int | str, row: Mapping[str, Any], where: str) -> str:
 def _place(where: str, loc: Sequence[int | str]) -> str:
     """`where`, and what leads on from there: the items of "turns" are turn 1, turn 2, ..."""
     for step in loc:
-        where = (
-            f"{where.removesuffix('s')} {step + 1}" if isinstance(step, int) else f"{where}, {step}"
-        )
+        if isinstance(step, int):
+            one = f"{where[:-3]}y" if where.endswith("ies") else where.removesuffix("s")
+            where = f"{one} {step + 1}"
+        else:
+            where = f"{where}, {step}"
     return where
 
 
