@@ -7,7 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
 
 from oncue.errors import DataError
 from oncue.eval.benchmarks.interactionbench_text import LETTERS, last_number
@@ -35,6 +37,11 @@ class _Video:
     items: tuple[Any, ...]
 
 
+def _object_or_empty(value: Any) -> Any:
+    """What is no object counts as an answer without time and text."""
+    return value if isinstance(value, Mapping) else {}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Answer:
     time_s: Seconds | None = None
@@ -45,7 +52,7 @@ class _Answer:
 class _Row:
     question: Any
     time_type: str | None = None
-    answers: tuple[_Answer, ...] | None = None
+    answers: tuple[Annotated[_Answer, BeforeValidator(_object_or_empty)], ...] | None = None
     is_negative: Any = None
     auto_number: Any = None
     sub_tag: Any = None

@@ -148,12 +148,12 @@ def _item_id(task: str, video: str) -> str:
 
 
 def _item_of(task: str, video: str, entry: Any, where: str) -> Item[Gold]:
-    """An entry without turns is one turn itself."""
+    """An entry without turns is one turn itself. To what is no object, nothing is due."""
     turns = field_or(tuple[Any, ...], entry, "turns", where, ()) or (entry,)
     questions, slots, has_gold = [], [], []
     for number, given in enumerate(turns, 1):
         at = f"{where}, turn {number}"
-        turn = read_as(_Turn, given, at)
+        turn = read_as(_Turn, given if isinstance(given, Mapping) else {}, at)
         due = _slots_of(task, turn, at)
         questions.append(Question(turn.question or "", turn.ask_time or 0.0))
         has_gold.append(bool(due))
