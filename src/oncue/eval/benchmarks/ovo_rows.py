@@ -56,8 +56,8 @@ def _rows_of(path: Path) -> Iterator[Placed]:
     if isinstance(whole, list):
         parts = {"": whole}
     else:
-        rows = tuple[Any, ...]
-        parts = {f"{part}, ": field_as(rows, whole, part, str(path)) for part in GROUPS}
+        held = tuple[Any, ...]
+        parts = {f"{part}, ": field_as(held, whole, part, str(path)) for part in GROUPS}
     for part, rows in parts.items():
         for number, row in enumerate(rows, 1):
             yield f"{path}, {part}row {number}", row
