@@ -60,6 +60,8 @@ class _Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ScoredRow:
+    """What is read only of items that can be scored."""
+
     question: NonEmptyText
     capability: str | None = None
 
