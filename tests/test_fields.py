@@ -55,6 +55,7 @@ class Row:
     name: NonEmptyText
     row_id: IdText = "1"
     turns: tuple[Turn, ...] = ()
+    replies: tuple[Turn, ...] = ()
     inner: Turn | None = None
     at: Seconds | None = None
     length: Duration = 1.0
@@ -108,6 +109,7 @@ def test_what_is_read() -> None:
         ("turns", [{"said": 1}], ", turn 1: field 'time' is missing; it has said"),
         ("turns", [{"time": 1, "said": 1}], ", turn 1: 'said' must be true or false, got 1"),
         ("turns", [{"time": 7}], ", turn 1: seven is no time"),
+        ("replies", [{}], ", reply 1: field 'time' is missing; it has none"),
         ("inner", {}, ", inner: field 'time' is missing; it has none"),
         ("inner", {"time": 7}, ", inner: seven is no time"),
         ("at", True, ": 'at' must be a number of seconds, 0 or more, got True"),
@@ -172,7 +174,7 @@ def test_any_json_is_a_row_or_one_short_line(value: Any, field: str) -> None:
     except DataError as error:
         (line,) = str(error).splitlines()
         assert line.startswith(WHERE)
-        assert field.removesuffix("s") in line
+        assert field.removesuffix("ies").removesuffix("s") in line
         assert len(line) < 250
     else:
         assert field == "anything" or not isinstance(value, bool)

@@ -21,7 +21,6 @@ or more, got '3'".
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, Valida
 from pydantic_core import CoreSchema, ErrorDetails, SchemaValidator, core_schema
 
 from oncue.errors import DataError
+from oncue.json_files import json_lines
 from oncue.types import TimeSpan
 
 T = TypeVar("T")
@@ -100,6 +100,12 @@ def _span(pair: tuple[float, float]) -> TimeSpan:
     return TimeSpan(*pair)
 
 
+def _any_text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"must be text, got {value!r:.80}")
+    return value
+
+
 def _number_as_text(value: Any) -> Any:
     return str(value) if type(value) in (int, float) else value
 
@@ -108,6 +114,7 @@ def _number_as_text(value: Any) -> Any:
 # float is finite, and an int has no decimal point; text has no half of a character.
 _Time = Annotated[float, Field(gt=-_LONGEST_S, lt=_LONGEST_S)]
 NonEmptyText = Annotated[str, Field(pattern=r"[^\s\x1c-\x1f]"), Must("non-empty text")]
+AnyText = Annotated[Any, AfterValidator(_any_text)]  # also halves of characters: models say them
 IdText = Annotated[NonEmptyText, BeforeValidator(_number_as_text)]  # files also have numbers
 Seconds = Annotated[float, Field(ge=0, lt=_LONGEST_S), Must("a number of seconds, 0 or more")]
 Duration = Annotated[float, Field(gt=0, lt=_LONGEST_S), Must("a number of seconds, more than 0")]
@@ -216,9 +223,11 @@ def _missing(name: int | str, row: Mapping[str, Any], where: str) -> str:
 def _place(where: str, loc: Sequence[int | str]) -> str:
     """`where`, and what leads on from there: the items of "turns" are turn 1, turn 2, ..."""
     for step in loc:
-        where = (
-            f"{where.removesuffix('s')} {step + 1}" if isinstance(step, int) else f"{where}, {step}"
-        )
+        if isinstance(step, int):
+            one = f"{where[:-3]}y" if where.endswith("ies") else where.removesuffix("s")
+            where = f"{one} {step + 1}"
+        else:
+            where = f"{where}, {step}"
     return where
 
 
@@ -244,75 +253,6 @@ def _half_character(text: str) -> str:
     return ""
 
 
-def json_lines(path: Path, expected: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Each object of a JSON-lines file with its place, as `filled_lines`. Raises DataError for a
-    line that is none."""
-    for where, line in filled_lines(path, expected):
-        yield where, json_object(line, where, expected)
-
-
-def filled_lines(path: Path, expected: str) -> Iterator[tuple[str, bytes]]:
-    """Each line of a file with its place, "FILE, line N" (from 1); empty lines are passed over.
-
-    `expected` says what a line should hold. Raises DataError for an unreadable file.
-    """
-    try:
-        with path.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    yield f"{path}, line {number}", line
-    except OSError as error:
-        raise DataError(
-            f"cannot read {path} ({error.strerror}); expected a file of JSON lines: {expected}"
-        ) from error
-
-
-def json_file(path: str | Path, expected: str) -> Any:
-    """The JSON value that a file holds. Raises DataError for a file that cannot be read, or holds
-    none; `expected` says what it should hold."""
-    try:
-        return json.loads(Path(path).read_text("utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {error}; expected {expected}") from error
-    except (ValueError, RecursionError) as error:  # also for numbers too long and values too deep
-        raise DataError(f"{path} is not JSON ({error}); expected {expected}") from error
-
-
-def written_rows(path: Path, expected: str) -> Iterator[tuple[str, Any]]:
-    """Each row of a file with its place: an item of a JSON array, or a line as bytes (`json_object`
-    reads both). `expected` says what a row should hold. Raises DataError for a file that cannot be
-    read, or holds a broken array."""
-    try:
-        with path.open("rb") as file:
-            is_array = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["
-    except OSError as error:
-        raise DataError(
-            f"cannot read {path} ({error.strerror}); expected JSON lines or an array: {expected}"
-        ) from error
-    if not is_array:
-        yield from filled_lines(path, expected)
-        return
-    for number, row in enumerate(json_file(path, f"an array: {expected}"), 1):
-        yield f"{path}, row {number}", row
-
-
-def json_object(written: Any, where: str, expected: str) -> Mapping[str, Any]:
-    """The object that a line holds, or that an item of an array is."""
-    value = _decoded(written, where, expected) if isinstance(written, bytes) else written
-    if not isinstance(value, Mapping):
-        raise DataError(f"{where} holds {value!r:.60}; expected {expected}")
-    return value
-
-
-def _decoded(line: bytes, where: str, expected: str) -> Any:
-    try:
-        return json.loads(line.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise DataError(f"{where} is not UTF-8 text; expected {expected}") from error
-    except (ValueError, RecursionError) as error:  # also for numbers too long and values too deep
-        raise DataError(f"{where} is not JSON ({error}); expected {expected}") from error
-
-
 def whole_text(text: str, what: str) -> str:
     """`text`, if every character of it has a form in UTF-8: JSON can name halves of characters,
     which have none."""
@@ -328,3 +268,8 @@ def whole_text(text: str, what: str) -> str:
 def has_value(row: Any, name: str) -> bool:
     """Whether `row` holds something other than null under `name`."""
     return isinstance(row, Mapping) and row.get(name) is not None
+
+
+def first_filled(row: Any, *names: str) -> str:
+    """The first of these names that has a value; the last where none has."""
+    return next((name for name in names if has_value(row, name)), names[-1])

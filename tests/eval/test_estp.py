@@ -96,6 +96,7 @@ def test_rows_of_goal_steps(tmp_path):
     [
         (clip_row((12, 10)), "'v1/c1', row 1, turn 1: it ends at 10 s"),
         ({"conversation": []}, "field 'start_time' is missing"),
+        (clip_row(**{"Task Type": 3}), "row 1: 'Task Type' must be text, got 3"),
         (clip_row(clip_start_time=70), "ends at 60 s, before its start"),
     ],
 )
@@ -105,7 +106,7 @@ def test_bad_rows_are_named(tmp_path, row, complaint):
 
 
 def test_bad_files_are_named(tmp_path):
-    with pytest.raises(DataError, match="expected an object of clips"):
+    with pytest.raises(DataError, match="'v': expected an object with named fields, got"):
         Estp().items((write(tmp_path / "a.json", {"v": []}),))
     with pytest.raises(DataError, match="expected annotations of ESTP-Bench"):
         Estp().items((write(tmp_path / "a.json", []),))

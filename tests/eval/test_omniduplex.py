@@ -121,5 +121,5 @@ def test_bad_responses_are_named(tmp_path, value, complaint):
 def test_bad_rows_are_named(tmp_path):
     with pytest.raises(DataError, match="'rows' is no split; expected one of PR_correction"):
         items_of(tmp_path, row(), split="rows")
-    with pytest.raises(DataError, match="'reminder1' must be seconds, got 'soon'"):
+    with pytest.raises(DataError, match="'reminder1' must be a number of seconds"):
         items_of(tmp_path, row(reminder1="soon"))

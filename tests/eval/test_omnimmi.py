@@ -125,8 +125,8 @@ def test_dialogues_without_a_prediction_are_left_out(tmp_path: Path) -> None:
     ("task", "row", "complaint"),
     [
         ("pa", alert(15), "row 2: 'pred' is 15, but in the first row it is a list"),
-        ("pa", alert(["x"]), "row 2: 'pred' must be a number of seconds"),
-        ("pa", alert([-1]), "row 2: 'pred' must be a number of seconds, 0 or more"),
+        ("pa", alert(["x"]), "row 2: 'pred' 1 must be a number of seconds"),
+        ("pa", alert([-1]), "row 2: 'pred' 1 must be a number of seconds, 0 or more"),
         ("pa", alert(), "row 2: field 'pred' is missing"),
         ("pa", alert([9], answer=(20, 10)), "row 2: 'answer' ends before it starts"),
         ("pa", dialogue(""), "row 2 is of the other task; give --task pt"),

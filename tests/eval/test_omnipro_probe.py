@@ -125,7 +125,7 @@ def test_constant_answers_pair_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("probe", "complaint"),
     [
-        ({"gt_idx": 0, "probe_type": "now"}, "probe 1: 'probe_type' must be pre or post"),
+        ({"gt_idx": 0, "probe_type": "now"}, "prediction 1: 'probe_type' must be pre or post"),
         ({"gt_idx": "0", "probe_type": "pre"}, "'gt_idx' must be a whole number"),
         ({"gt_idx": 0, "probe_type": "pre", "time_sec": 3}, "'raw_response' is missing"),
     ],

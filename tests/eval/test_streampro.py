@@ -9,7 +9,8 @@ from interaction_support import KnownGrades, blind_figures, figures_of, row_of, 
 
 from oncue import cli
 from oncue.errors import ConfigError, DataError
-from oncue.eval.benchmarks.streampro import TIMINGS, StreamPro, overlap_of, timeliness
+from oncue.eval.benchmarks.streampro import StreamPro, overlap_of, timeliness
+from oncue.eval.benchmarks.streampro_items import TIMINGS
 from oncue.types import TimeSpan
 
 FREE = StreamPro("none")

@@ -17,7 +17,7 @@ PACKAGE = Path(oncue.__file__).parent
 # A room imports what is on an earlier line, or to its left on its own line.
 ROOMS = """
 types clock errors extras startup aio terminal thoughts stopping rollout
-out_of_memory files fields config setting_checks chat_limits chat_stream chat_client hub
+out_of_memory files json_files fields config setting_checks chat_limits chat_stream chat_client hub
 video render env
 model engine policy
 dialogue world

@@ -5,13 +5,11 @@ Each reader gets a good row, and then the same row with each of its values broke
 
 from __future__ import annotations
 
-import copy
-import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from broken_rows import Read, check_each_broken_value
 
 from oncue.data.curate.nextgqa import read_nextgqa
 from oncue.data.curate.qvhighlights import read_queries
@@ -19,7 +17,6 @@ from oncue.data.gold import load_gold
 from oncue.data.retrieval_rows import row_lines
 from oncue.data.row_examples import RowExamples, forget_examples
 from oncue.dialogue.rows import read_row
-from oncue.errors import InputError
 from oncue.eval.benchmarks.mcq_rows import read_questions
 from oncue.records.judgements import read_judgements
 from oncue.records.retrieval_rollouts import read_retrieval_rollouts
@@ -118,22 +115,12 @@ WRITTEN = {
     "images": ["a.jpg"],
 }
 
-# Said of several fields together, or in the words of another field.
-OF_SEVERAL = (
-    "no user turn",
-    "relevant frames of a pool",
-    "'question' is missing",
-    "question 1: expected",
-    "marks, but",
-)
-
 
 def examples(path: Path) -> Any:
     forget_examples()
     return RowExamples((path,)).rows()
 
 
-Read = Callable[[Path], Any]
 READERS: list[tuple[str, dict[str, Any], Read, str]] = [  # and what may be left out
     ("gold.json", GOLD, load_gold, "related_timespan visible_s"),
     ("rollouts.jsonl", ROLLOUT, read_rollouts, "previous_replies"),
@@ -171,67 +158,8 @@ READERS: list[tuple[str, dict[str, Any], Read, str]] = [  # and what may be left
 ids = [name for name, *_ in READERS]
 
 
-def places(value: Any, at: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """The place of every value in `value`."""
-    for key in value if isinstance(value, dict) else range(len(value)):
-        yield (*at, key)
-        if isinstance(value[key], dict | list):
-            yield from places(value[key], (*at, key))
-
-
-def broken(row: dict[str, Any], at: tuple[str | int, ...], value: Any) -> dict[str, Any]:
-    """`row` with another value at a place; without that field where the value is Ellipsis."""
-    row = copy.deepcopy(row)
-    inner: Any = row
-    for key in at[:-1]:
-        inner = inner[key]
-    if value is ...:
-        del inner[at[-1]]
-    else:
-        inner[at[-1]] = value
-    return row
-
-
-def value_at(row: Any, at: tuple[str | int, ...]) -> Any:
-    for key in at:
-        row = row[key]
-    return row
-
-
-def complaint(path: Path, row: dict[str, Any], read: Read) -> str | None:
-    """What is said of a file with that one row; None where it is read."""
-    path.write_text(json.dumps([row] if path.suffix == ".json" else row))
-    try:
-        got = read(path)
-        faults = [] if isinstance(got, dict) else [x for x in got if isinstance(x, InputError)]
-    except InputError as error:
-        faults = [error]
-    return str(faults[0]) if faults else None
-
-
 @pytest.mark.parametrize(("name", "row", "read", "optional"), READERS, ids=ids)
 def test_each_broken_value_is_named(
     name: str, row: dict[str, Any], read: Read, optional: str, tmp_path: Path
 ) -> None:
-    path = tmp_path / name
-    assert complaint(path, row, read) is None
-    for at in places(row):
-        held = value_at(row, at)
-        fields = [key for key in at if isinstance(key, str)]
-        others: list[Any] = [None, True, "x", "\ud800", -1, 10**20, [], [None], {}]
-        if isinstance(at[-1], str):
-            others.append(...)
-        for value in others:
-            said = complaint(path, broken(row, at, value), read)
-            case = f"{'.'.join(map(str, at))} = {value!r:.20}: {said}"
-            if said is None:
-                is_number = isinstance(held, int | float) and not isinstance(held, bool)
-                wrong = is_number and (value is True or isinstance(value, str | list | dict))
-                assert not wrong, case
-                assert value is not ... or fields[-1] in optional.split(), case
-                continue
-            assert len(said.splitlines()) == 1, case
-            assert f"{name}, " in said or f"row 1 of {path}" in said, case
-            assert "line 1" in said or "row 1" in said, case
-            assert fields[-1].removesuffix("s") in said or any(map(said.count, OF_SEVERAL)), case
-            assert len(said.replace(str(path), "")) < 300, case
+    check_each_broken_value(tmp_path / name, row, read, optional)

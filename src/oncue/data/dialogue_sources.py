@@ -18,7 +18,7 @@ from oncue.dialogue.frames import load_frames, locate
 from oncue.dialogue.rows import parse_row
 from oncue.dialogue.write import Placement, write_dialogue
 from oncue.errors import ConfigError, DataError, DialogueError, InputError
-from oncue.fields import json_object
+from oncue.json_files import json_object
 from oncue.render.actions import TextFormat
 from oncue.render.qwen_vl import PROACTIVE_SYSTEM
 from oncue.types import Dialogue

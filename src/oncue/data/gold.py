@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from oncue.errors import DataError
-from oncue.fields import Duration, NonEmptyText, Seconds, Span, WideSpan, json_file, read_as
+from oncue.fields import Duration, NonEmptyText, Seconds, Span, WideSpan, read_as
+from oncue.json_files import json_file
 from oncue.types import GoldTurn, Question, Task
 
 TOLERANCE_S = 1e-3  # a span cut to the duration may pass it by the rounding of decimals

@@ -26,18 +26,9 @@ from oncue.data.choices import (
 )
 from oncue.data.video_files import find_video
 from oncue.errors import DataError
-from oncue.fields import (
-    Count,
-    IdText,
-    Index,
-    NonEmptyText,
-    Seconds,
-    VideoSpan,
-    json_object,
-    read_as,
-    written_rows,
-)
+from oncue.fields import Count, IdText, Index, NonEmptyText, Seconds, VideoSpan, read_as
 from oncue.files import replacing
+from oncue.json_files import json_object, written_rows
 from oncue.types import Evidence, Question, Task, TimeSpan
 from oncue.video.pool import frames_within
 

@@ -26,16 +26,8 @@ from oncue.data.examples import RolloutExample, shown_turns, split_example
 from oncue.dialogue.frames import local_path, locate
 from oncue.dialogue.write import Placement, reply_turn
 from oncue.errors import ConfigError, DataError, InputError, VideoError
-from oncue.fields import (
-    NonEmptyText,
-    Seconds,
-    Span,
-    WideSpan,
-    filled_lines,
-    json_lines,
-    json_object,
-    read_as,
-)
+from oncue.fields import NonEmptyText, Seconds, Span, WideSpan, read_as
+from oncue.json_files import filled_lines, json_lines, json_object
 from oncue.types import GoldTurn, Question, Task, TimeSpan
 from oncue.video.pool_reader import Shrink
 from oncue.video.source import FileSource, frames_of

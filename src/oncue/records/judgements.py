@@ -16,7 +16,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from oncue.errors import DataError
-from oncue.fields import Index, Must, NonEmptyText, Seconds, field_as, json_lines, read_as
+from oncue.fields import Index, Must, NonEmptyText, Seconds, field_as, read_as
+from oncue.json_files import json_lines
 from oncue.records.rollouts import StoredRollout
 from oncue.rewards.proactive import MAX_SCORE, Judgements
 from oncue.scoring.score import Unscored

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from oncue.errors import DataError
-from oncue.fields import IdText, Seconds, field_as, has_value
+from oncue.fields import IdText, Index, Seconds, field_as, field_or, read_as
 
 PREFIX = "replay:"
 EXPECTED = (
@@ -26,6 +26,20 @@ EXPECTED = (
 JUDGE = "judge"
 
 Place = tuple[int | None, float]  # gold turn and time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Level:
+    question_id: IdText
+    time: Seconds
+    level: Index
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Repetition:
+    question_id: IdText
+    time: Seconds
+    repeated: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +57,14 @@ def grade_line(row: Mapping[str, Any], where: str) -> GradeLine:
     kind = row.get("kind", "coverage")
     if kind not in ("coverage", "repetition"):
         raise DataError(f"{where}: unknown kind {kind!r:.80}; expected {EXPECTED}")
-    is_repetition = kind == "repetition"
-    item_id, time_s = (
-        field_as(IdText, row, "question_id", where),
-        field_as(Seconds, row, "time", where),
-    )
-    index = _index_of(row, where, optional=is_repetition)
-    if not is_repetition:
-        return GradeLine(item_id, (index, time_s), _whole(row, "level", where), False)
-    repeated = field_as(Any, row, "repeated", where)
-    if not isinstance(repeated, bool):
-        raise DataError(f"{where}: 'repeated' must be true or false, got {repeated!r:.80}")
-    return GradeLine(item_id, (index, time_s), int(repeated), True)
+    name = "index" if "answer_index" not in row and "index" in row else "answer_index"
+    if kind == "repetition":
+        said = read_as(_Repetition, row, where)
+        index = field_or(Index, row, name, where, None)
+        return GradeLine(said.question_id, (index, said.time), int(said.repeated), True)
+    judged = read_as(_Level, row, where)
+    place = (field_as(Index, row, name, where), judged.time)
+    return GradeLine(judged.question_id, place, judged.level, False)
 
 
 def grade_row(line: GradeLine) -> dict[str, Any]:
@@ -71,17 +81,3 @@ def grade_row(line: GradeLine) -> dict[str, Any]:
     else:
         row["level"] = line.value
     return row
-
-
-def _index_of(row: Mapping[str, Any], where: str, *, optional: bool) -> int | None:
-    name = "index" if "answer_index" not in row and "index" in row else "answer_index"
-    if optional and not has_value(row, name):
-        return None
-    return _whole(row, name, where)
-
-
-def _whole(row: Mapping[str, Any], name: str, where: str) -> int:
-    value = field_as(Any, row, name, where)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise DataError(f"{where}: {name!r} must be a whole number, 0 or more, got {value!r:.80}")
-    return value

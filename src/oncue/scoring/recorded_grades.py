@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from oncue.errors import DataError
-from oncue.fields import NonEmptyText, field_as, json_object
+from oncue.fields import NonEmptyText, field_as
+from oncue.json_files import json_object
 from oncue.scoring.grade_lines import EXPECTED, JUDGE, GradeLine, Place, grade_line, grade_row
 from oncue.scoring.grader import GradeKey, Rubric, RunGrader
 from oncue.scoring.score import Unscored

@@ -23,9 +23,10 @@ from oncue.errors import ConfigError, RunStoppedError
 from oncue.eval.benchmarks.world import World
 from oncue.eval.benchmarks.world_clips import ClipFile, ClipSet, prepare
 from oncue.eval.runner import run_benchmark
-from oncue.fields import field_as, json_file, json_object
+from oncue.fields import field_as
 from oncue.files import write_json
 from oncue.hub import resolve_model
+from oncue.json_files import json_object_in
 from oncue.policy.open_policy import LocalModel, open_policy
 from oncue.rewards.proactive import MAX_SCORE, ProactiveReward
 from oncue.scoring.judge_specs import make_judge
@@ -188,7 +189,7 @@ def scores_of(folder: Path, job: Job, view: View) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     """A JSON object that this module wrote. Raises DataError for anything else."""
-    return dict(json_object(json_file(path, _EXPECTED), str(path), _EXPECTED))
+    return dict(json_object_in(path, _EXPECTED))
 
 
 def run_all(

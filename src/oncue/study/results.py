@@ -10,7 +10,8 @@ from typing import Any
 from oncue import __version__
 from oncue.config import to_plain
 from oncue.eval.table import rounded
-from oncue.fields import field_as, json_file, json_object
+from oncue.fields import field_as
+from oncue.json_files import json_object_in
 from oncue.study.arms import Arm, Job, Study, View
 from oncue.study.claims import claims_of
 from oncue.study.jobs import MODEL, config_of, run_folder, scores_of
@@ -83,7 +84,7 @@ def jobs_in(path: Path) -> set[str]:
     a broken one."""
     if not path.exists():
         return set()
-    arms = json_object(json_file(path, _EXPECTED), str(path), _EXPECTED)
+    arms = json_object_in(path, _EXPECTED)
     return {
         f"{name}/{seed}"
         for name in arms

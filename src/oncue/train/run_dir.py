@@ -17,8 +17,9 @@ from oncue import __version__
 from oncue.config import from_plain, to_plain
 from oncue.data.data_files import FileDigest, changed_rows
 from oncue.errors import ChangedDataWarning, ConfigError, DataError
-from oncue.fields import field_as, json_object
+from oncue.fields import field_as
 from oncue.files import append_text, write_json, write_text
+from oncue.json_files import json_object
 from oncue.train.checkpoint import latest_checkpoint
 from oncue.train.log_to import NO_LOGS, RunLogs
 from oncue.train.run_report import write_report

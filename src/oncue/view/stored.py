@@ -12,7 +12,8 @@ from pydantic import AfterValidator
 
 from oncue.config import load_config
 from oncue.errors import ConfigError, DataError
-from oncue.fields import Index, NonEmptyText, Seconds, field_as, json_lines, read_as
+from oncue.fields import Index, NonEmptyText, Seconds, field_as, read_as
+from oncue.json_files import json_lines
 from oncue.records.judgements import judgements_of
 from oncue.records.rollouts import EXPECTED, read_rollouts
 from oncue.rewards.proactive import TERMS, Rollout

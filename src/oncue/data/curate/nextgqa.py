@@ -17,15 +17,8 @@ from typing import Any
 from oncue.data.choices import read_answer, read_options
 from oncue.data.retrieval_rows import RetrievalRow
 from oncue.errors import DataError
-from oncue.fields import (
-    Duration,
-    IdText,
-    NonEmptyText,
-    VideoSpan,
-    field_as,
-    json_file,
-    read_as,
-)
+from oncue.fields import Duration, IdText, NonEmptyText, VideoSpan, field_as, read_as
+from oncue.json_files import json_file
 
 SOURCE = "NExT-GQA"
 EXPECTED = (

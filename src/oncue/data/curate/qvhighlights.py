@@ -17,16 +17,9 @@ from oncue.data.curate.question_prompt import Outcome, Rejected, WrittenQuestion
 from oncue.data.curate.question_writer import deal
 from oncue.data.retrieval_rows import RetrievalRow
 from oncue.errors import DataError
-from oncue.fields import (
-    Duration,
-    IdText,
-    NonEmptyText,
-    VideoSpan,
-    filled_lines,
-    json_object,
-    read_as,
-)
+from oncue.fields import Duration, IdText, NonEmptyText, VideoSpan, read_as
 from oncue.files import replacing
+from oncue.json_files import filled_lines, json_object
 from oncue.types import TimeSpan
 
 SOURCE = "QVHighlights"

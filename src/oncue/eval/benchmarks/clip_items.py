@@ -11,7 +11,8 @@ from typing import Annotated
 from oncue.data.gold import GoldSample
 from oncue.env.streaming import check_questions
 from oncue.errors import DataError, InputError
-from oncue.fields import Must, NonEmptyText, json_file, read_as
+from oncue.fields import Must, NonEmptyText, read_as
+from oncue.json_files import json_file
 from oncue.types import Question, Task, TimeSpan
 from oncue.video.probe import probe
 

@@ -9,10 +9,12 @@ the first turn of the user.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from oncue.errors import ConfigError, DataError
 from oncue.eval.streams.benchmark import (
@@ -27,15 +29,16 @@ from oncue.eval.streams.benchmark import (
     Terms,
 )
 from oncue.eval.streams.blind import every, once_after, silence
-from oncue.eval.streams.official import object_of
 from oncue.eval.streams.ratios import f1_of, pooled_terms, ratio
 from oncue.eval.streams.stream import Item, Prediction, Stream
 from oncue.eval.table import percent
 from oncue.eval.timing import count_timing
-from oncue.fields import NonEmptyText, Seconds, field_as, field_or, has_value
+from oncue.fields import NonEmptyText, Seconds, field_as, field_or, first_filled, has_value, read_as
+from oncue.json_files import json_object_in
 from oncue.scoring.grader import Grader
 from oncue.types import GoldTurn, Question, TimeSpan
 
+_Clips = dict[str, tuple[Any, ...]]
 Gold = tuple[TimeSpan, ...]  # the spans of the answers, on the grid of frames
 
 ANTICIPATION_S = 1.0  # a reply may come this much before its span
@@ -75,6 +78,20 @@ CARD = Card(
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    task_type: Annotated[str | None, Field(alias="Task Type")] = None
+    question: str | None = None
+    conversation: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    content: NonEmptyText
+    start_time: Seconds
+    end_time: Seconds
+
+
 @dataclass(frozen=True, slots=True)
 class Estp:
     """How ESTP-Bench is scored. It needs no judge."""
@@ -103,10 +120,10 @@ class Estp:
         return [
             _item_of(row, f"{path}, {name!r}, row {number + 1}", f"{name}/{number}", video)
             for path in annotations
-            for video, clips in object_of(path, _EXPECTED).items()
-            for clip in _clips_of(clips, f"{path}, {video!r}")
+            for video, clips in json_object_in(path, _EXPECTED).items()
+            for clip, rows in read_as(_Clips, clips, f"{path}, {video!r}").items()
             for name in [f"{video}/{clip}"]
-            for number, row in enumerate(field_as(list[Any], clips, clip, f"{path}, {video!r}"))
+            for number, row in enumerate(rows)
         ]
 
     def official(self, path: Path) -> Iterator[tuple[str, Prediction]]:
@@ -172,64 +189,48 @@ def _window(span: TimeSpan) -> TimeSpan:
     return TimeSpan(max(0.0, span.start_s - ANTICIPATION_S), span.end_s + LATENCY_S)
 
 
-def _clips_of(clips: Any, where: str) -> list[str]:
-    if not isinstance(clips, Mapping):
-        raise DataError(f"{where} holds {clips!r:.60}; expected an object of clips")
-    return list(clips)
-
-
-def _item_of(row: Any, where: str, item_id: str, video: str) -> Item[Gold]:
-    prefix = "clip_" if has_value(row, "clip_end_time") else ""
-    start_s = field_as(Seconds, row, f"{prefix}start_time", where)
-    end_s = field_as(Seconds, row, f"{prefix}end_time", where)
+def _item_of(value: Any, where: str, item_id: str, video: str) -> Item[Gold]:
+    row = read_as(_Row, value, where)
+    prefix = "clip_" if has_value(value, "clip_end_time") else ""
+    start_s = field_as(Seconds, value, f"{prefix}start_time", where)
+    end_s = field_as(Seconds, value, f"{prefix}end_time", where)
     if end_s < start_s:
         raise DataError(f"{where}: the clip ends at {end_s:g} s, before its start at {start_s:g} s")
-    turns = [
-        (field_as(NonEmptyText, turn, "role", at).lower(), turn, at)
-        for number, turn in enumerate(field_as(list[Any], row, "conversation", where), 1)
-        for at in [f"{where}, turn {number}"]
-    ]
-    answers = [(turn, at) for role, turn, at in turns if role == "assistant"]
-    spans = tuple(_on_grid(turn, at, end_s) for turn, at in answers)
+    said: dict[str, list[tuple[Any, str]]] = {}
+    for number, turn in enumerate(row.conversation, 1):
+        at = f"{where}, turn {number}"
+        role = field_as(NonEmptyText, turn, "role", at).lower()
+        said.setdefault(role, []).append((turn, at))
+    answers = [(read_as(_Answer, turn, at), at) for turn, at in said.get("assistant", ())]
+    spans = tuple(_on_grid(answer, at, end_s) for answer, at in answers)
     due = tuple(
-        GoldTurn(field_as(NonEmptyText, turn, "content", at), _window(span), visible_s=span.start_s)
-        for (turn, at), span in zip(answers, spans, strict=True)
+        GoldTurn(answer.content, _window(span), visible_s=span.start_s)
+        for (answer, _), span in zip(answers, spans, strict=True)
     )
-    asked = [turn for role, turn, _ in turns if role == "user"]
+    asked = () if row.question else said.get("user", ())
+    questions = [_question_of(turn, start_s, at) for turn, at in asked]
     stream = Stream(
         item_id,
         video,
-        _questions_of(row, asked, start_s, where),
+        (Question(row.question, start_s),) if row.question else tuple(questions),
         due,
         start_s,
         end_s,
-        subset=(field_or(str, row, "Task Type", where, "") or GOAL_STEP).strip(),
+        subset=(row.task_type or GOAL_STEP).strip(),
     )
     return Item(stream, spans)
 
 
-def _questions_of(
-    row: Any, asked: Sequence[Any], start_s: float, where: str
-) -> tuple[Question, ...]:
-    """The question of a row, or what its user says; none where nothing is asked."""
-    if question := field_or(str, row, "question", where, ""):
-        return (Question(question, start_s),)
-    named = [next((n for n in ("start_time", "time") if has_value(t, n)), "") for t in asked]
-    return tuple(
-        Question(
-            field_as(NonEmptyText, turn, "content", where),
-            field_as(Seconds, turn, name, where) if name else start_s,
-        )
-        for turn, name in zip(asked, named, strict=True)
-    )
+def _question_of(turn: Any, start_s: float, where: str) -> Question:
+    """What a user says, from the start where it has no time."""
+    text = field_as(NonEmptyText, turn, "content", where)
+    named = first_filled(turn, "start_time", "time")
+    return Question(text, field_or(Seconds, turn, named, where, start_s))
 
 
-def _on_grid(turn: Any, where: str, clip_end_s: float) -> TimeSpan:
+def _on_grid(answer: _Answer, where: str, clip_end_s: float) -> TimeSpan:
     """The span of an answer: both ends rounded up to frames, and not after the end of the clip."""
-    start_s, end_s = (
-        field_as(Seconds, turn, "start_time", where),
-        field_as(Seconds, turn, "end_time", where),
-    )
+    start_s, end_s = answer.start_time, answer.end_time
     if end_s < start_s:
         raise DataError(f"{where}: it ends at {end_s:g} s, before its start at {start_s:g} s")
     up = [min(math.ceil(time_s * GRID_FPS) / GRID_FPS, clip_end_s) for time_s in (start_s, end_s)]

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from oncue.errors import DataError
 from oncue.eval.benchmarks.interactionbench_items import AT_ONCE, WATCHED_AFTER_S, Gold, read_items
 from oncue.eval.benchmarks.interactionbench_scores import (
     Matches,
@@ -37,10 +36,10 @@ from oncue.eval.streams.benchmark import (
 )
 from oncue.eval.streams.blind import silence
 from oncue.eval.streams.official import files_of
-from oncue.eval.streams.predictions import official_lines
 from oncue.eval.streams.ratios import pooled_terms, ungraded
 from oncue.eval.streams.stream import Item, Prediction
-from oncue.fields import IdText, Seconds, field_as
+from oncue.fields import IdText, Seconds, read_as
+from oncue.json_files import json_rows
 from oncue.scoring.grader import Grader
 from oncue.setting_checks import require_not_negative, require_positive
 from oncue.types import TimedReply
@@ -88,6 +87,19 @@ CARD = Card(
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Emission:
+    t: Seconds
+    content: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Output:
+    video_id: IdText
+    item_index: int = 0
+    emissions: tuple[_Emission, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class InteractionBench:
     """How InteractionBench is scored."""
@@ -128,7 +140,7 @@ class InteractionBench:
         """A repeated line of an item replaces the earlier one, as in the official scorer."""
         newest: dict[str, tuple[str, Prediction]] = {}
         for file in files_of(path, "*.jsonl"):
-            for where, row in official_lines(file, _EXPECTED):
+            for where, row in json_rows(file, _EXPECTED):
                 said = _prediction_of(row, where)
                 newest[said.item_id] = (where, said)
         yield from newest.values()
@@ -207,18 +219,10 @@ def _figures_of(terms: Terms) -> Figures:
 
 def _prediction_of(row: Mapping[str, Any], where: str) -> Prediction:
     """Empty emissions are dropped. An item without a number is the first of its video."""
-    number = row.get("item_index", 0)
-    if isinstance(number, bool) or not isinstance(number, int):
-        raise DataError(f"{where}: 'item_index' must be a whole number, got {number!r:.80}")
-    said = (
-        (field_as(Seconds, emission, "t", at), field_as(Any, emission, "content", at))
-        for n, emission in enumerate(field_as(list[Any], row, "emissions", where), 1)
-        for at in [f"{where}, emission {n}"]
-    )
-    replies = tuple(
-        TimedReply(time_s, str(text)) for time_s, text in said if str(text or "").strip()
-    )
-    return Prediction(f"{field_as(IdText, row, 'video_id', where)}#{number}", replies)
+    output = read_as(_Output, row, where)
+    said = (TimedReply(one.t, str(one.content or "")) for one in output.emissions)
+    replies = tuple(reply for reply in said if reply.text.strip())
+    return Prediction(f"{output.video_id}#{output.item_index}", replies)
 
 
 def _right_text(item: Item[Gold]) -> Prediction:

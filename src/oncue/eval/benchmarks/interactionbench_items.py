@@ -7,21 +7,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
 
 from oncue.errors import DataError
 from oncue.eval.benchmarks.interactionbench_text import LETTERS, last_number
-from oncue.eval.streams.official import files_of, object_of
+from oncue.eval.streams.official import files_of
 from oncue.eval.streams.stream import Item, Stream
-from oncue.fields import (
-    IdText,
-    NonEmptyText,
-    Seconds,
-    field_as,
-    field_or,
-    has_value,
-    json_lines,
-)
+from oncue.fields import IdText, NonEmptyText, Seconds, field_as, field_or, read_as
+from oncue.json_files import json_lines, json_object_in
 from oncue.types import GoldTurn, Question, TimeSpan
 
 SILENT = "SHOULD_REMAIN_SILENT"
@@ -33,6 +28,55 @@ _EXPECTED_KEY = (
     'the multiple-choice key {"item_id", "correct_index", "answer_text", "distractors"} or options '
     '{"item_id", "stem", "options"}'
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Video:
+    video_id: IdText | None = None
+    duration_s: Seconds | None = None
+    items: tuple[Any, ...]
+
+
+def _object_or_empty(value: Any) -> Any:
+    """What is no object counts as an answer without time and text."""
+    return value if isinstance(value, Mapping) else {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    time_s: Seconds | None = None
+    content: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    question: Any
+    time_type: str | None = None
+    answers: tuple[Annotated[_Answer, BeforeValidator(_object_or_empty)], ...] | None = None
+    is_negative: Any = None
+    auto_number: Any = None
+    sub_tag: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ScoredRow:
+    """What is read only of items that can be scored."""
+
+    question: NonEmptyText
+    capability: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Key:
+    correct_index: int
+    answer_text: NonEmptyText
+    distractors: tuple[NonEmptyText, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Options:
+    stem: str | None = None
+    options: tuple[NonEmptyText, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +132,12 @@ def read_items(annotations: Sequence[Path], early_s: float, late_s: float) -> Se
 def _items_of(
     path: Path, choices: Mapping[str, Choices], early_s: float, late_s: float
 ) -> list[Item[Gold]]:
-    video = object_of(path, _EXPECTED)
-    name = (
-        field_as(IdText, video, "video_id", str(path))
-        if has_value(video, "video_id")
-        else path.stem
-    )
-    has_end = has_value(video, "duration_s")
-    duration_s = field_as(Seconds, video, "duration_s", str(path)) if has_end else 0.0
+    video = read_as(_Video, json_object_in(path, _EXPECTED), str(path))
+    name = video.video_id or path.stem
     items = []
-    for number, row in enumerate(field_as(list[Any], video, "items", str(path))):
+    for number, row in enumerate(video.items):
         where, item_id = f"{path}, item {number}", f"{name}#{number}"
-        gold = _gold_of(row, where, duration_s, choices.get(item_id))
+        gold = _gold_of(row, where, video.duration_s or 0.0, choices.get(item_id))
         if gold is not None:
             asked = _question_of(row, where, gold, choices.get(item_id))
             items.append(_item_of(item_id, name, gold, asked, early_s, late_s))
@@ -131,39 +169,29 @@ def _item_of(
     return Item(stream, gold)
 
 
-def _gold_of(row: Any, where: str, duration_s: float, choices: Choices | None) -> Gold | None:
+def _gold_of(value: Any, where: str, duration_s: float, choices: Choices | None) -> Gold | None:
     """None for an item that cannot be scored."""
-    field_as(Any, row, "question", where)
-    time_type = field_or(str, row, "time_type", where, "")
-    rows = field_as(list[Any], row, "answers", where) if has_value(row, "answers") else []
-    answers = [
-        (time_s, field_or(str, answer, "content", at, ""))
-        for n, answer in enumerate(rows, 1)
-        for at in [f"{where}, answer {n}"]
-        for time_s in [
-            field_as(Seconds, answer, "time_s", at) if has_value(answer, "time_s") else None
-        ]
-    ]
+    row = read_as(_Row, value, where)
+    answers = [(answer.time_s, answer.content or "") for answer in row.answers or ()]
     timed = [(t, text) for t, text in answers if t is not None and SILENT not in text.upper()]
     all_silent = bool(answers) and all(SILENT in text.upper() for _, text in answers)
-    is_negative = bool(row.get("is_negative")) or all_silent
-    if time_type not in (AT_ONCE, ONCE, MANY) or not (is_negative or timed):
+    is_negative = bool(row.is_negative) or all_silent
+    if row.time_type not in (AT_ONCE, ONCE, MANY) or not (is_negative or timed):
         return None
-    is_counting = bool(row.get("auto_number")) or row.get("sub_tag") == _COUNTING
     if is_negative:
         events: tuple[tuple[float, str], ...] = ()
-    elif time_type == AT_ONCE:
-        events = ((_asked_s(row, where), timed[0][1]),)
+    elif row.time_type == AT_ONCE:
+        events = ((_asked_s(value, where), timed[0][1]),)
     else:
         events = _merged(timed)
     counts = [n for _, text in reversed(timed) if (n := last_number(text)) is not None]
     options = () if choices is None or choices.correct is None else choices.options
     return Gold(
-        field_or(str, row, "capability", where, "") or "UNKNOWN",
-        time_type,
+        read_as(_ScoredRow, value, where).capability or "UNKNOWN",
+        row.time_type,
         events,
         duration_s,
-        is_counting,
+        bool(row.auto_number) or row.sub_tag == _COUNTING,
         counts[0] if counts else None,
         options,
         (choices.correct or 0) if choices else 0,
@@ -183,7 +211,7 @@ def _merged(timed: Sequence[tuple[float, str]]) -> tuple[tuple[float, str], ...]
 
 def _question_of(row: Any, where: str, gold: Gold, choices: Choices | None) -> Question:
     """Standing requests are there from the start; a question of type A is asked at its time."""
-    text = field_as(NonEmptyText, row, "question", where)
+    text = read_as(_ScoredRow, row, where).question
     if choices is not None:
         lines = [f"{x}. {option}" for x, option in zip(LETTERS, choices.options, strict=False)]
         text = "\n".join([choices.stem or text, *lines])
@@ -191,11 +219,8 @@ def _question_of(row: Any, where: str, gold: Gold, choices: Choices | None) -> Q
 
 
 def _asked_s(row: Any, where: str) -> float:
-    return (
-        field_as(Seconds, row, "question_time_s", where)
-        if has_value(row, "question_time_s")
-        else 0.0
-    )
+    """Not read where the time of the question plays no part."""
+    return field_or(Seconds, row, "question_time_s", where, 0.0)
 
 
 def _choices_of(paths: Sequence[Path]) -> Mapping[str, Choices]:
@@ -218,29 +243,20 @@ def _choices_of(paths: Sequence[Path]) -> Mapping[str, Choices]:
 
 
 def _key_of(row: Any, where: str) -> Choices:
-    options = _texts_of(row, "distractors", where)
-    correct = field_as(Any, row, "correct_index", where)
-    if isinstance(correct, bool) or not isinstance(correct, int):
-        raise DataError(f"{where}: 'correct_index' must be a whole number, got {correct!r:.80}")
+    key = read_as(_Key, row, where)
+    correct, options = key.correct_index, [*key.distractors]
     if not 0 <= correct <= len(options):
         raise DataError(f"{where}: 'correct_index' {correct} is none of {len(options) + 1} options")
-    options.insert(correct, field_as(NonEmptyText, row, "answer_text", where))
+    options.insert(correct, key.answer_text)
     return Choices(_counted(options, where), correct)
 
 
 def _options_of(row: Any, where: str) -> Choices:
-    options = _counted(_texts_of(row, "options", where), where)
-    return Choices(options, None, field_or(str, row, "stem", where, ""))
+    given = read_as(_Options, row, where)
+    return Choices(_counted(given.options, where), None, given.stem or "")
 
 
-def _counted(options: list[str], where: str) -> tuple[str, ...]:
+def _counted(options: Sequence[str], where: str) -> tuple[str, ...]:
     if not 2 <= len(options) <= len(LETTERS):
         raise DataError(f"{where}: there must be 2 to {len(LETTERS)} options, got {len(options)}")
     return tuple(options)
-
-
-def _texts_of(row: Any, name: str, where: str) -> list[str]:
-    numbered = {
-        f"{name} {n}": text for n, text in enumerate(field_as(list[Any], row, name, where), 1)
-    }
-    return [field_as(NonEmptyText, numbered, number, where) for number in numbered]

@@ -14,8 +14,9 @@ from typing import Any
 from oncue.errors import ConfigError, DataError
 from oncue.eval.benchmarks.mcq_result import McqResult, Mode
 from oncue.eval.resuming import check_same, drop_half_line
-from oncue.fields import NonEmptyText, field_as, json_file, json_lines
+from oncue.fields import NonEmptyText, field_as
 from oncue.files import append_text, write_json
+from oncue.json_files import json_file, json_lines
 
 RUN_FILE = "run.json"
 _EXPECTED = "an episode of `oncue eval mcq`, an object with episode_id and result"

@@ -77,11 +77,6 @@ def inner_rows(row: Row, name: str, where: str) -> Iterator[tuple[str, Row]]:
         yield place, {**{key: row[key] for key in row if key != name}, **inner}
 
 
-def first_filled(row: Row, *names: str) -> str:
-    """The first of these names that has a value; the last where none has."""
-    return next((name for name in names if has_value(row, name)), names[-1])
-
-
 def numbered_fields(row: Row, before: str) -> list[Any]:
     """The values of the fields of that name and 0, 1, ... as far as they go."""
     names = (f"{before}{number}" for number in range(len(ascii_uppercase)))

@@ -16,7 +16,6 @@ from oncue.eval.benchmarks.mcq_question import (
     McqQuestion,
     Row,
     duration_of,
-    first_filled,
     inner_rows,
     kinds_of,
     letter_in,
@@ -27,7 +26,8 @@ from oncue.eval.benchmarks.mcq_question import (
     plain_options,
     split_options,
 )
-from oncue.fields import NonEmptyText, Seconds, field_as, has_value, json_object, written_rows
+from oncue.fields import NonEmptyText, Seconds, field_as, first_filled, has_value
+from oncue.json_files import json_rows
 
 McqFormat = Literal["videomme", "mlvu", "longvideobench", "lvbench", "egoschema", "rows"]
 _TABLES = (".parquet", ".csv", ".tsv", ".xlsx", ".arrow")
@@ -81,9 +81,8 @@ def _questions_of(path: Path, form: McqFormat, num_frames: int | None) -> Iterat
         return
     expected = f"a row of {form}"
     read, num_read = _READERS[form], 0
-    for where, written in written_rows(path, expected):
+    for where, row in json_rows(path, expected):
         num_read += 1
-        row = json_object(written, where, expected)
         for question in read(row, where, f"{path.stem}_{num_read}"):
             if not question.options:
                 raise no_options(where)

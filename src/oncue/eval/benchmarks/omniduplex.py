@@ -7,11 +7,12 @@ split per file, JSON lines or an array, with the name of the split (PR_event_rem
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
 
 from oncue.errors import DataError
 from oncue.eval.streams.benchmark import (
@@ -26,11 +27,19 @@ from oncue.eval.streams.benchmark import (
 )
 from oncue.eval.streams.blind import silence
 from oncue.eval.streams.official import files_of
-from oncue.eval.streams.predictions import official_lines
 from oncue.eval.streams.ratios import pooled_terms, ratio, ungraded
 from oncue.eval.streams.stream import Item, Prediction, Stream
 from oncue.eval.table import percent
-from oncue.fields import IdText, NonEmptyText, Seconds, field_as, field_or, has_value
+from oncue.fields import (
+    IdText,
+    NonEmptyText,
+    Seconds,
+    field_as,
+    field_or,
+    first_filled,
+    read_as,
+)
+from oncue.json_files import json_file, json_rows
 from oncue.scoring.grader import GradeKey, Grader, Rubric
 from oncue.scoring.score import Unscored
 from oncue.scoring.spans import replies_in, replies_outside
@@ -78,6 +87,25 @@ CARD = Card(
 )
 
 
+def _from_text(value: Any) -> Any:
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+_Time = Annotated[Seconds, BeforeValidator(_from_text)]  # some rows have text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    id: IdText
+    question_text: NonEmptyText
+    answer1: str | None = None
+    video: Any = None
+    video_duration: Seconds | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Gold:
     """The windows of the reminders due; without any, all that is said is compared with the
@@ -109,7 +137,7 @@ class OmniDuplex:
         return [
             _item_of(_split_of(path.stem, str(path)), row, where)
             for path in annotations
-            for where, row in official_lines(path, _EXPECTED)
+            for where, row in json_rows(path, _EXPECTED)
         ]
 
     def official(self, path: Path) -> Iterator[tuple[str, Prediction]]:
@@ -188,57 +216,41 @@ def _split_of(name: str, where: str) -> str:
     return split
 
 
-def _item_of(split: str, row: Mapping[str, Any], where: str) -> Item[Gold]:
-    asked = field_as(NonEmptyText, row, "question_text", where)
+def _item_of(split: str, value: Mapping[str, Any], where: str) -> Item[Gold]:
+    row = read_as(_Row, value, where)
+    asked, answer = row.question_text, row.answer1 or ""
     names = ("reminder1", "reminder2") if split != CORRECTION else ()
-    times = [_time_of(row, name, where) for name in names if row.get(name) not in (None, "")]
+    filled = [name for name in names if value.get(name) not in (None, "")]
+    times = [field_as(_Time, value, name, where) for name in filled]
     windows = tuple(TimeSpan(time_s, time_s + WINDOW_S) for time_s in times)
-    answer = field_or(str, row, "answer1", where, "")
-    length = "video_duration"
-    duration_s = field_as(Seconds, row, length, where) if has_value(row, length) else None
-    row_id = field_as(IdText, row, "id", where)
-    video = row.get("video")
     due = tuple(GoldTurn(asked, window, visible_s=window.start_s) for window in windows)
-    if not windows and duration_s is not None:
-        due = (GoldTurn(answer or asked, TimeSpan(0.0, duration_s)),)
+    if not windows and row.video_duration is not None:
+        due = (GoldTurn(answer or asked, TimeSpan(0.0, row.video_duration)),)
     stream = Stream(
-        f"{split}/{row_id}",
-        video if isinstance(video, str) and video else row_id,
+        f"{split}/{row.id}",
+        row.video if isinstance(row.video, str) and row.video else row.id,
         (Question(asked),),
         due,
-        duration_s=duration_s,
+        duration_s=row.video_duration,
         subset=split,
     )
     return Item(stream, Gold(windows, answer))
 
 
-def _time_of(row: Mapping[str, Any], name: str, where: str) -> float:
-    """Seconds, also as text."""
-    value = row[name]
-    try:
-        value = float(value) if isinstance(value, str) else value
-    except ValueError as error:
-        raise DataError(f"{where}: {name!r} must be seconds, got {value!r:.80}") from error
-    return field_as(Seconds, {name: value}, name, where)
-
-
 def _response_of(path: Path) -> tuple[TimedReply, ...]:
     """The segments of a response that have text; one without a time is at 0."""
-    try:
-        value = json.loads(path.read_text("utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"cannot read {path}: {error}; expected {_EXPECTED_RESPONSE}") from error
+    value = json_file(path, _EXPECTED_RESPONSE)
     if isinstance(value, Mapping):
-        value = next((value[n] for n in ("chunks", "sentences") if has_value(value, n)), None)
+        value = value.get(first_filled(value, "chunks", "sentences"))
     if not isinstance(value, list):
         raise DataError(f"{path} holds {value!r:.60}; expected {_EXPECTED_RESPONSE}")
     replies = []
     for number, segment in enumerate(value, 1):
         where = f"{path}, segment {number}"
-        named = next((name for name in TEXTS if has_value(segment, name)), TEXTS[0])
-        at = next((name for name in TIMES if has_value(segment, name)), None)
-        if text := field_or(str, segment, named, where, "").strip():
-            replies.append(TimedReply(field_as(Seconds, segment, at, where) if at else 0.0, text))
+        text: str = field_or(str, segment, first_filled(segment, *TEXTS), where, "")
+        if text.strip():
+            time_s = field_or(Seconds, segment, first_filled(segment, *TIMES), where, 0.0)
+            replies.append(TimedReply(time_s, text.strip()))
     return tuple(replies)
 
 

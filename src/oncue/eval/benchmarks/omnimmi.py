@@ -31,10 +31,10 @@ from oncue.eval.streams.benchmark import (
     Terms,
 )
 from oncue.eval.streams.blind import every, once_after, silence
-from oncue.eval.streams.predictions import official_lines
 from oncue.eval.streams.stream import Item, Prediction, Stream
 from oncue.eval.table import percent, rounded
-from oncue.fields import NonEmptyText, Seconds, Span, field_as, has_value
+from oncue.fields import NonEmptyText, Seconds, Span, field_as, has_value, read_as
+from oncue.json_files import json_rows
 from oncue.scoring.grader import Grader
 from oncue.types import GoldTurn, Question, TimedReply, TimeSpan
 
@@ -82,6 +82,12 @@ PT_CARD = replace(
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Alert:
+    question: NonEmptyText
+    answer: Span
+
+
 @dataclass(frozen=True, slots=True)
 class OmniMmi:
     """The proactive tasks of OmniMMI, by rules alone."""
@@ -116,7 +122,7 @@ class OmniMmi:
             if self.task == "pt":
                 if not isinstance(pred, str):
                     raise DataError(f"{where}: 'pred' must be text, got {pred!r:.80}")
-                yield where, _prediction(item, [0.0] if pred else [], pred)
+                yield where, _prediction(item, (0.0,) if pred else (), pred)
                 continue
             kind = list if isinstance(pred, list) else float
             if first not in (None, kind):
@@ -126,12 +132,12 @@ class OmniMmi:
                     "single times"
                 )
             first = kind
-            yield where, _prediction(item, _times_of(pred, where), SIGNAL)
+            yield where, _prediction(item, _times_of(row, where), SIGNAL)
 
     def _rows(self, path: Path) -> Iterator[tuple[str, Any, Item[TimeSpan | None]]]:
         """(place, row, item); the id of an item is its video, numbered where it comes again."""
         seen: Counter[str] = Counter()
-        for where, row in official_lines(path, _PA_ROW if self.task == "pa" else _PT_ROW):
+        for where, row in json_rows(path, _PA_ROW if self.task == "pa" else _PT_ROW):
             self._check_task(row, where)
             video = field_as(NonEmptyText, row, "video", where)
             seen[video] += 1
@@ -163,31 +169,29 @@ class OmniMmi:
         return silence(), *delayed, every(1.0, SIGNAL)
 
 
-def _prediction(item: Item[Any], times_s: list[float], text: str) -> Prediction:
+def _prediction(item: Item[Any], times_s: Sequence[float], text: str) -> Prediction:
     return Prediction(item.stream.item_id, tuple(TimedReply(time_s, text) for time_s in times_s))
 
 
-def _times_of(pred: Any, where: str) -> list[float]:
+def _times_of(row: Any, where: str) -> tuple[float, ...]:
     """The times of a PA prediction. A single time below 0 says that nothing was signalled."""
-    if not isinstance(pred, list):
-        if isinstance(pred, int | float) and not isinstance(pred, bool) and pred < 0:
-            return []
-        pred = [pred]
-    return [field_as(Seconds, {"pred": time_s}, "pred", where) for time_s in pred]
+    pred = row["pred"]
+    if isinstance(pred, list):
+        return field_as(tuple[Seconds, ...], row, "pred", where)
+    if isinstance(pred, int | float) and not isinstance(pred, bool) and pred < 0:
+        return ()
+    return (field_as(Seconds, row, "pred", where),)
 
 
 def _pa_item(item_id: str, video: str, row: Any, where: str) -> Item[TimeSpan | None]:
-    span, question = (
-        field_as(Span, row, "answer", where),
-        field_as(NonEmptyText, row, "question", where),
-    )
-    due = (GoldTurn(question, span),)
-    stream = Stream(item_id, video, (Question(question),), due, duration_s=_clip_s(video))
-    return Item(stream, span)
+    alert = read_as(_Alert, row, where)
+    due = (GoldTurn(alert.question, alert.answer),)
+    stream = Stream(item_id, video, (Question(alert.question),), due, duration_s=_clip_s(video))
+    return Item(stream, alert.answer)
 
 
 def _pt_item(item_id: str, video: str, row: Any, where: str) -> Item[TimeSpan | None]:
-    turns = field_as(list[Any], row, "conversation", where)
+    turns = field_as(tuple[Any, ...], row, "conversation", where)
     if not turns:
         raise DataError(f"{where}: 'conversation' is empty; expected its turns")
     last = field_as(NonEmptyText, turns[-1], "human", f"{where}, last turn")

@@ -25,11 +25,11 @@ from oncue.eval.streams.benchmark import (
 )
 from oncue.eval.streams.blind import every, silence
 from oncue.eval.streams.official import files_of
-from oncue.eval.streams.predictions import official_lines
 from oncue.eval.streams.ratios import f1_of, mean_of_percents, ratio, ungraded
 from oncue.eval.streams.stream import Item, Prediction
 from oncue.eval.table import percent
-from oncue.fields import IdText, Seconds, field_as
+from oncue.fields import IdText, Seconds, read_as
+from oncue.json_files import json_rows
 from oncue.scoring.grader import GradeKey, Grader, Rubric
 from oncue.scoring.score import Unscored
 from oncue.setting_checks import require_not_negative
@@ -73,6 +73,18 @@ CARD = Card(
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Emission:
+    t_sec: Seconds
+    raw: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Output:
+    id: IdText
+    predictions: tuple[_Emission, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class OmniPro:
     """How OmniPro is scored, online."""
@@ -108,7 +120,7 @@ class OmniPro:
         """A file, or the folder with one file per task."""
         for file in files_of(path, "*.jsonl"):
             if not file.name.endswith(".scored.jsonl"):
-                for where, row in official_lines(file, _EXPECTED):
+                for where, row in json_rows(file, _EXPECTED):
                     yield where, _prediction_of(row, where)
 
     async def score(self, item: Item[Gold], said: Prediction, grader: Grader | None) -> ItemScore:
@@ -271,14 +283,9 @@ def _means(tasks: Any) -> dict[str, float | None]:
 
 def _prediction_of(row: Mapping[str, Any], where: str) -> Prediction:
     """Blank emissions are none."""
-    said = (
-        TimedReply(field_as(Seconds, one, "t_sec", at), str(field_as(Any, one, "raw", at) or ""))
-        for number, one in enumerate(field_as(list[Any], row, "predictions", where), 1)
-        for at in [f"{where}, prediction {number}"]
-    )
-    return Prediction(
-        field_as(IdText, row, "id", where), tuple(reply for reply in said if reply.text.strip())
-    )
+    output = read_as(_Output, row, where)
+    said = (TimedReply(one.t_sec, str(one.raw or "")) for one in output.predictions)
+    return Prediction(output.id, tuple(reply for reply in said if reply.text.strip()))
 
 
 def _every_tick(item: Item[Gold]) -> Prediction:

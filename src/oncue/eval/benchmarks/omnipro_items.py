@@ -6,12 +6,23 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
 
 from oncue.errors import DataError
-from oncue.eval.streams.predictions import official_lines
 from oncue.eval.streams.stream import Item, Stream
-from oncue.fields import IdText, NonEmptyText, Seconds, field_as, field_or, has_value
+from oncue.fields import (
+    IdText,
+    Must,
+    NonEmptyText,
+    Seconds,
+    field_as,
+    field_or,
+    first_filled,
+    read_as,
+)
+from oncue.json_files import json_rows
 from oncue.types import GoldTurn, Question, TimeSpan
 
 ALERTS = ("instant_event_alert", "semantic_condition_alert")
@@ -27,6 +38,41 @@ REGIONS = (
 )
 _CLOCK = re.compile(r"\b\d{1,2}:\d{2}(?::\d{2})?\b")
 _EXPECTED = 'samples of OmniPro, [{"id", "task", "duration", "question", "ground_truth"}]'
+
+
+def _from_clock(value: Any) -> Any:
+    """Seconds of a clock such as 01:23 or 1:01:23; any other value as it is."""
+    parts = value.split(":") if isinstance(value, str) else []
+    if not (2 <= len(parts) <= 3 and all(part.isdecimal() for part in parts)):
+        return value
+    return sum(int(part) * 60**place for place, part in enumerate(reversed(parts)))
+
+
+def _from_digits(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and value.strip().isdecimal() else value
+
+
+_Clock = Annotated[Seconds, BeforeValidator(_from_clock), Must("MM:SS, H:MM:SS or seconds")]
+_Count = Annotated[int, BeforeValidator(_from_digits), Must("a whole number")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    id: IdText
+    task: NonEmptyText
+    question: NonEmptyText
+    question_time: _Clock
+    duration: Seconds
+    ground_truth: tuple[Any, ...]
+    states: tuple[Any, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Trigger:
+    response: str | None = None
+    count: _Count | None = None
+    position: str | None = None
+    state_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,81 +107,52 @@ def read_items(annotations: Sequence[Path], tolerance_s: float) -> Sequence[Item
     return [
         _item_of(row, where, tolerance_s)
         for path in annotations
-        for where, row in official_lines(path, _EXPECTED)
+        for where, row in json_rows(path, _EXPECTED)
     ]
 
 
-def _item_of(row: Mapping[str, Any], where: str, tolerance_s: float) -> Item[Gold]:
-    task, question = (
-        field_as(NonEmptyText, row, "task", where),
-        field_as(NonEmptyText, row, "question", where),
-    )
-    if task not in TASKS:
-        raise DataError(f"{where}: unknown task {task!r}; expected one of {', '.join(TASKS)}")
-    asked_s = _time_of(row, "question_time", where)
-    duration_s = field_as(Seconds, row, "duration", where)
+def _item_of(value: Mapping[str, Any], where: str, tolerance_s: float) -> Item[Gold]:
+    row = read_as(_Row, value, where)
+    if row.task not in TASKS:
+        raise DataError(f"{where}: unknown task {row.task!r}; expected one of {', '.join(TASKS)}")
     triggers = tuple(
         _trigger_of(one, f"{where}, trigger {number}")
-        for number, one in enumerate(field_as(list[Any], row, "ground_truth", where), 1)
+        for number, one in enumerate(row.ground_truth, 1)
     )
-    states = field_as(list[Any], row, "states", where) if has_value(row, "states") else []
-    start_s = float(round(asked_s))
-    video = next((n for n in ("video_path", "video_id") if has_value(row, n)), "video_path")
+    start_s = float(round(row.question_time))
     due = tuple(
         GoldTurn(
             t.response or t.state or t.position or str(t.count or ""),
             TimeSpan(max(0.0, t.time_s - tolerance_s), t.time_s + tolerance_s),
-            question,
+            row.question,
             visible_s=t.time_s,
         )
         for t in triggers
     )
     stream = Stream(
-        field_as(IdText, row, "id", where),
-        field_as(IdText, row, video, where),
-        (Question(question, asked_s),),
+        row.id,
+        field_as(IdText, value, first_filled(value, "video_path", "video_id"), where),
+        (Question(row.question, row.question_time),),
         due,
         start_s,
-        max(start_s, float(round(duration_s))),
-        duration_s,
-        task,
+        max(start_s, float(round(row.duration))),
+        row.duration,
+        row.task,
     )
-    return Item(stream, Gold(task, triggers, tuple(map(str, states))))
+    return Item(stream, Gold(row.task, triggers, tuple(map(str, row.states or ()))))
 
 
-def _trigger_of(row: Any, where: str) -> Trigger:
-    exact = "trigger_time_sec"
-    time_s = (
-        field_as(Seconds, row, exact, where)
-        if has_value(row, exact)
-        else _time_of(row, "trigger_time", where)
+def _trigger_of(value: Any, where: str) -> Trigger:
+    row = read_as(_Trigger, value, where)
+    timed = first_filled(value, "trigger_time_sec", "trigger_time")
+    return Trigger(
+        field_as(Seconds if timed == "trigger_time_sec" else _Clock, value, timed, where),
+        row.response or "",
+        row.count,
+        row.position or "",
+        row.state_from or "",
+        field_or(str, value, first_filled(value, "state_to", "state"), where, ""),
     )
-    count = row.get("count")
-    if isinstance(count, str) and count.strip().isdecimal():
-        count = int(count)
-    if count is not None and (isinstance(count, bool) or not isinstance(count, int)):
-        raise DataError(f"{where}: 'count' must be a whole number, got {count!r:.80}")
-    state = "state_to" if has_value(row, "state_to") else "state"
-    texts = (
-        field_or(str, row, name, where, "")
-        for name in ("response", "position", "state_from", state)
-    )
-    response, position, before, after = texts
-    return Trigger(time_s, response, count, position, before, after)
-
-
-def _time_of(row: Any, name: str, where: str) -> float:
-    """Seconds, or a clock such as 01:23 or 1:01:23."""
-    value = field_as(Any, row, name, where)
-    if not isinstance(value, str):
-        return field_as(Seconds, row, name, where)
-    parts = value.split(":")
-    if not (2 <= len(parts) <= 3 and all(part.isdecimal() for part in parts)):
-        raise DataError(f"{where}: {name!r} must be MM:SS, H:MM:SS or seconds, got {value!r:.80}")
-    seconds = 0
-    for part in parts:
-        seconds = 60 * seconds + int(part)
-    return float(seconds)
 
 
 def is_right(gold: Gold, trigger: Trigger, time_s: float, said: str) -> bool:

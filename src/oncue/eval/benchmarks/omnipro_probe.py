@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from oncue.errors import ConfigError, DataError
 from oncue.eval.benchmarks.omnipro import CARD as ONLINE_CARD
@@ -46,11 +46,11 @@ from oncue.eval.streams.benchmark import (
     Terms,
 )
 from oncue.eval.streams.official import files_of
-from oncue.eval.streams.predictions import official_lines
 from oncue.eval.streams.ratios import f1_of, mean_of_percents, ratio
 from oncue.eval.streams.stream import Item, Prediction
 from oncue.eval.table import percent
-from oncue.fields import IdText, Seconds, field_as, has_value
+from oncue.fields import IdText, Index, Must, Seconds, has_value, read_as
+from oncue.json_files import json_rows
 from oncue.scoring.grader import Grader
 from oncue.types import Question, TimedReply
 
@@ -77,6 +77,21 @@ CARD = replace(
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Probe:
+    probe_type: Annotated[Literal["pre", "post"], Must("pre or post")]
+    gt_idx: Index
+    time_sec: Seconds
+    raw_response: Any
+    gt_expected: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Output:
+    id: IdText
+    predictions: tuple[_Probe, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class OmniProProbe:
     """How the probe mode of OmniPro is scored. It needs no judge, but --format official."""
@@ -101,7 +116,7 @@ class OmniProProbe:
     def official(self, path: Path) -> Iterator[tuple[str, Prediction]]:
         """A file, or the folder with one file per task. Rows with an error are left out."""
         for file in files_of(path, "*.jsonl"):
-            for where, row in official_lines(file, _EXPECTED):
+            for where, row in json_rows(file, _EXPECTED):
                 if not has_value(row, "error"):
                     yield where, _prediction_of(row, where)
 
@@ -224,17 +239,10 @@ def _with_missing(terms: Terms) -> Terms:
 
 
 def _prediction_of(row: Mapping[str, Any], where: str) -> Prediction:
-    replies, answers = [], []
-    for n, probe in enumerate(field_as(list[Any], row, "predictions", where), 1):
-        at = f"{where}, probe {n}"
-        kind, number = field_as(Any, probe, "probe_type", at), field_as(Any, probe, "gt_idx", at)
-        if kind not in (BEFORE, AFTER):
-            raise DataError(f"{at}: 'probe_type' must be pre or post, got {kind!r:.80}")
-        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
-            raise DataError(f"{at}: 'gt_idx' must be a whole number, 0 or more, got {number!r:.80}")
-        time_s = field_as(Seconds, probe, "time_sec", at)
-        replies.append(TimedReply(time_s, str(field_as(Any, probe, "raw_response", at) or "")))
-        answers.append(
-            Question(f"{kind} {number} {probe.get('gt_expected') or ''}".strip(), time_s)
-        )
-    return Prediction(field_as(IdText, row, "id", where), tuple(replies), answers=tuple(answers))
+    output = read_as(_Output, row, where)
+    replies = (TimedReply(p.time_sec, str(p.raw_response or "")) for p in output.predictions)
+    answers = (
+        Question(f"{p.probe_type} {p.gt_idx} {p.gt_expected or ''}".strip(), p.time_sec)
+        for p in output.predictions
+    )
+    return Prediction(output.id, tuple(replies), answers=tuple(answers))

@@ -8,14 +8,13 @@ for REC {"activity", "start_times"}, SSR {"tutorial", "start_time"}, CRR {"quest
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from oncue.errors import DataError
-from oncue.eval.streams.predictions import official_lines
-from oncue.fields import IdText, NonEmptyText, Seconds, field_as
+from oncue.fields import IdText, NonEmptyText, field_as
+from oncue.json_files import json_file, json_rows
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "backward": ("EPM", "ASI", "HLD"),
@@ -32,7 +31,7 @@ Placed = tuple[str, Mapping[str, Any]]
 def annotation_rows(paths: Sequence[Path], tasks: Sequence[str]) -> Iterator[Placed]:
     """The rows of these tasks, each with its place."""
     for path in paths:
-        for where, row in official_lines(path, EXPECTED):
+        for where, row in json_rows(path, EXPECTED):
             if task_of(row, where) in tasks:
                 yield where, row
 
@@ -53,14 +52,12 @@ def result_rows(path: Path, tasks: Sequence[str]) -> Iterator[Placed]:
 
 
 def _rows_of(path: Path) -> Iterator[Placed]:
-    try:
-        whole = json.loads(path.read_text("utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"cannot read {path} as JSON: {error}") from error
+    whole = json_file(path, "results of OVO-Bench")
     if isinstance(whole, list):
         parts = {"": whole}
     else:
-        parts = {f"{part}, ": field_as(list[Any], whole, part, str(path)) for part in GROUPS}
+        held = tuple[Any, ...]
+        parts = {f"{part}, ": field_as(held, whole, part, str(path)) for part in GROUPS}
     for part, rows in parts.items():
         for number, row in enumerate(rows, 1):
             yield f"{path}, {part}row {number}", row
@@ -77,27 +74,9 @@ def row_id(row: Any, where: str) -> str:
     return field_as(IdText, row, "id", where)
 
 
-def whole_number(row: Any, name: str, where: str, limit: int | None = None) -> int:
-    """A whole number from 0 on, below `limit`."""
-    value = field_as(Any, row, name, where)
-    is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-    if not is_number or (limit is not None and value >= limit):
-        allowed = "0 or more" if limit is None else f"0 to {limit - 1}"
-        raise DataError(f"{where}: {name!r} must be a whole number, {allowed}, got {value!r:.40}")
-    return int(value)
-
-
-def times_of(row: Any, name: str, where: str) -> list[float]:
-    """A list of seconds."""
-    return [
-        field_as(Seconds, {name: time_s}, name, where)
-        for time_s in field_as(list[Any], row, name, where)
-    ]
-
-
 def probes_of(row: Any, where: str) -> Iterator[tuple[int, str, Any]]:
     """(number from 0, place, probe) of a forward row."""
-    probes = field_as(list[Any], row, "test_info", where)
+    probes = field_as(tuple[Any, ...], row, "test_info", where)
     if not probes:
         raise DataError(f"{where}: 'test_info' is empty; expected its probes")
     for number, probe in enumerate(probes):

@@ -7,7 +7,6 @@ OneStreamer's VLMEvalKit, {"id" or "sample_id", "detections", "checked_detection
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,15 +14,7 @@ from typing import Any, Literal
 
 from oncue.errors import DataError
 from oncue.eval.benchmarks.ovo_card import TIMING_CARD
-from oncue.eval.benchmarks.ovo_rows import (
-    FORWARD,
-    annotation_rows,
-    probes_of,
-    row_id,
-    task_of,
-    times_of,
-    whole_number,
-)
+from oncue.eval.benchmarks.ovo_timing_items import TOLERANCE_S, read_items
 from oncue.eval.streams.benchmark import (
     BlindRow,
     BySubset,
@@ -35,15 +26,13 @@ from oncue.eval.streams.benchmark import (
     Terms,
 )
 from oncue.eval.streams.blind import every, once_after, silence
-from oncue.eval.streams.predictions import official_lines
-from oncue.eval.streams.stream import Item, Prediction, Stream
+from oncue.eval.streams.stream import Item, Prediction
 from oncue.eval.table import percent
-from oncue.fields import NonEmptyText, Seconds, field_as, has_value, json_object
+from oncue.fields import Index, Seconds, field_as, has_value, read_as
+from oncue.json_files import json_object, json_rows
 from oncue.scoring.grader import Grader
-from oncue.types import GoldTurn, Question, TimedReply, TimeSpan
+from oncue.types import TimedReply
 
-TOLERANCE_S = 2.0
-AFTER_START_S = 2.0  # a repetition (REC) or step (SSR) is due so long after its start
 FIRST_ID = 1468  # of the forward rows of ovo_bench_new.json, which Em-Garde counts from 0
 BLIND_INTERVALS_S = (0.25, 0.5, 1.0, 2.0, 4.0, 5.0, 10.0, 20.0)
 BLIND_DELAY_S = 5.0
@@ -53,6 +42,12 @@ _EXPECTED = '{"id" or "sample_id", "detections": [seconds]}'
 _COUNTS = ("zero", "one", "multiple")
 _LISTS = ("checked_detections", "detections", "response_events")
 _FIRST = ("early", "hit", "late", "no_answer")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Detection:
+    time: Seconds
+    response: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +82,10 @@ class OvoTiming:
         return False
 
     def items(self, annotations: Sequence[Path]) -> Sequence[Item[tuple[float, ...]]]:
-        return [_item_of(row, where) for where, row in annotation_rows(annotations, FORWARD)]
+        return read_items(annotations)
 
     def official(self, path: Path) -> Iterator[tuple[str, Prediction]]:
-        for where, row in official_lines(path, _EXPECTED):
+        for where, row in json_rows(path, _EXPECTED):
             if not has_value(row, "error"):  # a failed sample has no prediction
                 replies = self._detections(_prediction_in(row, where), where)
                 yield where, Prediction(_id_of(row, where), tuple(replies))
@@ -221,53 +216,11 @@ def _crr_figures(total: Terms) -> Figures:
     }
 
 
-def _item_of(row: Any, where: str) -> Item[tuple[float, ...]]:
-    task = task_of(row, where)
-    *_, (_, place, last) = probes_of(row, where)
-    end_s = field_as(Seconds, last, "realtime", place)
-    start_s = field_as(Seconds, row, "ask_time", where) if task == "CRR" else 0.0
-    if task == "CRR":
-        gold = [field_as(Seconds, row, "clue_time", where)]
-    else:
-        starts = times_of(row, "start_times" if task == "REC" else "start_time", where)
-        gold = [time_s + AFTER_START_S for time_s in starts]
-    if not gold:
-        raise DataError(f"{where}: the row has no start of an event; expected at least one")
-    asked = _question(task, row, where)
-    due = tuple(
-        GoldTurn(asked, TimeSpan(max(0.0, t - TOLERANCE_S), t + TOLERANCE_S), asked, visible_s=t)
-        for t in gold
-    )
-    questions = (Question(asked, start_s),)
-    stream = Stream(
-        row_id(row, where),
-        field_as(NonEmptyText, row, "video", where),
-        questions,
-        due,
-        start_s,
-        end_s,
-        None,
-        task,
-    )
-    return Item(stream, tuple(gold))
-
-
-def _question(task: str, row: Any, where: str) -> str:
-    """What is asked, in our words; CRR brings its own question."""
-    if task == "CRR":
-        return field_as(NonEmptyText, row, "question", where)
-    if task == "REC":
-        activity = field_as(NonEmptyText, row, "activity", where)
-        return f"Tell me each time that this happens: {activity}."
-    words = re.sub(r"(?<!^)(?=[A-Z])", " ", field_as(NonEmptyText, row, "tutorial", where)).lower()
-    return f"Describe each step of this tutorial when it is done: {words}."
-
-
 def _id_of(row: Any, where: str) -> str:
     """The id of the annotations; Em-Garde has the number of the forward row instead, from 0."""
     if has_value(row, "sample_id"):
-        return str(whole_number(row, "sample_id", where))
-    number = whole_number(row, "id", where)
+        return str(field_as(Index, row, "sample_id", where))
+    number = field_as(Index, row, "id", where)
     return str(number if number >= FIRST_ID else FIRST_ID + number)
 
 
@@ -286,9 +239,9 @@ def _prediction_in(row: Any, where: str) -> Any:
 def _replies(said: Any, name: str, where: str) -> list[TimedReply]:
     """What a list of seconds, or of {"time", "response"?}, holds."""
     found = []
-    for number, event in enumerate(field_as(list[Any], said, name, where), 1):
+    for number, event in enumerate(field_as(tuple[Any, ...], said, name, where), 1):
         timed = event if isinstance(event, Mapping) else {"time": event}
-        text = timed.get("response")
-        time_s = field_as(Seconds, timed, "time", f"{where}, {name} {number}")
-        found.append(TimedReply(time_s, text if isinstance(text, str) else DETECTED))
+        detected = read_as(_Detection, timed, f"{where}, {name} {number}")
+        text = detected.response if isinstance(detected.response, str) else DETECTED
+        found.append(TimedReply(detected.time, text))
     return found

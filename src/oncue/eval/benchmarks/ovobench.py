@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from oncue.errors import DataError
 from oncue.eval.benchmarks.ovo_answers import is_official, is_strict
@@ -23,7 +25,6 @@ from oncue.eval.benchmarks.ovo_rows import (
     result_rows,
     row_id,
     task_of,
-    whole_number,
 )
 from oncue.eval.streams.benchmark import (
     BlindRow,
@@ -38,7 +39,7 @@ from oncue.eval.streams.benchmark import (
 from oncue.eval.streams.blind import silence
 from oncue.eval.streams.stream import Item, Prediction, Stream
 from oncue.eval.table import percent
-from oncue.fields import NonEmptyText, Seconds, field_as
+from oncue.fields import Index, Must, NonEmptyText, Seconds, field_as, read_as
 from oncue.render.options import LETTERS, labelled
 from oncue.scoring.grader import Grader
 from oncue.types import GoldTurn, Question, TimedReply, TimeSpan
@@ -47,6 +48,16 @@ RULES = ("official", "strict")
 YES_NO = {0: "No", 1: "Yes"}
 BLIND_TEXTS = ("Yes", "No", "Yes No", "1", "A", "A B C D E Yes No 1")
 Shares = Mapping[str, float | None]
+_YesNo = Annotated[int, Field(ge=0, le=1), Must("a whole number, 0 to 1")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Choice:
+    video: NonEmptyText
+    realtime: Seconds
+    question: NonEmptyText
+    options: tuple[Any, ...]
+    gt: Index
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,50 +189,49 @@ class OvoBench:
 def _items_of(row: Any, where: str) -> Iterator[Item[OvoGold]]:
     number, task = row_id(row, where), task_of(row, where)
     if task in FORWARD:
+        video: str = field_as(NonEmptyText, row, "video", where)
         for index, place, probe in probes_of(row, where):
-            gold = OvoGold(task, _forward_answer(task, probe, place))
-            asked = _forward_question(task, row, probe, place)
-            yield _item(f"{number}_{index}", row, probe, asked, gold, place)
+            asked, answer = _asked_at(task, row, probe, place)
+            end_s: float = field_as(Seconds, probe, "realtime", place)
+            yield _item(f"{number}_{index}", video, asked, end_s, OvoGold(task, answer))
         return
-    texts = field_as(list[Any], row, "options", where)
+    choice = read_as(_Choice, row, where)
+    texts, right = choice.options, choice.gt
     if not 2 <= len(texts) <= len(LETTERS) or not all(isinstance(t, str) and t for t in texts):
         raise DataError(f"{where}: 'options' must be 2 to {len(LETTERS)} texts, got {texts!r:.80}")
+    if right >= len(texts):
+        raise DataError(f"{where}: 'gt' must be a whole number, 0 to {len(texts) - 1}, got {right}")
     options = labelled(texts)
-    right = whole_number(row, "gt", where, len(options))
-    asked = "\n".join((field_as(NonEmptyText, row, "question", where), *options))
+    asked = "\n".join((choice.question, *options))
     gold = OvoGold(task, LETTERS[right], options)
-    yield _item(number, row, row, asked, gold, where)
+    yield _item(number, choice.video, asked, choice.realtime, gold)
 
 
-def _item(
-    item_id: str, row: Any, timed: Any, asked: str, gold: OvoGold, where: str
-) -> Item[OvoGold]:
-    """The question `asked` at the "realtime" of `timed`, where the stream ends."""
-    end_s = field_as(Seconds, timed, "realtime", where)
+def _item(item_id: str, video: str, asked: str, end_s: float, gold: OvoGold) -> Item[OvoGold]:
+    """The question `asked` where the stream ends."""
     due = GoldTurn(gold.answer, TimeSpan(0.0, end_s), asked, visible_s=end_s)
-    video = field_as(NonEmptyText, row, "video", where)
     stream = Stream(
         item_id, video, (Question(asked, end_s),), (due,), end_s=end_s, subset=gold.task
     )
     return Item(stream, gold)
 
 
-def _forward_answer(task: str, probe: Any, where: str) -> str:
+def _asked_at(task: str, row: Any, probe: Any, where: str) -> tuple[str, str]:
+    """What is asked at a probe, in our words, and the right answer."""
     if task == "REC":
-        return str(whole_number(probe, "count", where))
-    return YES_NO[whole_number(probe, "type", where, 2)]
-
-
-def _forward_question(task: str, row: Any, probe: Any, where: str) -> str:
-    """What is asked at a probe, in our words."""
-    if task == "REC":
-        activity = field_as(NonEmptyText, row, "activity", where)
-        return f"How many times has this happened so far: {activity}? Answer with one number."
+        activity, count = (
+            field_as(NonEmptyText, row, "activity", where),
+            field_as(Index, probe, "count", where),
+        )
+        asked = f"How many times has this happened so far: {activity}? Answer with one number."
+        return asked, str(count)
+    answer = YES_NO[field_as(_YesNo, probe, "type", where)]
     if task == "SSR":
         step = field_as(NonEmptyText, probe, "step", where)
-        return f"Is this step being done right now: {step}? Answer Yes or No."
+        return f"Is this step being done right now: {step}? Answer Yes or No.", answer
     question = field_as(NonEmptyText, row, "question", where)
-    return f"{question} Answer Yes if the video so far shows the answer to this question, else No."
+    asked = f"{question} Answer Yes if the video so far shows the answer to this question, else No."
+    return asked, answer
 
 
 def _prediction(item_id: str, time_s: float, row: Any, where: str) -> Prediction:

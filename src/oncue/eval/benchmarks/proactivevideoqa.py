@@ -33,10 +33,10 @@ from oncue.eval.streams.benchmark import (
     Mark,
 )
 from oncue.eval.streams.blind import every, silence
-from oncue.eval.streams.predictions import official_lines
 from oncue.eval.streams.stream import Item, Prediction, Stream
 from oncue.eval.table import MAX_UNSCORED_SHARE
-from oncue.fields import IdText, NonEmptyText, Seconds, field_as
+from oncue.fields import AnyText, IdText, NonEmptyText, Seconds, field_as, read_as
+from oncue.json_files import json_rows
 from oncue.render.actions import TextFormat
 from oncue.scoring.grader import GradeKey, Grader
 from oncue.scoring.judge_prompts import coverage_rubric
@@ -54,6 +54,18 @@ _EXPECTED = (
     '"time"}]}'
 )
 _SILENCE = TextFormat().silence_text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Output:
+    question_id: IdText
+    model_response_list: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Turn:
+    content: AnyText
+    time: Seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +115,12 @@ class ProactiveVideoQa:
         return items
 
     def official(self, path: Path) -> Iterator[tuple[str, Prediction]]:
-        for where, row in official_lines(path, _EXPECTED):
-            turns = field_as(list[Any], row, "model_response_list", where)
-            said = [_reply_of(turn, f"{where}, turn {n}") for n, turn in enumerate(turns, 1)]
+        for where, row in json_rows(path, _EXPECTED):
+            output = read_as(_Output, row, where)
+            turns = enumerate(output.model_response_list, 1)
+            said = [_reply_of(turn, f"{where}, turn {number}") for number, turn in turns]
             replies = tuple(reply for reply in said if reply is not None)
-            yield where, Prediction(field_as(IdText, row, "question_id", where), replies)
+            yield where, Prediction(output.question_id, replies)
 
     async def score(self, item: Item[Task], said: Prediction, grader: Grader | None) -> ItemScore:
         """`grader` may be None for silence."""
@@ -192,16 +205,13 @@ def _item_of(sample: GoldSample, subset: str) -> Item[Task]:
     return Item(stream, task)
 
 
-def _reply_of(turn: Any, where: str) -> TimedReply | None:
+def _reply_of(value: Any, where: str) -> TimedReply | None:
     """What an assistant turn said; None for silence and for turns of users."""
-    if field_as(NonEmptyText, turn, "role", where) != "assistant":
+    if field_as(NonEmptyText, value, "role", where) != "assistant":
         return None
-    content = field_as(Any, turn, "content", where)
-    if not isinstance(content, str):
-        raise DataError(f"{where}: 'content' must be text, got {content!r:.80}")
-    time_s = field_as(Seconds, turn, "time", where)
-    said = content.strip()
-    return TimedReply(time_s, content) if said and said != _SILENCE else None
+    turn = read_as(_Turn, value, where)
+    is_silent = turn.content.strip() in ("", _SILENCE)
+    return None if is_silent else TimedReply(turn.time, turn.content)
 
 
 async def _score_turn(

@@ -7,7 +7,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator
 
 from oncue.errors import DataError
 from oncue.eval.benchmarks.spot_meaning import (
@@ -18,14 +20,38 @@ from oncue.eval.benchmarks.spot_meaning import (
     mentions_end,
     mentions_start,
 )
-from oncue.eval.streams.official import files_of, object_of
+from oncue.eval.streams.official import files_of
 from oncue.eval.streams.stream import Item, Prediction, Stream
-from oncue.fields import Seconds, field_as, field_or, has_value
+from oncue.fields import Must, Seconds, field_or, read_as
+from oncue.json_files import json_object_in
 from oncue.types import GoldTurn, Question, TimedReply, TimeSpan
 
 _VIDEO_ENDING = re.compile(r"\.(mp4|mkv|webm|avi|mov)$", re.IGNORECASE)
 _EXPECTED = 'annotations of SPOT-Bench, {video: {"turns": [{"question", "response_time"}]}}'
 _EXPECTED_RESULTS = 'results of SPOT-Bench, {video: [{"time", "type", "value"}]}'
+
+
+def _listed(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Turn:
+    question: str | None = None
+    ask_time: Seconds | None = None
+    type: Any = None
+    response_time: Annotated[tuple[Seconds, ...], BeforeValidator(_listed)] = ()
+    response: Annotated[tuple[Any, ...], BeforeValidator(_listed)] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Event:
+    time: Seconds
+    type: Annotated[Literal["question", "response"], Must("question or response")]
+    value: Any = None
+    turn_id: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +108,7 @@ def _items_of(path: Path) -> list[Item[Gold]]:
     task = _task_of(path)
     items = [
         _item_of(task, video, entry, f"{path}, {video!r}")
-        for video, entry in object_of(path, _EXPECTED).items()
+        for video, entry in json_object_in(path, _EXPECTED).items()
     ]
     if not any(item.gold.slots for item in items):
         raise DataError(f"{path}: nothing is due in it; expected {_EXPECTED}")
@@ -100,7 +126,7 @@ def read_results(path: Path) -> Sequence[tuple[str, Prediction]]:
         (f"{file}, {video!r}", _prediction_of(_item_id(task, video), events, f"{file}, {video!r}"))
         for file in files
         for task in [_task_of(file)]
-        for video, events in object_of(file, _EXPECTED_RESULTS).items()
+        for video, events in json_object_in(file, _EXPECTED_RESULTS).items()
     ]
 
 
@@ -122,15 +148,14 @@ def _item_id(task: str, video: str) -> str:
 
 
 def _item_of(task: str, video: str, entry: Any, where: str) -> Item[Gold]:
-    turns = (field_as(list[Any], entry, "turns", where) if has_value(entry, "turns") else []) or [
-        entry
-    ]
+    """An entry without turns is one turn itself. To what is no object, nothing is due."""
+    turns = field_or(tuple[Any, ...], entry, "turns", where, ()) or (entry,)
     questions, slots, has_gold = [], [], []
-    for number, turn in enumerate(turns, 1):
+    for number, given in enumerate(turns, 1):
         at = f"{where}, turn {number}"
+        turn = read_as(_Turn, given if isinstance(given, Mapping) else {}, at)
         due = _slots_of(task, turn, at)
-        asked_s = field_as(Seconds, turn, "ask_time", at) if has_value(turn, "ask_time") else 0.0
-        questions.append(Question(field_or(str, turn, "question", at, ""), asked_s))
+        questions.append(Question(turn.question or "", turn.ask_time or 0.0))
         has_gold.append(bool(due))
         slots += due
     slots.sort(key=lambda slot: slot.time_s)
@@ -149,19 +174,13 @@ def _item_of(task: str, video: str, entry: Any, where: str) -> Item[Gold]:
     return Item(stream, Gold(task, tuple(slots), tuple(has_gold)))
 
 
-def _slots_of(task: str, turn: Any, where: str) -> list[Slot]:
-    question = field_or(str, turn, "question", where, "")
-    if not has_value(turn, "response_time"):
-        return []
-    times = [
-        field_as(Seconds, {"response_time": value}, "response_time", where)
-        for value in _listed(turn["response_time"])
-    ]
+def _slots_of(task: str, turn: _Turn, where: str) -> list[Slot]:
+    question, times = turn.question or "", turn.response_time
     if not times:
         return []
-    texts = [str(text) for text in _listed(turn.get("response"))]
+    texts = [str(text) for text in turn.response]
     if task in KEYWORD_TASKS:
-        texts = _detections(task, question, turn.get("type"), texts, len(times))
+        texts = _detections(task, question, turn.type, texts, len(times))
     if len(times) != len(texts):
         raise DataError(
             f"{where}: {len(times)} times in 'response_time' need as many texts in 'response', "
@@ -185,12 +204,6 @@ def _detections(task: str, question: str, kind: Any, texts: list[str], num: int)
         else:
             texts = ["end" if num == 1 and ends and not starts else "start"]
     return (texts + [texts[-1]] * num)[:num]
-
-
-def _listed(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return value if isinstance(value, list) else [value]
 
 
 def replies_with_gold(item: Item[Gold], said: Prediction) -> list[TimedReply]:
@@ -225,23 +238,16 @@ def _prediction_of(item_id: str, events: Any, where: str) -> Prediction:
     """Responses in time order, each with the question whose `turn_id` it has."""
     if not isinstance(events, list):
         raise DataError(f"{where} holds {events!r:.60}; expected a list of events")
-    rows = [(event, f"{where}, event {number}") for number, event in enumerate(events, 1)]
-    timed = sorted(
-        ((field_as(Seconds, event, "time", at), event, at) for event, at in rows),
-        key=lambda row: row[0],
-    )
+    read = [read_as(_Event, event, f"{where}, event {n}") for n, event in enumerate(events, 1)]
     asked: dict[str, Question] = {}
     replies, answers = [], []
-    for time_s, event, at in timed:
-        kind, value = field_as(Any, event, "type", at), str(event.get("value") or "")
-        turn = str(event.get("turn_id") or "").strip().upper()
-        if kind == "question":
-            asked.setdefault(turn, Question(value, time_s))
-        elif kind == "response":
-            replies.append(TimedReply(time_s, value))
-            answers.append(asked.get(turn) if turn else None)
+    for event in sorted(read, key=lambda event: event.time):
+        text, turn = str(event.value or ""), str(event.turn_id or "").strip().upper()
+        if event.type == "question":
+            asked.setdefault(turn, Question(text, event.time))
         else:
-            raise DataError(f"{at}: 'type' must be question or response, got {kind!r:.80}")
+            replies.append(TimedReply(event.time, text))
+            answers.append(asked.get(turn) if turn else None)
     return Prediction(item_id, tuple(replies), answers=tuple(answers))
 
 

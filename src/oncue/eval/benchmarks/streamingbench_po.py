@@ -1,19 +1,22 @@
-"""StreamingBench, Proactive Output (PO): say a given word when an event happens.
-
-Annotations: a list of {"video_path", "questions": [{"question", "time_stamp", "ground_truth_time_-
-stamp", "ground_truth_output"}]}, times as "HH:MM:SS". Official output: the same file, each question
-with {MODEL: {"answered", "dialog_history": [{"role", "content", "time"}]}}.
-"""
+"""StreamingBench, Proactive Output (PO): say a given word when an event happens."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal
 
 from oncue.errors import DataError
+from oncue.eval.benchmarks.streamingbench_po_items import (
+    HISTORY,
+    TOLERANCE_S,
+    PoGold,
+    Result,
+    item_of,
+    read_questions,
+)
 from oncue.eval.streams.benchmark import (
     BlindRow,
     BySubset,
@@ -26,19 +29,14 @@ from oncue.eval.streams.benchmark import (
     Terms,
 )
 from oncue.eval.streams.blind import every, once_after, silence
-from oncue.eval.streams.predictions import official_lines
-from oncue.eval.streams.stream import Item, Prediction, Stream
+from oncue.eval.streams.stream import Item, Prediction
 from oncue.eval.table import percent
-from oncue.fields import NonEmptyText, Seconds, field_as, field_or
+from oncue.fields import read_as
 from oncue.scoring.grader import Grader
-from oncue.types import GoldTurn, Question, TimedReply, TimeSpan
+from oncue.types import TimedReply
 
 WINDOWS_S = (1, 2, 3, 4)
 RECALL_WINDOWS_S = (1, 2)
-TOLERANCE_S = 2  # of the official score
-AFTER_GOLD_S = 4  # the stream ends so long after the event
-_EXPECTED = 'an entry of StreamingBench PO, {"video_path", "questions": [...]}'
-_HISTORY = "dialog_history"
 
 
 def _published(who: str, value: float, protocol: str, source: str) -> Published:
@@ -77,14 +75,6 @@ CARD = Card(
 
 
 @dataclass(frozen=True, slots=True)
-class PoGold:
-    """When the event happens, and what must be said then."""
-
-    time_s: float
-    output: str
-
-
-@dataclass(frozen=True, slots=True)
 class StreamingBenchPo:
     """StreamingBench PO, by rules alone."""
 
@@ -119,17 +109,17 @@ class StreamingBenchPo:
 
     def items(self, annotations: Sequence[Path]) -> Sequence[Item[PoGold]]:
         return [
-            _item_of(entry, question, where)
+            item_of(entry, question, where)
             for path in annotations
-            for where, entry, question in _questions(path)
+            for where, entry, question in read_questions(path)
         ]
 
     def official(self, path: Path) -> Iterator[tuple[str, Prediction]]:
-        questions = list(_questions(path))
+        questions = list(read_questions(path))
         model = self._model_in(path, [question for _, _, question in questions])
         for where, entry, question in questions:
             if model in question:
-                yield where, self._said(_item_of(entry, question, where), question, model, where)
+                yield where, self._said(item_of(entry, question, where), question, model, where)
 
     def _model_in(self, path: Path, questions: Sequence[Mapping[str, Any]]) -> str:
         """The key of the results to be scored."""
@@ -137,13 +127,13 @@ class StreamingBenchPo:
             name
             for question in questions
             for name, value in question.items()
-            if isinstance(value, Mapping) and _HISTORY in value
+            if isinstance(value, Mapping) and HISTORY in value
         )
         known = ", ".join(found) or "none"
         if self.model_key not in (*found, None):
             raise DataError(f"{path} holds no result of {self.model_key!r}; it has {known}")
         if not found:
-            raise DataError(f'{path} holds no result, {{MODEL: {{"{_HISTORY}"}}}} in a question')
+            raise DataError(f'{path} holds no result, {{MODEL: {{"{HISTORY}"}}}} in a question')
         if not self.model_key and len(found) > 1:
             raise DataError(f"{path} holds results of {known}; name one with --model-key")
         return self.model_key or known
@@ -152,18 +142,19 @@ class StreamingBenchPo:
         self, item: Item[PoGold], question: Mapping[str, Any], model: str, where: str
     ) -> Prediction:
         """What a model's history says. Polls that were answered with no are silent turns."""
-        history = field_as(list[Any], question[model], _HISTORY, f"{where}, {model!r}")
-        if not history:
-            raise DataError(f"{where}, {model!r}: {_HISTORY!r} is empty; expected its turns")
-        turns = [(_role(turn, where), _reply_of(turn, where)) for turn in history]
-        answered, last = question[model].get("answered"), turns[-1][1]
+        result = read_as(Result, question[model], f"{where}, {model!r}")
+        turns, answered = result.dialog_history, result.answered
+        if not turns:
+            raise DataError(f"{where}, {model!r}: {HISTORY!r} is empty; expected its turns")
+        last = turns[-1].reply()
         replies: tuple[TimedReply, ...] = (last,)
         if answered is False:
             # count.py judges the last poll alone, so one that is on time counts
             on_time = abs(last.time_s - item.gold.time_s) <= TOLERANCE_S
             replies = (last,) if self.protocol == "polling" and on_time else ()
         elif self.protocol == "push" and (answered is None or answered is True):
-            replies = tuple(r for role, r in turns if role == "assistant" and r.text.strip())
+            said = (turn.reply() for turn in turns if turn.role == "assistant")
+            replies = tuple(reply for reply in said if reply.text.strip())
         return Prediction(item.stream.item_id, replies)
 
     async def score(
@@ -208,61 +199,6 @@ class StreamingBenchPo:
             return silence(), replace(at_once, name="always yes, in the words of the question")
         delayed = (_in_its_words(once_after(delay_s, "")) for delay_s in (6.0, 7.0))
         return silence(), at_once, *delayed, _in_its_words(every(1.0, ""))
-
-
-def _questions(path: Path) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
-    """(place, entry, question) of every question of a file."""
-    for where, entry in official_lines(path, _EXPECTED):
-        for number, question in enumerate(field_as(list[Any], entry, "questions", where), 1):
-            place = f"{where}, question {number}"
-            field_as(NonEmptyText, question, "question", place)
-            yield place, entry, question
-
-
-def _item_of(entry: Mapping[str, Any], question: Mapping[str, Any], where: str) -> Item[PoGold]:
-    video, text = (
-        field_as(NonEmptyText, entry, "video_path", where),
-        field_as(NonEmptyText, question, "question", where),
-    )
-    asked_s = _clock(question, "time_stamp", where)
-    gold = PoGold(
-        _clock(question, "ground_truth_time_stamp", where),
-        field_as(NonEmptyText, question, "ground_truth_output", where),
-    )
-    due = TimeSpan(max(0.0, gold.time_s - TOLERANCE_S), gold.time_s + TOLERANCE_S)
-    stream = Stream(
-        f"{PurePosixPath(video).name}@{asked_s:g}",
-        video,
-        (Question(text, asked_s),),
-        (GoldTurn(gold.output, due, text, visible_s=gold.time_s),),
-        start_s=asked_s,
-        end_s=gold.time_s + AFTER_GOLD_S,
-    )
-    return Item(stream, gold)
-
-
-def _clock(question: Mapping[str, Any], name: str, where: str) -> float:
-    """Seconds of "HH:MM:SS", "MM:SS" or "SS"."""
-    text = field_as(NonEmptyText, question, name, where)
-    if not re.fullmatch(r"\d+(:\d+){0,2}", text):
-        raise DataError(f"{where}: {name!r} must be a time as HH:MM:SS, got {text!r:.80}")
-    seconds = 0
-    for part in text.split(":"):
-        seconds = 60 * seconds + int(part)
-    return float(seconds)
-
-
-def _role(turn: Any, where: str) -> str:
-    role = field_as(Any, turn, "role", where)
-    if role not in ("user", "assistant"):
-        raise DataError(f"{where}: 'role' must be user or assistant, got {role!r:.80}")
-    return str(role)
-
-
-def _reply_of(turn: Any, where: str) -> TimedReply:
-    return TimedReply(
-        field_as(Seconds, turn, "time", where), field_or(str, turn, "content", where, "")
-    )
 
 
 def _has_words(text: str, words: str) -> bool:

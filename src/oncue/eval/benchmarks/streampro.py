@@ -4,19 +4,19 @@ Each answer due opens a window around its time. A reply in a window scores its t
 times its content (0 to 1). An answer keeps the best score S of its window; precision is the sum of
 S over all replies, recall the sum of S over all answers due.
 
-Annotations, in a form of our own, JSON lines or an array: {"id", "video", "task", "question",
-"question_time"?, "duration"?, "answers": [{"time": t or [start, end], "content", "span"?}]}.
+Annotations: see `streampro_items`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from oncue.errors import ConfigError, DataError
+from oncue.errors import ConfigError
+from oncue.eval.benchmarks.streampro_items import TIMINGS, Gold, Timing, read_items, window_of
 from oncue.eval.streams.benchmark import (
     BlindRow,
     BySubset,
@@ -29,17 +29,14 @@ from oncue.eval.streams.benchmark import (
     Terms,
 )
 from oncue.eval.streams.blind import every, silence
-from oncue.eval.streams.predictions import official_lines
 from oncue.eval.streams.ratios import f1_of, pooled_terms, ratio, ungraded
-from oncue.eval.streams.stream import Item, Prediction, Stream
+from oncue.eval.streams.stream import Item, Prediction
 from oncue.eval.table import percent
-from oncue.fields import IdText, NonEmptyText, Seconds, Span, field_as, field_or, has_value
 from oncue.scoring.grader import GradeKey, Grader, Rubric
 from oncue.scoring.score import Unscored
-from oncue.types import GoldTurn, Question, TimedReply, TimeSpan
+from oncue.types import TimedReply, TimeSpan
 
 SIGNAL = "Now."
-GROUNDING = "grounding"
 CONTENT = Rubric(
     "streampro",
     0,
@@ -48,29 +45,6 @@ CONTENT = Rubric(
     "it said with what was due. 10: all of it, correctly. 5: half of it, or with a clear mistake. "
     "0: nothing of it, or something else.",
 )
-_EXPECTED = 'rows of StreamPro-Bench, {"id", "video", "task", "question", "answers": [...]}'
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """When a reply may come, counted from the time of an answer (from both ends of a span), and
-    after how long its score would have fallen to 0 on either side."""
-
-    before_s: float
-    after_s: float
-    early_tau_s: float
-    late_tau_s: float
-
-
-TIMINGS = {
-    "event": Timing(0.0, 3.0, 4.0, 4.0),
-    "temporal": Timing(0.0, 3.0, 4.0, 4.0),
-    "object": Timing(3.0, 3.0, 4.0, 4.0),
-    "anomaly": Timing(0.0, 5.0, 6.0, 6.0),
-    GROUNDING: Timing(3.0, 3.0, 4.0, 4.0),  # around the end of the stretch
-    "planning": Timing(3.0, 0.0, 4.0, 4.0),
-    "risk": Timing(1.0, 3.0, 2.0, 4.0),  # around the warning, 3 s before the hazard
-}
 
 CARD = Card(
     name="streampro",
@@ -91,23 +65,6 @@ CARD = Card(
         for who, f1 in (("StreamPro-4B", 41.5), ("Streamo", 10.4), ("MMDuet2", 5.9))
     ),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """An answer due: at a time, or over a span. `stretch`: the one to be named, for grounding."""
-
-    span: TimeSpan
-    content: str
-    stretch: TimeSpan | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Gold:
-    """The kind of task, and the answers due in time order."""
-
-    task: str
-    due: tuple[Due, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +90,7 @@ class StreamPro:
         return self.grading == "judge"
 
     def items(self, annotations: Sequence[Path]) -> Sequence[Item[Gold]]:
-        return [
-            _item_of(row, where)
-            for path in annotations
-            for where, row in official_lines(path, _EXPECTED)
-        ]
+        return read_items(annotations)
 
     def official(self, path: Path) -> Iterator[tuple[str, Prediction]]:
         raise ConfigError(
@@ -150,7 +103,7 @@ class StreamPro:
         best, num_unscored, marks = [0.0] * len(due), 0, []
         for reply in sorted(said.replies, key=lambda r: r.time_s):
             number = next(
-                (n for n, d in enumerate(due) if reply.time_s in _window(d, timing)), None
+                (n for n, d in enumerate(due) if reply.time_s in window_of(d, timing)), None
             )
             if number is None:
                 marks.append(Mark(reply, "in no window"))
@@ -203,10 +156,6 @@ class StreamPro:
         return grade if isinstance(grade, Unscored) else grade / CONTENT.highest
 
 
-def _window(due: Due, timing: Timing) -> TimeSpan:
-    return TimeSpan(due.span.start_s - timing.before_s, due.span.end_s + timing.after_s)
-
-
 def timeliness(time_s: float, span: TimeSpan, timing: Timing) -> float:
     """The timing of a reply in the window of `span`: 1 in the span, less by distance from it."""
     early_s, late_s = span.start_s - time_s, time_s - span.end_s
@@ -243,52 +192,3 @@ def _figures_of(terms: Terms) -> Figures:
         "pooled_recall": percent(ratio(terms["sum_s"], terms["num_due"])),
         **{name: round(terms[name]) for name in ("num_due", "num_replies", "num_unscored")},
     }
-
-
-def _item_of(row: Mapping[str, Any], where: str) -> Item[Gold]:
-    task, question = (
-        field_as(NonEmptyText, row, "task", where),
-        field_as(NonEmptyText, row, "question", where),
-    )
-    if task not in TIMINGS:
-        raise DataError(f"{where}: unknown task {task!r}; expected one of {', '.join(TIMINGS)}")
-    due = sorted(
-        (
-            _due_of(answer, task, f"{where}, answer {number}")
-            for number, answer in enumerate(field_as(list[Any], row, "answers", where), 1)
-        ),
-        key=lambda d: d.span.start_s,
-    )
-    timing = TIMINGS[task]
-    asked, length = ("question_time", "duration")
-    asked_s = field_as(Seconds, row, asked, where) if has_value(row, asked) else 0.0
-    shown = (
-        TimeSpan(max(0.0, _window(d, timing).start_s), max(0.0, _window(d, timing).end_s))
-        for d in due
-    )
-    stream = Stream(
-        field_as(IdText, row, "id", where),
-        field_as(IdText, row, "video", where),
-        (Question(question, asked_s),),
-        tuple(
-            GoldTurn(d.content, span, question, visible_s=d.span.start_s)
-            for d, span in zip(due, shown, strict=True)
-        ),
-        duration_s=field_as(Seconds, row, length, where) if has_value(row, length) else None,
-        subset=task,
-    )
-    return Item(stream, Gold(task, tuple(due)))
-
-
-def _due_of(row: Any, task: str, where: str) -> Due:
-    """Of grounding, the end of the `span` that is to be named is when the answer is due."""
-    if task == GROUNDING:
-        stretch = field_as(Span, row, "span", where)
-        at_end = TimeSpan(stretch.end_s, stretch.end_s)
-        return Due(at_end, field_or(str, row, "content", where, ""), stretch)
-    if isinstance(field_as(Any, row, "time", where), list):
-        span = field_as(Span, row, "time", where)
-    else:
-        time_s = field_as(Seconds, row, "time", where)
-        span = TimeSpan(time_s, time_s)
-    return Due(span, field_as(NonEmptyText, row, "content", where))

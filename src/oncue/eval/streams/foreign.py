@@ -20,14 +20,17 @@ import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator
 
 from oncue.errors import ConfigError, DataError
-from oncue.eval.streams.predictions import Placed, official_lines
+from oncue.eval.streams.predictions import Placed
 from oncue.eval.streams.stream import Item, Prediction
-from oncue.fields import IdText, Seconds, Span, field_as, has_value
+from oncue.fields import IdText, Index, Seconds, Span, field_as, has_value
+from oncue.json_files import json_rows
 from oncue.render.actions import TextFormat
-from oncue.types import TimedReply
+from oncue.types import TimedReply, TimeSpan
 
 _log = logging.getLogger(__name__)
 _VLMEVALKIT = 'a row of VLMEvalKit, {"question_id" or "index", "prediction"}'
@@ -42,6 +45,22 @@ _TIMES = ("time", "t", "timestamp")
 _TEXTS = ("model_response", "text", "content", "response")
 _LONGEST_CELL = 2**31 - 1  # characters; what csv takes by default is too short for a long video
 _SILENCE = TextFormat().silence_text
+
+
+def _ended(span: TimeSpan) -> TimeSpan:
+    if span.end_s < 0:
+        raise ValueError(f"must not end before 0 s, got [{span.start_s:g}, {span.end_s:g}]")
+    return span
+
+
+def _from_text(value: Any) -> Any:
+    """The whole number of a cell, also of one that pandas wrote as 4.0."""
+    text = str(value).removesuffix(".0")
+    return int(text) if text.isdecimal() else value
+
+
+_Round = Annotated[Span, AfterValidator(_ended)]
+_Number = Annotated[Index, BeforeValidator(_from_text)]
 
 
 def vlmevalkit_predictions(path: Path, items: Sequence[Item[Any]]) -> Iterator[Placed]:
@@ -65,7 +84,7 @@ def vlmevalkit_predictions(path: Path, items: Sequence[Item[Any]]) -> Iterator[P
 def lmms_eval_predictions(path: Path, items: Sequence[Item[Any]]) -> Iterator[Placed]:
     """The predictions in a samples file of lmms-eval. Raises DataError, with the line, for what
     cannot be read."""
-    for where, row in official_lines(path, _LMMS_EVAL):
+    for where, row in json_rows(path, _LMMS_EVAL):
         value = field_as(Any, row, "filtered_resps", where)
         if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
             value = value[0]
@@ -76,7 +95,7 @@ def lmms_eval_predictions(path: Path, items: Sequence[Item[Any]]) -> Iterator[Pl
 def _table(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The rows of a TSV or JSON file, each with its place."""
     if path.suffix.lower() in (".json", ".jsonl"):
-        yield from official_lines(path, _VLMEVALKIT)
+        yield from json_rows(path, _VLMEVALKIT)
         return
     if path.suffix.lower() != ".tsv":
         raise ConfigError(
@@ -104,7 +123,7 @@ def _id_of(row: Mapping[str, Any], number_name: str, items: Sequence[Item[Any]],
     """The id of the item that a row is about."""
     if has_value(row, "question_id"):
         return field_as(IdText, row, "question_id", where)
-    number = _number_of(row, number_name, where)
+    number: int = field_as(_Number, row, number_name, where)
     if number >= len(items):
         raise DataError(
             f"{where}: {number_name!r} is {number}, but the annotations have {len(items)} items, "
@@ -119,14 +138,6 @@ def _id_of(row: Mapping[str, Any], number_name: str, items: Sequence[Item[Any]],
             f"{texts[0]!r:.80}; give the annotations that it was made for, in their order"
         )
     return stream.item_id
-
-
-def _number_of(row: Mapping[str, Any], name: str, where: str) -> int:
-    value = field_as(Any, row, name, where)
-    text = str(value).removesuffix(".0")
-    if isinstance(value, bool) or not text.isdecimal():
-        raise DataError(f"{where}: {name!r} must be a whole number, 0 or more, got {value!r:.80}")
-    return int(text)
 
 
 def _prediction_of(item_id: str, value: Any, where: str) -> Prediction:
@@ -165,9 +176,7 @@ def _parsed(text: str, where: str) -> Any:
 def _turn_of(record: Any, where: str) -> tuple[float, str]:
     """When a turn ended, and what it said; "" for silence."""
     if _is_round(record):
-        time_s = field_as(
-            Seconds, {"end": field_as(Span, record, "video_span", where).end_s}, "end", where
-        )
+        time_s = field_as(_Round, record, "video_span", where).end_s
     else:
         time_s = field_as(Seconds, record, _name_in(record, _TIMES, where), where)
     if str(record.get("answerable", "yes")).strip().lower() != "yes":

@@ -1,26 +1,11 @@
-"""Reading the files of benchmarks: one JSON object, or a folder of files."""
+"""The files of benchmarks: one, or those of a folder."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from oncue.errors import DataError
-
-
-def object_of(path: Path, expected: str) -> Mapping[str, Any]:
-    """The JSON object that a file holds. Raises DataError for anything else."""
-    try:
-        value = json.loads(path.read_text("utf-8-sig"))
-    except OSError as error:
-        raise DataError(f"cannot read {path} ({error.strerror}); expected {expected}") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is not JSON ({error}); expected {expected}") from error
-    if not isinstance(value, Mapping):
-        raise DataError(f"{path} holds {value!r:.60}; expected {expected}")
-    return value
 
 
 def files_of(path: Path, pattern: str) -> Sequence[Path]:

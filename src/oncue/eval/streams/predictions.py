@@ -16,17 +16,44 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
 
 from oncue.errors import DataError
 from oncue.eval.streams.stream import Prediction
-from oncue.fields import IdText, Seconds, field_as, has_value, json_lines
+from oncue.fields import AnyText, IdText, Must, Seconds, field_as, has_value, read_as
+from oncue.json_files import json_lines
 from oncue.types import TimedReply
 
 EXPECTED = 'a prediction, {"question_id", "replies": [{"time", "text"}]}'
 PROTOCOL = "protocol"
 
 Placed = tuple[str, Prediction]  # where in the file it is, for messages
+
+
+def _spoken(text: str) -> str:
+    if not text.strip():
+        raise ValueError(f"must be non-empty text, got {text!r:.80}; leave silent turns out")
+    return text
+
+
+_Number = Annotated[Seconds, Must("a number, 0 or more")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reply:
+    time: Seconds
+    text: Annotated[AnyText, AfterValidator(_spoken)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    question_id: IdText
+    replies: tuple[_Reply, ...]
+    watched_s: Seconds | None = None
+    num_turns: _Number | None = None
+    num_silent: _Number | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,25 +108,14 @@ class PredictionFile:
 
 def prediction_of(row: Mapping[str, Any], where: str) -> Prediction:
     """One line. Raises DataError."""
+    said = read_as(_Row, row, where)
     return Prediction(
-        field_as(IdText, row, "question_id", where),
-        tuple(
-            _reply_of(reply, f"{where}, reply {number}")
-            for number, reply in enumerate(field_as(list[Any], row, "replies", where), 1)
-        ),
-        field_as(Seconds, row, "watched_s", where) if has_value(row, "watched_s") else 0.0,
-        int(field_as(Seconds, row, "num_turns", where)) if has_value(row, "num_turns") else 0,
-        int(field_as(Seconds, row, "num_silent", where)) if has_value(row, "num_silent") else 0,
+        said.question_id,
+        tuple(TimedReply(reply.time, reply.text) for reply in said.replies),
+        said.watched_s or 0.0,
+        int(said.num_turns or 0),
+        int(said.num_silent or 0),
     )
-
-
-def _reply_of(reply: Any, where: str) -> TimedReply:
-    time_s, text = field_as(Seconds, reply, "time", where), field_as(Any, reply, "text", where)
-    if not isinstance(text, str) or not text.strip():
-        raise DataError(
-            f"{where}: 'text' must be non-empty text, got {text!r:.80}; leave silent turns out"
-        )
-    return TimedReply(time_s, text)
 
 
 def prediction_line(said: Prediction) -> str:
@@ -121,33 +137,3 @@ def header_line(protocol: Mapping[str, Any], items: Sequence[str] | None = None)
     """The first line of a file, without its line break."""
     header = {PROTOCOL: protocol} | ({} if items is None else {"items": list(items)})
     return json.dumps(header, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
-
-
-def official_lines(path: Path, expected: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The rows of someone's output file, JSON lines or one JSON array, each with its place.
-
-    Raises DataError for what is neither.
-    """
-    with_array = _array_in(path)
-    if with_array is None:
-        yield from json_lines(path, expected)
-        return
-    for number, row in enumerate(with_array, 1):
-        where = f"{path}, row {number}"
-        if not isinstance(row, Mapping):
-            raise DataError(f"{where} holds {row!r:.60}; expected {expected}")
-        yield where, row
-
-
-def _array_in(path: Path) -> list[Any] | None:
-    """The array that a file holds; None where it begins with something else."""
-    try:
-        with path.open("rb") as file:
-            begin = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
-        if not begin.startswith(b"["):
-            return None
-        whole = json.loads(path.read_text("utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"cannot read {path}: {error}; expected JSON") from error
-    assert isinstance(whole, list)
-    return whole
