@@ -51,7 +51,8 @@ def test_what_was_run_is_scored_at_once_and_again_from_the_file(
     assert (found["model"], found["accuracy"], found["n_items"]) == ("delay:2", 50.0, 4)
     assert found["behaviour"]["watched_s"] == 21.0
     assert found["protocol"]["policy"] == "delay:2"
-    assert found == json.loads((said.parent / "scores.json").read_text())
+    stored = json.loads((said.parent / "scores.json").read_text())
+    assert found == {name: value for name, value in stored.items() if name in found}
     again = ["eval", "omnimmi", "--annotations", str(benchmark[0]), "--predictions", str(said)]
     assert cli.main([*again, "--json"]) == 0
     assert scores(capsys) == found

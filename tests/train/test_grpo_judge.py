@@ -62,7 +62,7 @@ class AsksOnce:
 
 @pytest.fixture(autouse=True)
 def _two_questions_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("oncue.rewards.proactive.ProactiveReward", AsksOnce)
+    monkeypatch.setattr("oncue.train.rl.make_reward.ProactiveReward", AsksOnce)
 
 
 def words(server: OpenAIServer, model: Path, out: Path) -> list[str]:

@@ -84,7 +84,7 @@ def logprobs(trainer: PolicyTrainer, samples: list[PolicySample]) -> tuple[np.nd
     """What the trainer gives each trained choice of these samples, and what the sampler gave it."""
     batch = collate_policy(samples, trainer.loaded.renderer.image_pad_id)
     with torch.no_grad():
-        logprobs_CV, targets_C = trainer._logprobs(trainer._root, batch)
+        logprobs_CV, targets_C = trainer._passes._logprobs(trainer._root, batch)
     return logprobs_CV.gather(1, targets_C[:, None])[:, 0].numpy(), batch.old_logprobs_C.numpy()
 
 

@@ -59,9 +59,15 @@ class Critic:
         return [] if self._model is None else self._model.parameters
 
     @property
+    def parts(self) -> list[list[torch.nn.Parameter]]:
+        """What is trained: of a second model where there is one, then of the head."""
+        of_head = list(self.head.parameters())
+        return [self.model_parameters, of_head] if self._model is not None else [of_head]
+
+    @property
     def parameters(self) -> list[torch.nn.Parameter]:
         """All that is trained, the head last."""
-        return [*self.model_parameters, *self.head.parameters()]
+        return [parameter for part in self.parts for parameter in part]
 
     def values(self, batch: TrainingBatch, states_CE: Tensor) -> Tensor:
         """(C,) float32. `states_CE`: the policy's own, which a second model has no use for."""

@@ -83,11 +83,12 @@ class PolicyTrainer:
             if isinstance(config, PpoConfig)
             else None
         )
-        self._peak_rates = [config.learning_rate]
+        # Shards and whole parameters, as those of a head, cannot be in one group
         groups: list[dict[str, Any]] = [{"params": self.parameters}]
+        self._peak_rates = [config.learning_rate]
         if self.critic is not None and isinstance(config, PpoConfig):
-            groups.append({"params": self.critic.parameters})
-            self._peak_rates.append(config.critic.learning_rate)
+            groups += [{"params": some} for some in self.critic.parts]
+            self._peak_rates += [config.critic.learning_rate] * len(self.critic.parts)
         self.optimizer = torch.optim.AdamW(
             groups,
             lr=config.learning_rate,
