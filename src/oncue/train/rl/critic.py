@@ -5,6 +5,7 @@ Axis letters: C trained choices, E width of the decoder.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -20,7 +21,7 @@ from oncue.train.checkpoint import save_model
 from oncue.train.forward import trained_states
 from oncue.train.packing import TrainingBatch
 from oncue.train.rl.settings import PpoConfig
-from oncue.train.sharding import Root, gathered, hollow_copy, shard
+from oncue.train.sharding import Root, as_number, gathered, hollow_copy, shard
 from oncue.train.trainable import freeze, recompute_activations
 
 HEAD_FILE, MODEL_FOLDER = "critic_head.safetensors", "critic"
@@ -83,6 +84,16 @@ class Critic:
         """As the policy's root is before an update."""
         if self._model is not None:
             self._model.root.train()
+
+    def clip(self, max_norm: float) -> float:
+        """Scales the gradients down to a norm of `max_norm` over all parts; returns the norm that
+        they had."""
+        grads = [[p.grad for p in part if p.grad is not None] for part in self.parts]
+        norm = math.hypot(*(as_number(torch.nn.utils.get_total_norm(some)) for some in grads))
+        if math.isfinite(norm) and norm > max_norm:
+            for grad in (grad for some in grads for grad in some):
+                grad.mul_(max_norm / norm)
+        return norm
 
     def whole(self) -> AbstractContextManager[None]:
         """A block in which a sharded second model can be saved; all processes enter it."""

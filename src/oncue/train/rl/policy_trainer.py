@@ -235,9 +235,10 @@ class PolicyTrainer:
                 losses += [made] if counts else []
         self.ranks.sum_gradients(self._unsummed)
         norms = [
-            as_number(torch.nn.utils.clip_grad_norm_(some, self.config.max_grad_norm))
-            for some in self._clipped_apart
+            as_number(torch.nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm))
         ]
+        if self.critic is not None:
+            norms.append(self.critic.clip(self.config.max_grad_norm))
         sums = sums_of(self.ranks.gather(own_sums(losses)))
         self.may_save = False
         loss = sums["loss"] / num_choices
@@ -256,16 +257,6 @@ class PolicyTrainer:
         if not self.is_sharded:
             return [*self.parameters, *of_critic]
         return [] if self.critic is None else list(self.critic.head.parameters())
-
-    @property
-    def _clipped_apart(self) -> list[list[torch.nn.Parameter]]:
-        """The policy first; the critic has a norm of its own, and so has a head beside shards."""
-        critic = self.critic
-        if critic is None:
-            return [self.parameters]
-        if not self.is_sharded:
-            return [self.parameters, critic.parameters]
-        return [self.parameters, critic.model_parameters, list(critic.head.parameters())]
 
     def _same_number(
         self, parts: Sequence[Sequence[PolicySample]]
