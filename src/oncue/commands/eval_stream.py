@@ -93,7 +93,7 @@ class StreamFlags(ABC):
         from oncue.aio import completed
         from oncue.eval.streams.item_lines import writing_items
         from oncue.eval.streams.result import StreamScores
-        from oncue.eval.streams.scoring import items_run, score_blind
+        from oncue.eval.streams.scoring import items_of, items_run, score_blind
 
         if self.predictions is None:
             raise ConfigError(
@@ -103,7 +103,7 @@ class StreamFlags(ABC):
             prepare_folder(self.out, files=("scores.json", "items.jsonl", "index.html"))
         benchmark = self.benchmark()
         grader = self._grader(benchmark)
-        items = benchmark.items(self.annotations)
+        items = items_of(benchmark, self.annotations)
         predictions, file = self._read(benchmark, items, self.predictions)
         items = items_run(file, items)
         with self._recorded(grader) as recorded, writing_items(self.out) as write:
