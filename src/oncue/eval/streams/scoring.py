@@ -54,6 +54,11 @@ class Row:
     num_unknown: int = 0
     knows_texts: bool = False
 
+    @property
+    def label(self) -> str:
+        """What a table calls it: one that knows the right texts is no rival, and says so."""
+        return f"{self.name} (knows the right texts)" if self.knows_texts else self.name
+
 
 @dataclass
 class _Worst:
