@@ -81,6 +81,18 @@ def test_runs_that_are_scored_otherwise_are_refused(runs: tuple[Path, Path], tmp
         compared(runs[0], other)
 
 
+def test_a_judge_is_the_same_whatever_file_it_was_recorded_in(runs: tuple[Path, Path]) -> None:
+    first, second = runs
+    scored(WORSE, first, judge="gpt-4.1 (prompts 2), recorded in old.jsonl")
+    scored(BETTER, second, judge="gpt-4.1 (prompts 2), recorded in new.jsonl")
+    assert compared(first, second).headlines
+    scored(BETTER, second, judge="gpt-4.1 (prompts 2)")
+    assert compared(first, second).headlines
+    scored(BETTER, second, judge="gpt-4.1 (prompts 1), recorded in old.jsonl")
+    with pytest.raises(ConfigError, match=r"judge 'gpt-4.1 \(prompts 2\)'.*\(prompts 1\)"):
+        compared(first, second)
+
+
 def test_runs_of_other_items_are_refused(runs: tuple[Path, Path], tmp_path) -> None:
     other = tmp_path / "other"
     scored(BETTER, other, items=ITEMS[:-1])

@@ -52,6 +52,17 @@ def test_scores_blind_rows_and_intervals_are_in_one_table() -> None:
     assert f"{low:.2f} to {high:.2f}" in words
 
 
+def test_a_blind_policy_that_knows_the_right_texts_is_marked() -> None:
+    scores = scored(HITS)
+    knowing = replace(scores.blind[1], knows_texts=True)
+    scores = replace(scores, blind=(scores.blind[0], knowing))
+    texts = _Texts(to_page(scores)).texts
+    for section in ("scores", "behaviour"):
+        assert "every 4 s (knows the right texts)" in texts[section]
+        assert "silence (knows" not in texts[section]
+    assert all(table.rows[2][0].endswith("(knows the right texts)") for table in scores.tables())
+
+
 def test_a_model_called_like_a_blind_policy_keeps_its_interval() -> None:
     scores = scored(HITS, name="silence")
     low, high = scores.intervals()["found"]

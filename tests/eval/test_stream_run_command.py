@@ -51,8 +51,8 @@ def test_what_was_run_is_scored_at_once_and_again_from_the_file(
     assert (found["model"], found["accuracy"], found["n_items"]) == ("delay:2", 50.0, 4)
     assert found["behaviour"]["watched_s"] == 21.0
     assert found["protocol"]["policy"] == "delay:2"
-    stored = json.loads((said.parent / "scores.json").read_text())
-    assert found == {name: value for name, value in stored.items() if name in found}
+    kept = json.loads((said.parent / "scores.json").read_text())
+    assert {**kept, **found} == kept
     again = ["eval", "omnimmi", "--annotations", str(benchmark[0]), "--predictions", str(said)]
     assert cli.main([*again, "--json"]) == 0
     assert scores(capsys) == found
@@ -110,8 +110,15 @@ def test_a_server_is_run_with_a_reply_bias(benchmark, tmp_path, capsys) -> None:
         swept = scores(capsys)["sweep"]
         assert [row["model"] for row in swept] == ["qwen, threshold:0", "qwen, threshold:1"]
         assert [row["protocol"]["reply_bias"] for row in swept] == [0.0, -1.0]
-        names = {"predictions_threshold_0.jsonl", "predictions_threshold_1.jsonl", "scores.json"}
+        folders = [tmp_path / "b" / f"threshold_{threshold}" for threshold in (0, 1)]
+        names = {f"predictions_{folder.name}.jsonl" for folder in folders}
+        names |= {"scores.json", *(folder.name for folder in folders)}
         assert {path.name for path in (tmp_path / "b").iterdir()} == names
+        for folder, row in zip(folders, swept, strict=True):
+            found = json.loads((folder / "scores.json").read_text())
+            assert {**found, **row} == found
+            assert (folder / "index.html").is_file()
+        assert cli.main(["eval", "compare", *map(str, folders)]) == 0
 
 
 def test_a_model_with_a_threshold_and_blind(benchmark, tiny_model_folder, tmp_path, capsys) -> None:
@@ -149,6 +156,10 @@ def test_a_model_with_a_threshold_and_blind(benchmark, tiny_model_folder, tmp_pa
         (["--out", "x", "--thresholds", "1", "--policy", "blind"], "not both"),
         (["--out", "x", "--policy", "threshold:1", "--reply-bias", "1"], "--reply-bias does"),
         (["--out", "x", "--thresholds", "1", "--reply-bias", "1"], "nothing with --thresholds"),
+        (["--out", "x", "--thresholds", "1", "--record", "y"], "--record is for the judgements of"),
+        (["--out", "x", "--curve", "nowhere.json"], "cannot read nowhere.json"),
+        (["--out", "x", "--calibrate-false-per-hour", "1", "--curve", "y"], "leave --curve out"),
+        (["--out", "x", "--calibrate-false-per-hour", "1", "--judge", "y"], "leave --judge out"),
         (["--out", "x", "--system", ""], "--system is empty"),
         (["--out", "x", "--video-names", "nowhere.json"], "cannot read nowhere.json"),
     ],

@@ -78,22 +78,17 @@ class StreamFlags(ABC):
         """Read, run where asked to, score, report. Returns the exit code."""
         if self.run_policy:
             return run_policy(self)
-        from oncue.eval.streams.stream_page import to_page
-
         self.running.check_unused()
-        curve = self._curve()
-        scores = self.scores()
-        if self.out is not None:
-            write_text(self.out / "index.html", to_page(scores, curve))
-        report(self, scores, {})
+        report(self, self.scores(), {})
         return 0
 
     def scores(self) -> StreamScores:
-        """The scores of --predictions."""
+        """The scores of --predictions; items.jsonl and the page are then in --out."""
         from oncue.aio import completed
         from oncue.eval.streams.item_lines import writing_items
         from oncue.eval.streams.result import StreamScores
-        from oncue.eval.streams.scoring import items_run, score_blind
+        from oncue.eval.streams.scoring import items_of, items_run, score_blind
+        from oncue.eval.streams.stream_page import to_page
 
         if self.predictions is None:
             raise ConfigError(
@@ -101,9 +96,9 @@ class StreamFlags(ABC):
             )
         if self.out is not None:
             prepare_folder(self.out, files=("scores.json", "items.jsonl", "index.html"))
-        benchmark = self.benchmark()
+        benchmark, curve = self.benchmark(), self._curve()
         grader = self._grader(benchmark)
-        items = benchmark.items(self.annotations)
+        items = items_of(benchmark, self.annotations)
         predictions, file = self._read(benchmark, items, self.predictions)
         items = items_run(file, items)
         with self._recorded(grader) as recorded, writing_items(self.out) as write:
@@ -114,16 +109,20 @@ class StreamFlags(ABC):
             if not one.needs_grader or self.judge == "lexical"
         )
         judge = None if grader is None else grader.name
-        return StreamScores(benchmark, row, blind, file.protocol, judge, file.num_left_out)
+        scores = StreamScores(benchmark, row, blind, file.protocol, judge, file.num_left_out)
+        if self.out is not None:
+            write_text(self.out / "index.html", to_page(scores, curve))
+        return scores
 
-    def of_file(self, path: Path) -> Self:
-        """The command that scores a file of predictions."""
-        return replace(self, run_policy=False, running=RunFlags(), predictions=path)
+    def of_file(self, path: Path, out: Path | None) -> Self:
+        """The command that scores a file of predictions into the folder `out`."""
+        return replace(self, run_policy=False, running=RunFlags(), predictions=path, out=out)
 
-    def check_judge(self) -> None:
-        """Raises ConfigError for what is wrong with the judge: to be said before hours of
-        watching."""
+    def check_scoring(self) -> None:
+        """Raises InputError for what is wrong with the judge or the curve: to be said before hours
+        of watching."""
         self._grader(self.benchmark())
+        self._curve()
 
     def _read(
         self, benchmark: StreamBenchmark[Any], items: Sequence[Item[Any]], path: Path

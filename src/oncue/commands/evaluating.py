@@ -105,11 +105,18 @@ def report(
 ) -> None:
     """Scores to where the flags say. `how` goes into `file` beside them. Files first: whoever
     reads the last line finds them there."""
-    if flags.out is not None:
-        write_json(flags.out / file, {**scores.numbers(), **how})
-        for name, text in scores.texts().items():
-            write_text(flags.out / name, text)
+    write_scores(flags.out, scores, how, file)
     show_scores(scores, json_line=flags.json)
+
+
+def write_scores(
+    out: Path | None, scores: Scores, how: Mapping[str, Any], file: str = "scores.json"
+) -> None:
+    """Scores into the folder `out`, if there is one. `how` goes into `file` beside them."""
+    if out is not None:
+        write_json(out / file, {**scores.numbers(), **how})
+        for name, text in scores.texts().items():
+            write_text(out / name, text)
 
 
 def show_scores(scores: Scores, *, json_line: bool) -> None:

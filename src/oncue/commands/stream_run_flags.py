@@ -245,8 +245,9 @@ class RunFlags:
     def plan(self, benchmark: StreamBenchmark[Any], annotations: tuple[Path, ...]) -> StreamRun:
         """What is to be run. Raises as `chosen`, and what reading the annotations raises."""
         from oncue.eval.streams.running import StreamRun
+        from oncue.eval.streams.scoring import items_of
 
-        items = benchmark.items(annotations)
+        items = items_of(benchmark, annotations)
         return StreamRun(
             benchmark,
             annotations,

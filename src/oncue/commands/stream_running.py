@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Protocol
 
 from oncue.commands.calibrating import report_calibration
-from oncue.commands.evaluating import ReportFlags, report
+from oncue.commands.evaluating import ReportFlags, report, write_scores
 from oncue.commands.progress import Progress
 from oncue.commands.stream_run_flags import RunFlags
 from oncue.errors import ConfigError
@@ -48,9 +48,18 @@ class RunningFlags(ReportFlags, Protocol):
 
     def benchmark(self) -> StreamBenchmark[Any]: ...
 
-    def check_judge(self) -> None: ...
+    @property
+    def judge(self) -> str | None: ...
 
-    def of_file(self, path: Path) -> ScoringCommand: ...
+    @property
+    def record(self) -> Path | None: ...
+
+    @property
+    def curve(self) -> Path | None: ...
+
+    def check_scoring(self) -> None: ...
+
+    def of_file(self, path: Path, out: Path | None) -> ScoringCommand: ...
 
 
 def run_policy(flags: RunningFlags) -> int:
@@ -66,18 +75,24 @@ def run_policy(flags: RunningFlags) -> int:
     running.check()
     if running.calibrate_false_per_hour is not None:
         return _calibrate(flags, running.calibrate_false_per_hour)
-    flags.check_judge()
+    if running.thresholds and flags.record is not None:
+        raise ConfigError(
+            "--record is for the judgements of one run; leave it out with --thresholds, and score "
+            "the predictions of a threshold again with it"
+        )
+    flags.check_scoring()
     path = _predictions_path(flags)
     plan = running.plan(flags.benchmark(), flags.annotations)
     spec = running.spec(plan)
     if running.thresholds:
         return _sweep(flags, plan, spec, path)
     predict(plan, spec, path, Progress, resume=running.resume)
-    return flags.of_file(path).run()
+    return flags.of_file(path, flags.out).run()
 
 
 def _sweep(flags: RunningFlags, plan: StreamRun, spec: PolicySpec, path: Path) -> int:
-    """A run for each threshold, in a file of its own beside `path`."""
+    """A run for each threshold: predictions in a file of its own beside `path`, scores in a folder
+    of its own in --out."""
     from oncue.eval.streams.policies import loaded_once
     from oncue.eval.streams.running import predict
     from oncue.eval.streams.sweep import Sweep
@@ -89,7 +104,9 @@ def _sweep(flags: RunningFlags, plan: StreamRun, spec: PolicySpec, path: Path) -
         run = replace(plan, contender=flags.running.contender_at(threshold))
         place = path.with_stem(f"{path.stem}_threshold_{threshold:g}")
         predict(run, spec, place, Progress, resume=flags.running.resume)
-        scores.append(flags.of_file(place).scores())
+        out = flags.out and flags.out / f"threshold_{threshold:g}"
+        scores.append(flags.of_file(place, out).scores())
+        write_scores(out, scores[-1], {})
     report(flags, Sweep(tuple(scores)), {})
     return 0
 
@@ -102,6 +119,9 @@ def _calibrate(flags: RunningFlags, limit: float) -> int:
     running = flags.running
     if flags.predictions is not None:
         raise ConfigError("calibrating writes predictions for each bias; leave --predictions out")
+    for flag in ("judge", "record", "curve"):
+        if getattr(flags, flag) is not None:
+            raise ConfigError(f"calibrating counts replies and scores nothing; leave --{flag} out")
     place = place_for(flags.out, running.model if running.server is None else None)
     plan = running.plan(flags.benchmark(), flags.annotations)
     with ExitStack() as closing:

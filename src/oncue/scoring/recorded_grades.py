@@ -17,6 +17,13 @@ from oncue.scoring.grader import GradeKey, Rubric, RunGrader
 from oncue.scoring.score import Unscored
 from oncue.types import TimedReply, TimeSpan
 
+_RECORDED = ", recorded in "
+
+
+def judge_behind(name: str) -> str:
+    """Who decided, of the name of a grader: without the file where that was recorded."""
+    return name.partition(_RECORDED)[0]
+
 
 @dataclass(frozen=True, slots=True)
 class _OfItem:
@@ -53,7 +60,7 @@ class ReplayGrader:
 
     @property
     def name(self) -> str:
-        return f"{self._judge or 'unknown'}, recorded in {self._path.name}"
+        return f"{self._judge or 'unknown'}{_RECORDED}{self._path.name}"
 
     async def grade(
         self,

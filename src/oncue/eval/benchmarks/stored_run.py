@@ -13,6 +13,7 @@ from oncue.eval.streams.benchmark import StreamBenchmark
 from oncue.eval.streams.comparison import ScoredRun
 from oncue.eval.streams.item_lines import ITEMS_FILE
 from oncue.fields import NonEmptyText, field_as, field_or
+from oncue.scoring.recorded_grades import judge_behind
 
 SCORES_FILE = "scores.json"
 _EXPECTED = "the scores.json of a benchmark of proactive models"
@@ -46,7 +47,7 @@ def open_run(path: Path) -> ScoredRun:
     return ScoredRun(
         _benchmark(name, field_as(Any, row, "options", where), where),
         field_as(NonEmptyText, row, "model", where),
-        field_or(str, row, "judge", where, "") or None,
+        judge_behind(field_or(str, row, "judge", where, "")) or None,
         protocol if isinstance(protocol, Mapping) else {},
         scores,
         items,

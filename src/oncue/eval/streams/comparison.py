@@ -22,7 +22,8 @@ _NAMED = 3  # items named where two runs have others
 
 @dataclass(frozen=True, slots=True)
 class ScoredRun:
-    """A run as its folder holds it. `scores` and `items` are the files that it was read from."""
+    """A run as its folder holds it. `judge`: who decided, without the file where that was recorded.
+    `scores` and `items` are the files that it was read from."""
 
     benchmark: StreamBenchmark[Any]
     model: str

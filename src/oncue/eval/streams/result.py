@@ -48,13 +48,13 @@ class StreamScores:
         scores = TextTable(
             f"{card.title} ({', '.join(parts)})",
             ("policy", *(headline.name for headline in headlines)),
-            tuple((r.name, *(cell(h.of(r.figures)) for h in headlines)) for r in rows),
+            tuple((r.label, *(cell(h.of(r.figures)) for h in headlines)) for r in rows),
         )
         names = tuple(self.model.behaviour)
         return scores, TextTable(
             "Behaviour",
             ("policy", *names),
-            tuple((r.name, *(cell(r.behaviour[name]) for name in names)) for r in rows),
+            tuple((r.label, *(cell(r.behaviour[name]) for name in names)) for r in rows),
         )
 
     def remarks(self) -> list[str]:

@@ -7,6 +7,7 @@ import heapq
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from oncue.errors import DataError
@@ -52,6 +53,11 @@ class Row:
     shown: tuple[ShownItem, ...] = ()
     num_unknown: int = 0
     knows_texts: bool = False
+
+    @property
+    def label(self) -> str:
+        """What a table calls it: one that knows the right texts is no rival, and says so."""
+        return f"{self.name} (knows the right texts)" if self.knows_texts else self.name
 
 
 @dataclass
@@ -123,13 +129,31 @@ async def score_predictions(
     return replace(row, num_unknown=num_unknown)
 
 
+def items_of(
+    benchmark: StreamBenchmark[GoldT], annotations: Sequence[Path]
+) -> Sequence[Item[GoldT]]:
+    """The items of a benchmark. Raises DataError where the files hold none."""
+    items = benchmark.items(annotations)
+    if not items:
+        raise DataError(
+            f"{', '.join(map(str, annotations))}: no item of {benchmark.card.name} is in there; "
+            "give its annotation files, and the variant that they are for"
+        )
+    return items
+
+
 def items_run(file: PredictionFile, items: Sequence[Item[GoldT]]) -> Sequence[Item[GoldT]]:
     """Those of `items` that were run, as the file says; all where it does not.
 
-    Raises DataError for one that the annotations do not have.
+    Raises DataError for one that the annotations do not have or that is named twice, and where
+    none was run.
     """
     if file.items is None:
         return items
+    if not file.items or len(set(file.items)) < len(file.items):
+        raise DataError(
+            f"{file.path}, line 1: 'items' must name the items that were run, each once"
+        )
     by_id = {item.stream.item_id: item for item in items}
     if unknown := [item_id for item_id in file.items if item_id not in by_id]:
         raise DataError(

@@ -64,7 +64,7 @@ def to_page(scores: StreamScores, curve: Sequence[DetectionPoint] = ()) -> str:
         own=cell(scores.main.of(model.figures)),
         below=_below(scores),
         names=names,
-        rows=[(row.name, _cells(scores, row, intervals)) for row, intervals in rows],
+        rows=[(row.label, _cells(scores, row, intervals)) for row, intervals in rows],
         chart=_headline_chart(scores, rows),
         options=scores.options.items(),
         protocol=[(name, plain_text(value)) for name, value in scores.protocol.items()],
@@ -73,7 +73,7 @@ def to_page(scores: StreamScores, curve: Sequence[DetectionPoint] = ()) -> str:
         remarks=scores.remarks(),
         behaviour_names=list(_BEHAVIOUR.values()),
         behaviour=[
-            (row.name, [cell(row.behaviour[name]) for name in _BEHAVIOUR])
+            (row.label, [cell(row.behaviour[name]) for name in _BEHAVIOUR])
             for row in (model, *scores.blind)
         ],
         delays=_delay_chart(model),
@@ -139,7 +139,7 @@ def _headline_chart(scores: StreamScores, rows: Sequence[tuple[Row, Intervals]])
         if value is None:
             continue
         between = intervals[headline.name]
-        drawn.append(DotRow(row.name, 0 if number else 1, {}, value, between, cell(value)))
+        drawn.append(DotRow(row.label, 0 if number else 1, {}, value, between, cell(value)))
     if headline.of(scores.model.figures) is None or not any(row.mean for row in drawn):
         return ""
     said = "; ".join(f"{row.name} {row.text}" for row in drawn)
