@@ -35,14 +35,18 @@ class ReportFlags(Protocol):
     def out(self) -> Path | None: ...
 
 
-class EvalFlags(ServerFlags, ReportFlags, Protocol):
-    """The flags of all that run a policy."""
+class PolicyFlags(ServerFlags, Protocol):
+    """The flags that name a policy, here or on a server."""
 
     @property
     def device(self) -> str | None: ...
 
     @property
     def dtype(self) -> str | None: ...
+
+
+class EvalFlags(PolicyFlags, ReportFlags, Protocol):
+    """The flags of all that run a policy and report scores."""
 
 
 def evaluate(
@@ -72,7 +76,7 @@ def evaluate(
 
 
 def policy_spec(
-    flags: EvalFlags,
+    flags: PolicyFlags,
     sampling: Mapping[str, Any],
     seed: int,
     local_only: Iterable[str],

@@ -111,7 +111,7 @@ class Mcq:
         self._journal, self._left_out, self._shrink = journal, left_out or LeftOut(), shrink
         self._files = files_of(setup.modes)
         self._model = ""
-        self._pools = Pools(self._read, ())
+        self._pools: Pools[Path] = Pools(self._read)
 
     @property
     def text_files(self) -> tuple[str, ...]:
@@ -175,7 +175,7 @@ class Mcq:
         session = policy.open(
             task,
             system=env.system,
-            seed=_seed(self._setup.seed, item.mode, task.task_id),
+            seed=session_seed(self._setup.seed, item.mode, task.task_id),
             action_format=env.format,
             last_turns=settings.last_turns,
         )
@@ -237,7 +237,7 @@ def _no_pool() -> FramePool:
     return FramePool(FrameBatch(np.zeros((1, 1, 1, 3), np.uint8), np.zeros(1)), 1.0)
 
 
-def _seed(seed: int, mode: Mode, question_id: str) -> int:
+def session_seed(seed: int, mode: Mode, question_id: str) -> int:
     """The seed of a session: the same whoever else is asked, and when."""
     digest = hashlib.sha256(f"{seed} {mode} {question_id}".encode()).digest()
     return int.from_bytes(digest[:8], "big")
