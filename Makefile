@@ -3,6 +3,7 @@
 #   make test    all tests             make check   format, lint, types, layers
 #   make wheel   build the wheel, install it into an empty environment, and watch a generated video with it
 #   make test-oldest  all tests with the oldest transformers that is supported (an environment of its own)
+#   make test-lmms-eval  the plug-in for lmms-eval, with lmms-eval installed (an environment of its own)
 #   make results score the bundled models on held-out clips and write the tables of docs/results.md (three to seven minutes)
 #   make bench   measure the engine on this machine; writes docs/results/engine.json (some minutes)
 #   make mini    train the bundled models (two cores: one hour to two) and put them into the package
@@ -17,7 +18,7 @@ INSTALLED := .venv/.installed
 TORCH := $(shell grep '^torch==' constraints.txt)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-oldest check wheel bench mini mini-hour results install clean
+.PHONY: demo test test-oldest test-lmms-eval check wheel bench mini mini-hour results install clean
 .DEFAULT_GOAL := demo
 
 install: $(INSTALLED)
@@ -51,9 +52,19 @@ test-oldest:
 	.venv-oldest/bin/pip install --quiet -c .venv-oldest/constraints.txt transformers==$(OLDEST) -e '.[dev]'
 	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest $(SIDE_BY_SIDE)
 
+# The plug-in for lmms-eval, asked by lmms-eval itself, which has an environment of its own: it needs av < 16. What PyPI has of
+# torchvision is made for CUDA, and does not import beside a torch without; nothing here needs it.
+LMMS := integrations/lmms-eval
+test-lmms-eval: $(INSTALLED)
+	test -x .venv-lmms/bin/python || $(PYTHON) -m venv .venv-lmms
+	.venv-lmms/bin/pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	.venv-lmms/bin/pip install --quiet -c $(LMMS)/constraints.txt -e $(LMMS)
+	.venv-lmms/bin/pip uninstall --quiet --yes torchvision
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(LMMS)/tests
+
 check: $(INSTALLED)
-	$(BIN)/ruff format --check src tests docs
-	$(BIN)/ruff check src tests docs
+	$(BIN)/ruff format --check src tests docs integrations
+	$(BIN)/ruff check src tests docs integrations
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/laws/test_layers.py
 
@@ -106,4 +117,4 @@ results: $(INSTALLED)
 	$(BIN)/python docs/results/tables.py
 
 clean:
-	rm -rf .venv .venv-oldest .venv-wheel demo build dist
+	rm -rf .venv .venv-oldest .venv-wheel .venv-lmms demo build dist

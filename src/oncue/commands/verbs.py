@@ -20,6 +20,12 @@ VERBS = (
     Verb("watch", "oncue.commands.watch", "Watch", "watch a video and speak on cue"),
     Verb("ask", "oncue.commands.ask", "Ask", "answer a question by looking where it matters"),
     Verb(
+        "ask-lines",
+        "oncue.commands.ask_lines",
+        "AskLines",
+        "answer questions that come as JSON lines, for programs",
+    ),
+    Verb(
         "render", "oncue.commands.render", "Render", "show the exact text and tokens of a dialogue"
     ),
     Verb(

@@ -1,5 +1,5 @@
-"""The grammar of MMDuet2: a turn is a reply in plain words, or exactly `NO REPLY` (paper section
-4.1)."""
+"""Grammars without tags. That of MMDuet2: a turn is a reply in plain words, or exactly `NO REPLY`
+(paper section 4.1). That of a single question: the turn is the answer."""
 
 from __future__ import annotations
 
@@ -95,3 +95,49 @@ class FreeText:
         if answer is None:
             return Malformed(text, "the turn ends within a thought")
         return Reply(answer, truncated) if answer.strip() else Malformed(text, "the turn is empty")
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerFormat:
+    """Answers in plain words, for models that were never taught a grammar: whatever a turn says is
+    the answer. Silence is no action of it, and a text that the token limit cut off counts as it is.
+
+    Thoughts are no part of an answer; a turn that ends within one, or is empty, is `Malformed`.
+    `has_options`: the instruction asks for the letter of an option.
+    """
+
+    has_options: bool = False
+
+    @property
+    def silence_text(self) -> None:
+        """None: a question is asked, so silence is no action."""
+
+    @property
+    def instruction(self) -> str:
+        """How to answer, where the question does not say it itself."""
+        if self.has_options:
+            return "Answer with the letter of the right option, and write nothing else."
+        return "Answer in a few words."
+
+    def write(self, action: Action) -> str:
+        """The text of `action`. Raises ValueError for one that would be read back as something
+        else."""
+        if isinstance(action, Malformed):
+            return action.text
+        if not isinstance(action, Answer):
+            raise ValueError(
+                f"a single question has answers, not {type(action).__name__}; got {action}"
+            )
+        if (read_back := self.read(action.text)) != action:
+            raise ValueError(f"{action} cannot be written here: it reads as {read_back}")
+        return action.text
+
+    def read(self, text: str, truncated: bool = False) -> Action:
+        """The answer that `text` states; `truncated`: the token limit cut it off."""
+        answer = behind_thoughts(text)
+        if answer is None:
+            advice = "; allow more tokens (--max-new-tokens)" if truncated else ""
+            return Malformed(text, f"the turn ends within a thought{advice}")
+        if not answer.strip():
+            return Malformed(text, "the turn is empty")
+        return Answer(answer.strip())

@@ -113,7 +113,7 @@ class Mcq:
         self._journal, self._left_out, self._shrink = journal, left_out or LeftOut(), shrink
         self._files = files_of(setup.modes)
         self._model = ""
-        self._pools = Pools(self._read, ())
+        self._pools: Pools[Path] = Pools(self._read)
 
     @property
     def text_files(self) -> tuple[str, ...]:
