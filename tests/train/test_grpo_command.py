@@ -149,7 +149,7 @@ def test_what_stops_a_run_is_told_with_how_to_resume(
         raise stop
 
     with monkeypatch.context() as patch:
-        patch.setattr(grpo, "_judged", breaks)
+        patch.setattr(grpo, "_scored", breaks)
         assert cli.main(words(tiny_model_folder, tmp_path / "run")) == 1
     assert re.search(told, capsys.readouterr().err.splitlines()[-1])
     assert cli.main(words(tiny_model_folder, tmp_path / "run", "--resume", "auto")) == 0
