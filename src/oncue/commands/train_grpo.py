@@ -95,6 +95,10 @@ class TrainRl(TrainCommand):
             config = cls._with_rows(config, flags, options.data, prog)
         if isinstance(config.examples, RetrievalRows):
             check_files(config.examples.paths, "files of questions with --data")
+        if config.examples.is_retrieval and options.held_out_from:
+            raise ConfigError(
+                "--held-out-from is for streams; leave it out for questions about videos"
+            )
         if not isinstance(config.examples, RowExamples):
             if options.held_out_from:
                 raise ConfigError(

@@ -46,7 +46,8 @@ class RetrievalExample:
 
     @property
     def longest_turns(self) -> tuple[EnvTurn, ...]:
-        """Those of an episode that looks at all of the video in every turn."""
+        """Those of an episode that looks at the last frames in every turn: what is written of them
+        is longest."""
         return completed(_looking(self._env()))
 
     @property
@@ -72,11 +73,15 @@ class RetrievalExample:
 
 
 async def _looking(env: RetrievalEnv) -> tuple[EnvTurn, ...]:
-    last = len(env.pool) - 1 if env.settings.unit == "frames" else env.pool.duration_s
+    last = len(env.pool) - 1
+    first = max(0, last + 1 - env.settings.frames_per_look)
+    look = Retrieve(first, last)
+    if env.settings.unit == "seconds":
+        look = Retrieve(env.pool.time_of(first), env.pool.duration_s)
     turns, shown = [], await env.open()
     while not isinstance(shown, StopReason):
         turns.append(shown)
-        shown = await env.step(Retrieve(0, last))
+        shown = await env.step(look)
     return tuple(turns)
 
 

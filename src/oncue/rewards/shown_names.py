@@ -14,12 +14,14 @@ class ShownNames:
     """Words for what a reward logs, in the order in which a page shows it.
 
     `terms`: the heading of each term. `curves`: the headings of the curves of a run, and `numbers`:
-    the labels of the numbers of a step, both by name in `metrics.jsonl`.
+    the labels of the numbers of a step, both by name in `metrics.jsonl`. `optional`: the terms that
+    some of its runs do not have.
     """
 
     terms: Mapping[str, str]
     curves: Mapping[str, str]
     numbers: Mapping[str, str]
+    optional: frozenset[str] = frozenset()
 
 
 PROACTIVE = ShownNames(
@@ -44,7 +46,36 @@ PROACTIVE = ShownNames(
         "first_reply_delay_s": "first reply after",
     },
 )
-_KNOWN = (PROACTIVE,)
+RETRIEVAL = ShownNames(
+    terms={
+        "accuracy": "Right answer",
+        "frames": "Better frames",
+        "format": "Form",
+        "answer_speed": "Late answer",
+        "bootstrap": "Bonus for looks",
+    },
+    curves={
+        "accuracy": "Share of right answers",
+        "looks_per_episode": "Looks per episode",
+        "hit_share": "Share of looks that show evidence",
+        "hit_elsewhere": "The same looks held against the evidence of other questions",
+        "reward_accuracy": "Reward for right answers",
+        "reward_frames": "Reward for better frames",
+        "reward_format": "Reward for form",
+        "reward_answer_speed": "Reward lost by late answers",
+        "reward_bootstrap": "Bonus for looks",
+    },
+    numbers={
+        "reward": "reward",
+        "accuracy": "right answers",
+        "looks_per_episode": "looks per episode",
+        "hit_share": "looks with evidence",
+        "hit_elsewhere": "the same, other questions",
+        "group_spread": "spread in groups",
+    },
+    optional=frozenset(("answer_speed", "bootstrap")),
+)
+_KNOWN = (PROACTIVE, RETRIEVAL)
 
 
 def logged_terms(rows: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -57,7 +88,7 @@ def shown_names(terms: Iterable[str]) -> ShownNames:
     """The words for a reward with these terms: those written for it here, else its own names."""
     names = tuple(terms)
     for known in _KNOWN:
-        if set(names) == set(known.terms):
+        if set(known.terms) - known.optional <= set(names) <= set(known.terms):
             return known
     return ShownNames(
         terms={name: name for name in names},

@@ -17,6 +17,8 @@ _SHOWN = {
     "group_spread": "Spread of rewards within a group",
     "entropy": "Entropy of the choices, nats",
     "loss": "Loss",
+    "value_loss": "Loss of the critic",
+    "explained_variance": "Share of the variance of returns that the critic explains",
     "grad_norm": "Norm of the gradient",
     "learning_rate": "Learning rate",
     "tokens_per_s": "Tokens per second",

@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from oncue.files import disk_of, free_bytes
-from oncue.model.loading import LoadedModel
 from oncue.out_of_memory import readable_bytes
 from oncue.train.run_config import RunConfig
 
@@ -62,12 +61,14 @@ def at_once_s(made_s: float, trained_s: float, num_workers: int) -> float:
     return max(trained_s, made_s / num_workers) if num_workers else made_s + trained_s
 
 
-def stored_bytes(loaded: LoadedModel, trained: Sequence[torch.nn.Parameter]) -> int:
+def stored_bytes(
+    weights: Iterable[torch.nn.Parameter], trained: Iterable[torch.nn.Parameter]
+) -> int:
     """About the size of a checkpoint: its other files are small."""
-    num_weights = sum(weight.numel() for weight in loaded.model.parameters())
-    return _BYTES_PER_WEIGHT * num_weights + _BYTES_OF_ADAMW * sum(
-        weight.numel() for weight in trained
+    num_weights, num_trained = (
+        sum(weight.numel() for weight in some) for some in (weights, trained)
     )
+    return _BYTES_PER_WEIGHT * num_weights + _BYTES_OF_ADAMW * num_trained
 
 
 def cost_lines(

@@ -88,8 +88,9 @@ class ReturnToGoCredit:
     """A turn gets what was earned from it on, compared with the same turn of the other members.
 
     The clock decides which turn comes when, so the comparison is fair. A member without that turn
-    takes no part, and a turn that only one member has gets 0. `discount` per turn: below 1 later
-    rewards count less, which is biased. Departs from paper: MMDuet2 gives all turns of an episode
+    takes no part, and a turn that only one member has gets 0. In retrieval members end when they
+    answer, so later turns are compared among fewer. `discount` per turn: below 1 later rewards
+    count less, which is biased. Departs from paper: MMDuet2 gives all turns of an episode
     the same advantage. Raises ValueError for a score without a value for each exchange.
     """
 

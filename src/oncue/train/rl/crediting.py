@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -68,7 +69,7 @@ def _by_critic(
                 returns=tuple(returns[own]),
             )
         )
-    return made, _logged(made, kl, gather)
+    return made, _logged(made, kl if trainer.has_reference else None, gather)
 
 
 def _by_trace(group: Group, of_samples: Sequence[Expected]) -> list[tuple[Expected, ...]]:
@@ -77,8 +78,11 @@ def _by_trace(group: Group, of_samples: Sequence[Expected]) -> list[tuple[Expect
     return [tuple(next(left) for _ in trace.segments) for trace in group.traces]
 
 
-def _logged(groups: Sequence[Group], kl: Sequence[OfTokens], gather) -> dict[str, float]:  # type: ignore[no-untyped-def]
-    """How well the critic did before the update, and how far the policy is from its start."""
+def _logged(
+    groups: Sequence[Group], kl: Sequence[OfTokens] | None, gather: Callable[[Any], list[Any]]
+) -> dict[str, float]:
+    """How well the critic did before the update, and how far the policy is from its start, where
+    that is known."""
     masks = [s.loss_mask for group in groups for trace in group.traces for s in trace.segments]
 
     def of_all(given: Sequence[OfTokens]) -> np.ndarray:
@@ -93,5 +97,5 @@ def _logged(groups: Sequence[Group], kl: Sequence[OfTokens], gather) -> dict[str
         "value_mean": float(values.mean()),
         "return_mean": float(returns.mean()),
         "explained_variance": 1 - float(np.var(returns - values)) / spread if spread else 0.0,
-        "kl_from_start": float(of_all(kl).mean()),
+        **({} if kl is None else {"kl_from_start": float(of_all(kl).mean())}),
     }

@@ -5,7 +5,6 @@ Axis letters: C trained choices, E width of the decoder.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -21,7 +20,7 @@ from oncue.train.checkpoint import save_model
 from oncue.train.forward import trained_states
 from oncue.train.packing import TrainingBatch
 from oncue.train.rl.settings import PpoConfig
-from oncue.train.sharding import Root, as_number, gathered, hollow_copy, shard
+from oncue.train.sharding import Root, gathered, hollow_copy, shard
 from oncue.train.trainable import freeze, recompute_activations
 
 HEAD_FILE, MODEL_FOLDER = "critic_head.safetensors", "critic"
@@ -30,7 +29,8 @@ HEAD_FILE, MODEL_FOLDER = "critic_head.safetensors", "critic"
 class Critic:
     """Values of the states in which choices are made. A new one expects nothing: its head is 0.
 
-    `checkpoint`: of a run that is resumed. Raises ConfigError for one without a critic.
+    `checkpoint`: of a run that is resumed. Raises ConfigError for one without a critic, and for a
+    second model that reads other tokens or frames than the policy.
     """
 
     def __init__(
@@ -47,7 +47,9 @@ class Critic:
             start = config.critic.model or config.model
             source = start if checkpoint is None else checkpoint / MODEL_FOLDER
             self._model = _CriticModel(config, policy.device, source, is_sharded=is_sharded)
-        width = policy.model.config.get_text_config().hidden_size
+            _check_reads_alike(self._model.loaded, policy)
+        backbone = policy if self._model is None else self._model.loaded
+        width = backbone.model.config.get_text_config().hidden_size
         self.head = torch.nn.Linear(width, 1, device=policy.device, dtype=torch.float32)
         torch.nn.init.zeros_(self.head.weight)
         torch.nn.init.zeros_(self.head.bias)
@@ -55,20 +57,16 @@ class Critic:
             self.head.load_state_dict(_head_in(checkpoint))
 
     @property
-    def model_parameters(self) -> list[torch.nn.Parameter]:
-        """What is trained of a second model."""
-        return [] if self._model is None else self._model.parameters
-
-    @property
     def parts(self) -> list[list[torch.nn.Parameter]]:
-        """What is trained: of a second model where there is one, then of the head."""
-        of_head = list(self.head.parameters())
-        return [self.model_parameters, of_head] if self._model is not None else [of_head]
+        """All that is trained: of a second model, then the head, which is never sharded."""
+        head = list(self.head.parameters())
+        return [head] if self._model is None else [self._model.parameters, head]
 
     @property
-    def parameters(self) -> list[torch.nn.Parameter]:
-        """All that is trained, the head last."""
-        return [parameter for part in self.parts for parameter in part]
+    def stored(self) -> list[torch.nn.Parameter]:
+        """All its weights, trained or not."""
+        of_model = [] if self._model is None else self._model.root.parameters()
+        return [*of_model, *self.head.parameters()]
 
     def values(self, batch: TrainingBatch, states_CE: Tensor) -> Tensor:
         """(C,) float32. `states_CE`: the policy's own, which a second model has no use for."""
@@ -84,16 +82,6 @@ class Critic:
         """As the policy's root is before an update."""
         if self._model is not None:
             self._model.root.train()
-
-    def clip(self, max_norm: float) -> float:
-        """Scales the gradients down to a norm of `max_norm` over all parts; returns the norm that
-        they had."""
-        grads = [[p.grad for p in part if p.grad is not None] for part in self.parts]
-        norm = math.hypot(*(as_number(torch.nn.utils.get_total_norm(some)) for some in grads))
-        if math.isfinite(norm) and norm > max_norm:
-            for grad in (grad for some in grads for grad in some):
-                grad.mul_(max_norm / norm)
-        return norm
 
     def whole(self) -> AbstractContextManager[None]:
         """A block in which a sharded second model can be saved; all processes enter it."""
@@ -137,6 +125,21 @@ class _CriticModel:
 
     def whole(self) -> AbstractContextManager[None]:
         return gathered(self.loaded.model, self.root.model) if self._is_sharded else nullcontext()
+
+
+def _check_reads_alike(critic: LoadedModel, policy: LoadedModel) -> None:
+    """Raises ConfigError for a critic to which the policy's tokens or patches mean nothing."""
+
+    def reading(loaded: LoadedModel) -> tuple[object, ...]:
+        frames, tokenizer = loaded.renderer.frame_processor, loaded.renderer.tokenizer
+        same_limits = replace(frames, min_pixels=1, max_pixels=1)
+        return loaded.model.config.model_type, tokenizer.get_vocab(), same_limits
+
+    if reading(critic) != reading(policy):
+        raise ConfigError(
+            f"critic.model must be a model of the policy's family, which reads the same tokens and "
+            f"frames, got {critic.name}; its size may differ"
+        )
 
 
 def _head_in(checkpoint: Path) -> dict[str, Tensor]:

@@ -13,26 +13,20 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
 
 from oncue.aio import completed
-from oncue.clock import Clock
-from oncue.data.bad_rows import first_usable, skipped_warning
-from oncue.data.examples import Example
-from oncue.data.token_budget import check_token_budget
+from oncue.data.bad_rows import skipped_warning
 from oncue.errors import ModelError, StoppedElsewhereError
 from oncue.files import write_text
 from oncue.hub import resolve_model
 from oncue.model.loading import LoadedModel, load_model
 from oncue.policy.open_policy import LocalModel, LocalPolicy, open_policy
-from oncue.render.qwen_vl import QwenVLRenderer
-from oncue.render.shrink import shrink_by
 from oncue.rewards.bootstrapping import Bootstrapping
 from oncue.rewards.retrieval import OUTCOME_TERMS
 from oncue.scoring.score import Reward, Score
@@ -41,8 +35,9 @@ from oncue.train.checkpoint import Progress, latest_checkpoint, ruined, side_fil
 from oncue.train.ending import end, let_go
 from oncue.train.log_to import LogName, RunLogs
 from oncue.train.parallel import ALONE, Ranks, joined
-from oncue.train.prefetch import lost_worker_reported, prefetched
+from oncue.train.prefetch import lost_worker_reported
 from oncue.train.rl.crediting import credited, shaped
+from oncue.train.rl.example_supply import examples_of, examples_of_step
 from oncue.train.rl.groups import Group, roll_out, without_frames
 from oncue.train.rl.policy_trainer import PolicyTrainer
 from oncue.train.rl.settings import GrpoConfig, PpoConfig, groups_per_process
@@ -125,7 +120,7 @@ def _train(
             run.log_from(progress.step, config)
     step = saved = resumed_at = progress.step
     final = previous
-    supply = _examples(config, step, ranks, loaded.renderer)
+    supply = examples_of(config, step, ranks, loaded.renderer)
     places = ranks.deal(range(config.prompts_per_step))
     torch.manual_seed(config.seed)
     with _sampler(config, trainer.loaded) as policy, asyncio.Runner() as runner:
@@ -204,7 +199,7 @@ def try_first_step(config: GrpoConfig, num_groups: int, reward: Reward) -> Trial
     )
     trainer = PolicyTrainer(config, loaded, Path())
     laps = Laps(loaded.device)
-    examples = _examples_of_step(config, 0, ALONE, loaded.renderer, 0)[:num_groups]
+    examples = examples_of_step(config, 0, ALONE, loaded.renderer, 0)[:num_groups]
     made_s = laps.next_s()
     with _sampler(config, loaded) as policy:
         groups = completed(roll_out(policy.engine, examples, config.group_size, (config.seed, 0)))
@@ -215,7 +210,8 @@ def try_first_step(config: GrpoConfig, num_groups: int, reward: Reward) -> Trial
     stepped_s = laps.next_s()
     size = len(_stored(groups, 1, reward)) * config.prompts_per_step // len(groups)
     seconds = at_once_s(made_s, stepped_s, config.num_workers)
-    return Trial(seconds, int(made["num_tokens"]), stored_bytes(loaded, trainer.parameters), size)
+    of_checkpoint = stored_bytes(trainer.stored, trainer.trained)
+    return Trial(seconds, int(made["num_tokens"]), of_checkpoint, size)
 
 
 def _sampler(config: GrpoConfig, loaded: LoadedModel) -> LocalPolicy:
@@ -298,32 +294,3 @@ def _shaper(config: GrpoConfig, progress: Progress) -> Bootstrapping | None:
     if progress.shaping:
         shaper.restore(progress.shaping)
     return shaper
-
-
-def _examples(
-    config: GrpoConfig, first: int, ranks: Ranks, renderer: QwenVLRenderer
-) -> Iterator[list[Example]]:
-    """This process's examples of every step from number `first` on, made in worker processes."""
-    make = partial(_examples_of_step, config, first, ranks, renderer)
-    return prefetched(make, config.num_steps - first, config.num_workers)
-
-
-def _examples_of_step(
-    config: GrpoConfig, first: int, ranks: Ranks, renderer: QwenVLRenderer, i: int
-) -> list[Example]:
-    """Those of step `first + i`."""
-    start = (first + i) * config.prompts_per_step
-    examples, clock = config.examples, Clock(config.frame_interval_s)
-    shrink = shrink_by(renderer.frame_processor)
-
-    def make(index: int) -> Example:
-        example = examples.item(index, config.seed, clock, config.frames_per_turn, shrink)
-        with examples.named(index):
-            check_token_budget(example, renderer, config.sampling.max_new_tokens, config.max_tokens)
-        return example
-
-    made = (
-        first_usable(make, index, examples.num_rows, skip=config.skip_bad_rows)
-        for index in ranks.deal(range(start, start + config.prompts_per_step))
-    )
-    return [example.instead_of(wrong) for example, wrong in made]

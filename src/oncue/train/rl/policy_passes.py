@@ -40,6 +40,11 @@ class PolicyPasses:
         self._all_but_V = torch.ones_like(self._banned_V)
         self._all_but_V[sorted(loaded.renderer.decision.allowed(0) or ())] = False
 
+    @property
+    def has_reference(self) -> bool:
+        """Whether the model that the run started from is at hand."""
+        return self._reference is not None
+
     def expected(self, part: Sequence[PolicySample], batch: PolicyBatch) -> list[Expected]:
         """What the critic and the reference make of every choice of `part`, which is `batch`."""
         assert self._critic is not None

@@ -8,7 +8,6 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from oncue.train.checkpoint import Progress, load_progress, not_finite, save_che
 from oncue.train.parallel import ALONE, Ranks
 from oncue.train.rl.critic import Critic
 from oncue.train.rl.groups import Group
+from oncue.train.rl.optimizing import clip_gradients, make_optimizer, set_rates
 from oncue.train.rl.policy_passes import PolicyPasses
 from oncue.train.rl.policy_samples import (
     Expected,
@@ -30,10 +30,8 @@ from oncue.train.rl.policy_samples import (
 )
 from oncue.train.rl.settings import GrpoConfig, PpoConfig
 from oncue.train.rl.update_metrics import of_step, own_sums, sums_of, update_metrics
-from oncue.train.schedule import scheduled_rate
 from oncue.train.sharding import (
     Root,
-    as_number,
     gathered,
     hollow_copy,
     shard,
@@ -83,19 +81,7 @@ class PolicyTrainer:
             if isinstance(config, PpoConfig)
             else None
         )
-        # Shards and whole parameters, as those of a head, cannot be in one group
-        groups: list[dict[str, Any]] = [{"params": self.parameters}]
-        self._peak_rates = [config.learning_rate]
-        if self.critic is not None and isinstance(config, PpoConfig):
-            groups += [{"params": some} for some in self.critic.parts]
-            self._peak_rates += [config.critic.learning_rate] * len(self.critic.parts)
-        self.optimizer = torch.optim.AdamW(
-            groups,
-            lr=config.learning_rate,
-            betas=config.betas,
-            weight_decay=config.weight_decay,
-            fused=True,
-        )
+        self.optimizer = make_optimizer(config, self.parameters, self._parts_of_critic)
         self._passes = PolicyPasses(
             config, loaded, self._root, self.critic, is_sharded=self.is_sharded
         )
@@ -106,7 +92,7 @@ class PolicyTrainer:
         self.may_save = not self.is_sharded
         self._train_mode()
         config = self.config
-        rate = self._set_rates(step)
+        rate = set_rates(self.optimizer, config, step)
         with self._own_work():
             samples = [self._samples(group) for group in groups]
         size = len(groups) // config.num_minibatches
@@ -131,6 +117,7 @@ class PolicyTrainer:
         """What the critic and the model that the run started from make of every choice, before an
         update: of each group, of each sample (`policy_samples`)."""
         assert self.critic is not None
+        self.may_save = not self.is_sharded
         self._train_mode()
         found = []
         with self._own_work(), torch.no_grad():
@@ -139,6 +126,7 @@ class PolicyTrainer:
                 parts = self._same_number(micro_batches([samples], self.config.micro_batch_size))
                 of_parts = [self._passes.expected(part, self._collated(part)) for part, _ in parts]
                 found.append([one for of_part in of_parts for one in of_part][: len(samples)])
+        self.may_save = True
         return found
 
     def _collated(self, part: Sequence[PolicySample]) -> PolicyBatch:
@@ -154,18 +142,6 @@ class PolicyTrainer:
         if self.critic is not None:
             self.critic.train()
 
-    def _set_rates(self, step: int) -> float:
-        """Puts the learning rates of `step` into the optimiser; returns that of the policy."""
-        config = self.config
-        warmup, share = config.warmup_steps, config.final_learning_rate_frac
-        rates = [
-            scheduled_rate(peak, step, config.num_steps, warmup=warmup, final_frac=share)
-            for peak in self._peak_rates
-        ]
-        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate
-        return rates[0]
-
     @contextmanager
     def whole_model(self) -> Iterator[None]:
         """Within the block `loaded.model` has its weights, in eval mode; outside only where it is
@@ -176,9 +152,7 @@ class PolicyTrainer:
 
     def load(self, checkpoint: Path) -> Progress:
         """Puts the optimiser into the state it was saved in, sharded then or not."""
-        of_critic = [] if self.critic is None else self.critic.parameters
-        mine = [*self.parameters, *of_critic]
-        place = partial(sharded_state, parameters=mine) if self.is_sharded else None
+        place = partial(sharded_state, parameters=self.trained) if self.is_sharded else None
         return load_progress(checkpoint, self.optimizer, place)
 
     def save(self, progress: Progress, beside_weights: Mapping[str, bytes]) -> Path:
@@ -234,29 +208,52 @@ class PolicyTrainer:
                 made = self._passes.backward(self._collated(part), share, step)
                 losses += [made] if counts else []
         self.ranks.sum_gradients(self._unsummed)
-        norms = [
-            as_number(torch.nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm))
-        ]
-        if self.critic is not None:
-            norms.append(self.critic.clip(self.config.max_grad_norm))
+        apart = [[self.parameters], self._parts_of_critic]
+        norms = [clip_gradients(parts, self.config.max_grad_norm) for parts in apart if parts]
         sums = sums_of(self.ranks.gather(own_sums(losses)))
         self.may_save = False
         loss = sums["loss"] / num_choices
         if not (math.isfinite(loss) and all(map(math.isfinite, norms))):
             self.optimizer.zero_grad(set_to_none=True)
             with self.ranks.together():
-                raise not_finite(step + 1, loss, max(norms), self.checkpoints)
+                raise not_finite(step + 1, loss, math.hypot(*norms), self.checkpoints)
+        if self._is_warming_up(step):  # no gradient is not one of 0, which moves AdamW on
+            for parameter in self.parameters:
+                parameter.grad = None
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return update_metrics(sums, num_choices, norms, has_critic=self.critic is not None)
 
+    def _is_warming_up(self, step: int) -> bool:
+        """Whether the critic learns alone."""
+        return isinstance(self.config, PpoConfig) and step < self.config.critic.warmup_steps
+
+    @property
+    def trained(self) -> list[torch.nn.Parameter]:
+        """All that is trained, in the order of the optimiser."""
+        return [*self.parameters, *(p for part in self._parts_of_critic for p in part)]
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether the model that the run started from is at hand."""
+        return self._passes.has_reference
+
+    @property
+    def stored(self) -> list[torch.nn.Parameter]:
+        """All weights in a checkpoint, trained or not."""
+        of_critic = [] if self.critic is None else self.critic.stored
+        return [*self._root.parameters(), *of_critic]
+
     @property
     def _unsummed(self) -> list[torch.nn.Parameter]:
         """Parameters whose gradients the processes add up themselves: shards are summed already."""
-        of_critic = [] if self.critic is None else self.critic.parameters
         if not self.is_sharded:
-            return [*self.parameters, *of_critic]
+            return self.trained
         return [] if self.critic is None else list(self.critic.head.parameters())
+
+    @property
+    def _parts_of_critic(self) -> list[list[torch.nn.Parameter]]:
+        return [] if self.critic is None else self.critic.parts
 
     def _same_number(
         self, parts: Sequence[Sequence[PolicySample]]

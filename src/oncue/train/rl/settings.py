@@ -140,6 +140,8 @@ class GrpoConfig:
         require(fits, "reward", rule, type(self.reward).__name__)
         rule = "left out where nothing is retrieved"
         require(retrieves or self.bootstrapping is None, "bootstrapping", rule, self.bootstrapping)
+        rule = "left out where answers are compared: retrieval needs no judge"
+        require(not retrieves or self.judge == "exact", "judge", rule, self.judge)
         if not retrieves and not self.examples.has_exact_judge:
             rule = (
                 "lexical or openai:MODEL@URL where examples come from files (exact "

@@ -40,7 +40,7 @@ def update_metrics(
     of_critic = {
         "value_loss": sums["value_loss"] / num_choices,
         "value_clip_frac": sums["value_clipped"] / num_choices,
-        "critic_grad_norm": norms[-1],
+        "critic_grad_norm": sum(norm**2 for norm in norms[1:]) ** 0.5,
     }
     return {
         "loss": sums["loss"] / num_choices,

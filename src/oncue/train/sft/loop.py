@@ -204,7 +204,7 @@ def try_first_step(config: SftConfig, source: Path) -> Trial:
     return Trial(
         at_once_s(made_s, trained_s, config.num_workers),
         batch.num_tokens,
-        stored_bytes(loaded, trained),
+        stored_bytes(loaded.model.parameters(), trained),
     )
 
 
