@@ -69,7 +69,12 @@ class TrainRl(TrainCommand):
 
         given = config.examples
         kind = RetrievalRows if given.is_retrieval else RowExamples
-        examples = replace(given, paths=paths) if isinstance(given, kind) else kind(paths)
+        if isinstance(given, kind):
+            examples: Any = replace(given, paths=paths)
+        elif kind is RetrievalRows:  # in place of films that are drawn
+            examples = kind(paths, num_frames=given.num_frames, look=given.look)
+        else:
+            examples = kind(paths)
         others = {each.name for each in fields(given)} - {each.name for each in fields(examples)}
         refuse_replaced(flags, *(f"--examples.{name.replace('_', '-')}" for name in others))
         own = make_dataclass("OfRows", [("examples", kind)])

@@ -37,7 +37,7 @@ from oncue.video.pool_reader import Shrink
 from oncue.world.clip import Clip, make_clip
 
 # examples are clips that supervised training never draws, for seeds below 1,000 of both
-_RL_SEEDS = 1_000_003
+RL_SEEDS = 1_000_003
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +230,7 @@ class WorldExamples:
             world,
             self.split,
             index,
-            seed=_RL_SEEDS + seed,
+            seed=RL_SEEDS + seed,
             duration_s=(length_s, length_s),
             mean_gap_s=self.mean_gap_s,
             empty_frac=self.empty_frac,

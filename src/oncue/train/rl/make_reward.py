@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from oncue.data.long_examples import LongFilmExamples
+from oncue.data.retrieval_examples import RetrievalRows
 from oncue.env.retrieval import RetrievalSettings
 from oncue.errors import ConfigError
 from oncue.rewards.proactive import ProactiveReward
@@ -21,7 +23,9 @@ def make_reward(config: GrpoConfig, judge: Judge | None) -> Reward:
     Raises ConfigError for streams without a judge.
     """
     if isinstance(config.reward, RetrievalRewardSettings):
-        look: RetrievalSettings = config.examples.look  # type: ignore[union-attr]
+        examples = config.examples
+        assert isinstance(examples, RetrievalRows | LongFilmExamples), "the settings check that"
+        look = examples.look
         return RetrievalReward(config.reward, frames_by(look), thinks=look.thinking == "required")
     if judge is None:
         raise ConfigError("the reward of streams needs a judge; give --judge")

@@ -8,6 +8,7 @@ from typing import Literal
 
 from oncue.clock import Clock
 from oncue.data.examples import WorldExamples
+from oncue.data.long_examples import LongFilmExamples
 from oncue.data.retrieval_examples import RetrievalRows
 from oncue.data.row_checks import Check, example_checks
 from oncue.data.row_examples import RowExamples
@@ -47,7 +48,9 @@ class GrpoConfig:
     """
 
     model: str
-    examples: WorldExamples | RowExamples | RetrievalRows = field(default_factory=WorldExamples)
+    examples: WorldExamples | RowExamples | RetrievalRows | LongFilmExamples = field(
+        default_factory=WorldExamples
+    )
     num_steps: int = 100
     prompts_per_step: int = 8
     group_size: int = 4

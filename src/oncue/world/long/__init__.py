@@ -1,1 +1,1 @@
-"""Long films with one short event that a question is about, and many that it is not about."""
+"""Films of minutes with short events: a question is about one of them, and the others mislead."""

@@ -1,25 +1,25 @@
-"""Generated films of minutes: shapes are shown for a while, each with one short flash of colour.
+"""Films of 2 to 20 minutes: shapes are shown for a while, each with one short flash of colour.
 
-Every question is about the flash while one shape is shown: short, decisive, and easy to miss. The
-other shapes have flashes of their own, and more come while nothing is shown, so the colours of a
-film alone say nothing. Films of different lengths differ in what a uniform sample of frames
-catches: in longer ones shapes are shown for smaller parts of the whole.
+A question is about the flash while one shape is shown. Flashes of the other shapes, and some while
+nothing is shown, mislead, so that the colours in a film alone say nothing. The longer a film, the
+smaller the parts of it that shapes and flashes take, and the more a uniform sample misses.
 
-Axis letters: H height, W width.
+Everything begins and ends with a frame of the file, so that a frame of a pool shows the same
+whether read from the file or drawn.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import re
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageDraw
 
 from oncue.errors import ConfigError
-from oncue.types import Evidence, FrameBatch, Question, Task, TimeSpan
-from oncue.video.pool import FramePool, frame_time_s, frames_within
+from oncue.render.options import LETTERS, labelled
+from oncue.types import Evidence, Question, Task, TimeSpan
+from oncue.video.pool import frame_time_s, frames_within
 
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (215, 35, 35),
@@ -28,58 +28,71 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "yellow": (235, 210, 40),
 }
 SHAPES = ("square", "circle", "triangle", "star", "cross", "ring", "bar", "diamond")
-FRAME_RATE = 4.0  # of the files
-SHORTEST_S, LONGEST_S = 120.0, 1200.0
-NUM_DECOYS = 3  # flashes while nothing is shown
+FRAME_RATE = 4  # of the files
+SHORTEST_S, LONGEST_S = 120, 1200
+NUM_DECOYS = 3  # at most, flashes while nothing is shown
 _SPLITS = {"train": 0, "val": 1, "test": 2}
-_INK, _EDGE_PART = (240, 240, 240), 0.5  # the colour of shapes; the least of a gap, in flashes
+_NAME = re.compile(rf"long-({'|'.join(_SPLITS)})-(\d{{1,18}})-(\d{{6,18}})")
+_BEFORE_NEXT_S = 1e-6  # the end of a span is not inside it
 
 
 @dataclass(frozen=True, slots=True)
 class LengthClass:
-    """Films up to `longest_s`: how many shapes they show, for which part of the film each (from
-    `part[0]` to `part[1]`), and for which part each flash."""
+    """Films of up to `longest_s`. They show `num_scenes` shapes, each for a part of the film from
+    `scene_parts[0]` to `scene_parts[1]`; a flash takes `flash_part` of the film."""
 
     name: str
-    longest_s: float
+    longest_s: int
     num_scenes: int
-    part: tuple[float, float]
+    scene_parts: tuple[float, float]
     flash_part: float
 
 
-# Of a pool of 96 frames, 2, 1 to 2 and 1 show a flash: the longer a film, the more a sample misses
+# Of a pool of 96 frames 2, 1 or 2, and 1 show a flash (one more at times: whole frames of the file)
 LENGTHS = (
-    LengthClass("short", 240.0, 5, (0.083, 0.125), 1 / 48),
-    LengthClass("medium", 600.0, 6, (0.07, 0.105), 1 / 64),
+    LengthClass("short", 240, 5, (0.083, 0.125), 1 / 48),
+    LengthClass("medium", 600, 6, (0.07, 0.105), 1 / 64),
     LengthClass("long", LONGEST_S, 7, (0.06, 0.09), 1 / 96),
 )
 
 
 @dataclass(frozen=True, slots=True)
+class Flash:
+    """The ground has a colour during `span`."""
+
+    colour: str
+    span: TimeSpan
+
+
+@dataclass(frozen=True, slots=True)
 class Scene:
-    """A shape is shown during `span`, and a colour flashes during `flash`, inside it."""
+    """A shape is shown during `span`, with one flash inside it."""
 
     shape: str
     span: TimeSpan
-    colour: str
-    flash: TimeSpan
+    flash: Flash
 
 
 @dataclass(frozen=True, slots=True)
 class Film:
-    """What happens in a film, and which of its scenes the question is about. `decoys`: flashes
-    while no shape is shown."""
+    """What happens in a film, and what is asked about it.
+
+    `scenes`: in order of time, no shape twice. `decoys`: flashes while no shape is shown. `asked`:
+    the index of the scene that the question is about. `options`: all colours. `seed`: of what
+    differs from second to second.
+    """
 
     film_id: str
-    duration_s: float
+    duration_s: int
     scenes: tuple[Scene, ...]
-    decoys: tuple[tuple[str, TimeSpan], ...]
+    decoys: tuple[Flash, ...]
     asked: int
     options: tuple[str, ...]
     seed: int
 
     @property
     def target(self) -> Scene:
+        """The scene that the question is about."""
         return self.scenes[self.asked]
 
     @property
@@ -94,7 +107,7 @@ class Film:
     @property
     def answer(self) -> str:
         """The letter of the right option."""
-        return "ABCD"[self.options.index(self.target.colour)]
+        return LETTERS[self.options.index(self.target.flash.colour)]
 
     def task(self, num_frames: int) -> Task:
         """The question, for a pool of `num_frames`. Its evidence is the whole scene."""
@@ -104,23 +117,28 @@ class Film:
             self.film_id,
             (Question(self.question),),
             duration_s=self.duration_s,
-            options=self.options,
+            options=labelled(self.options),
             answer=self.answer,
             evidence=Evidence(frames, num_frames, spans),
         )
 
     def decisive(self, num_frames: int) -> frozenset[int]:
-        """The frames of a pool of `num_frames` that show the flash that is asked for."""
-        flash = self.target.flash
-        times = (frame_time_s(i, num_frames, self.duration_s) for i in range(num_frames))
-        return frozenset(i for i, time_s in enumerate(times) if time_s in flash)
+        """The frames of a pool of `num_frames` that show the flash that is asked for. A pool of
+        fewer than 96 may have none."""
+        return self.frames_in(self.target.flash.span, num_frames)
+
+    def frames_in(self, span: TimeSpan, num_frames: int) -> frozenset[int]:
+        """The frames of a pool of `num_frames` that show what happens in `span`."""
+        return frozenset(
+            i for i in range(num_frames) if frame_time_s(i, num_frames, self.duration_s) in span
+        )
 
     def shown_at(self, time_s: float) -> tuple[str, str]:
-        """(shape, colour of a flash) at a time; "" for none."""
-        scene = next((s for s in self.scenes if time_s in s.span), None)
-        if scene is not None:
-            return scene.shape, scene.colour if time_s in scene.flash else ""
-        return "", next((colour for colour, span in self.decoys if time_s in span), "")
+        """The shape, and the colour of a flash, at a time; "" for none."""
+        scene = next((each for each in self.scenes if time_s in each.span), None)
+        flashes = self.decoys if scene is None else (scene.flash,)
+        colour = next((flash.colour for flash in flashes if time_s in flash.span), "")
+        return "" if scene is None else scene.shape, colour
 
 
 def length_of(duration_s: float) -> LengthClass:
@@ -128,148 +146,96 @@ def length_of(duration_s: float) -> LengthClass:
     return next(one for one in LENGTHS if duration_s <= one.longest_s)
 
 
+def check_films(split: str, duration_s: tuple[int, int]) -> None:
+    """Raises ConfigError for an unknown split, and for lengths that are not whole seconds from 120
+    to 1200, the smallest first."""
+    low, high = duration_s
+    if split not in _SPLITS:
+        raise ConfigError(f"unknown split {split!r}; expected one of {', '.join(_SPLITS)}")
+    whole = low == int(low) and high == int(high)
+    if not whole or not SHORTEST_S <= low <= high <= LONGEST_S:
+        raise ConfigError(
+            f"duration_s must be two whole numbers from {SHORTEST_S} to {LONGEST_S}, the smallest "
+            f"first, got {low:g} and {high:g}"
+        )
+
+
 def make_film(
     split: str,
     index: int,
     seed: int = 0,
-    duration_s: tuple[float, float] = (SHORTEST_S, LONGEST_S),
+    duration_s: tuple[int, int] = (SHORTEST_S, LONGEST_S),
 ) -> Film:
-    """Film number `index` of a split, of a length drawn log-uniformly from `duration_s`.
-
-    Raises ConfigError for an unknown split, and lengths outside 120 to 1200 s.
-    """
-    low, high = duration_s
-    if split not in _SPLITS:
-        raise ConfigError(f"unknown split {split!r}; expected one of {', '.join(_SPLITS)}")
-    if not SHORTEST_S <= low <= high <= LONGEST_S:
-        raise ConfigError(
-            f"films last from {SHORTEST_S:g} to {LONGEST_S:g} s, got {low:g} to {high:g}"
-        )
+    """Film number `index` of a split. Its length in whole seconds is drawn from `duration_s`, short
+    ones as often as long ones (evenly on a logarithmic scale). Raises as `check_films`."""
+    check_films(split, duration_s)
     rng = np.random.default_rng((_SPLITS[split], seed, index, 17))
-    length_s = float(round(math.exp(rng.uniform(math.log(low), math.log(high)))))
-    length_s = min(max(length_s, low), high)
+    low, high = (math.log(each) for each in duration_s)
+    length_s = round(math.exp(rng.uniform(low, high)))
     kind = length_of(length_s)
-    flash_s = length_s * kind.flash_part
-    spans = _scene_spans(rng, kind, length_s, flash_s)
-    shapes = rng.permutation(len(SHAPES))[: len(spans)]
+    num_ticks = length_s * FRAME_RATE
+    flash_ticks = math.ceil(num_ticks * kind.flash_part)
+    stretches = _stretches(rng, kind, num_ticks, flash_ticks)
+    shapes = rng.permutation(len(SHAPES))[: len(stretches)]
     scenes = tuple(
-        _scene(rng, SHAPES[shape], span, flash_s) for shape, span in zip(shapes, spans, strict=True)
+        _scene(rng, SHAPES[shape], *stretch, flash_ticks)
+        for shape, stretch in zip(shapes, stretches, strict=True)
     )
-    decoys = _decoys(rng, spans, length_s, flash_s)
+    decoys = _decoys(rng, stretches, num_ticks, flash_ticks)
     options = tuple(list(COLOURS)[i] for i in rng.permutation(len(COLOURS)))
     asked = int(rng.integers(len(scenes)))
-    return Film(
-        f"{split}-{seed}-{index:06d}",
-        length_s,
-        scenes,
-        decoys,
-        asked,
-        options,
-        int(rng.integers(2**31)),
-    )
+    name = f"long-{split}-{seed}-{index:06d}"
+    return Film(name, length_s, scenes, decoys, asked, options, int(rng.integers(2**31)))
 
 
-def _scene_spans(
-    rng: np.random.Generator, kind: LengthClass, length_s: float, flash_s: float
-) -> list[TimeSpan]:
-    """The spans of the scenes in order of time, with gaps that a decoy may fit into."""
-    parts = rng.uniform(*kind.part, size=kind.num_scenes) * length_s
-    free_s = length_s - parts.sum()
-    least_s = _EDGE_PART * flash_s
-    cuts = rng.dirichlet(np.full(kind.num_scenes + 1, 2.0))
-    gaps = least_s + cuts * (free_s - least_s * (kind.num_scenes + 1))
-    spans, at_s = [], 0.0
-    for gap_s, part_s in zip(gaps, parts, strict=False):
-        at_s += float(gap_s)
-        spans.append(TimeSpan(at_s, at_s + float(part_s)))
-        at_s += float(part_s)
-    return spans
+def film_named(film_id: str) -> Film | None:
+    """The film of that name, of any length; None for what is no name of one."""
+    found = _NAME.fullmatch(film_id)
+    return make_film(found[1], int(found[3]), int(found[2])) if found else None
 
 
-def _scene(rng: np.random.Generator, shape: str, span: TimeSpan, flash_s: float) -> Scene:
-    """A flash at any time of the scene but at its very edges."""
-    room_s = span.duration_s - 2 * _EDGE_PART * flash_s - flash_s
-    start_s = span.start_s + _EDGE_PART * flash_s + float(rng.uniform(0, room_s))
-    colour = list(COLOURS)[int(rng.integers(len(COLOURS)))]
-    return Scene(shape, span, colour, _half_open(start_s, flash_s))
+def _stretches(
+    rng: np.random.Generator, kind: LengthClass, num_ticks: int, flash_ticks: int
+) -> list[tuple[int, int]]:
+    """(first tick, end) of each scene, in order of time, with gaps of half a flash or more. A tick
+    is a frame of the file."""
+    lengths = rng.uniform(*kind.scene_parts, size=kind.num_scenes) * num_ticks
+    least = flash_ticks / 2
+    free = num_ticks - lengths.sum() - least * (kind.num_scenes + 1)
+    gaps = least + rng.dirichlet(np.full(kind.num_scenes + 1, 2.0)) * free
+    firsts = np.cumsum(gaps[:-1]) + np.concatenate(([0.0], np.cumsum(lengths)[:-1]))
+    return [
+        (int(first), int(first + length)) for first, length in zip(firsts, lengths, strict=True)
+    ]
+
+
+def _scene(rng: np.random.Generator, shape: str, first: int, end: int, flash_ticks: int) -> Scene:
+    """A flash at any time of the scene but in its first and last half flash."""
+    edge = flash_ticks // 2
+    start = first + edge + int(rng.integers(end - first - flash_ticks - 2 * edge + 1))
+    return Scene(shape, _span(first, end), _flash(rng, start, flash_ticks))
 
 
 def _decoys(
-    rng: np.random.Generator, spans: list[TimeSpan], length_s: float, flash_s: float
-) -> tuple[tuple[str, TimeSpan], ...]:
-    """Flashes in the widest gaps between scenes, as many as there is room for."""
-    edges = [0.0, *(t for span in spans for t in (span.start_s, span.end_s)), length_s]
-    gaps = sorted(
-        ((end - start, start) for start, end in zip(edges[::2], edges[1::2], strict=True)),
-        reverse=True,
-    )
+    rng: np.random.Generator, stretches: list[tuple[int, int]], num_ticks: int, flash_ticks: int
+) -> tuple[Flash, ...]:
+    """A flash in each of the widest gaps that are twice as wide as one."""
+    edges = [0, *(tick for stretch in stretches for tick in stretch), num_ticks]
+    gaps = sorted(((b - a, a) for a, b in zip(edges[::2], edges[1::2], strict=True)), reverse=True)
     found = []
-    for width_s, start_s in gaps[:NUM_DECOYS]:
-        if width_s > 2 * flash_s:
-            at_s = start_s + float(rng.uniform(0.2, width_s / flash_s - 1.2)) * flash_s
-            colour = list(COLOURS)[int(rng.integers(len(COLOURS)))]
-            found.append((colour, _half_open(at_s, flash_s)))
-    return tuple(sorted(found, key=lambda decoy: decoy[1].start_s))
+    for width, first in gaps[:NUM_DECOYS]:
+        if width >= 2 * flash_ticks:
+            found.append(
+                _flash(rng, first + int(rng.integers(width - flash_ticks + 1)), flash_ticks)
+            )
+    return tuple(sorted(found, key=lambda flash: flash.span.start_s))
 
 
-def _half_open(start_s: float, length_s: float) -> TimeSpan:
-    """The span without its end, so that two frames a flash apart are never both in it."""
-    return TimeSpan(start_s, math.nextafter(start_s + length_s, start_s))
+def _flash(rng: np.random.Generator, first: int, num_ticks: int) -> Flash:
+    colour = list(COLOURS)[int(rng.integers(len(COLOURS)))]
+    return Flash(colour, _span(first, first + num_ticks))
 
 
-def film_frames(film: Film, size_px: int) -> Iterator[np.ndarray]:
-    """The frames of its file, (H, W, 3) uint8 RGB, `FRAME_RATE` a second."""
-    for index in range(round(film.duration_s * FRAME_RATE)):
-        yield frame_at(film, index / FRAME_RATE, size_px)
-
-
-def draw_pool(film: Film, num_frames: int, size_px: int) -> FramePool:
-    """The pool that `read_pool` reads from its file but for compression, drawn on the fly."""
-    times = [frame_time_s(i, num_frames, film.duration_s) for i in range(num_frames)]
-    pixels = np.stack([frame_at(film, time_s, size_px) for time_s in times])
-    return FramePool(FrameBatch(pixels, np.array(times)), film.duration_s)
-
-
-def frame_at(film: Film, time_s: float, size_px: int) -> np.ndarray:
-    """(size_px, size_px, 3) uint8 RGB. The ground is dark, and as bright as the colour of a flash;
-    both are a little noisy, in a way that follows from the film and the time."""
-    shape, colour = film.shown_at(time_s)
-    rng = np.random.default_rng((film.seed, int(time_s * FRAME_RATE)))
-    level = 35 + 20 * math.sin(2 * math.pi * time_s / 37.0)
-    ground = COLOURS.get(colour, (level, level, level))
-    noise = rng.uniform(-12, 12, 3)
-    base = tuple(int(v) for v in np.clip(np.array(ground) + noise, 0, 255))
-    image = Image.new("RGB", (size_px, size_px), base)
-    if shape:
-        shift = rng.uniform(-0.06, 0.06, 2) * size_px
-        _draw(ImageDraw.Draw(image), shape, size_px, float(shift[0]), float(shift[1]))
-    return np.asarray(image)
-
-
-def _draw(draw: ImageDraw.ImageDraw, shape: str, size: int, dx: float, dy: float) -> None:
-    """A white shape near the middle."""
-    x, y, r = size / 2 + dx, size / 2 + dy, 0.32 * size
-    box = (x - r, y - r, x + r, y + r)
-    if shape == "square":
-        draw.rectangle(box, fill=_INK)
-    elif shape == "circle":
-        draw.ellipse(box, fill=_INK)
-    elif shape == "ring":
-        draw.ellipse(box, outline=_INK, width=max(2, size // 9))
-    elif shape == "bar":
-        draw.rectangle((x - r, y - r / 3, x + r, y + r / 3), fill=_INK)
-    elif shape == "cross":
-        draw.rectangle((x - r, y - r / 3, x + r, y + r / 3), fill=_INK)
-        draw.rectangle((x - r / 3, y - r, x + r / 3, y + r), fill=_INK)
-    else:
-        draw.polygon(_corners(shape, x, y, r), fill=_INK)
-
-
-def _corners(shape: str, x: float, y: float, r: float) -> list[tuple[float, float]]:
-    if shape == "triangle":
-        return [(x - r, y + r), (x + r, y + r), (x, y - r)]
-    if shape == "diamond":
-        return [(x, y - r), (x + r, y), (x, y + r), (x - r, y)]
-    turns = [math.pi * k / 5 - math.pi / 2 for k in range(10)]
-    radii = [1.15 * r if k % 2 == 0 else 0.45 * r for k in range(10)]
-    return [(x + a * math.cos(t), y + a * math.sin(t)) for t, a in zip(turns, radii, strict=True)]
+def _span(first: int, end: int) -> TimeSpan:
+    """The time of the frames `first` to `end` (not inside) of the file."""
+    return TimeSpan(first / FRAME_RATE, end / FRAME_RATE - _BEFORE_NEXT_S)

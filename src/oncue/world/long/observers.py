@@ -1,132 +1,177 @@
-"""What a perfect observer of some frames of a film gets right: the bounds of any policy that sees
-no more.
+"""What perfect observers of some frames of a film get right: bounds for a policy that sees as many.
 
-It names the colour where a frame that it saw shows the flash, and guesses one of the options
-elsewhere. A pool has M frames; a look shows at most 8 of them.
+A perfect observer names the colour where a frame that it was shown has the flash of the question,
+and guesses one of the options elsewhere. Observers differ in the frames they are shown: evenly
+spread ones, or those of the first turn of retrieval and of looks after it. Looks are `random`:
+anywhere; `fixed`: at the parts of the film, whatever is asked; `best`: around the frames of the
+first turn that show the shape of the question.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
+from itertools import pairwise
 
 import numpy as np
 
-from oncue.scoring.confidence_intervals import Proportion
-from oncue.types import TimeSpan
-from oncue.video.pool import frame_time_s, spread
-from oncue.world.long.film import LENGTHS, Film
+from oncue.env.retrieval import RetrievalSettings
+from oncue.video.pool import spread
+from oncue.world.long.film import COLOURS, LENGTHS, Film
 
-FIRST, PER_LOOK = 16, 8  # frames of the first turn and of a look, for a budget of 32
-Frames = Callable[[Film, int, np.random.Generator], Iterable[int]]
+NUM_FRAMES = 96  # of the pool that films are made for
+LOOK = RetrievalSettings.for_budget(32)
+_UNIFORM = (16, 32, 64)
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """What an observer reaches: the share of films whose flash it sees, and its accuracy, guesses
-    included."""
+    """What an observer reaches: of `num_films`, it sees the flash in `num_seen`."""
 
-    name: str
-    seen: Proportion
+    num_seen: int
+    num_films: int
+
+    @property
+    def seen(self) -> float:
+        """The share of films whose flash it sees, in [0, 1]."""
+        return self.num_seen / self.num_films
 
     @property
     def accuracy(self) -> float:
-        """Expected share of right answers, in [0, 1]; 0 of no films."""
-        share = self.seen.value or 0.0
-        return share + (1 - share) / 4
+        """The share of answers that are right, guesses included, in [0, 1]."""
+        return self.seen + (1 - self.seen) / len(COLOURS)
+
+    def __add__(self, other: Bound) -> Bound:
+        return Bound(self.num_seen + other.num_seen, self.num_films + other.num_films)
 
 
-def bounds(films: Sequence[Film], num_frames: int, seed: int = 0) -> list[Bound]:
-    """Every observer on these films, for a pool of `num_frames`."""
-    return [
-        Bound(
-            name,
-            Proportion(sum(_sees(film, num_frames, shown, seed) for film in films), len(films)),
-        )
-        for name, shown in OBSERVERS.items()
-    ]
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A film as an observer of `num_frames` knows it. `first`: the frames of the first turn;
+    `cue`: those of them that show the shape of the question; `decisive`: the frames to be found."""
+
+    num_frames: int
+    first: tuple[int, ...]
+    cue: tuple[int, ...]
+    decisive: frozenset[int]
+    seed: int
 
 
-def bounds_by_length(films: Sequence[Film], num_frames: int) -> dict[str, list[Bound]]:
-    """`bounds` of the films of each length, and of all."""
-    groups = {one.name: [f for f in films if f.length == one.name] for one in LENGTHS}
-    return {
-        name: bounds(some, num_frames) for name, some in {**groups, "all": films}.items() if some
+Frames = Callable[[_Case], Sequence[int]]  # what an observer is shown
+
+
+def bounds(
+    films: Sequence[Film], num_frames: int = NUM_FRAMES, look: RetrievalSettings = LOOK
+) -> dict[str, dict[str, Bound]]:
+    """The bounds of every observer by its name, for the films of each length and for "all". A
+    length without films is left out, and so is a uniform sample larger than the pool.
+
+    `num_frames`: of the pool; `look`: how it may be looked into. The best looks reach as far around
+    the seen frames as serves films of a length best, with as many seen frames: that is fitted to
+    these very films, so of a few films it is a little too high.
+    """
+    found = {}
+    for kind in LENGTHS:
+        cases = [_case(film, num_frames, look) for film in films if film.length == kind.name]
+        if cases:
+            found[kind.name] = _of_length(cases, num_frames, look)
+    total: dict[str, Bound] = {}
+    for of_length in found.values():
+        for name, bound in of_length.items():
+            total[name] = total[name] + bound if name in total else bound
+    return {**found, "all": total} if found else {}
+
+
+def _case(film: Film, num_frames: int, look: RetrievalSettings) -> _Case:
+    first = _spread(0, num_frames - 1, look.first_frames) if look.first_frames else ()
+    shown = film.frames_in(film.target.span, num_frames)
+    cue = tuple(i for i in first if i in shown)
+    return _Case(num_frames, first, cue, film.decisive(num_frames), film.seed)
+
+
+def _of_length(
+    cases: Sequence[_Case], num_frames: int, look: RetrievalSettings
+) -> dict[str, Bound]:
+    last, most = num_frames - 1, look.frames_per_look
+    found = {
+        f"{count} uniform frames": _bound(cases, partial(_same, _spread(0, last, count)))
+        for count in sorted({*_UNIFORM, look.first_frames + (look.max_turns - 1) * most})
+        if count <= num_frames
     }
+    for num_looks in range(1, look.max_turns):
+        ways: dict[str, Frames] = {
+            "random": partial(_random, num_looks, most),
+            "fixed": partial(_fixed, num_looks, most),
+        }
+        for way, frames in ways.items():
+            found[_name(look, num_looks, way)] = _bound(cases, frames)
+        found[_name(look, num_looks, "best")] = _best(cases, num_looks, most)
+    return found
 
 
-def _sees(film: Film, num_frames: int, shown: Frames, seed: int) -> bool:
-    rng = np.random.default_rng((film.seed, seed, 23))
-    return bool(film.decisive(num_frames) & set(shown(film, num_frames, rng)))
+def _bound(cases: Sequence[_Case], frames: Frames) -> Bound:
+    seen = (not case.decisive.isdisjoint(frames(case)) for case in cases)
+    return Bound(sum(seen), len(cases))
 
 
-def _uniform(count: int) -> Frames:
-    return lambda _film, num_frames, _rng: spread(0, num_frames - 1, count)
+def _name(look: RetrievalSettings, num_looks: int, way: str) -> str:
+    return f"{look.first_frames} frames, {num_looks} {way} look{'s' if num_looks > 1 else ''}"
 
 
-def _with_looks(look: Frames) -> Frames:
-    def shown(film: Film, num_frames: int, rng: np.random.Generator) -> list[int]:
-        return [*spread(0, num_frames - 1, FIRST), *look(film, num_frames, rng)]
-
-    return shown
+def _same(frames: Sequence[int], case: _Case) -> Sequence[int]:  # noqa: ARG001 - of any film
+    return frames
 
 
-def _random_looks(count: int) -> Frames:
-    """Looks at stretches of 8 frames anywhere."""
-
-    def look(_film: Film, num_frames: int, rng: np.random.Generator) -> list[int]:
-        starts = rng.integers(0, num_frames - PER_LOOK + 1, size=count)
-        return [int(s) + k for s in starts for k in range(PER_LOOK)]
-
-    return look
+def _random(num_looks: int, most: int, case: _Case) -> Sequence[int]:
+    """Looks at `most` frames in a row, anywhere; the first ones are those of fewer looks."""
+    rng = np.random.default_rng((case.seed, 23))
+    width = min(most, case.num_frames)
+    starts = [int(rng.integers(case.num_frames - width + 1)) for _ in range(num_looks)]
+    return [*case.first, *(start + k for start in starts for k in range(width))]
 
 
-def _halves(_film: Film, num_frames: int, _rng: np.random.Generator) -> list[int]:
-    """The same two looks at every film: its halves."""
-    middle = num_frames // 2
-    return [*spread(0, middle - 1, PER_LOOK), *spread(middle, num_frames - 1, PER_LOOK)]
+def _fixed(num_looks: int, most: int, case: _Case) -> Sequence[int]:
+    return [*case.first, *_parts(0, case.num_frames - 1, num_looks, most)]
 
 
-def _seen_cue(film: Film, num_frames: int) -> list[int]:
-    """Which of the first frames show the shape that is asked for."""
-    return [
-        i for i in spread(0, num_frames - 1, FIRST) if _in(film.target.span, i, film, num_frames)
-    ]
+def _best(cases: Sequence[_Case], num_looks: int, most: int) -> Bound:
+    """Looks around the frames that show the shape, as far as serves most films; random ones where
+    no frame of the first turn shows it."""
+    groups: dict[int, list[_Case]] = defaultdict(list)
+    for case in cases:
+        groups[len(case.cue)].append(case)
+    unseen = groups.pop(0, [])
+    total = _bound(unseen, partial(_random, num_looks, most))
+    for group in groups.values():
+        tried = (_bound(group, partial(_around, m, num_looks, most)) for m in _margins(group[0]))
+        total += max(tried, key=lambda bound: bound.num_seen)
+    return total
 
 
-def _in(span: TimeSpan, index: int, film: Film, num_frames: int) -> bool:
-    return frame_time_s(index, num_frames, film.duration_s) in span
+def _margins(case: _Case) -> Iterator[tuple[int, int]]:
+    """How many frames before and after the seen ones may be looked at: as many, or one more."""
+    widest = max(b - a for a, b in pairwise((-1, *case.first, case.num_frames)))
+    return ((before, before + more) for before in range(widest) for more in (0, 1))
 
 
-def _one_best(film: Film, num_frames: int, rng: np.random.Generator) -> list[int]:
-    """8 frames in a row from a little before the first one that shows the shape; anywhere where
-    none of them does."""
-    cue = _seen_cue(film, num_frames)
-    if not cue:
-        return list(_random_looks(1)(film, num_frames, rng))
-    first = min(max(cue[0] - 2, 0), num_frames - PER_LOOK)
-    return list(range(first, first + PER_LOOK))
+def _around(margins: tuple[int, int], num_looks: int, most: int, case: _Case) -> Sequence[int]:
+    """Looks at the stretch around the seen frames, no further than to those without the shape."""
+    low = max((i for i in case.first if i < case.cue[0]), default=-1) + 1
+    high = min((i for i in case.first if i > case.cue[-1]), default=case.num_frames) - 1
+    start, end = max(low, case.cue[0] - margins[0]), min(high, case.cue[-1] + margins[1])
+    return [*case.first, *_parts(start, end, num_looks, most)]
 
 
-def _two_best(film: Film, num_frames: int, rng: np.random.Generator) -> list[int]:
-    """The halves of the stretch that the shape may have been shown in."""
-    cue = _seen_cue(film, num_frames)
-    if not cue:
-        return list(_random_looks(2)(film, num_frames, rng))
-    known = spread(0, num_frames - 1, FIRST)
-    before = max((i for i in known if i < cue[0]), default=-1) + 1
-    after = min((i for i in known if i > cue[-1]), default=num_frames) - 1
-    middle = (before + after) // 2
-    return [*spread(before, middle, PER_LOOK), *spread(min(middle + 1, after), after, PER_LOOK)]
+@lru_cache(maxsize=65_536)
+def _parts(first: int, last: int, num_looks: int, most: int) -> tuple[int, ...]:
+    """The frames of looks at the parts of a stretch, one after the other."""
+    num_parts = min(num_looks, last - first + 1)
+    edges = [first + k * (last - first + 1) // num_parts for k in range(num_parts + 1)]
+    return tuple(i for start, end in pairwise(edges) for i in _spread(start, end - 1, most))
 
 
-OBSERVERS: dict[str, Frames] = {
-    "16 uniform frames": _uniform(16),
-    "32 uniform frames": _uniform(32),
-    "64 uniform frames": _uniform(64),
-    "16 and one random look": _with_looks(_random_looks(1)),
-    "16 and two random looks": _with_looks(_random_looks(2)),
-    "16 and both halves": _with_looks(_halves),
-    "16 and one best look": _with_looks(_one_best),
-    "16 and two best looks": _with_looks(_two_best),
-}
+@lru_cache(maxsize=65_536)
+def _spread(first: int, last: int, most: int) -> tuple[int, ...]:
+    return tuple(spread(first, last, most))
