@@ -98,6 +98,7 @@ class RetrievalSkills:
             raise ConfigError(
                 f"odds has the unknown skill {unknown[0]!r}; expected some of {', '.join(SKILLS)}"
             )
+        require(len(self.odds) > 0, "odds", "those of at least one skill", self.odds)
         check_odds("odds", list(self.odds.values()))
         for name, most in (("num_shown", self.num_frames), ("widths", self.num_frames)):
             low, high = getattr(self, name)
