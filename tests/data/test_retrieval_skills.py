@@ -1,4 +1,4 @@
-"""Laws of the dialogues that teach retrieval: the tokens of rollouts, right answers, blind ranges."""
+"""Laws of the dialogues that teach retrieval: tokens of rollouts, right answers, blind ranges."""
 
 from __future__ import annotations
 
@@ -162,9 +162,15 @@ def test_splits_and_seeds_give_other_films_and_the_same_number_the_same_dialogue
     assert first[0] == again[0]
     assert all(np.array_equal(a, b) for a, b in zip(first[1], again[1], strict=True))
     others = [replace(source, split="val").item(3, 0, CLOCK, 1), source.item(3, 1, CLOCK, 1)]
-    assert len({first[0].dialogue_id.rpartition("-")[0], *(
-        other[0].dialogue_id.rpartition("-")[0] for other in others
-    )}) == 3
+    assert (
+        len(
+            {
+                first[0].dialogue_id.rpartition("-")[0],
+                *(other[0].dialogue_id.rpartition("-")[0] for other in others),
+            }
+        )
+        == 3
+    )
 
 
 @pytest.mark.parametrize(

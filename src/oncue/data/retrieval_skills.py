@@ -1,7 +1,7 @@
 """Written dialogues that teach what retrieval is made of, but not where to look.
 
-A film is shown in the very prompts of `RetrievalEnv`, so that a model learns from the tokens that it
-will meet in rollouts. Skills:
+A film is shown in the very prompts of `RetrievalEnv`, so that a model learns from the tokens that
+it will meet in rollouts. Skills:
 
 shape    what a frame shows, by its number
 colour   which colour a frame has, by its number
@@ -77,8 +77,8 @@ class RetrievalSkills:
 
     `odds`: of each skill. `num_shown`: least and most frames in the first turn of a dialogue.
     `uniform_frac`: the share of episodes whose first frames are evenly spread, as in rollouts; all
-    others are drawn, so that numbers must be read. `widths`: of blind ranges. `look`: how a film may
-    be looked into. `duration_s`, `num_frames`, `size_px`, `pixel_noise`, `split`: as of
+    others are drawn, so that numbers must be read. `widths`: of blind ranges. `look`: how a film
+    may be looked into. `duration_s`, `num_frames`, `size_px`, `pixel_noise`, `split`: as of
     `LongFilmExamples`. Raises ConfigError for settings that cannot be.
     """
 
@@ -203,9 +203,7 @@ class _Lesson:
         is_seen = not decisive.isdisjoint(seen | set(last.frames.indices))
         return self._dialogue(env, [*told, (last, Answer(self.film.answer), is_seen)])
 
-    def _dialogue(
-        self, env: RetrievalEnv, told: Sequence[tuple[EnvTurn, Action, bool]]
-    ) -> Item:
+    def _dialogue(self, env: RetrievalEnv, told: Sequence[tuple[EnvTurn, Action, bool]]) -> Item:
         turns, trained = [DialogueTurn("system", env.system)], [False]
         for turn, action, is_trained in told:
             turns += [_written(turn), DialogueTurn("assistant", env.format.write(action))]

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from oncue.data.retrieval_skills import RetrievalSkills
-
 from oncue.errors import ConfigError
 from oncue.train.rl.settings import GrpoConfig, PpoConfig
 from oncue.train.sft.loop import BuildModel, SftConfig

@@ -244,9 +244,7 @@ def _questions() -> dict[str, str]:
 
 def _says(model: Any, renderer: QwenVLRenderer) -> dict[str, Any]:
     embedding = model.get_input_embeddings().weight
-    return {
-        kind: embedding[renderer.encode(text)][:, WORD] for kind, text in _questions().items()
-    }
+    return {kind: embedding[renderer.encode(text)][:, WORD] for kind, text in _questions().items()}
 
 
 def _write_vision(model: Any) -> None:

@@ -49,7 +49,9 @@ NUM_SCRATCH = 12
 _PERIOD = 128  # of the slowest wave of numbers: they may reach that
 _WAVES = (1, 3, 8, 14, 21, 27, 35, 44, 52, 61)
 _ASIDE = 7  # from the start of a range to its proposed end
-_NUM_PLACED = 5  # frequencies that turn quickly enough to tell places apart; the others carry content
+_NUM_PLACED = (
+    5  # frequencies that turn quickly enough to tell places apart; the others carry content
+)
 _UNIT = HIDDEN_SIZE**0.5 / 2**0.5  # of a token that is one thing of one kind, once normalised
 _MEETS, _PLACES = 1.6, 100.0
 _SAYS = 3.0  # how much louder is what is to be said than what a token is
@@ -179,9 +181,7 @@ class RetrievalStart:
             attention.q_proj.weight[row, asked.start + j] = _MEETS
             attention.k_proj.weight[row, shown.start + j] = _MEETS
 
-    def _prefer(
-        self, layer: int, head: int, of: Sequence[str], kinds: Mapping[str, float]
-    ) -> None:
+    def _prefer(self, layer: int, head: int, of: Sequence[str], kinds: Mapping[str, float]) -> None:
         attention, rows = self._clear(layer, head)
         row = rows.start + self.content[-1]
         for name in of:
@@ -189,9 +189,7 @@ class RetrievalStart:
         for name, gain in kinds.items():
             attention.k_proj.weight[row, KIND[name]] = gain * _MEETS
 
-    def _pass(
-        self, layer: int, head: int, parts: Sequence[tuple[slice, slice, float]]
-    ) -> None:
+    def _pass(self, layer: int, head: int, parts: Sequence[tuple[slice, slice, float]]) -> None:
         """What a head finds in some channels goes into others."""
         attention, rows = self._blank(layer, head)
         attention.v_proj.weight[rows] = 0
