@@ -129,7 +129,8 @@ class RetrievalStart:
         attention, first = self.decoder.layers[1].self_attn, 2 * HEAD_DIM
         for kind in openers:
             attention.q_proj.weight[first + flashes, KIND[kind]] = _MEETS
-        attention.k_proj.weight[first + flashes, COLOUR.start : COLOUR.stop - 1] = _MEETS
+        attention.k_proj.weight[first + flashes, COLOUR.start : COLOUR.stop - 1] = 2 * _MEETS
+        attention.k_proj.weight[first + flashes, COLOUR.stop - 1] = -_MEETS
         self._pass(1, 2, [(COLOUR, FOUND_COLOUR, 4.0)])
 
     def _name_letter(self) -> None:
