@@ -79,6 +79,6 @@ class TrainSft(TrainCommand):
             model = self.config.model
             if model == NEW_MODEL:
                 build = builder_of(self.config)
-                decision_name = self.config.decision_format or "text"
-                model = str(build(Path(folder), self.config.seed, decision_name))
+                seed, decision_format = self.config.seed, self.config.decision_format
+                model = str(build(Path(folder), seed, decision_format or "text"))
             yield from plan_stages(self.config, model, self.options.out)

@@ -87,8 +87,8 @@ def frames_then_text(num_frames: int, text: str) -> Shape:
 
 def shape_of_written(turn: DialogueTurn) -> Shape:
     """What a written message shows, in order."""
-    frames = map(FrameSlot, turn.marks or ("",) * turn.num_frames)
-    return tuple(part for part in (turn.lead, *frames, turn.text) if part)
+    lead, text = ((part,) if part else () for part in (turn.lead, turn.text))
+    return (*lead, *map(FrameSlot, turn.marks or ("",) * turn.num_frames), *text)
 
 
 class ActionFormat(Protocol):
