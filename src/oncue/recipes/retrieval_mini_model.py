@@ -61,7 +61,6 @@ VOCAB_SIZE, NUM_PIECES = 512, 320
 LETTERS = "ABCD"
 _NAMES = (*SHAPES, NO_SHAPE, *COLOURS, NO_COLOUR)
 _PARTS = re.compile(rf"(\d+|\b(?:{'|'.join(_NAMES)})\b|\b[{LETTERS}]\b)")
-_SAYING = "<|im_start|>", "assistant\n"
 
 
 def build_retrieval_mini(folder: Path, seed: int = 0, decision_name: DecisionName = "text") -> Path:
