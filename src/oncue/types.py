@@ -324,18 +324,25 @@ class TimedReply:
 
 @dataclass(frozen=True, slots=True)
 class DialogueTurn:
-    """One message of a written dialogue (training data). `num_frames` images precede `text`."""
+    """One message of a written dialogue (training data): `lead`, then `num_frames` images, then
+    `text`. `marks`: the name of each image, as of `FrameBatch`; none at all: no mark."""
 
     role: str
     text: str
     num_frames: int = 0
+    lead: str = ""
+    marks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.role not in ("system", "user", "assistant"):
             raise ValueError(f"role must be system, user or assistant, got {self.role!r}")
-        if self.num_frames and self.role != "user":
+        if (self.num_frames or self.lead) and self.role != "user":
             raise ValueError(
                 f"only user turns hold frames, got {self.num_frames} in a turn of {self.role!r}"
+            )
+        if len(self.marks) not in (0, self.num_frames):
+            raise ValueError(
+                f"{self.num_frames} frames need as many marks, or none, got {len(self.marks)}"
             )
 
 

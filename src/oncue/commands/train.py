@@ -48,7 +48,7 @@ class TrainSft(TrainCommand):
         return replace(config, stages=(*config.stages[:-1], last))
 
     def train(self) -> Path:
-        from oncue.recipes.mini_model import build_mini
+        from oncue.recipes import builder_of
         from oncue.train.sft.loop import train_sft
 
         out, resume = self.options.out, self.resumes
@@ -59,7 +59,7 @@ class TrainSft(TrainCommand):
             resume=resume,
             allow_changed_data=changed,
             report=self.report,
-            build_model=build_mini,
+            build_model=builder_of(self.config),
             log_to=self.log_to,
         )
 
@@ -71,16 +71,14 @@ class TrainSft(TrainCommand):
         )
 
     def plan(self) -> Iterator[str]:
-        from oncue.recipes.mini_model import build_mini
+        from oncue.recipes import builder_of
         from oncue.train.sft.loop import NEW_MODEL
         from oncue.train.sft.plan import plan_stages
 
         with tempfile.TemporaryDirectory() as folder:
             model = self.config.model
             if model == NEW_MODEL:
-                model = str(
-                    build_mini(
-                        Path(folder), self.config.seed, self.config.decision_format or "text"
-                    )
-                )
+                build = builder_of(self.config)
+                seed, decision_format = self.config.seed, self.config.decision_format
+                model = str(build(Path(folder), seed, decision_format or "text"))
             yield from plan_stages(self.config, model, self.options.out)

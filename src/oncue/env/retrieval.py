@@ -173,7 +173,12 @@ class RetrievalEnv:
         self._num_turns = 0
         if not self.settings.first_frames:
             return self._turn("No frame of the video is shown.", FrameBatch.empty())
-        indices = spread(0, len(self.pool) - 1, self.settings.first_frames)
+        return self.opened_with(spread(0, len(self.pool) - 1, self.settings.first_frames))
+
+    def opened_with(self, indices: Sequence[int]) -> EnvTurn:
+        """The first turn with other frames than evenly spread ones: for training data. It begins an
+        episode."""
+        self._num_turns = 0
         frames = self.pool.take(indices, self._marks(indices))
         return self._turn(f"{_counted(frames)} of the whole video: {self._listed(frames)}", frames)
 

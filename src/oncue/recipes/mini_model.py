@@ -57,7 +57,7 @@ def build_mini(folder: Path, seed: int = 0, decision_name: DecisionName = "text"
     save_tokenizer(texts, VOCAB_SIZE, folder)
     processor = FrameProcessor(min_pixels=4 * 28 * 28, max_pixels=MAX_PIXELS)
     processor.save_pretrained(folder)
-    _complete_processor(folder)
+    complete_processor(folder)
     for name, content in own_file(decision_name).items():
         (folder / name).write_bytes(content)
     renderer = QwenVLRenderer.from_pretrained(folder)
@@ -146,7 +146,7 @@ def _scale_inputs(model: Any, processor: FrameProcessor) -> None:
     last.bias[NUM_FEATURES:] = 0
 
 
-def _complete_processor(folder: Path) -> None:
+def complete_processor(folder: Path) -> None:
     """Names the stock processor, so that transformers users with torchvision can load the folder by
     AutoProcessor."""
     image = json.loads((folder / "preprocessor_config.json").read_text("utf-8"))

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from oncue.render.decision import DecisionFormat, Lead
-from oncue.types import Action, EnvTurn
+from oncue.types import Action, DialogueTurn, EnvTurn
 
 Grid = tuple[int, int, int]  # of a frame: 1, patch rows, patch columns
 
@@ -83,6 +83,12 @@ def shape_of(turn: EnvTurn) -> Shape:
 def frames_then_text(num_frames: int, text: str) -> Shape:
     """The shape of a turn of a stream."""
     return (*(FrameSlot(),) * num_frames, *((text,) if text else ()))
+
+
+def shape_of_written(turn: DialogueTurn) -> Shape:
+    """What a written message shows, in order."""
+    lead, text = ((part,) if part else () for part in (turn.lead, turn.text))
+    return (*lead, *map(FrameSlot, turn.marks or ("",) * turn.num_frames), *text)
 
 
 class ActionFormat(Protocol):

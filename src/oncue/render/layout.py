@@ -39,7 +39,7 @@ from typing import Protocol
 
 from oncue.errors import DialogueError, InputError
 from oncue.render.actions import TextFormat
-from oncue.render.base import ActionFormat, Shape, frames_then_text
+from oncue.render.base import ActionFormat, Shape, frames_then_text, shape_of_written
 from oncue.render.decision import DecisionName, Lead
 from oncue.render.markup import (
     ASSISTANT_HEADER,
@@ -97,7 +97,7 @@ class TextLayout:
                 yield from ASSISTANT_HEADER
                 yield from policy_message(turn.text, index if trained else None)
             else:
-                yield from observed_message(turn.role, frames_then_text(turn.num_frames, turn.text))
+                yield from observed_message(turn.role, shape_of_written(turn))
             yield NEWLINE
 
 
@@ -146,7 +146,7 @@ class TokenLayout:
         lead, answered = Lead.START, True
         for index, (turn, trained) in turns:
             if turn.role == "user":
-                yield from self.user_turn(frames_then_text(turn.num_frames, turn.text), lead)
+                yield from self.user_turn(shape_of_written(turn), lead)
                 lead, answered = Lead.OPEN, False
                 continue
             if turn.role != "assistant" or answered:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from oncue.data.dialogue_sources import RowSource, Source
+from oncue.data.retrieval_skills import RetrievalSkills
 from oncue.data.row_checks import Check, dialogue_checks
 from oncue.errors import ConfigError
 from oncue.render.decision import DecisionName
@@ -25,7 +26,7 @@ class Stage:
     """
 
     name: str
-    source: Source
+    source: Source | RetrievalSkills
     batch_size: int
     num_steps: int | None = None
     learning_rate_scale: float = 1.0
