@@ -37,10 +37,11 @@ class RunOptions:
 
     recipe: str | None = None
     """Where settings come from. sft: mini (a new model), mini-more (a second run), mini-late (it
-    goes on, and mostly speaks late), mmduet2-3b (published settings). grpo: mini (from mini-sft),
-    mmduet2-3b (published), video-mtr-7b (questions about videos). ppo: video-mtr-7b, video-mtr-3b
-    (published), video-mtr-release (the released code). Not needed with --resume auto, which takes
-    the settings of the run in --out."""
+    goes on, and mostly speaks late), mini-retrieval (a new model for films; unfinished), mmduet2-3b
+    (published settings). grpo: mini (from mini-sft), mini-retrieval (unfinished), mmduet2-3b
+    (published), video-mtr-7b (questions about videos). ppo: mini (unfinished), video-mtr-7b,
+    video-mtr-3b (published), video-mtr-release (the released code). Not needed with --resume auto,
+    which takes the settings of the run in --out."""
 
     config: Path | None = None
     """YAML file of settings, such as the config.yaml of another run; it replaces those of the
