@@ -195,20 +195,20 @@ class _Lesson:
             action = Retrieve(first, min(first + most, num_frames) - 1)
         task = self.film.task(num_frames)
         env = RetrievalEnv(self.pool, task, source.look)
-        told = [(env.opened_with(shown), action, trains_range)]
-        while len(told) < source.look.max_turns - 1:
-            told.append((_shown(env, told[-1][1]), action, trains_range))
-        seen = {i for turn, _, _ in told for i in turn.frames.indices}
+        said = [(env.opened_with(shown), action, trains_range)]
+        while len(said) < source.look.max_turns - 1:
+            said.append((_shown(env, said[-1][1]), action, trains_range))
+        seen = {i for turn, _, _ in said for i in turn.frames.indices}
         last = _shown(env, action)
         is_seen = not decisive.isdisjoint(seen | set(last.frames.indices))
-        return self._dialogue(env, [*told, (last, Answer(self.film.answer), is_seen)])
+        return self._dialogue(env, [*said, (last, Answer(self.film.answer), is_seen)])
 
-    def _dialogue(self, env: RetrievalEnv, told: Sequence[tuple[EnvTurn, Action, bool]]) -> Item:
+    def _dialogue(self, env: RetrievalEnv, said: Sequence[tuple[EnvTurn, Action, bool]]) -> Item:
         turns, trained = [DialogueTurn("system", env.system)], [False]
-        for turn, action, is_trained in told:
+        for turn, action, is_trained in said:
             turns += [_written(turn), DialogueTurn("assistant", env.format.write(action))]
             trained += [False, is_trained]
-        frames = [picture for turn, _, _ in told for picture in turn.pictures]
+        frames = [picture for turn, _, _ in said for picture in turn.pictures]
         return Dialogue(self._name("dialogue"), tuple(turns), tuple(trained)), frames
 
     def _with(self, needed: Sequence[int]) -> list[int]:
