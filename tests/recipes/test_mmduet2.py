@@ -19,5 +19,5 @@ def test_the_published_settings():
 
 
 def test_an_unknown_recipe_is_refused():
-    with pytest.raises(ConfigError, match="mini, mini-more, mini-late, mmduet2-3b"):
+    with pytest.raises(ConfigError, match="mini, mini-more, mini-late, mini-retrieval, mmduet2-3b"):
         sft_recipe("mmduet3")

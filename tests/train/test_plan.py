@@ -146,7 +146,7 @@ def test_time_and_disk_follow_from_the_first_step(tmp_path):
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--recipe", "maxi"], "mini, mini-more, mini-late, mmduet2-3b"),
+        (["--recipe", "maxi"], "mini, mini-more, mini-late, mini-retrieval, mmduet2-3b"),
         (["--recipe", "mini", "--learning-rate", "-1"], "learning_rate must be a positive number"),
         (
             ["--recipe", "mini", "--stages.0.learning-rate-scale", "nan"],
