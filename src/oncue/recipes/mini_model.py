@@ -16,6 +16,7 @@ from typing import Any
 
 from oncue.clock import Clock
 from oncue.files import as_new_files
+from oncue.recipes.mini_config import MiniSizes
 from oncue.recipes.mini_start import (
     EMBEDDING_STD,
     HEAD_DIM,
@@ -39,6 +40,16 @@ from oncue.world.questions import vocabulary
 MAX_PIXELS = 20 * 28 * 28  # 16:9 and 4:3 frames become 3 x 5 vision tokens
 VOCAB_SIZE = 768
 NUM_LAYERS, MLP_SIZE = 4, 384
+_SIZES = MiniSizes(
+    vocab_size=VOCAB_SIZE,
+    hidden_size=HIDDEN_SIZE,
+    head_dim=HEAD_DIM,
+    mlp_size=MLP_SIZE,
+    num_layers=NUM_LAYERS,
+    rope_theta=ROPE_THETA,
+    mrope_section=MROPE_SECTION,
+    vision_mlp_size=192,
+)
 
 
 def build_mini(folder: Path, seed: int = 0, decision_name: DecisionName = "text") -> Path:
@@ -62,7 +73,7 @@ def build_mini(folder: Path, seed: int = 0, decision_name: DecisionName = "text"
         (folder / name).write_bytes(content)
     renderer = QwenVLRenderer.from_pretrained(folder)
     torch.manual_seed(seed)
-    model = Qwen2_5_VLForConditionalGeneration(_config(renderer)).float()
+    model = Qwen2_5_VLForConditionalGeneration(_SIZES.config(renderer)).float()
     with torch.no_grad():
         _scale_inputs(model, processor)
         Start(model.model.language_model, Distances.of(renderer)).apply()
@@ -70,51 +81,6 @@ def build_mini(folder: Path, seed: int = 0, decision_name: DecisionName = "text"
         model.save_pretrained(folder)
     as_new_files(folder)
     return folder
-
-
-def _config(renderer: QwenVLRenderer) -> Any:
-    from transformers import Qwen2_5_VLConfig
-
-    text = {
-        "vocab_size": VOCAB_SIZE,
-        "hidden_size": HIDDEN_SIZE,
-        "intermediate_size": MLP_SIZE,
-        "num_hidden_layers": NUM_LAYERS,
-        "num_attention_heads": HIDDEN_SIZE // HEAD_DIM,
-        "num_key_value_heads": HIDDEN_SIZE // HEAD_DIM,
-        "max_position_embeddings": 32768,
-        "initializer_range": 0.04,
-        "rope_parameters": {
-            "rope_type": "default",
-            "rope_theta": ROPE_THETA,
-            "mrope_section": list(MROPE_SECTION),
-        },
-        "bos_token_id": None,
-        "eos_token_id": renderer.im_end_id,
-        "pad_token_id": renderer.endoftext_id,
-        "tie_word_embeddings": True,
-    }
-    vision = {
-        "depth": 2,
-        "hidden_size": 64,
-        "intermediate_size": 192,
-        "num_heads": 2,
-        "out_hidden_size": HIDDEN_SIZE,
-        "window_size": 112,
-        "fullatt_block_indexes": [0, 1],
-        "patch_size": 14,
-        "spatial_merge_size": 2,
-        "temporal_patch_size": 2,
-    }
-    return Qwen2_5_VLConfig(
-        text_config=text,
-        vision_config=vision,
-        image_token_id=renderer.image_pad_id,
-        video_token_id=renderer.video_pad_id,
-        vision_start_token_id=renderer.vision_start_id,
-        vision_end_token_id=renderer.vision_end_id,
-        tie_word_embeddings=True,
-    )
 
 
 def _scale_inputs(model: Any, processor: FrameProcessor) -> None:

@@ -26,6 +26,7 @@ from oncue.data.retrieval_skills import (
 from oncue.env.retrieval import RetrievalSettings
 from oncue.errors import ConfigError
 from oncue.files import as_new_files
+from oncue.recipes.mini_config import MiniSizes
 from oncue.recipes.mini_model import complete_processor
 from oncue.recipes.retrieval_mini_start import (
     COLOUR,
@@ -58,6 +59,16 @@ NUM_FRAMES = 96  # of a pool
 SIZE_PX = 28  # of a frame: one vision token
 LOOK = RetrievalSettings(max_turns=2, thinking="off")
 VOCAB_SIZE, NUM_PIECES = 512, 320
+_SIZES = MiniSizes(
+    vocab_size=VOCAB_SIZE,
+    hidden_size=HIDDEN_SIZE,
+    head_dim=HEAD_DIM,
+    mlp_size=MLP_SIZE,
+    num_layers=NUM_LAYERS,
+    rope_theta=ROPE_THETA,
+    mrope_section=MROPE_SECTION,
+    vision_mlp_size=128,
+)
 LETTERS = "ABCD"
 _NAMES = (*SHAPES, NO_SHAPE, *COLOURS, NO_COLOUR)
 _PARTS = re.compile(rf"(\d+|\b(?:{'|'.join(_NAMES)})\b|\b[{LETTERS}]\b)")
@@ -82,7 +93,7 @@ def build_retrieval_mini(folder: Path, seed: int = 0, decision_name: DecisionNam
     complete_processor(folder)
     renderer = QwenVLRenderer.from_pretrained(folder)
     torch.manual_seed(seed)
-    model = Qwen2_5_VLForConditionalGeneration(_config(renderer)).float()
+    model = Qwen2_5_VLForConditionalGeneration(_SIZES.config(renderer)).float()
     with torch.no_grad():
         _write_tokens(model, renderer)
         _write_vision(model)
@@ -147,51 +158,6 @@ def _save_tokenizer(phrases: Sequence[str], folder: Path) -> None:
     tokenizer.add_tokens(others, special_tokens=False)
     tokenizer.chat_template = CHAT_TEMPLATE
     tokenizer.save_pretrained(str(folder))
-
-
-def _config(renderer: QwenVLRenderer) -> Any:
-    from transformers import Qwen2_5_VLConfig
-
-    text = {
-        "vocab_size": VOCAB_SIZE,
-        "hidden_size": HIDDEN_SIZE,
-        "intermediate_size": MLP_SIZE,
-        "num_hidden_layers": NUM_LAYERS,
-        "num_attention_heads": HIDDEN_SIZE // HEAD_DIM,
-        "num_key_value_heads": HIDDEN_SIZE // HEAD_DIM,
-        "max_position_embeddings": 32768,
-        "initializer_range": 0.04,
-        "rope_parameters": {
-            "rope_type": "default",
-            "rope_theta": ROPE_THETA,
-            "mrope_section": list(MROPE_SECTION),
-        },
-        "bos_token_id": None,
-        "eos_token_id": renderer.im_end_id,
-        "pad_token_id": renderer.endoftext_id,
-        "tie_word_embeddings": True,
-    }
-    vision = {
-        "depth": 2,
-        "hidden_size": 64,
-        "intermediate_size": 128,
-        "num_heads": 2,
-        "out_hidden_size": HIDDEN_SIZE,
-        "window_size": 112,
-        "fullatt_block_indexes": [0, 1],
-        "patch_size": 14,
-        "spatial_merge_size": 2,
-        "temporal_patch_size": 2,
-    }
-    return Qwen2_5_VLConfig(
-        text_config=text,
-        vision_config=vision,
-        image_token_id=renderer.image_pad_id,
-        video_token_id=renderer.video_pad_id,
-        vision_start_token_id=renderer.vision_start_id,
-        vision_end_token_id=renderer.vision_end_id,
-        tie_word_embeddings=True,
-    )
 
 
 def _write_tokens(model: Any, renderer: QwenVLRenderer) -> None:
