@@ -11,7 +11,7 @@ import pytest
 from oncue import cli
 from oncue.errors import DataError
 from oncue.eval.streams.benchmark import Headline, Published
-from oncue.eval.streams.curve import DetectionPoint, read_curve
+from oncue.eval.streams.curve import CurvePoint, read_curve
 from oncue.eval.streams.stream_page import to_page
 from oncue.eval.streams.timeline import clock_text, timeline
 from tones import CARD, ITEMS, item, said, scored
@@ -197,9 +197,9 @@ def test_clocks(time_s: float, text: str) -> None:
 
 
 CURVE = (
-    DetectionPoint(-1.0, 20.0, 0.5),
-    DetectionPoint(0.0, 60.0, 30.0),
-    DetectionPoint(1.0, None, 9.0),
+    CurvePoint(-1.0, 20.0, 0.5),
+    CurvePoint(0.0, 60.0, 30.0),
+    CurvePoint(1.0, None, 9.0),
 )
 
 
@@ -235,7 +235,7 @@ def test_curves_are_read_by_bias(tmp_path) -> None:
         '{"curve": [{"bias": 1, "hit_spans": 60, "false_per_quiet_hour": 30, "more": 1}, '
         '{"bias": -1, "hit_spans": null, "false_per_quiet_hour": 0}]}'
     )
-    assert read_curve(path) == (DetectionPoint(-1.0, None, 0.0), DetectionPoint(1.0, 60.0, 30.0))
+    assert read_curve(path) == (CurvePoint(-1.0, None, 0.0), CurvePoint(1.0, 60.0, 30.0))
 
 
 def test_the_command_writes_scores_items_and_page(tmp_path, capsys) -> None:

@@ -10,13 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, Protocol, runtime_checkable
 
 from oncue.eval.streams.stream import GoldT, Item, Prediction
 from oncue.scoring.grader import Grader
 from oncue.types import TimedReply
-
-GoldT_co = TypeVar("GoldT_co", covariant=True)
 
 Terms = Mapping[str, float]  # numbers that add up over items
 BySubset = Mapping[str, Terms]  # their sums over the items of each subset

@@ -3,14 +3,11 @@ every so many seconds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from oncue.eval.streams.benchmark import BlindRow
 from oncue.eval.streams.stream import Item, Prediction, Stream
 from oncue.types import TimedReply
-
-Predict = Callable[[Item[Any]], Prediction]
 
 
 def silence() -> BlindRow[Any]:

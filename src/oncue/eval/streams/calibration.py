@@ -14,43 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from oncue.errors import ConfigError, DataError
-from oncue.eval.streams.behaviour import PREFIX, behaviour_figures
 from oncue.eval.streams.benchmark import Terms
-from oncue.eval.table import TextTable, percent
+from oncue.eval.streams.curve import CurvePoint
+from oncue.eval.table import TextTable
 from oncue.files import prepare_folder, write_json
 
 BIASES = (-8.0, -4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0)
 NUM_HALVINGS = 4  # of the gap in which the rate passes the limit
 FILE = "calibration.json"
-
-
-@dataclass(frozen=True, slots=True)
-class CurvePoint:
-    """How a model behaves at `bias`: the share of due spans in which it replied and the F1 of its
-    timing, both in percent, its false replies per quiet hour, and how many quiet hours that is.
-
-    None: nothing was due, or nothing was quiet.
-    """
-
-    bias: float
-    hit_spans: float | None
-    false_per_quiet_hour: float | None
-    f1: float | None
-    quiet_hours: float
-
-    @classmethod
-    def of(cls, bias: float, sums: Terms) -> CurvePoint:
-        """Of the sums of `behaviour_terms` over all items."""
-        figures = behaviour_figures(sums)
-        hit, due, false = (sums[PREFIX + name] for name in ("num_hit", "num_due", "num_false"))
-        both, quiet_s = hit + due + false, sums[PREFIX + "quiet_s"]
-        return cls(
-            bias,
-            figures["hit_spans"],
-            round(3600 * false / quiet_s, 6) if quiet_s > 0 else None,
-            percent(2 * hit / both) if both else None,  # 2 hit / (2 hit + false + missed)
-            round(quiet_s / 3600, 4),
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from oncue import __version__
 from oncue.eval.streams.behaviour import delay_counts
 from oncue.eval.streams.benchmark import Card, Published
-from oncue.eval.streams.curve import DetectionPoint
+from oncue.eval.streams.curve import CurvePoint
 from oncue.eval.streams.result import StreamScores, cell, headline_values, plain_text
 from oncue.eval.streams.scoring import Row, behaviour_sums
 from oncue.eval.streams.timeline import timeline, verdict_hues
@@ -48,7 +48,7 @@ class _Published:
     rows: Sequence[tuple[str, Sequence[str]]]
 
 
-def to_page(scores: StreamScores, curve: Sequence[DetectionPoint] = ()) -> str:
+def to_page(scores: StreamScores, curve: Sequence[CurvePoint] = ()) -> str:
     """The page as text. It shows texts of models and annotations as plain text only. `curve`: how
     detection and false alarms change with the reply bias, where that was measured."""
     card, model = scores.benchmark.card, scores.model
@@ -155,7 +155,7 @@ def _delay_chart(model: Row) -> str:
     return bar_chart(f"First replies by their delay. {said}", counts, "seconds after it is due")
 
 
-def _curve_chart(curve: Sequence[DetectionPoint]) -> str:
+def _curve_chart(curve: Sequence[CurvePoint]) -> str:
     points = [point for point in curve if point.is_known]
     if not points:
         return ""
