@@ -42,3 +42,24 @@ def test_a_run_of_no_items_or_of_one_twice_is_refused(tmp_path, capsys, named) -
     predictions = saved(tmp_path / "run.jsonl", [{"protocol": {}, "items": named}])
     words = ["omnimmi", "--annotations", annotations, "--predictions", predictions]
     assert "run.jsonl, line 1: 'items' must name the items" in refused(words, capsys)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([{"protocol": {"model": "\ud800"}}], "line 1: 'protocol' holds half of a character"),
+        (
+            [{"question_id": "one.mp4", "replies": [], "num_turns": 2, "num_silent": 3}],
+            "line 1: 'num_silent' (3) must not be above 'num_turns' (2)",
+        ),
+        (
+            [{"question_id": "one.mp4", "replies": [], "num_silent": 1}],
+            "'num_silent' (1) must not be above 'num_turns' (0)",
+        ),
+    ],
+)
+def test_what_nobody_can_show_or_count_is_refused(tmp_path, capsys, rows, message) -> None:
+    annotations = saved(tmp_path / "alerts.json", [ALERT])
+    predictions = saved(tmp_path / "said.jsonl", rows)
+    words = ["omnimmi", "--annotations", annotations, "--predictions", predictions]
+    assert message in refused([*words, "--out", tmp_path / "out"], capsys)

@@ -23,7 +23,7 @@ from oncue.files import prepare_folder, replacing, write_text
 
 if TYPE_CHECKING:
     from oncue.eval.streams.benchmark import ItemScore, StreamBenchmark
-    from oncue.eval.streams.curve import DetectionPoint
+    from oncue.eval.streams.curve import CurvePoint
     from oncue.eval.streams.item_lines import OnItem
     from oncue.eval.streams.predictions import Placed, PredictionFile
     from oncue.eval.streams.result import StreamScores
@@ -180,7 +180,7 @@ class StreamFlags(ABC):
             grader.end()
         return row
 
-    def _curve(self) -> tuple[DetectionPoint, ...]:
+    def _curve(self) -> tuple[CurvePoint, ...]:
         """What --curve holds."""
         from oncue.eval.streams.curve import read_curve
 
@@ -226,5 +226,8 @@ class StreamFlags(ABC):
             yield grader
             return
         prepare_folder(self.record.parent, "give another --record")
-        with replacing(self.record) as path, path.open("w", encoding="utf-8") as file:
+        with (
+            replacing(self.record) as path,
+            path.open("w", encoding="utf-8", errors="backslashreplace") as file,
+        ):
             yield RecordingGrader(grader, file)

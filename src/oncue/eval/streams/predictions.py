@@ -22,7 +22,7 @@ from pydantic import AfterValidator
 
 from oncue.errors import DataError
 from oncue.eval.streams.stream import Prediction
-from oncue.fields import AnyText, IdText, Must, Seconds, field_as, has_value, read_as
+from oncue.fields import AnyText, IdText, Must, Seconds, field_as, has_value, read_as, whole_text
 from oncue.json_files import json_lines
 from oncue.types import TimedReply
 
@@ -77,6 +77,7 @@ class PredictionFile:
             protocol = row[PROTOCOL]
             if not isinstance(protocol, Mapping):
                 raise DataError(f"{where}: {PROTOCOL!r} must be an object, got {protocol!r:.80}")
+            whole_text(json.dumps(protocol, ensure_ascii=False), f"{where}: {PROTOCOL!r}")
             items = None
             if has_value(row, "items"):
                 items = tuple(field_as(list[IdText], row, "items", where))
@@ -109,6 +110,11 @@ class PredictionFile:
 def prediction_of(row: Mapping[str, Any], where: str) -> Prediction:
     """One line. Raises DataError."""
     said = read_as(_Row, row, where)
+    if (said.num_silent or 0) > (said.num_turns or 0):
+        raise DataError(
+            f"{where}: 'num_silent' ({said.num_silent:g}) must not be above 'num_turns' "
+            f"({said.num_turns or 0:g}): silent turns are turns"
+        )
     return Prediction(
         said.question_id,
         tuple(TimedReply(reply.time, reply.text) for reply in said.replies),
