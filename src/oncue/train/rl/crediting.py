@@ -96,6 +96,6 @@ def _logged(
     return {
         "value_mean": float(values.mean()),
         "return_mean": float(returns.mean()),
-        "explained_variance": 1 - float(np.var(returns - values)) / spread if spread else 0.0,
+        **({"explained_variance": 1 - float(np.var(returns - values)) / spread} if spread else {}),
         **({} if kl is None else {"kl_from_start": float(of_all(kl).mean())}),
     }
