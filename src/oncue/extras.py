@@ -21,6 +21,8 @@ def optional_packages() -> Iterator[tuple[str, Requirement]]:
     extras = installed.metadata.get_all("Provides-Extra") or ()
     for extra in (name for name in extras if name not in _OURS):
         for requirement in requirements:
+            if requirement.name == installed.name:  # one extra that includes another
+                continue
             marker = requirement.marker
             # Not what is needed without the extra, too
             if marker and marker.evaluate({"extra": extra}) and not marker.evaluate({"extra": ""}):

@@ -23,7 +23,7 @@ model engine policy
 dialogue world
 scoring rewards records
 pages
-data
+data data.formats data.quality data.sources data.pipeline
 eval eval.streams eval.benchmarks
 train train.sft train.rl
 recipes

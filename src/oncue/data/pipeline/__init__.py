@@ -1,0 +1,1 @@
+"""From videos to proactive dialogues: steps, the models behind them, and runners."""

@@ -1,0 +1,1 @@
+"""How good a set of proactive dialogues is: filters, statistics, checks."""

@@ -1,0 +1,1 @@
+"""Where the pipeline finds videos and what is said of them: one file per source."""
