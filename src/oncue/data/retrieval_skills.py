@@ -7,8 +7,8 @@ shape    what a frame shows, by its number
 colour   which colour a frame has, by its number
 where    the number of a frame that shows a shape
 answer   the question of the film, with the flash in view, and others beside it
-look     the whole episode: a range that is drawn blindly, and the answer where the flash is in view
-found    an episode whose range has the flash: only the answer is trained
+look     the whole episode: ranges that are drawn blindly, and the answer where the flash is in view
+found    an episode whose last range has the flash: only the answer is trained
 
 No trained range depends on the film or on the question: `blind_range` sees neither.
 """
@@ -78,8 +78,11 @@ class RetrievalSkills:
     `odds`: of each skill. `num_shown`: least and most frames in the first turn of a dialogue.
     `uniform_frac`: the share of episodes whose first frames are evenly spread, as in rollouts; all
     others are drawn, so that numbers must be read. `widths`: of blind ranges. `look`: how a film
-    may be looked into. `duration_s`, `num_frames`, `size_px`, `pixel_noise`, `split`: as of
-    `LongFilmExamples`. Raises ConfigError for settings that cannot be.
+    may be looked into; its `max_turns` is replaced by one of `max_turns`, drawn for each dialogue,
+    where those are given. `answered_at_once_frac`: the share of answers that are given in the first
+    turn of several; all others are given where there is one turn. `duration_s`, `num_frames`,
+    `size_px`, `pixel_noise`, `split`: as of `LongFilmExamples`. Raises ConfigError for settings
+    that cannot be.
     """
 
     odds: dict[str, float]
@@ -87,6 +90,8 @@ class RetrievalSkills:
     uniform_frac: float = 0.5
     widths: tuple[int, int] = (7, 9)
     look: RetrievalSettings = field(default_factory=lambda: RetrievalSettings(max_turns=2))
+    max_turns: tuple[int, ...] = ()
+    answered_at_once_frac: float = 0.0
     duration_s: tuple[int, int] = (SHORTEST_S, LONGEST_S)
     num_frames: int = 96
     size_px: int = 28
@@ -104,9 +109,17 @@ class RetrievalSkills:
             low, high = getattr(self, name)
             rule = f"a least and a most, from 1 to num_frames ({most})"
             require(1 <= low <= high <= most, name, rule, (low, high))
-        require(0 <= self.uniform_frac <= 1, "uniform_frac", "between 0 and 1", self.uniform_frac)
-        require(self.look.max_turns >= 2, "look.max_turns", "at least 2", self.look.max_turns)
+        for name in ("uniform_frac", "answered_at_once_frac"):
+            require(0 <= getattr(self, name) <= 1, name, "between 0 and 1", getattr(self, name))
+        least = 2 if {"look", "found"} & set(self.odds) else 1
+        for number in self.all_turns:
+            require(number >= least, "max_turns", f"at least {least}", number)
         check_films(self.split, self.duration_s)
+
+    @property
+    def all_turns(self) -> tuple[int, ...]:
+        """The numbers of turns that an episode may have."""
+        return self.max_turns or (self.look.max_turns,)
 
     def item(
         self,
@@ -122,7 +135,10 @@ class RetrievalSkills:
         skill = names[int(rng.choice(len(names), p=chances))]
         film = make_film(self.split, index, seed, self.duration_s)
         pool = draw_pool(film, self.num_frames, self.size_px)
-        dialogue, frames = _Lesson(self, film, pool, rng).written(skill)
+        look = self.look
+        if self.max_turns:
+            look = replace(look, max_turns=self.max_turns[int(rng.integers(len(self.max_turns)))])
+        dialogue, frames = _Lesson(self, look, film, pool, rng).written(skill)
         return dialogue, with_noise(list(frames), float(rng.uniform(0, self.pixel_noise)), rng)
 
 
@@ -131,6 +147,7 @@ class _Lesson:
     """One dialogue in the making."""
 
     source: RetrievalSkills
+    look: RetrievalSettings
     film: Film
     pool: FramePool
     rng: np.random.Generator
@@ -173,35 +190,45 @@ class _Lesson:
             frames = self.film.frames_in(flash.span, len(self.pool))
             if frames and self.rng.random() < 0.5:
                 needed.append(self._any(frames))
-        return self._one_turn(replace(task, task_id=self._name("answer")), self.film.answer, needed)
+        task = replace(task, task_id=self._name("answer"))
+        at_once = self.rng.random() < self.source.answered_at_once_frac
+        max_turns = self.look.max_turns if at_once else 1
+        return self._one_turn(task, self.film.answer, needed, max_turns)
 
-    def _one_turn(self, task: Task, said: str, needed: Sequence[int]) -> Item:
+    def _one_turn(self, task: Task, said: str, needed: Sequence[int], max_turns: int = 1) -> Item:
         """A question that is answered at once, with the frames `needed` in view."""
-        settings = replace(self.source.look, max_turns=1)
-        env = RetrievalEnv(self.pool, task, settings)
+        env = RetrievalEnv(self.pool, task, replace(self.look, max_turns=max_turns))
         return self._dialogue(env, [(env.opened_with(self._with(needed)), Answer(said), True)])
 
     def _episode(self, *, trains_range: bool) -> Item:
-        """Frames and range of a trained one are drawn before anything is known of the film."""
-        source, num_frames = self.source, len(self.pool)
+        """Frames and ranges of a trained one are drawn before anything is known of the film."""
         shown = self._with([])
-        if self.rng.random() < source.uniform_frac:
-            shown = spread(0, num_frames - 1, source.look.first_frames)
-        action = blind_range(self.rng, shown, source.widths, num_frames)
+        if self.rng.random() < self.source.uniform_frac:
+            shown = spread(0, len(self.pool) - 1, self.look.first_frames)
+        ranges = [self._blind(shown) for _ in range(self.look.max_turns - 1)]
         decisive = self._decisive()
         if not trains_range:
-            most = source.look.frames_per_look
-            first = max(0, self._any(decisive) - int(self.rng.integers(most)))
-            action = Retrieve(first, min(first + most, num_frames) - 1)
-        task = self.film.task(num_frames)
-        env = RetrievalEnv(self.pool, task, source.look)
-        said = [(env.opened_with(shown), action, trains_range)]
-        while len(said) < source.look.max_turns - 1:
-            said.append((_shown(env, said[-1][1]), action, trains_range))
-        seen = {i for turn, _, _ in said for i in turn.frames.indices}
-        last = _shown(env, action)
-        is_seen = not decisive.isdisjoint(seen | set(last.frames.indices))
-        return self._dialogue(env, [*said, (last, Answer(self.film.answer), is_seen)])
+            ranges[-1] = self._around(decisive)
+        env = RetrievalEnv(self.pool, self.film.task(len(self.pool)), self.look)
+        said: list[tuple[EnvTurn, Action, bool]] = []
+        turn = env.opened_with(shown)
+        for action in ranges:
+            said.append((turn, action, trains_range))
+            turn = _shown(env, action)
+        seen = {
+            i for shown_turn in (*(t for t, _, _ in said), turn) for i in shown_turn.frames.indices
+        }
+        is_seen = not decisive.isdisjoint(seen)
+        return self._dialogue(env, [*said, (turn, Answer(self.film.answer), is_seen)])
+
+    def _blind(self, shown: Sequence[int]) -> Retrieve:
+        return blind_range(self.rng, shown, self.source.widths, len(self.pool))
+
+    def _around(self, indices: frozenset[int]) -> Retrieve:
+        """A range of a whole look with one of these frames in it."""
+        most = self.look.frames_per_look
+        first = max(0, self._any(indices) - int(self.rng.integers(most)))
+        return Retrieve(first, min(first + most, len(self.pool)) - 1)
 
     def _dialogue(self, env: RetrievalEnv, said: Sequence[tuple[EnvTurn, Action, bool]]) -> Item:
         turns, trained = [DialogueTurn("system", env.system)], [False]

@@ -14,7 +14,7 @@ from typing import Any
 from oncue.data.long_examples import LongFilmExamples
 from oncue.data.retrieval_skills import RetrievalSkills
 from oncue.engine.sampling import SamplingParams
-from oncue.recipes.retrieval_mini_model import LOOK
+from oncue.recipes.retrieval_mini_model import LOOK, MAX_TURNS
 from oncue.rewards.retrieval import RetrievalRewardSettings
 from oncue.train.rl.critic_settings import CriticSettings, GaeSettings
 from oncue.train.rl.policy_loss import LossSettings
@@ -39,7 +39,14 @@ def mini_retrieval_sft() -> SftConfig:
     def stage(
         name: str, odds: dict[str, float], num_shown: tuple[int, int], **options: Any
     ) -> Stage:
-        source = RetrievalSkills(odds, num_shown, look=LOOK, pixel_noise=_NOISE)
+        source = RetrievalSkills(
+            odds,
+            num_shown,
+            look=LOOK,
+            max_turns=MAX_TURNS,
+            answered_at_once_frac=0.3,
+            pixel_noise=_NOISE,
+        )
         return Stage(name, source, **options)
 
     return SftConfig(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,7 @@ from oncue.world.long.film import COLOURS, SHAPES
 NUM_FRAMES = 96  # of a pool
 SIZE_PX = 28  # of a frame: one vision token
 LOOK = RetrievalSettings(max_turns=2, thinking="off")
+MAX_TURNS = (2, 3)  # that it is taught, beside single ones
 VOCAB_SIZE, NUM_PIECES = 512, 320
 _SIZES = MiniSizes(
     vocab_size=VOCAB_SIZE,
@@ -106,12 +108,16 @@ def build_retrieval_mini(folder: Path, seed: int = 0, decision_name: DecisionNam
 
 
 def _dialogues() -> Iterator[Dialogue]:
-    """Prompts of every skill, with every number of frames that a turn may show."""
+    """Prompts of every skill, with every number of turns and of frames that a turn may show."""
     for skill in SKILLS:
-        for number in range(1, LOOK.first_frames + 1):
-            source = RetrievalSkills({skill: 1.0}, (number, number), look=LOOK, uniform_frac=0.0)
-            for index in range(3):
-                yield source.item(index, 0, Clock(1.0), 1)[0]
+        for max_turns in MAX_TURNS:
+            look = replace(LOOK, max_turns=max_turns)
+            for number in range(1, LOOK.first_frames + 1):
+                source = RetrievalSkills(
+                    {skill: 1.0}, (number, number), look=look, uniform_frac=0.0
+                )
+                for index in range(3):
+                    yield source.item(index, 0, Clock(1.0), 1)[0]
 
 
 def _wholes(dialogues: Sequence[Dialogue]) -> set[str]:

@@ -4,11 +4,14 @@ It reads; it does not decide where to look. "Opener": the token after which an a
 begins.
 
     layer 1   a frame takes on the number of its mark; a colour among options takes on its letter;
-              an opener takes on the shape and the number that the question names, and the kind of
-              answer that it asks for; the end of a range is proposed a few frames after its start
-    layer 2   an opener finds frames: of the asked number (what they show), of the asked shape
-              (their number), and of those the one with a flash (its colour)
-    layer 3   an opener finds the option of that colour (its letter)
+              an opener takes on the shape and the number that the question names, that of an
+              answer the kind of answer, too; the end of a range is proposed a few frames after its
+              start
+    layer 2   the opener of an answer finds frames: of the asked number (what they show), of the
+              asked shape (their number), and of those the one with a flash (its colour)
+    layer 3   the opener of an answer finds the option of that colour (its letter)
+
+That of a range knows what is asked, but finds no frame: nothing links it to one.
 
 Everything is then trained. A new model without this start bound nothing to anything in the time
 that two cores have.
@@ -117,7 +120,7 @@ class RetrievalStart:
         self._pass_aside(0, 5)
 
     def _find(self) -> None:
-        openers = ("answer", "retrieve")
+        openers = ("answer",)
         self._match(1, 0, ASKED_NUMBER, OWN_NUMBER)
         self._prefer(1, 0, openers, {"frame": 1.0})
         self._pass(1, 0, [(SHAPE, SHAPE, _SAYS), (COLOUR, COLOUR, _SAYS)])
