@@ -1,7 +1,7 @@
 """From the name of a model to its folder: the one place that knows what a name may be.
 
-A name is "mini" or "mini-sft" (the models that ship with the package), a folder in Hugging Face
-format, or a hub id (owner/name).
+A name is "mini", "mini-sft" or "mini-retrieval" (the models that ship with the package), a folder
+in Hugging Face format, or a hub id (owner/name).
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from oncue.errors import ModelError
 
 BUNDLED_NAME = "mini"
 SUPERVISED_NAME = "mini-sft"  # what mini was before reinforcement learning, which begins with it
+RETRIEVAL_NAME = "mini-retrieval"  # looks into generated long films, and does not watch
 BUNDLED_FOLDERS = {
-    name: Path(__file__).parent / "assets" / name for name in (BUNDLED_NAME, SUPERVISED_NAME)
+    name: Path(__file__).parent / "assets" / name
+    for name in (BUNDLED_NAME, SUPERVISED_NAME, RETRIEVAL_NAME)
 }
 HUB_TIMEOUT_S = 10.0
 

@@ -264,7 +264,7 @@ def test_a_model_that_runs_here_answers_together_as_alone(
         (["--single-turn", "0"], "--single-turn must be at least 1"),
         (["--single-turn", "4", "--budget", "8"], "--budget is for retrieval"),
         (["--at-once", "0"], "--at-once must be at least 1"),
-        ([], "the models that ship with oncue only watch"),
+        ([], "mini cannot retrieve: it only watches"),
     ],
 )
 def test_what_cannot_be_is_said_before_anything_is_read(flags, words, capsys) -> None:

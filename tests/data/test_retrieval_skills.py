@@ -118,11 +118,41 @@ def test_an_answer_is_trained_where_the_flash_is_in_view(name: str) -> None:
     assert trained == 60 if name != "look" else 5 < trained < 55
 
 
-def test_trained_ranges_are_blind_to_the_film() -> None:
+def ranges_of(dialogue) -> list[tuple[int, int]]:
+    said = [turn.text for turn in dialogue.turns if turn.text.startswith("<retrieve>")]
+    return [tuple(map(int, re.findall(r"\d+", text))) for text in said]  # type: ignore[misc]
+
+
+def test_every_look_of_an_episode_draws_its_own_range() -> None:
+    source = skill("look", max_turns=(2, 3))
+    found = [ranges_of(source.item(index, 0, CLOCK, 1)[0]) for index in range(40)]
+    assert {len(ranges) for ranges in found} == {1, 2}
+    assert sum(len(set(ranges)) == 2 for ranges in found) > 10
+
+
+def test_a_range_begins_at_a_shown_frame_or_some_before() -> None:
+    leads = set()
+    for index in range(60):
+        dialogue, _ = skill("look", num_shown=(2, 2), uniform_frac=0.0).item(index, 0, CLOCK, 1)
+        (first, last), near = ranges_of(dialogue)[0], shown(dialogue.turns[1])
+        leads.add(min(frame - first for frame in near if frame >= first))
+        assert 1 <= last - first + 1 <= 9
+    assert leads == set(range(6))
+
+
+def test_some_answers_are_given_in_the_first_of_several_turns() -> None:
+    source = skill("answer", max_turns=(3,), answered_at_once_frac=0.5)
+    leads = [source.item(index, 0, CLOCK, 1)[0].turns[1].lead for index in range(40)]
+    assert 10 < sum("Turn 1 of 3." in lead for lead in leads) < 30
+    assert all("Turn 1 of 3." in lead or "Turn 1 of 1." in lead for lead in leads)
+
+
+@pytest.mark.parametrize("max_turns", [(), (2, 3)])
+def test_trained_ranges_are_blind_to_the_film(max_turns: tuple[int, ...]) -> None:
     """With other films behind the same numbers, every trained range stays what it was."""
     ranges = []
     for seed_of_films in (0, 5):
-        source = skill("look")
+        source = skill("look", max_turns=max_turns)
         found = []
         for index in range(80):
             with pytest.MonkeyPatch.context() as patch:
@@ -134,7 +164,7 @@ def test_trained_ranges_are_blind_to_the_film() -> None:
                 )
                 dialogue, _ = source.item(index, 3, CLOCK, 1)
             assert dialogue.trained[2]
-            found.append((dialogue.turns[2].text, dialogue.turns[1].marks))
+            found.append((ranges_of(dialogue), dialogue.turns[1].marks))
         ranges.append(found)
     assert ranges[0] == ranges[1]
 
@@ -181,6 +211,9 @@ def test_splits_and_seeds_give_other_films_and_the_same_number_the_same_dialogue
         ({"odds": {"look": 1.0}, "num_shown": (4, 200)}, "num_shown"),
         ({"odds": {"look": 1.0}, "widths": (0, 3)}, "widths"),
         ({"odds": {"look": 1.0}, "look": RetrievalSettings(max_turns=1)}, "max_turns"),
+        ({"odds": {"look": 1.0}, "max_turns": (2, 1)}, "max_turns"),
+        ({"odds": {"look": 1.0}, "leads": (3, 2)}, "leads"),
+        ({"odds": {"answer": 1.0}, "answered_at_once_frac": 1.5}, "answered_at_once_frac"),
     ],
 )
 def test_settings_that_cannot_be(options: dict[str, object], named: str) -> None:

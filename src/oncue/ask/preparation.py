@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from oncue.env.streaming import check_questions, check_text
 from oncue.errors import ConfigError, ModelError
-from oncue.hub import BUNDLED_FOLDERS, resolve_model
+from oncue.hub import BUNDLED_FOLDERS, RETRIEVAL_NAME, resolve_model
 from oncue.policy.open_policy import LocalModel, PolicySpec, Script, ServerModel
 from oncue.render.images import FrameProcessor
 from oncue.render.options import LETTERS
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 FREE_ANSWER_CHARACTERS = 500  # of an answer in own words; the 50 of Video-MTR are for its rewards
 _REMEDY = (
-    "give a Qwen-VL model that follows instructions (--model FOLDER or a hub id), or one behind a "
-    "chat server (--server)"
+    "give a Qwen-VL model that follows instructions (--model FOLDER or a hub id), one behind a chat "
+    f"server (--server), or {RETRIEVAL_NAME} for generated long films"
 )
 
 
@@ -45,15 +45,16 @@ def task_of(video: str, question: str, options: Sequence[str]) -> Task:
 
 
 def check_can_retrieve(name: str | Path) -> None:
-    """Raises ModelError for a model that cannot ask for frames: the bundled ones, which only watch,
+    """Raises ModelError for a model that cannot ask for frames: the bundled ones that only watch,
     and those that decide by a token whether they are silent. Its weights are not fetched."""
     from oncue.render.folder import read_decision_name
 
     folder = resolve_model(name, weights=False)
-    if any(folder.resolve() == bundled.resolve() for bundled in BUNDLED_FOLDERS.values()):
+    watching = (path for each, path in BUNDLED_FOLDERS.items() if each != RETRIEVAL_NAME)
+    if any(folder.resolve() == bundled.resolve() for bundled in watching):
         raise ModelError(
-            f"{name} cannot retrieve: the models that ship with oncue only watch, they were never "
-            f"taught to ask for frames or to answer questions; {_REMEDY}"
+            f"{name} cannot retrieve: it only watches, and was never taught to ask for frames or "
+            f"to answer questions; {_REMEDY}"
         )
     if read_decision_name(folder) == "token":
         raise ModelError(

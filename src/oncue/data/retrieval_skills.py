@@ -62,11 +62,16 @@ def where_question(shape: str) -> str:
 
 
 def blind_range(
-    rng: np.random.Generator, shown: Sequence[int], widths: tuple[int, int], num_frames: int
+    rng: np.random.Generator,
+    shown: Sequence[int],
+    leads: tuple[int, int],
+    widths: tuple[int, int],
+    num_frames: int,
 ) -> Retrieve:
-    """A range that begins with one of the `shown` frames and has `widths[0]` to `widths[1]` frames,
-    or those that are left of `num_frames`."""
-    first = shown[int(rng.integers(len(shown)))]
+    """A range that begins `leads[0]` to `leads[1]` frames before one of the `shown`, and has
+    `widths[0]` to `widths[1]` frames, as far as there are any from 0 to `num_frames` - 1."""
+    near = shown[int(rng.integers(len(shown)))]
+    first = max(0, near - int(rng.integers(leads[0], leads[1] + 1)))
     width = int(rng.integers(widths[0], widths[1] + 1))
     return Retrieve(first, min(first + width, num_frames) - 1)
 
@@ -77,17 +82,18 @@ class RetrievalSkills:
 
     `odds`: of each skill. `num_shown`: least and most frames in the first turn of a dialogue.
     `uniform_frac`: the share of episodes whose first frames are evenly spread, as in rollouts; all
-    others are drawn, so that numbers must be read. `widths`: of blind ranges. `look`: how a film
-    may be looked into; its `max_turns` is replaced by one of `max_turns`, drawn for each dialogue,
-    where those are given. `answered_at_once_frac`: the share of answers that are given in the first
-    turn of several; all others are given where there is one turn. `duration_s`, `num_frames`,
-    `size_px`, `pixel_noise`, `split`: as of `LongFilmExamples`. Raises ConfigError for settings
-    that cannot be.
+    others are drawn, so that numbers must be read. `leads`, `widths`: of `blind_range`. `look`: how
+    a film may be looked into; its `max_turns` is replaced by one of `max_turns`, drawn for each
+    dialogue, where those are given. `answered_at_once_frac`: the share of answers that are given in
+    the first turn of several; all others are given where there is one turn. `duration_s`,
+    `num_frames`, `size_px`, `pixel_noise`, `split`: as of `LongFilmExamples`. Raises ConfigError
+    for settings that cannot be.
     """
 
     odds: dict[str, float]
     num_shown: tuple[int, int] = (16, 16)
     uniform_frac: float = 0.5
+    leads: tuple[int, int] = (0, 5)
     widths: tuple[int, int] = (7, 9)
     look: RetrievalSettings = field(default_factory=lambda: RetrievalSettings(max_turns=2))
     max_turns: tuple[int, ...] = ()
@@ -105,10 +111,10 @@ class RetrievalSkills:
             )
         require(len(self.odds) > 0, "odds", "those of at least one skill", self.odds)
         check_odds("odds", list(self.odds.values()))
-        for name, most in (("num_shown", self.num_frames), ("widths", self.num_frames)):
+        for name, least in (("num_shown", 1), ("widths", 1), ("leads", 0)):
             low, high = getattr(self, name)
-            rule = f"a least and a most, from 1 to num_frames ({most})"
-            require(1 <= low <= high <= most, name, rule, (low, high))
+            rule = f"a least and a most, from {least} to num_frames ({self.num_frames})"
+            require(least <= low <= high <= self.num_frames, name, rule, (low, high))
         for name in ("uniform_frac", "answered_at_once_frac"):
             require(0 <= getattr(self, name) <= 1, name, "between 0 and 1", getattr(self, name))
         least = 2 if {"look", "found"} & set(self.odds) else 1
@@ -222,7 +228,8 @@ class _Lesson:
         return self._dialogue(env, [*said, (turn, Answer(self.film.answer), is_seen)])
 
     def _blind(self, shown: Sequence[int]) -> Retrieve:
-        return blind_range(self.rng, shown, self.source.widths, len(self.pool))
+        source = self.source
+        return blind_range(self.rng, shown, source.leads, source.widths, len(self.pool))
 
     def _around(self, indices: frozenset[int]) -> Retrieve:
         """A range of a whole look with one of these frames in it."""
