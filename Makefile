@@ -1,5 +1,6 @@
 # Needs Python 3.11 or newer with pip and venv, nothing else. Every target sets up .venv by itself, once.
 #   make demo    watch a generated video with the bundled model; writes demo/seen/index.html
+#   make demo-ask  a question about a generated film of ten minutes, answered by looking; writes demo/asked/index.html
 #   make test    all tests             make check   format, lint, types, layers
 #   make wheel   build the wheel, install it into an empty environment, and watch a generated video with it
 #   make test-oldest  all tests with the oldest transformers that is supported (an environment of its own)
@@ -7,6 +8,7 @@
 #   make results score the bundled models on held-out clips and write the tables of docs/results.md (three to seven minutes)
 #   make bench   measure the engine on this machine; writes docs/results/engine.json (some minutes)
 #   make mini    train the bundled models (two cores: one hour to two) and put them into the package
+#   make mini-retrieval  train the bundled model that looks into long films (two cores: half an hour)
 #   make mini-hour  the same method with fewer steps (two slow cores: less than an hour); leaves a model in runs/hour/mini
 # On Linux the plain torch wheel brings CUDA with it (some GB). Without a GPU, take the small one:
 #   make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
@@ -18,7 +20,7 @@ INSTALLED := .venv/.installed
 TORCH := $(shell grep '^torch==' constraints.txt)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-oldest test-lmms-eval check wheel bench mini mini-hour results install clean
+.PHONY: demo demo-ask test test-oldest test-lmms-eval check wheel bench mini mini-retrieval mini-hour results install clean
 .DEFAULT_GOAL := demo
 
 install: $(INSTALLED)
@@ -36,6 +38,13 @@ demo: $(INSTALLED)
 	rm -rf demo/shapes
 	$(BIN)/oncue world make demo/shapes --world shapes --split test --count 3
 	$(BIN)/oncue watch "$$(ls demo/shapes/videos/*.mp4 | tail -n 1)" --gold demo/shapes/annotations.json --out demo/seen
+
+# The question is that of the film, in its rows.jsonl. The model knows films of this world alone, in pools of 96 frames.
+demo-ask: $(INSTALLED)
+	rm -rf demo/films
+	$(BIN)/oncue world make demo/films --world long --split test --count 1
+	$(BIN)/oncue ask demo/films/videos/long-test-0-000000.mp4 "Which colour flashes while the cross is shown?" \
+	  --options yellow red blue green --model mini-retrieval --frames 96 --max-turns 2 --thinking off --out demo/asked
 
 # A process per core, up to four of them: most tests are small, and many wait for something. Each has one thread of torch:
 # threads of several processes that wait for each other on the same cores are far slower.
@@ -95,6 +104,15 @@ mini: $(INSTALLED)
 	  --examples.empty-frac 0.25 --reward.prefix-characters 23 --save-every-steps 25 --keep-checkpoints 5 --out runs/mini --resume auto
 	rm -rf $(MODELS)/mini
 	$(BIN)/oncue train average runs/mini/checkpoints/step_* --out $(MODELS)/mini
+
+# The model that looks into long films: first supervised, then by reward. Two cores: half an hour.
+mini-retrieval: $(INSTALLED)
+	$(BIN)/oncue train sft --recipe mini-retrieval --out runs/mini-retrieval --resume auto
+	$(BIN)/oncue train ppo --recipe mini --model "$$(ls -d runs/mini-retrieval/checkpoints/step_* | tail -n 1)" \
+	  --out runs/mini-ppo --resume auto
+	rm -rf $(MODELS)/mini-retrieval
+	cp -r "$$(ls -d runs/mini-ppo/checkpoints/step_* | tail -n 1)" $(MODELS)/mini-retrieval
+	rm $(MODELS)/mini-retrieval/trainer.pt
 
 # What an hour of two slow cores is enough for: one supervised run with about half of the steps of each stage, then half as many of
 # reinforcement learning. It touches nothing in the package: oncue watch VIDEO --model runs/hour/mini.
