@@ -18,7 +18,8 @@ TORCH_INDEX ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 TORCH := $(shell grep '^torch==' constraints.txt)
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Of the modules that pip installs, most are never imported; Python compiles the others when they first are.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
 .PHONY: demo demo-ask test test-oldest test-lmms-eval check wheel bench mini mini-retrieval mini-hour results install clean
 .DEFAULT_GOAL := demo
@@ -78,13 +79,14 @@ check: $(INSTALLED)
 	$(BIN)/python -m pytest tests/laws/test_layers.py
 
 # The package as users get it, tried from a folder that has no source tree. What an earlier build left in build/ would be in it, too.
-# Most of its time goes into torch: pip's cache has it after `make install`, and little of it is imported, so nothing is compiled ahead.
-wheel:
+# The environment is empty: pip is that of .venv. It has torch in its cache after `make install`.
+PIP_INTO_WHEEL := $(subst -m pip,-m pip --python .venv-wheel/bin/python,$(PIP))
+wheel: $(INSTALLED)
 	rm -rf build dist .venv-wheel
-	$(PYTHON) -m venv .venv-wheel
-	.venv-wheel/bin/pip install --quiet --no-compile $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
-	.venv-wheel/bin/pip wheel --quiet --no-deps --wheel-dir dist .
-	.venv-wheel/bin/pip install --quiet --no-compile -c constraints.txt dist/oncue-*.whl
+	$(PYTHON) -m venv --without-pip .venv-wheel
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	$(PIP_INTO_WHEEL) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	$(PIP_INTO_WHEEL) -c constraints.txt dist/oncue-*.whl
 	cd "$$(mktemp -d)" && "$(CURDIR)/.venv-wheel/bin/python" -I "$(CURDIR)/tests/installed_wheel.py" "$(CURDIR)/src/oncue"
 
 bench: $(INSTALLED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,18 +66,8 @@ def tiny_token_loaded(tiny_model_folder: Path, tiny_loaded: LoadedModel) -> Load
 
 @pytest.fixture(scope="module")
 def each_curve_once() -> Iterator[None]:
-    """Of every curve on the pages of runs, the first one is drawn; later runs of the same file of
-    tests show it again. Drawing takes a third of the time of a small run."""
-    from oncue.train import run_report
+    """Drawing takes a third of the time of a small run; see `drawn_once`."""
+    from drawn_once import curves_drawn_once
 
-    draw = run_report._chart
-    drawn: dict[str, str] = {}
-
-    def chart(heading: str, curve: Mapping[int, float]) -> str:
-        if heading not in drawn:
-            drawn[heading] = draw(heading, curve)
-        return drawn[heading]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_report, "_chart", chart)
+    with curves_drawn_once():
         yield

@@ -6,6 +6,8 @@ with exit code 1 and what is wrong.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -14,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 import oncue
+from oncue import cli
 
 
 def files_of(package: Path) -> set[str]:
@@ -38,10 +41,21 @@ def check_names() -> None:
         getattr(oncue, name)
 
 
-def run(*words: str) -> str:
-    command = [str(Path(sys.executable).parent / "oncue"), *words]
+def check_script() -> None:
+    """The command is on the path of the environment, and is that of this package."""
+    command = [str(Path(sys.executable).parent / "oncue"), "--version"]
     own = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=own).stdout
+    said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=own).stdout
+    if oncue.__version__ not in said:
+        sys.exit(f"{' '.join(command)} says {said!r}, not {oncue.__version__}")
+
+
+def run(*words: str) -> str:
+    """What a command says, run in this process: a new one would import torch once more."""
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        if code := cli.main(list(words)):
+            sys.exit(f"oncue {' '.join(words)} ended with exit code {code}")
+    return said.getvalue()
 
 
 def check_watching() -> None:
@@ -60,5 +74,6 @@ def check_watching() -> None:
 if __name__ == "__main__":
     check_files(Path(sys.argv[1]))
     check_names()
+    check_script()
     check_watching()
     print(f"the wheel of oncue {oncue.__version__} works")

@@ -28,7 +28,7 @@ from oncue.train.sft.loop import accumulate_gradient
 from oncue.types import EnvTurn
 from policy_support import hold
 
-NUM_SESSIONS, NUM_TURNS = 3, 5
+NUM_SESSIONS, NUM_TURNS = 3, 3
 GREEDY = SamplingParams(max_new_tokens=8, reply_bias=6.0)  # so that it speaks now and then
 WARM = SamplingParams(temperature=1.2, top_k=20, max_new_tokens=8, seed=3, reply_bias=6.0)
 SHAPES = StaticShapes(num_slots=NUM_SESSIONS, num_slot_tokens=2048, max_rows=NUM_SESSIONS)

@@ -20,6 +20,7 @@ from unittest import mock
 import torch
 from log_readers import fake_tensorboard
 
+from drawn_once import curves_drawn_once
 from oncue import cli
 from oncue.data.examples import WorldExamples
 from oncue.engine.sampling import SamplingParams
@@ -35,6 +36,7 @@ from oncue.train.rl.policy_loss import LossSettings
 from oncue.train.rl.settings import GrpoConfig, PpoConfig
 from oncue.types import Episode, Reply
 
+HERE = Path(__file__).parent
 NUM_PROCESSES = 2
 
 
@@ -198,6 +200,8 @@ def scenarios(model: Path, folder: Path) -> dict[str, Callable[[], Any]]:
         with mock.patch.object(policy_trainer, "collate_policy", collated):
             train(model, folder / "out_of_memory", **seldom)
 
+    # What ends before it learns: a group per process, an update per step, no reference.
+    brief: dict[str, Any] = {"prompts_per_step": 2, "num_minibatches": 1, "loss": LossSettings()}
     seldom: dict[str, Any] = {"save_every_steps": 9, "num_minibatches": 1}
     return {
         "none": lambda: logging_elsewhere(model, folder / "none"),
@@ -207,11 +211,11 @@ def scenarios(model: Path, folder: Path) -> dict[str, Callable[[], Any]]:
         "ppo_full": lambda: train(model, folder / "ppo_full", WordyTurns(), sharding="full", **PPO),
         "apart": apart,
         "uneven": lambda: command(model, folder / "uneven"),
-        "bad_number": lambda: train(model, folder / "bad_number", Strange(bad_number)),
-        "bad_data": lambda: train(model, folder / "bad_data", Strange(bad_data)),
+        "bad_number": lambda: train(model, folder / "bad_number", Strange(bad_number), **brief),
+        "bad_data": lambda: train(model, folder / "bad_data", Strange(bad_data), **brief),
         "stopped": lambda: train(model, folder / "stopped", Strange(stop_signal, 4), **seldom),
         "out_of_memory": out_of_memory,
-        "sudden_end": lambda: train(model, folder / "sudden_end", Strange(sudden_end)),
+        "sudden_end": lambda: train(model, folder / "sudden_end", Strange(sudden_end), **brief),
     }
 
 
@@ -227,7 +231,7 @@ def outcomes(model: Path, folder: Path) -> dict[str, list[dict[str, Any]]]:
     }
     words = [sys.executable, __file__, str(model), str(folder), *map(str, ports)]
     paths = os.pathsep.join(
-        filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")])
+        filter(None, [str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH")])
     )
     processes = [
         subprocess.Popen(
@@ -261,7 +265,8 @@ def _free_ports(count: int) -> list[int]:
 def main() -> None:
     torch.set_num_threads(1)
     model, folder, ports = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
-    with calm_optimizer(), mock.patch.object(parallel, "_LAST_WORDS_S", 0.0):
+    last_words = mock.patch.object(parallel, "_LAST_WORDS_S", 0.0)
+    with calm_optimizer(), curves_drawn_once(), last_words:
         for (name, run), port in zip(scenarios(model, folder).items(), ports, strict=True):
             os.environ["MASTER_PORT"] = port
             try:
