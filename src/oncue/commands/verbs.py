@@ -148,6 +148,12 @@ VERBS = (
         "DataImport",
         "turn rows of Video-R1 or Video-MTR into rows for retrieval",
     ),
+    Verb(
+        "data check",
+        "oncue.commands.data_check",
+        "DataCheck",
+        "say all that is wrong with rows of proactive dialogues",
+    ),
     Verb("world make", "oncue.commands.world", "WorldMake", "make videos with exact gold"),
     Verb(
         "score rewards",
