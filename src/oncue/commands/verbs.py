@@ -154,6 +154,12 @@ VERBS = (
         "DataCheck",
         "say all that is wrong with rows of proactive dialogues",
     ),
+    Verb(
+        "data stats",
+        "oncue.commands.data_stats",
+        "DataStats",
+        "count what rows of proactive dialogues hold, as a table and a page",
+    ),
     Verb("world make", "oncue.commands.world", "WorldMake", "make videos with exact gold"),
     Verb(
         "score rewards",
