@@ -160,6 +160,12 @@ VERBS = (
         "DataStats",
         "count what rows of proactive dialogues hold, as a table and a page",
     ),
+    Verb(
+        "data filter",
+        "oncue.commands.data_filter",
+        "DataFilter",
+        "keep rows of proactive dialogues that pass filters",
+    ),
     Verb("world make", "oncue.commands.world", "WorldMake", "make videos with exact gold"),
     Verb(
         "score rewards",
