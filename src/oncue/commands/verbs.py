@@ -166,6 +166,12 @@ VERBS = (
         "DataFilter",
         "keep rows of proactive dialogues that pass filters",
     ),
+    Verb(
+        "data view",
+        "oncue.commands.data_view",
+        "DataView",
+        "show proactive dialogues on their film strip",
+    ),
     Verb("world make", "oncue.commands.world", "WorldMake", "make videos with exact gold"),
     Verb(
         "score rewards",
