@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from oncue import __version__
@@ -51,7 +52,7 @@ def _charts(stats: RowStats) -> list[tuple[str, str]]:
     spans = bins(stats.span_lengths_s, (2, 4, 8, 16, 32, 64))
     answers = bins(stats.answers_per_question, (1, 2, 3, 5, 8, 12))
     words = bins(stats.reply_words, (5, 10, 20, 30, 50, 100))
-    silence = bins(stats.silence_shares, (0.2, 0.4, 0.6, 0.8, 0.9, 1.0))
+    silence = bins(stats.silence_shares, (0.2, 0.4, 0.6, 0.8, 0.9))
     drawn = [
         ("Lengths of reply spans", spans, "seconds"),
         ("Answers per question", answers, "answers"),
@@ -67,12 +68,18 @@ def _charts(stats: RowStats) -> list[tuple[str, str]]:
     ]
 
 
-def bins(tally: Tally, edges: tuple[float, ...]) -> dict[str, int]:
-    """How many numbers lie below each edge and not below the one before it, and above the last."""
-    names = [f"< {edges[0]:g}", *(f"{a:g}-" for a in edges)]
-    counts = dict.fromkeys(names, 0)
+def bins(tally: Tally, edges: Sequence[float]) -> dict[str, int]:
+    """How many numbers lie from each edge on and below the next, before the first, and from the
+    last on. Names of whole numbers hold both ends ("3-4"), others that of the next bar ("2-4")."""
+    less = 0 if tally.digits else 1
+    starts = [0, *edges]
+    names = [
+        f"{low:g}" if low == high - less else f"{low:g}-{high - less:g}"
+        for low, high in pairwise(starts)
+    ]
+    counts = dict.fromkeys([*names, f"{edges[-1]:g}+"], 0)
     for value, number in tally.counts.items():
-        counts[names[sum(value >= edge for edge in edges)]] += number
+        counts[list(counts)[sum(value >= edge for edge in edges)]] += number
     return counts
 
 
