@@ -84,7 +84,9 @@ async def leaking_by_model(row: ProactiveRow, model: ServerJudge) -> str:
     used, or none."""
     asked = [(n, leak_question(row, gold)) for n, gold in enumerate(row.task.gold, 1)]
     waiting = [(n, question) for n, question in asked if question is not None]
-    said = await asyncio.gather(*(model.ask(question) for _, question in waiting))
+    said: list[bool | Unscored] = await asyncio.gather(
+        *(model.ask(question) for _, question in waiting)
+    )
     for (number, _), leaks in zip(waiting, said, strict=True):
         if isinstance(leaks, Unscored):
             raise BackendError(
