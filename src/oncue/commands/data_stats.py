@@ -80,7 +80,7 @@ class DataStats:
 
 
 def _print_tables(figures: dict[str, Any], stats: RowStats) -> None:
-    from oncue.data.quality.stats_page import quantile_rows, top_words
+    from oncue.data.quality.stats_page import quantile_rows
 
     kinds = [*figures["kinds"].items(), ("all", figures["total"])]
     _print(
@@ -108,6 +108,13 @@ def _print_tables(figures: dict[str, Any], stats: RowStats) -> None:
             for name, of in quantile_rows(stats)
         ],
     )
+    _print_lines(figures, stats)
+
+
+def _print_lines(figures: dict[str, Any], stats: RowStats) -> None:
+    """What is in no table."""
+    from oncue.data.quality.stats_page import top_words
+
     print(f"answers {figures['num_answers']:,}: {_percent(figures['immediate_share'])} immediate")
     print(
         f"duplicates of an answer of the dialogue: {_percent(figures['exact_duplicate_share'])} "

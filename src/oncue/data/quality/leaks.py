@@ -84,9 +84,7 @@ async def leaking_by_model(row: ProactiveRow, model: ServerJudge) -> str:
     used, or none."""
     asked = [(n, leak_question(row, gold)) for n, gold in enumerate(row.task.gold, 1)]
     waiting = [(n, question) for n, question in asked if question is not None]
-    said: list[bool | Unscored] = await asyncio.gather(
-        *(model.ask(question) for _, question in waiting)
-    )
+    said = await asyncio.gather(*(_ask(model, question) for _, question in waiting))
     for (number, _), leaks in zip(waiting, said, strict=True):
         if isinstance(leaks, Unscored):
             raise BackendError(
@@ -110,6 +108,10 @@ def leak_question(row: ProactiveRow, gold: GoldTurn) -> JudgeQuestion[bool] | No
         *_listed("comes later", later),
     ]
     return JudgeQuestion(_RULES, "\n".join(texts), {"yes": True, "no": False})
+
+
+async def _ask(model: ServerJudge, question: JudgeQuestion[bool]) -> bool | Unscored:
+    return await model.ask(question)
 
 
 def _listed(name: str, scenes: Sequence[Scene]) -> list[str]:
