@@ -170,6 +170,22 @@ def rows_in(path: Path, kind: type[T], expected: str) -> Iterator[tuple[str, T]]
         yield where, read_as(kind, value, where)
 
 
+def faults_in(kind: Any, value: Any, where: str) -> list[tuple[str, str]]:
+    """All that `read_as` would refuse, in order: the name of the innermost field ("" for none), and
+    the line. None at all: the value can be read."""
+    try:
+        _validator(kind).validate_python(value)
+    except ValidationError as error:
+        return [
+            (
+                next((step for step in reversed(each["loc"]) if isinstance(step, str)), ""),
+                " ".join(_fault(each, where).splitlines()),
+            )
+            for each in error.errors(include_url=False)
+        ]
+    return []
+
+
 def _read(kind: Any, value: Any, where: str, *field: str) -> Any:
     try:
         return _validator(kind).validate_python(value)

@@ -148,6 +148,30 @@ VERBS = (
         "DataImport",
         "turn rows of Video-R1 or Video-MTR into rows for retrieval",
     ),
+    Verb(
+        "data check",
+        "oncue.commands.data_check",
+        "DataCheck",
+        "say all that is wrong with rows of proactive dialogues",
+    ),
+    Verb(
+        "data stats",
+        "oncue.commands.data_stats",
+        "DataStats",
+        "count what rows of proactive dialogues hold, as a table and a page",
+    ),
+    Verb(
+        "data filter",
+        "oncue.commands.data_filter",
+        "DataFilter",
+        "keep rows of proactive dialogues that pass filters",
+    ),
+    Verb(
+        "data view",
+        "oncue.commands.data_view",
+        "DataView",
+        "show proactive dialogues on their film strip",
+    ),
     Verb("world make", "oncue.commands.world", "WorldMake", "make videos with exact gold"),
     Verb(
         "score rewards",

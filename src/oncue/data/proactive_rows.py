@@ -34,6 +34,7 @@ from oncue.fields import (
     Seconds,
     VideoSpan,
     WideSpan,
+    faults_in,
     read_as,
     rows_in,
 )
@@ -132,6 +133,11 @@ class ProactiveRow:
 def read_proactive_row(value: Any, where: str) -> ProactiveRow:
     """The row of a JSON object. Raises DataError, with `where` and the field, for another form."""
     return _row(read_as(_Row, value, where))
+
+
+def form_faults(value: Any, where: str) -> list[tuple[str, str]]:
+    """All that keeps a JSON object from being a row, as `oncue.fields.faults_in`."""
+    return faults_in(_Row, value, where)
 
 
 def read_proactive_rows(path: Path) -> Iterator[tuple[str, ProactiveRow]]:
