@@ -8,6 +8,9 @@ from pathlib import Path
 
 from oncue.data.source_videos import VideoKind, VideoSource
 from oncue.data.sources.dense_captions import DenseCaptions
+from oncue.data.sources.ego_exo_4d import EgoExo4D
+from oncue.data.sources.ego_exo_learn import EgoExoLearn
+from oncue.data.sources.live_whisperx import LiveWhisperX
 from oncue.data.sources.parts import LONGEST_PART_S, SHORTEST_PART_S, PartsSource
 from oncue.errors import ConfigError, DataError
 
@@ -43,6 +46,21 @@ class KnownSource:
 
 
 SOURCES: dict[str, KnownSource] = {
+    "live-whisperx": KnownSource(
+        "Live-WhisperX (LiveCC): clips of web videos with timed words",
+        "its JSON lines",
+        lambda paths, _: LiveWhisperX(paths),
+    ),
+    "ego-exo4d": KnownSource(
+        "Ego-Exo4D: atomic descriptions and keysteps of takes",
+        "takes.json and its files of annotations",
+        lambda paths, options: EgoExo4D(paths, options.videos),
+    ),
+    "egoexolearn": KnownSource(
+        "EgoExoLearn: coarse steps and fine actions of long ego videos",
+        "coarse_annotations.tar.gz or its folder, or fine_annotation_*_en.csv",
+        lambda paths, options: EgoExoLearn(paths, options.videos),
+    ),
     "youcook2": KnownSource(
         "YouCook2: steps of recipes in web videos, with their times",
         "its JSON files, of either shape",

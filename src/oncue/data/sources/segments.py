@@ -9,13 +9,18 @@ from oncue.data.source_videos import Remark
 from oncue.errors import DataError
 from oncue.types import TimeSpan
 
+SHORTEST_SCENE_S = 4.0  # one turn of MMDuet2's training: a scene that long holds a moment to reply
+LONGEST_SCENE_S = 20.0  # its web videos have a reply every 14 s (92.7 s, 6.7 replies, Table 1)
+
+_UNSEEN = dict.fromkeys(map(ord, "\ufeff\u200b\u2060"))
+
 
 def scene_of(span: TimeSpan, text: str, duration_s: float | None, where: str) -> Remark:
     """The scene of a segment: cut at the end of the video, runs of white space made one space.
 
     Raises DataError, with `where`, for one without width or text, or that begins behind the end.
     """
-    words = " ".join(text.split())
+    words = " ".join(text.translate(_UNSEEN).split())
     if not words:
         raise DataError(f"{where}: it has no text; describe the segment, or leave it out")
     if duration_s is not None and span.start_s >= duration_s:
