@@ -7,11 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oncue.data.source_videos import VideoKind, VideoSource
+from oncue.data.sources.bare_videos import BareVideos
 from oncue.data.sources.dense_captions import DenseCaptions
 from oncue.data.sources.ego_exo_4d import EgoExo4D
 from oncue.data.sources.ego_exo_learn import EgoExoLearn
+from oncue.data.sources.gold_files import GoldFiles
 from oncue.data.sources.live_whisperx import LiveWhisperX
+from oncue.data.sources.made_worlds import MadeWorlds
 from oncue.data.sources.parts import LONGEST_PART_S, SHORTEST_PART_S, PartsSource
+from oncue.data.sources.subtitled_videos import SubtitledVideos
+from oncue.data.sources.transcribers import FasterWhisper, Transcriber
 from oncue.errors import ConfigError, DataError
 
 
@@ -45,7 +50,23 @@ class KnownSource:
     opened: Callable[[tuple[Path, ...], SourceOptions], VideoSource]
 
 
+def _transcriber(options: SourceOptions) -> Transcriber | None:
+    return FasterWhisper(options.speech, options.language) if options.speech else None
+
+
 SOURCES: dict[str, KnownSource] = {
+    "subtitles": KnownSource(
+        "videos with subtitles: SRT, WebVTT or Whisper JSON beside them, or tracks inside",
+        "videos, or folders of videos, with their subtitles",
+        lambda paths, options: SubtitledVideos(
+            paths, options.videos, options.language, _transcriber(options)
+        ),
+    ),
+    "videos": KnownSource(
+        "any videos: scenes from their pictures, or from what is said (--speech)",
+        "videos, or folders of videos",
+        lambda paths, options: BareVideos(paths, _transcriber(options)),
+    ),
     "live-whisperx": KnownSource(
         "Live-WhisperX (LiveCC): clips of web videos with timed words",
         "its JSON lines",
@@ -70,6 +91,16 @@ SOURCES: dict[str, KnownSource] = {
         "ActivityNet Captions, and dense captions of its shape",
         "its JSON files: train.json, val_1.json, ...",
         lambda paths, options: DenseCaptions(paths, options.videos, "ActivityNet Captions"),
+    ),
+    "gold": KnownSource(
+        "gold files of ProactiveVideoQA's form: what replies are about becomes scenes",
+        "its JSON files",
+        lambda paths, _: GoldFiles(paths),
+    ),
+    "world": KnownSource(
+        "made-up clips with exact scenes, to try the pipeline without any data",
+        "folders that 'oncue world make' wrote",
+        lambda paths, _: MadeWorlds(paths),
     ),
 }
 

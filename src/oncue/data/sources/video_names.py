@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from oncue.errors import DataError
+from oncue.video.decode import Decoder
 
 VIDEO_SUFFIXES = (
     ".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".ts", ".mpg", ".mpeg", ".flv", ".wmv", ".3gp"
@@ -42,3 +43,25 @@ def videos_by_name(folder: Path | None) -> Mapping[str, str]:
         for path in videos_under(folder):
             by_name.setdefault(path.stem, path.relative_to(folder).as_posix())
     return by_name
+
+
+def videos_at(paths: Sequence[Path]) -> Iterator[tuple[str, Path]]:
+    """The videos that are these files or lie in these folders, each with a name: its path from the
+    folder without ending, "/" written as "_". Paths are absolute."""
+    for path in paths:
+        if path.is_dir():
+            for video in videos_under(path):
+                inside = video.relative_to(path).with_suffix("")
+                yield "_".join(inside.parts), video.absolute()
+        else:
+            yield path.stem, path.absolute()
+
+
+def declared_duration_s(video: Path) -> float | None:
+    """The length that a video file promises, None where it promises none. Raises VideoError for
+    what cannot be opened as a video."""
+    decoder = Decoder(video)
+    try:
+        return decoder.declared_s
+    finally:
+        decoder.close()
