@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from oncue.clock import Clock
 from oncue.data.sources.segments import LONGEST_SCENE_S, SHORTEST_SCENE_S
 from oncue.errors import ConfigError
 from oncue.extras import install_command
@@ -75,16 +76,19 @@ def find_scenes(
     detector = _new_detector(settings)
     start_s, end_s = (part.start_s, part.end_s) if part is not None else (0.0, None)
     source = open_excerpt(path, settings.frame_interval_s, start_s, end_s)
+    clock = Clock(settings.frame_interval_s)
     cuts_s: list[float] = []
-    now_s = 0.0
+    num_frames = 0
     try:
         declared_s = source.duration_s
         while (shown := source.read()) is not None:
+            num_frames += 1
+            now_s = clock.time_of(num_frames)
             cuts_s += _cuts_at(detector, now_s, shown.pixels[0], settings)
-            now_s += settings.frame_interval_s
     finally:
         source.close()
-    length_s = now_s if declared_s is None else min(now_s, declared_s)
+    seen_s = clock.time_of(num_frames)
+    length_s = seen_s if declared_s is None else min(seen_s, declared_s)
     return fit_scenes(cuts_s, round(length_s, 6), settings)
 
 

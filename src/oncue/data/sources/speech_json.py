@@ -15,7 +15,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from oncue.data.source_videos import Remark
 from oncue.data.sources.captions import spread
@@ -123,12 +123,12 @@ def _text(word: Any, where: str) -> str:
 
 def _time(word: Mapping[str, Any]) -> TimeSpan | None:
     start, end = word.get("start"), word.get("end")
-    if not (_is_time(start) and _is_time(end)) or end < start:
+    if not (_is_time(start) and _is_time(end) and start <= end):
         return None
     return TimeSpan(float(start), float(end))
 
 
-def _is_time(value: Any) -> bool:
+def _is_time(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 

@@ -44,6 +44,11 @@ class _Subtitles:
     tags: tuple[str, ...]
     inside: Path
 
+    @property
+    def languages(self) -> list[str]:
+        """The tags that may be codes of languages."""
+        return [tag for tag in self.tags if _LANGUAGE.fullmatch(tag)]
+
 
 @dataclass(frozen=True, slots=True)
 class SubtitledVideos:
@@ -97,13 +102,13 @@ class SubtitledVideos:
         """Folder and path of every file that may hold subtitles."""
         for path in self.paths:
             inside = files_under(path) if path.is_dir() else iter([path])
-            # What was given by name is looked for beside, too
-            if path.suffix.lower() in VIDEO_SUFFIXES:
-                inside = (each for each in sorted(path.parent.iterdir()) if each.is_file())
+            if path.suffix.lower() in VIDEO_SUFFIXES:  # what is beside a video given by name
+                named = f"{path.stem}."
+                inside = (p for p in sorted(path.parent.iterdir()) if p.name.startswith(named))
             root = path if path.is_dir() else path.parent
             for each in inside:
-                named = each.name.lower()
-                if each.suffix.lower() in _ORDER and not named.endswith(_OTHER_JSON):
+                is_other = each.name.lower().endswith(_OTHER_JSON)
+                if each.suffix.lower() in _ORDER and not is_other:
                     yield root, each
 
     def _best(self, video: Path, subtitles: Sequence[_Subtitles]) -> list[Path]:
@@ -114,21 +119,15 @@ class SubtitledVideos:
         if self.folder is not None:
             inside = video.parent.relative_to(self.folder.absolute())
         same = [each for each in spoken if each.inside == inside]
-        best = beside or same or spoken
-        return [
-            each.path
-            for each in sorted(
-                best,
-                key=lambda each: (
-                    _ORDER.index(each.path.suffix.lower()),
-                    len(each.tags),
-                    each.path.name,
-                ),
-            )
-        ]
+
+        def place(each: _Subtitles) -> tuple[bool, int, int, str]:
+            unmarked = bool(self.language) and not each.languages
+            return unmarked, _ORDER.index(each.path.suffix.lower()), len(each.tags), each.path.name
+
+        return [each.path for each in sorted(beside or same or spoken, key=place)]
 
     def _is_spoken(self, subtitles: _Subtitles) -> bool:
-        marks = [tag for tag in subtitles.tags if _LANGUAGE.fullmatch(tag) and len(tag) != 4]
+        marks = subtitles.languages
         return not (self.language and marks) or any(speaks(m, self.language) for m in marks)
 
     def _video(
