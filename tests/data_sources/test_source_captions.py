@@ -90,8 +90,9 @@ def test_captions_that_roll_up_are_read_once(tmp_path: Path) -> None:
 def test_captions_that_grow_are_read_once_and_a_chorus_stays() -> None:
     grown = [remark(0, 1, "so"), remark(1, 2, "so we"), remark(2, 3, "so we go")]
     assert [word.text for word in words_of_cues(grown)] == ["so", "we", "go"]
-    chorus = [remark(k, k + 0.9, text) for k, text in enumerate(["No.", "No.", "Why?", "I", "do."])]
-    assert [word.text for word in words_of_cues(chorus)] == ["No.", "No.", "Why?", "I", "do."]
+    lines = ["No.", "No.", "No.", "Why?", "I", "do.", "go", "on."]
+    chorus = [remark(k, k + 0.9, text) for k, text in enumerate(lines)]
+    assert [word.text for word in words_of_cues(chorus)] == lines
     twice = [remark(0, 2, "Yes."), remark(0, 2, "Yes."), remark(3, 4, "Oh.")]
     assert [word.text for word in words_of_cues(twice)] == ["Yes.", "Oh."]
 

@@ -104,6 +104,18 @@ def test_subtitles_in_a_folder_of_their_own(tmp_path: Path) -> None:
     assert not faults
 
 
+def test_no_video_gets_the_subtitles_of_another_of_its_name(tmp_path: Path) -> None:
+    for name in ("a", "deep/a", "b"):
+        video(tmp_path / f"{name}.mp4")
+    (tmp_path / "a.srt").write_text(SRT)
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "b.srt").write_text(SRT)
+    found, faults = opened("subtitles", tmp_path)
+    assert [each.video_id for each in found] == ["a", "b"]
+    assert len(faults) == 1
+    assert "deep/a.mp4 has no subtitles" in faults[0]
+
+
 def test_a_file_that_cannot_be_read_gives_way_to_a_track(tmp_path: Path) -> None:
     path = video(tmp_path / "a.mkv", subtitles=SRT)
     written(tmp_path / "a.json", {"no": "transcript"})

@@ -93,7 +93,7 @@ def test_ids_are_there_once_and_faults_stay_in_their_place() -> None:
 
 @pytest.mark.parametrize(("longest_s", "shortest_s"), [(0.0, 0.0), (10.0, 20.0), (float("nan"), 0)])
 def test_lengths_that_cannot_be_are_refused(longest_s: float, shortest_s: float) -> None:
-    with pytest.raises(ConfigError, match="parts must be"):
+    with pytest.raises(ConfigError, match="a part must last"):
         PartsSource(Given(()), longest_s, shortest_s)
 
 

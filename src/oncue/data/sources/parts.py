@@ -40,8 +40,8 @@ class PartsSource:
             math.isfinite(self.longest_s) and 0 <= self.shortest_s <= self.longest_s > 0
         ):
             raise ConfigError(
-                "parts must be as long as more than 0 s, and at least as their shortest, got "
-                f"{self.longest_s} s and {self.shortest_s} s"
+                "a part must last more than 0 s and no less than the shortest one, got "
+                f"longest_part_s {self.longest_s} and shortest_part_s {self.shortest_s}"
             )
 
     def videos(self) -> Iterator[SourceVideo | DataError]:

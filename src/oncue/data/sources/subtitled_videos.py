@@ -1,9 +1,9 @@
 """Videos with subtitles: files beside them, or tracks inside them.
 
 A subtitle file belongs to the video whose name it begins with: `clip.mp4` has `clip.srt`,
-`clip.en.vtt`, `clip.json` or `clip.words.json`. It is looked for beside the video, at the same path
-in a folder of subtitles, then anywhere in the paths given. Of several, the best is used:
-transcripts (`oncue.data.sources.speech_json`), then .srt, then .vtt
+`clip.en.vtt`, `clip.json` or `clip.words.json`. It is looked for beside the video, then at the same
+path in a folder of subtitles, then, if no other video has the name, anywhere in the paths given. Of
+several, the best is used: transcripts (`oncue.data.sources.speech_json`), then .srt, then .vtt
 (`oncue.data.sources.captions`); one that cannot be read gives way to the next. A video without a
 file may have a track of subtitles (`oncue.data.sources.subtitle_tracks`).
 """
@@ -11,7 +11,8 @@ file may have a track of subtitles (`oncue.data.sources.subtitle_tracks`).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,9 +72,12 @@ class SubtitledVideos:
                 f"in {' '.join(VIDEO_SUFFIXES)} beside their subtitles, or give their folder with "
                 "--videos"
             )
-        owned, unowned = self._subtitles({path.stem for _, path in found})
+        stems = Counter(path.stem for _, path in found)
+        owned, unowned = self._subtitles(stems)
         for name, path in found:
-            yield from self._video(name, path, self._best(path, owned.get(path.stem, ())))
+            subtitles = owned.get(path.stem, ())
+            best = self._best(path, subtitles, is_only_one=stems[path.stem] == 1)
+            yield from self._video(name, path, best)
         for path in unowned:
             yield DataError(
                 f"{path}: there is no video of this name; give its folder with --videos"
@@ -82,7 +86,9 @@ class SubtitledVideos:
     def _with_videos(self) -> tuple[Path, ...]:
         return tuple(p for p in self.paths if p.is_dir() or p.suffix.lower() in VIDEO_SUFFIXES)
 
-    def _subtitles(self, stems: set[str]) -> tuple[Mapping[str, list[_Subtitles]], list[Path]]:
+    def _subtitles(
+        self, stems: Container[str]
+    ) -> tuple[Mapping[str, list[_Subtitles]], list[Path]]:
         """The subtitle files by the stem of their video, and those of no video."""
         owned: dict[str, list[_Subtitles]] = {}
         unowned = []
@@ -111,20 +117,24 @@ class SubtitledVideos:
                 if each.suffix.lower() in _ORDER and not is_other:
                     yield root, each
 
-    def _best(self, video: Path, subtitles: Sequence[_Subtitles]) -> list[Path]:
-        """The subtitle files of a video, the best one first."""
+    def _best(
+        self, video: Path, subtitles: Sequence[_Subtitles], *, is_only_one: bool
+    ) -> list[Path]:
+        """The subtitle files of a video, the best one first. `is_only_one`: no other video has its
+        name, so that a file of this name anywhere is its own."""
         spoken = [each for each in subtitles if self._is_spoken(each)]
-        beside = [each for each in spoken if each.path.parent.absolute() == video.parent]
-        inside = Path()
-        if self.folder is not None:
+        found = [each for each in spoken if each.path.parent.absolute() == video.parent]
+        if not found and self.folder is not None:
             inside = video.parent.relative_to(self.folder.absolute())
-        same = [each for each in spoken if each.inside == inside]
+            found = [each for each in spoken if each.inside == inside]
+        if not found and is_only_one:
+            found = spoken
 
         def place(each: _Subtitles) -> tuple[bool, int, int, str]:
             unmarked = bool(self.language) and not each.languages
             return unmarked, _ORDER.index(each.path.suffix.lower()), len(each.tags), each.path.name
 
-        return [each.path for each in sorted(beside or same or spoken, key=place)]
+        return [each.path for each in sorted(found, key=place)]
 
     def _is_spoken(self, subtitles: _Subtitles) -> bool:
         marks = subtitles.languages
