@@ -1,9 +1,9 @@
 """Sentences with their times, from words with theirs; and scenes from sentences.
 
 A sentence ends with a word that ends in . ! ? … or a sign of another script for these, and in front
-of a pause. A full stop ends none behind an abbreviation, an initial or the number of a list, and none
-where the next word begins with a small letter in a text that has capitals. Text without such marks
-is cut where its words are furthest apart.
+of a pause. A full stop ends none behind an abbreviation, an initial or the number of a list, and
+none where the next word begins with a small letter in a text that has capitals. Text without such
+marks is cut where its words are furthest apart.
 """
 
 from __future__ import annotations
