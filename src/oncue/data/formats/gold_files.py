@@ -15,7 +15,7 @@ from typing import Any
 from oncue.data.formats.frame_names import duration_of
 from oncue.data.formats.layout import Layout
 from oncue.data.formats.written_rows import kind_of
-from oncue.data.gold import load_gold
+from oncue.data.gold import TOLERANCE_S, load_gold
 from oncue.data.proactive_rows import ProactiveRow, Provenance
 from oncue.errors import DataError
 from oncue.fields import VideoSpan, read_as
@@ -59,11 +59,18 @@ def write(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
 
 def encode(row: ProactiveRow, layout: Layout) -> dict[str, Any]:
     """The row of a gold file."""
+    duration_s = duration_of(row, layout)
+    for gold in row.task.gold:
+        if gold.span.end_s > duration_s + TOLERANCE_S:
+            raise DataError(
+                f"row {row.row_id!r}: the span of {gold.content!r:.60} ends at {gold.span.end_s:g} "
+                f"s, after the video of {duration_s:g} s; cut it"
+            )
     part = {} if row.part is None else {"part": [row.part.start_s, row.part.end_s]}
     return {
         "video": row.video,
         "question_id": row.row_id,
-        "duration": duration_of(row, layout),
+        "duration": duration_s,
         "conversation": [
             {"role": "user", "content": q.text, "time": q.time_s} for q in row.task.questions
         ],

@@ -15,7 +15,7 @@ llama-factory  {"conversations": [{from: "human" | "gpt", value}], "system", "im
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +112,7 @@ def is_trl(value: Mapping[str, Any]) -> bool:
     )
 
 
-def _files(images: Iterable[str]) -> list[str]:
+def _files(images: Sequence[str]) -> list[str]:
     for image in images:
         if "#t=" in image:
             raise DataError(
@@ -151,7 +151,7 @@ def _example(
     num_images = sum(turn.num_frames for turn, _ in turns.prompt)
     later, images = [], iter(turns.images[num_images:])
     for turn in turns.later:
-        shown = _files(next(images) for _ in range(turn.num_frames))
+        shown = _files([next(images) for _ in range(turn.num_frames)])
         later.append({"content": parts_of(turn.text, shown)})
     return {
         name: [message(turn) for turn, _ in turns.prompt],
