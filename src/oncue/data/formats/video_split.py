@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -115,7 +115,9 @@ def split_by_video(path: Path, out: Path, how: Part | Numbers) -> SplitCounts:
     the videos. Raises DataError for a row without a video, and where one side would be empty.
     """
     is_parquet = _is_parquet(path)
-    rows = _parquet_rows if is_parquet else _lines
+    rows: Callable[[Path], Iterator[tuple[str, VideoKind, Any]]] = (
+        _parquet_rows if is_parquet else _lines
+    )
     videos: dict[str, VideoKind] = {}
     for name, kind, _ in rows(path):
         videos.setdefault(name, kind)
@@ -125,7 +127,7 @@ def split_by_video(path: Path, out: Path, how: Part | Numbers) -> SplitCounts:
             f"{len(held):,} of the {len(videos):,} videos of {path} would be held out; both sides "
             "need a video: give another number or part"
         )
-    write = parquet_rows.write if is_parquet else _write_lines
+    write: Callable[[Path, Iterator[Any]], int] = parquet_rows.write if is_parquet else _write_lines
     files, num_rows = {}, {}
     for side in (TRAIN, HELD_OUT):
         files[side] = out / f"{side}{'.parquet' if is_parquet else '.jsonl'}"
