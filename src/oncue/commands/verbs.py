@@ -131,6 +131,18 @@ VERBS = (
         "score replies by the paper's text of StreamPro-Bench",
     ),
     Verb(
+        "data convert",
+        "oncue.commands.data_convert",
+        "DataConvert",
+        "turn proactive dialogues of one format into another",
+    ),
+    Verb(
+        "data split",
+        "oncue.commands.data_split",
+        "DataSplit",
+        "hold out rows by video",
+    ),
+    Verb(
         "data curate nextgqa",
         "oncue.commands.data_nextgqa",
         "DataCurateNextgqa",

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -63,7 +64,7 @@ def load_frames(paths: Sequence[Path | str]) -> list[np.ndarray]:
     shown = {
         (video, time_s): frame
         for video, times_s in moments.items()
-        for time_s, frame in _seek(video, times_s)
+        for time_s, frame in frames_at(video, times_s)
     }
     frames = []
     for path in paths:
@@ -76,20 +77,21 @@ def load_frames(paths: Sequence[Path | str]) -> list[np.ndarray]:
     return frames
 
 
-def _seek(video: str, times_s: list[float]) -> list[tuple[float, np.ndarray]]:
-    """(time, frame) for each wanted time, in one pass over the video; all of the size of its first
-    picture, as who watches the video sees them."""
+def frames_at(video: str, times_s: Sequence[float]) -> Iterator[tuple[float, np.ndarray]]:
+    """(time, frame) for each wanted time, in order of time and each once, in one pass over the
+    video: the newest frame at or before it, as of `load_frames`; all (H, W, 3) uint8 of the size of
+    its first picture, as who watches the video sees them. Raises VideoError for a video that is
+    missing or unreadable."""
     from oncue.video.decode import decode, frame_to_rgb
 
-    waiting = sorted(set(times_s))
-    found: list[tuple[float, np.ndarray]] = []
+    waiting = deque(sorted(set(times_s)))
     newest, size = None, ()
     for pts_s, frame in decode(video):
         while waiting and newest is not None and pts_s > waiting[0] + 1e-6:
-            found.append((waiting.pop(0), frame_to_rgb(newest, *size)))
+            yield waiting.popleft(), frame_to_rgb(newest, *size)
         if not waiting:
-            break
+            return
         newest, size = frame, size or frame_to_rgb(frame).shape[:2]
     if newest is not None:
-        found += [(time_s, frame_to_rgb(newest, *size)) for time_s in waiting]
-    return found
+        for time_s in waiting:
+            yield time_s, frame_to_rgb(newest, *size)
