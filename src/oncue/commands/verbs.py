@@ -148,6 +148,24 @@ VERBS = (
         "DataImport",
         "turn rows of Video-R1 or Video-MTR into rows for retrieval",
     ),
+    Verb(
+        "data frames build",
+        "oncue.commands.data_frames",
+        "DataFramesBuild",
+        "keep the frames of videos in tar shards, for training",
+    ),
+    Verb(
+        "data frames verify",
+        "oncue.commands.data_frames",
+        "DataFramesVerify",
+        "read every frame of a store and name what is wrong",
+    ),
+    Verb(
+        "data frames show",
+        "oncue.commands.data_frames",
+        "DataFramesShow",
+        "list the clips of a frame store",
+    ),
     Verb("world make", "oncue.commands.world", "WorldMake", "make videos with exact gold"),
     Verb(
         "score rewards",
