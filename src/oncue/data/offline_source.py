@@ -14,7 +14,6 @@ import numpy as np
 
 from oncue.clock import Clock
 from oncue.data.dialogue_sources import Item
-from oncue.data.indexed_rows import forget_indexed_rows
 from oncue.data.offline_qa import EXPECTED, Medium, OfflineTurn, read_offline_row
 from oncue.data.row_files import Place, RowFiles
 from oncue.data.video_files import find_video
@@ -85,10 +84,6 @@ class OfflineSource:
     def checks(self) -> Iterator[Callable[[], None]]:
         """A call for every row, which raises DataError for one that cannot be used."""
         return (partial(self._check, place) for place in RowFiles(self.paths).places())
-
-    def forget(self) -> None:
-        """Read the files once more when they are next needed."""
-        forget_indexed_rows()
 
     def _check(self, place: Place) -> None:
         with place.named():

@@ -14,8 +14,6 @@ import numpy as np
 from oncue.clock import Clock
 from oncue.data.dialogue_sources import Item
 from oncue.data.frame_index import Clip
-from oncue.data.frame_store import forget_stores
-from oncue.data.indexed_rows import forget_indexed_rows
 from oncue.data.proactive_rows import EXPECTED, ProactiveRow, read_proactive_row
 from oncue.data.row_files import Place, RowFiles
 from oncue.data.row_frames import check_clip, grid_frames
@@ -88,11 +86,6 @@ class ProactiveSource:
             partial(check_row, place, clock, self.videos, self.store)
             for place in RowFiles(self.paths).places()
         )
-
-    def forget(self) -> None:
-        """Read the files once more when they are next needed."""
-        forget_indexed_rows()
-        forget_stores()
 
 
 def row_at(place: Place) -> ProactiveRow:
