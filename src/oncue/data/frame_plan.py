@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -106,12 +106,10 @@ def _failed_keys(folder: Path, numbers: Sequence[int]) -> frozenset[str]:
 
 
 def _other_settings(folder: Path, there: StoreSettings, given: StoreSettings) -> str:
-    was, now = (_shown(asdict(settings)) for settings in (there, given))
-    return (
-        f"{folder} has frames with {was}, and {now} is asked for; give the same settings, or "
-        "another --out"
+    was, now = asdict(there), asdict(given)
+    differ = "; ".join(
+        f"{name} {was[name]}, and {now[name]} is asked for"
+        for name in was
+        if was[name] != now[name]
     )
-
-
-def _shown(plain: Mapping[str, object]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in plain.items() if value is not None)
+    return f"{folder} has frames with {differ}; give the same settings, or another --out"

@@ -14,10 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from oncue.errors import DataError
-from oncue.fields import Index, NonEmptyText, Seconds, field_as, field_or, has_value, read_as
+from oncue.fields import Index, Must, NonEmptyText, Seconds, field_as, field_or, has_value, read_as
 
 EXPECTED = "a question about a video, an object with messages or conversations"
 _MARKS = re.compile(r"(<video>|<image>)")
@@ -216,11 +216,14 @@ def _not_empty(value: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
     return value
 
 
+_Files = NonEmptyText | Annotated[tuple[NonEmptyText, ...], Field(min_length=1)]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Film:
     """The video of a part, as Tarsier2 writes it. Keys that siblings have are null."""
 
-    video_file: NonEmptyText | tuple[NonEmptyText, ...]
+    video_file: Annotated[_Files, Must("a path, or a list of paths")]
     start_time: Seconds | None = None
     end_time: Seconds | None = None
     start_frame: Index | None = None

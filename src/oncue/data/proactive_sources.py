@@ -116,8 +116,17 @@ def check_row(place: Place, clock: Clock, videos: Path | None, store: Path | Non
         row = row_at(place)
         info = check_clip(clip_of(row), clock, videos=folder_of(videos, place), store=store)
         if info is not None and info.duration_s is not None:
-            start_s = row.part.start_s if row.part else 0.0
-            check_within(row.task, info.duration_s - start_s + clock.frame_interval_s)
+            _check_part(row, info.duration_s, clock)
+
+
+def _check_part(row: ProactiveRow, video_s: float, clock: Clock) -> None:
+    start_s, end_s = (row.part.start_s, row.part.end_s) if row.part else (0.0, video_s)
+    if start_s >= video_s:
+        raise DataError(
+            f"{row.video} ends at {video_s:g} s, before its part from {start_s:g} s on; correct the "
+            "part, or leave the row out"
+        )
+    check_within(row.task, min(end_s, video_s) - start_s + clock.frame_interval_s)
 
 
 def check_within(task: Task, end_s: float) -> None:
