@@ -123,8 +123,8 @@ def _check_part(row: ProactiveRow, video_s: float, clock: Clock) -> None:
     start_s, end_s = (row.part.start_s, row.part.end_s) if row.part else (0.0, video_s)
     if start_s >= video_s:
         raise DataError(
-            f"{row.video} ends at {video_s:g} s, before its part from {start_s:g} s on; correct the "
-            "part, or leave the row out"
+            f"{row.video} ends at {video_s:g} s, before its part from {start_s:g} s on; correct "
+            "the part, or leave the row out"
         )
     check_within(row.task, min(end_s, video_s) - start_s + clock.frame_interval_s)
 
@@ -135,6 +135,6 @@ def check_within(task: Task, end_s: float) -> None:
     late += [question.time_s for question in task.questions if question.time_s > end_s]
     if late:
         raise DataError(
-            f"something is due at {min(late):g} s, but the video ends at {end_s:g} s; correct the "
+            f"something is due at {min(late):g} s, but the video ends at {end_s:g} s; correct "
             "times or the part, or leave the row out"
         )
