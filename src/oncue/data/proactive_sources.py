@@ -136,5 +136,5 @@ def check_within(task: Task, end_s: float) -> None:
     if late:
         raise DataError(
             f"something is due at {min(late):g} s, but the video ends at {end_s:g} s; correct "
-            "times or the part, or leave the row out"
+            "the times or the part, or leave the row out"
         )
