@@ -80,7 +80,9 @@ def _read(kind: Any, plain: Any, where: str) -> Any:
         options = tuple(option for option in get_args(kind) if dataclasses.is_dataclass(option))
         if options and plain is not None:
             return _settings(options, plain, where)
-    if get_origin(kind) is tuple and dataclasses.is_dataclass(get_args(kind)[0]):
+    if get_origin(kind) is tuple and any(
+        dataclasses.is_dataclass(each) for each in (get_args(kind)[0], *get_args(get_args(kind)[0]))
+    ):
         if not isinstance(plain, list | tuple):
             raise _refusal(where, "a list", plain)
         return tuple(

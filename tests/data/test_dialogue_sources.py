@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from oncue.clock import Clock
-from oncue.data.dialogue_sources import MixedSource, RowSource
+from oncue.data.dialogue_sources import RowSource
+from oncue.data.mixed_source import MixedSource
 from oncue.dialogue.write import Placement
 from oncue.errors import ConfigError, DataError, DialogueError
 from oncue.world.make import gold_dialogue, make_world

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 FREE_ANSWER_CHARACTERS = 500  # of an answer in own words; the 50 of Video-MTR are for its rewards
 _REMEDY = (
-    "give a Qwen-VL model that follows instructions (--model FOLDER or a hub id), one behind a chat "
-    f"server (--server), or {RETRIEVAL_NAME} for generated long films"
+    "give a Qwen-VL model that follows instructions (--model FOLDER or a hub id), one behind a "
+    f"chat server (--server), or {RETRIEVAL_NAME} for generated long films"
 )
 
 

@@ -133,9 +133,11 @@ class DataConvert:
             self.max_frames,
         )
         if None in (interval_s, per_turn, max_frames) and needs_clock(source, target):
+            from oncue.data.row_examples import RowExamples
             from oncue.recipes.mmduet2 import mmduet2_3b_grpo
 
             published = mmduet2_3b_grpo()
+            assert isinstance(published.examples, RowExamples)
             interval_s = interval_s or published.frame_interval_s
             per_turn = per_turn or published.frames_per_turn
             max_frames = max_frames or published.examples.max_frames

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,32 @@ from oncue.commands.training import (
     check_files,
     parse_settings,
     refuse_replaced,
+    require_values,
 )
+from oncue.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class _SftOptions(RunOptions):
+    videos: Path | None = None
+    """The folder of the videos that the rows of --data and --offline name. By default that of each
+    file."""
+
+    frames: Path | None = None
+    """A frame store (oncue data frames build) with the frames of the proactive dialogues of --data,
+    in place of their videos."""
+
+    offline: tuple[Path, ...] | None = None
+    """Files of questions about whole videos and of captions, mixed with --data: rows of
+    LLaVA-Video-178K, of Tarsier2-Recap, or with videos and images. Each file is a source of its
+    own."""
+
+    offline_frames: int = 64
+    """At most that many frames of a video of --offline, evenly over it, one a second."""
+
+    ratios: tuple[float, ...] | None = None
+    """How often --data and each file of --offline is drawn, such as 2 1 1. By default each row once
+    in an epoch."""
 
 
 class TrainSft(TrainCommand):
@@ -22,6 +47,8 @@ class TrainSft(TrainCommand):
 
     Example: oncue train sft --recipe mini --out runs/mini
     """
+
+    options_class = _SftOptions
 
     @classmethod
     def config_class(cls) -> type[Any]:
@@ -36,16 +63,28 @@ class TrainSft(TrainCommand):
         return sft_recipe(name)
 
     @classmethod
-    def settings(cls, config: Any, flags: Sequence[str], options: RunOptions, prog: str) -> Any:
+    def settings(cls, config: Any, flags: Sequence[str], options: Any, prog: str) -> Any:
+        from oncue.data.data_sources import training_source
         from oncue.data.dialogue_sources import RowSource
 
-        config = parse_settings(config, flags, prog)
+        require_values("--offline", options.offline)
+        require_values("--ratios", options.ratios)
         if not options.data:
-            return config
-        check_files(options.data, "JSONL files in the SFT row format")
-        refuse_replaced(flags, f"--stages.{len(config.stages) - 1}.source.")
-        last = replace(config.stages[-1], source=RowSource(paths=options.data))
-        return replace(config, stages=(*config.stages[:-1], last))
+            _refuse_without_data(options)
+            return parse_settings(config, flags, prog)
+        check_files((*options.data, *(options.offline or ())), "files of rows")
+        source = training_source(
+            options.data,
+            options.offline or (),
+            ratios=options.ratios or (),
+            videos=options.videos,
+            store=options.frames,
+            offline_frames=options.offline_frames,
+        )
+        of_source = f"--stages.{len(config.stages) - 1}.source."
+        refuse_replaced(flags, of_source if isinstance(source, RowSource) else f"{of_source}paths")
+        last = replace(config.stages[-1], source=source)
+        return parse_settings(replace(config, stages=(*config.stages[:-1], last)), flags, prog)
 
     def train(self) -> Path:
         from oncue.recipes import builder_of
@@ -82,3 +121,10 @@ class TrainSft(TrainCommand):
                 seed, decision_format = self.config.seed, self.config.decision_format
                 model = str(build(Path(folder), seed, decision_format or "text"))
             yield from plan_stages(self.config, model, self.options.out)
+
+
+def _refuse_without_data(options: _SftOptions) -> None:
+    """Raises ConfigError for a flag that is about --data, which is not given."""
+    for name in ("videos", "frames", "offline", "ratios"):
+        if getattr(options, name) is not None:
+            raise ConfigError(f"--{name} is about the rows of --data; give --data, too")

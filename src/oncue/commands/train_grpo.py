@@ -64,11 +64,15 @@ class TrainRl(TrainCommand):
         cls, config: Any, flags: Sequence[str], paths: tuple[Path, ...], prog: str
     ) -> Any:
         """The settings with `flags`, and examples from the files `paths`."""
+        from oncue.data.data_sources import is_proactive
+        from oncue.data.proactive_examples import ProactiveExamples
         from oncue.data.retrieval_examples import RetrievalRows
         from oncue.data.row_examples import RowExamples
 
         given = config.examples
-        kind = RetrievalRows if given.is_retrieval else RowExamples
+        kind: Any = RetrievalRows if given.is_retrieval else RowExamples
+        if kind is RowExamples and is_proactive(paths[0]):
+            kind = ProactiveExamples
         if isinstance(given, kind):
             examples: Any = replace(given, paths=paths)
         elif kind is RetrievalRows:  # in place of films that are drawn
@@ -83,6 +87,7 @@ class TrainRl(TrainCommand):
 
     @classmethod
     def settings(cls, config: Any, flags: Sequence[str], options: Any, prog: str) -> Any:
+        from oncue.data.proactive_examples import ProactiveExamples
         from oncue.data.retrieval_examples import RetrievalRows
         from oncue.data.row_examples import RowExamples, check_held_out
 
@@ -99,6 +104,12 @@ class TrainRl(TrainCommand):
             raise ConfigError(
                 "--held-out-from is for streams; leave it out for questions about videos"
             )
+        if isinstance(config.examples, ProactiveExamples):
+            check_files(config.examples.paths, "files of proactive dialogues with --data")
+            check_files(options.held_out_from or (), "the JSONL rows of supervised training")
+            if options.held_out_from:
+                check_held_out(config.examples.examples(), options.held_out_from)
+            return config
         if not isinstance(config.examples, RowExamples):
             if options.held_out_from:
                 raise ConfigError(

@@ -22,6 +22,7 @@ from oncue.json_files import json_object
 from oncue.render.actions import TextFormat
 from oncue.render.qwen_vl import PROACTIVE_SYSTEM
 from oncue.types import Dialogue
+from oncue.video.pool_reader import Shrink
 from oncue.world.clip import make_clip
 
 Item = tuple[Dialogue, Sequence[np.ndarray]]
@@ -61,7 +62,14 @@ class WorldSource:
             )
         check_clips(self)
 
-    def item(self, index: int, seed: int, clock: Clock, frames_per_turn: int) -> Item:
+    def item(
+        self,
+        index: int,
+        seed: int,
+        clock: Clock,
+        frames_per_turn: int,
+        shrink: Shrink | None = None,  # noqa: ARG002 - its frames are small
+    ) -> Item:
         """The dialogue number `index` and its frames."""
         rng = np.random.default_rng((seed, index, 7))
         world = draw_world(self.worlds, rng)
@@ -90,29 +98,6 @@ class WorldSource:
             rng=rng,
         )
         return dialogue, frames
-
-
-@dataclass(frozen=True, slots=True)
-class MixedSource:
-    """Made-up clips of several kinds: each sample comes from one of `parts`, drawn with these
-    `odds`."""
-
-    parts: tuple[WorldSource, ...]
-    odds: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        if not self.parts or len(self.parts) != len(self.odds):
-            raise ConfigError(
-                f"odds must be one number per part, got {len(self.odds)} for {len(self.parts)} "
-                "parts"
-            )
-        check_odds("odds", self.odds)
-
-    def item(self, index: int, seed: int, clock: Clock, frames_per_turn: int) -> Item:
-        """The dialogue number `index` and its frames."""
-        rng = np.random.default_rng((seed, index, 11))
-        part = self.parts[int(rng.choice(len(self.parts), p=np.array(self.odds) / sum(self.odds)))]
-        return part.item(index, seed, clock, frames_per_turn)
 
 
 def check_odds(name: str, odds: Sequence[float]) -> None:
@@ -153,7 +138,14 @@ class RowSource:
 
     paths: tuple[Path, ...]
 
-    def item(self, index: int, seed: int, clock: Clock, frames_per_turn: int) -> Item:  # noqa: ARG002
+    def item(
+        self,
+        index: int,
+        seed: int,
+        clock: Clock,  # noqa: ARG002 - its turns are written
+        frames_per_turn: int,  # noqa: ARG002
+        shrink: Shrink | None = None,  # noqa: ARG002 - its pictures may differ in size
+    ) -> Item:
         """Row `index` of the shuffled epochs, with its images. Errors name the row: DialogueError,
         DataError."""
         row = self._row(index, seed)
@@ -238,6 +230,3 @@ def _lines(paths: tuple[Path, ...]) -> list[RowLine]:
             f"no rows in {', '.join(map(str, paths)) or 'no files'}; give JSONL files with --data"
         )
     return lines
-
-
-Source = WorldSource | MixedSource | RowSource

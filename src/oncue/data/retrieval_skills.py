@@ -39,6 +39,7 @@ from oncue.types import (
     Task,
 )
 from oncue.video.pool import FramePool, spread
+from oncue.video.pool_reader import Shrink
 from oncue.world.long.film import LONGEST_S, SHORTEST_S, Film, Flash, check_films, make_film
 from oncue.world.long.pictures import draw_pool
 
@@ -133,6 +134,7 @@ class RetrievalSkills:
         seed: int,
         clock: Clock,  # noqa: ARG002 - a question has none
         frames_per_turn: int,  # noqa: ARG002
+        shrink: Shrink | None = None,  # noqa: ARG002 - its frames are small
     ) -> Item:
         """The dialogue number `index` and its frames."""
         rng = np.random.default_rng((seed, index, 31))

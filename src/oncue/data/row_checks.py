@@ -14,6 +14,8 @@ import numpy as np
 
 from oncue.clock import Clock
 from oncue.data.dialogue_sources import RowLine, RowSource
+from oncue.data.mixed_source import FileRows
+from oncue.data.proactive_sources import ProactiveSource
 from oncue.data.row_examples import ExampleRow, RowExamples
 from oncue.dialogue.frames import video_of
 from oncue.dialogue.pictures import picture_size_px
@@ -58,10 +60,16 @@ def what_is_wrong(checks: Sequence[Check], step: Callable[[], None]) -> list[str
     return found
 
 
-def dialogue_checks(sources: Sequence[RowSource]) -> Iterator[Check]:
+def source_checks(sources: Sequence[FileRows], clock: Clock) -> Iterator[Check]:
     """A call for every row of these sources."""
     files = _Files()
-    return (partial(_check_dialogue, row, files) for source in sources for row in source.rows())
+    for source in sources:
+        if isinstance(source, RowSource):
+            yield from (partial(_check_dialogue, row, files) for row in source.rows())
+        elif isinstance(source, ProactiveSource):
+            yield from source.checks(clock)
+        else:
+            yield from source.checks()
 
 
 def example_checks(examples: RowExamples, clock: Clock, frames_per_turn: int) -> Iterator[Check]:

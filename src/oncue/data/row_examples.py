@@ -10,7 +10,7 @@ trained.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,9 +22,10 @@ import numpy as np
 from pydantic import AfterValidator
 
 from oncue.clock import Clock
-from oncue.data.examples import RolloutExample, shown_turns, split_example
+from oncue.data.examples import RolloutExample
+from oncue.data.segments import SegmentRules
 from oncue.dialogue.frames import local_path, locate
-from oncue.dialogue.write import Placement, reply_turn
+from oncue.dialogue.write import Placement
 from oncue.errors import ConfigError, DataError, InputError, VideoError
 from oncue.fields import NonEmptyText, Seconds, Span, WideSpan, read_as
 from oncue.json_files import filled_lines, json_lines, json_object
@@ -131,15 +132,11 @@ class RowExamples:
 
     def segment_frames(self, row: ExampleRow, clock: Clock, frames_per_turn: int) -> int:
         """How many frames the segment of `row` has. Raises DataError for more than `max_frames`."""
-        num_before = clock.frames_until(row.segment.start_s) // frames_per_turn
-        num_frames = clock.frames_until(row.segment.end_s) - num_before * frames_per_turn
-        if num_frames > self.max_frames:
-            raise DataError(
-                f"{row.where}: its segment has {num_frames} frames, more than max_frames = "
-                f"{self.max_frames}; "
-                "shorten the segment, or raise --examples.max-frames"
-            )
-        return num_frames
+        return self._rules.num_frames(row.segment, row.where, clock, frames_per_turn)
+
+    @property
+    def _rules(self) -> SegmentRules:
+        return SegmentRules(self.max_history_turns, self.max_frames, self.placement)
 
     @property
     def has_exact_judge(self) -> bool:
@@ -170,31 +167,16 @@ class RowExamples:
         holds no turn, or more frames than `max_frames`."""
         lines = self.lines()
         row = _usable(lines[index % len(lines)])
-        num_before = clock.frames_until(row.segment.start_s) // frames_per_turn
-        num_until = clock.frames_until(row.segment.end_s)
-        room = (
-            self.max_frames - self.segment_frames(row, clock, frames_per_turn)
-        ) // frames_per_turn
-        first = max(0, num_before - min(self.max_history_turns, room))
-        frames = _frames(row, clock, first * frames_per_turn, num_until)
-        num_shown = first * frames_per_turn + len(frames)
-        if num_shown <= num_before * frames_per_turn:
-            raise DataError(
-                f"{row.where}: nothing of {row.video} is shown in the segment "
-                f"{row.segment.start_s:g} to "
-                f"{row.segment.end_s:g} s; expected at least one frame at "
-                f"{clock.frame_interval_s:g} s each"
-            )
-        turns = shown_turns(
-            frames, row.task.questions, clock, frames_per_turn, first * frames_per_turn
+        return self._rules.example(
+            row.task,
+            row.segment,
+            row.where,
+            lambda first, end: _frames(row, clock, first, end),
+            clock,
+            frames_per_turn,
+            seed,
+            index,
         )
-        rng = np.random.default_rng((seed, index, 13))
-        placed = [
-            (gold, reply_turn(gold.span, clock, frames_per_turn, num_shown, self.placement, rng))
-            for gold in row.task.gold
-            if gold.span.start_s <= clock.time_of(num_shown)
-        ]
-        return split_example(row.task, turns, placed, num_before, index, num_left_out=first)
 
 
 def unusual_segments(rows: Sequence[ExampleRow]) -> str | None:
@@ -221,15 +203,15 @@ def unusual_segments(rows: Sequence[ExampleRow]) -> str | None:
     )
 
 
-def check_held_out(rows: Sequence[ExampleRow], trained: Sequence[Path]) -> None:
+def check_held_out(rows: Iterable[ExampleRow], trained: Sequence[Path]) -> None:
     """Raises DataError for an example whose video is in files of supervised rows.
 
     Videos are the same where their names are, without folder and ending. A row names its
-    `video_id`, the videos of its moments, and the folders of its pictures.
+    `video_id`, its `video`, the videos of its moments, and the folders of its pictures.
     """
     seen: dict[str, str] = {}
     for path in trained:
-        for where, row in json_lines(path, "a row of supervised training, an object with messages"):
+        for where, row in json_lines(path, "a row of supervised training, an object"):
             for name in _videos_of(row):
                 seen.setdefault(name, where)
     for example in rows:
@@ -249,6 +231,8 @@ def _videos_of(row: Mapping[str, Any]) -> set[str]:
         if isinstance(metadata, Mapping) and "video_id" in metadata
         else set()
     )
+    if isinstance(row.get("video"), str):
+        names.add(Path(str(row["video"]).replace("\\", "/")).stem)
     for image in images if isinstance(images, list) else []:
         path = local_path(
             str(image["path"] if isinstance(image, Mapping) and "path" in image else image)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import re
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -77,7 +77,9 @@ def load_frames(paths: Sequence[Path | str]) -> list[np.ndarray]:
     return frames
 
 
-def frames_at(video: str, times_s: Sequence[float]) -> Iterator[tuple[float, np.ndarray]]:
+def frames_at(
+    video: str, times_s: Sequence[float]
+) -> Generator[tuple[float, np.ndarray], None, None]:
     """(time, frame) for each wanted time, in order of time and each once, in one pass over the
     video: the newest frame at or before it, as of `load_frames`; all (H, W, 3) uint8 of the size of
     its first picture, as who watches the video sees them. Raises VideoError for a video that is

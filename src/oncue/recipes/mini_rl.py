@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from oncue.data.dialogue_sources import MixedSource, WorldSource
+from oncue.data.dialogue_sources import WorldSource
 from oncue.data.examples import WorldExamples
+from oncue.data.mixed_source import MixedSource
 from oncue.dialogue.write import Placement
 from oncue.engine.sampling import SamplingParams
 from oncue.recipes.mini import COMPARING, mini_sft

@@ -18,7 +18,9 @@ def mmduet2_3b_sft() -> SftConfig:
     """Supervised fine-tuning of Qwen2.5-VL-3B (paper section 4.2; the official script where the
     paper is silent).
 
-    Give the training files with `--data FILE.jsonl ...`. The batch of 32 is 16 devices with one
+    Give the training files with `--data FILE.jsonl ...`, and with `--offline` the 25,000 questions
+    of LLaVA-Video and the 25,000 captions of Tarsier2 that keep its offline skill, one file each;
+    without `--ratios` every row comes once, as published. The batch of 32 is 16 devices with one
     dialogue each and two accumulated; here it is accumulated on one device.
     """
     return SftConfig(

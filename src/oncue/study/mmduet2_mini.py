@@ -12,8 +12,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from oncue.data.dialogue_sources import MixedSource
+from oncue.data.dialogue_sources import WorldSource
 from oncue.data.examples import WorldExamples
+from oncue.data.mixed_source import MixedSource
 from oncue.recipes.mini_rl import mini_grpo, mini_late_sft
 from oncue.study.arms import Arm, Study, View
 from oncue.train.rl.settings import GrpoConfig
@@ -45,6 +46,7 @@ def study_sft(frame_interval_s: float = 1.0) -> Callable[[str, int], SftConfig]:
         parts = tuple(
             replace(part, num_turns=_turns(part.num_turns, frame_interval_s))
             for part in stage.source.parts
+            if isinstance(part, WorldSource)
         )
         stages = (replace(stage, source=replace(stage.source, parts=parts)),)
         return replace(

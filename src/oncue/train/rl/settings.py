@@ -9,6 +9,7 @@ from typing import Literal
 from oncue.clock import Clock
 from oncue.data.examples import WorldExamples
 from oncue.data.long_examples import LongFilmExamples
+from oncue.data.proactive_examples import ProactiveExamples
 from oncue.data.retrieval_examples import RetrievalRows
 from oncue.data.row_checks import Check, example_checks
 from oncue.data.row_examples import RowExamples
@@ -48,8 +49,8 @@ class GrpoConfig:
     """
 
     model: str
-    examples: WorldExamples | RowExamples | RetrievalRows | LongFilmExamples = field(
-        default_factory=WorldExamples
+    examples: WorldExamples | RowExamples | ProactiveExamples | RetrievalRows | LongFilmExamples = (
+        field(default_factory=WorldExamples)
     )
     num_steps: int = 100
     prompts_per_step: int = 8
@@ -185,9 +186,12 @@ class GrpoConfig:
         """A call for every row of the files of examples."""
         if isinstance(self.examples, RetrievalRows):
             return self.examples.checks()
+        clock = Clock(self.frame_interval_s)
+        if isinstance(self.examples, ProactiveExamples):
+            return self.examples.checks(clock, self.frames_per_turn)
         if not isinstance(self.examples, RowExamples):
             return iter(())
-        return example_checks(self.examples, Clock(self.frame_interval_s), self.frames_per_turn)
+        return example_checks(self.examples, clock, self.frames_per_turn)
 
 
 @dataclass(frozen=True, slots=True)

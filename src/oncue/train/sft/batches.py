@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 
 from oncue.clock import Clock
 from oncue.data.bad_rows import first_usable
-from oncue.data.dialogue_sources import RowSource
+from oncue.data.mixed_source import rows_of
 from oncue.errors import DataError
 from oncue.render.base import PatchedFrame
 from oncue.render.qwen_vl import QwenVLRenderer
+from oncue.render.shrink import shrink_by
 from oncue.train.packing import TrainingBatch, collate
 from oncue.train.prefetch import prefetched
 from oncue.train.samples import TrainingSample, fit, to_sample
@@ -72,13 +73,12 @@ def draw_dialogue(
     and DataError for a row that cannot be used, with its file and number."""
     source = config.stages[stage_index].source
     seed = config.seed * 1000 + stage_index
-    rows = source if isinstance(source, RowSource) else None
+    rows, shrink = rows_of(source), shrink_by(renderer.frame_processor)
 
     def make(number: int) -> Drawn:
-        dialogue, frames = source.item(
-            number, seed, Clock(config.frame_interval_s), config.frames_per_turn
-        )
-        with rows.named(number, seed) if rows else nullcontext():
+        clock = Clock(config.frame_interval_s)
+        dialogue, frames = source.item(number, seed, clock, config.frames_per_turn, shrink)
+        with rows.named(number, seed) if rows is not None else nullcontext():
             patched = [renderer.frame_processor(frame) for frame in frames]
             kept = fit(dialogue, patched, renderer, config.max_tokens)
             if config.skip_bad_rows and not any(kept.trained):
@@ -87,7 +87,9 @@ def draw_dialogue(
                 )
         return Drawn(dialogue, patched, kept)
 
-    drawn, wrong = first_usable(make, index, len(rows) if rows else None, skip=config.skip_bad_rows)
+    drawn, wrong = first_usable(
+        make, index, None if rows is None else len(rows), skip=config.skip_bad_rows
+    )
     return replace(drawn, skipped=wrong)
 
 

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import torch
 
-from oncue.data.dialogue_sources import forget_rows
+from oncue.data.mixed_source import forget_files
 from oncue.errors import ConfigError, DataError
 from oncue.hub import resolve_model
 from oncue.model.loading import LoadedModel, load_model
@@ -76,7 +76,7 @@ def train_sft(
         raise ConfigError(
             "train sft uses one device; start it without torchrun (train grpo uses several)"
         )
-    forget_rows()
+    forget_files()
     stopper = Stopper(patient=True, second_leaves=True)
     with stopper.listening(), RunLogs(log_to) as logs:
         return _train(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from oncue.data.dialogue_sources import RowSource
+from oncue.data.mixed_source import has_end, rows_of
 from oncue.errors import ConfigError, ModelError
 from oncue.hub import resolve_model
 from oncue.out_of_memory import lack_of_memory
@@ -85,8 +85,5 @@ def _tokens(config: SftConfig, stage_index: int, renderer: QwenVLRenderer) -> tu
 
 
 def _num_looked_at(stage: Stage) -> int:
-    return (
-        min(_NUM_LOOKED_AT, len(stage.source))
-        if isinstance(stage.source, RowSource)
-        else _NUM_LOOKED_AT
-    )
+    rows = rows_of(stage.source) if has_end(stage.source) else None
+    return _NUM_LOOKED_AT if rows is None else min(_NUM_LOOKED_AT, len(rows))

@@ -7,9 +7,10 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from oncue.data.dialogue_sources import RowSource, Source
+from oncue.clock import Clock
+from oncue.data.mixed_source import Source, files_of, has_end, rows_of
 from oncue.data.retrieval_skills import RetrievalSkills
-from oncue.data.row_checks import Check, dialogue_checks
+from oncue.data.row_checks import Check, source_checks
 from oncue.errors import ConfigError
 from oncue.render.decision import DecisionName
 from oncue.setting_checks import check_run, require, require_frac, require_not_negative
@@ -124,10 +125,8 @@ class SftConfig:
 
     def row_checks(self) -> Iterator[Check]:
         """A call for every row of the files of all stages."""
-        sources = {
-            stage.source: None for stage in self.stages if isinstance(stage.source, RowSource)
-        }
-        return dialogue_checks(tuple(sources))
+        sources = {each: None for stage in self.stages for each in files_of(stage.source)}
+        return source_checks(tuple(sources), Clock(self.frame_interval_s))
 
 
 def stage_steps(stage: Stage) -> int:
@@ -135,8 +134,9 @@ def stage_steps(stage: Stage) -> int:
     `num_steps`."""
     if stage.num_steps is not None:
         return stage.num_steps
-    if isinstance(stage.source, RowSource):
-        return max(1, math.ceil(len(stage.source) / stage.batch_size))
+    rows = rows_of(stage.source) if has_end(stage.source) else None
+    if rows is not None:
+        return max(1, math.ceil(len(rows) / stage.batch_size))
     raise ConfigError(f"stage {stage.name!r} reads an endless source; give it num_steps")
 
 
