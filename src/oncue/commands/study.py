@@ -64,7 +64,7 @@ class Study:
         """Run what is left, and write what is there. Returns the exit code."""
         self._check_flags()
         with loading():
-            from oncue.study.jobs import clips_of, is_done, run_all, run_job
+            from oncue.study.jobs import is_done, run_all, run_job
             from oncue.study.studies import study_named
         study = study_named(self.name)
         jobs = study.chosen(self.only or ())
@@ -86,7 +86,7 @@ class Study:
             return 0
         prepare_folder(out, files=FILES)
         for view in {view.name: view for job in jobs for view in job.arm.views}.values():
-            clips_of(view, cache)  # here, once, before several processes want to
+            view.prepare(cache)  # here, once, before several processes want to
         self._write(study, runs, out, done)
         run_all(
             runs,
@@ -152,7 +152,7 @@ class Study:
             return
         results = results_of(study, runs, self.model, done)
         write_json(out / "results.json", results)
-        write_text(out / "index.html", study_page(results))
+        write_text(out / "index.html", study_page(results, study.findings))
         missing = len(results["study"]["missing"])
         print(
             f"wrote {out / 'index.html'}"
