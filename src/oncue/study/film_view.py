@@ -63,7 +63,7 @@ class FilmView(View):
         beside it."""
         films = [self._examples.film(index, _SEED) for index in range(self.num_films)]
         episodes = self._episodes(model, device)
-        numbers = _numbers(films, episodes, self._examples)
+        numbers = numbers_of_episodes(films, episodes, self._examples)
         return {
             "headline": {"n_films": len(films), "observers": _observers(films, self._examples)},
             "policies": {_MODEL: numbers},
@@ -110,9 +110,10 @@ def _observers(films: Sequence[Film], examples: LongFilmExamples) -> dict[str, d
     return found
 
 
-def _numbers(
+def numbers_of_episodes(
     films: Sequence[Film], episodes: Sequence[Episode], examples: LongFilmExamples
 ) -> dict[str, float | None]:
+    """The numbers of `FilmView.numbers`, from an episode for each film."""
     frames_of = frames_by(examples.look)
     rollouts = [RetrievalRollout.of(episode, frames_of) for episode in episodes]
     flashes = [

@@ -17,7 +17,7 @@ from typing import Any
 from oncue.data.long_examples import LongFilmExamples
 from oncue.data.retrieval_skills import RetrievalSkills
 from oncue.env.retrieval import RetrievalSettings
-from oncue.recipes.mini_retrieval import mini_ppo, mini_retrieval_sft
+from oncue.recipes.mini_retrieval import mini_ppo, mini_retrieval_grpo, mini_retrieval_sft
 from oncue.recipes.retrieval_mini_model import LOOK
 from oncue.rewards.bootstrapping import BootstrappingSettings
 from oncue.rewards.retrieval import RetrievalRewardSettings
@@ -89,7 +89,9 @@ def _ppo(look: RetrievalSettings = LOOK, **changes: Any) -> Config:
 def _grpo(model: str, seed: int) -> GrpoConfig:
     """The same without a critic: members of a group are compared, one advantage per episode."""
     ppo = _changed(model, seed, LOOK, {})
-    return GrpoConfig(**{each.name: getattr(ppo, each.name) for each in fields(GrpoConfig)})
+    shared = {each.name: getattr(ppo, each.name) for each in fields(GrpoConfig)}
+    scale = mini_retrieval_grpo().scale_by_deviation
+    return GrpoConfig(**{**shared, "scale_by_deviation": scale})
 
 
 def _changed(
