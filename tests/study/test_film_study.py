@@ -16,7 +16,7 @@ from oncue.data.retrieval_skills import RetrievalSkills
 from oncue.rewards.retrieval import RetrievalRewardSettings
 from oncue.rollout import run_episode
 from oncue.study.claims import claims_of
-from oncue.study.film_claims import CLAIMS, targets_of
+from oncue.study.film_claims import CLAIMS, MAIN, targets_of
 from oncue.study.film_findings import FILMS
 from oncue.study.film_view import FilmView, numbers_of_episodes
 from oncue.study.study_page import study_page
@@ -94,7 +94,7 @@ def test_a_second_look_is_counted_apart() -> None:
 def test_nothing_is_said_of_looks_where_there_is_none() -> None:
     found = measured(lambda film: [Answer(film.answer)])
     assert (found["accuracy"], found["looks_per_episode"], found["hit_share"]) == (100, 0, None)
-    assert found.keys() == set(FilmView("films", LOOK).names)
+    assert found.keys() == set(FilmView(MAIN, LOOK).names)
 
 
 ARMS = {arm.name: arm for arm in STUDY.arms}
@@ -139,7 +139,7 @@ def test_a_model_is_looked_at_by_the_rules_it_was_trained_by() -> None:
     for arm in STUDY.arms:
         config = arm.config("m", 0)
         assert not arm.start or names.index(arm.start) < names.index(arm.name)
-        assert [view.name for view in arm.views] == ["films", "sampled"]
+        assert [view.name for view in arm.views] == [MAIN, "sampled"]
         looks = {view.look for view in arm.views if isinstance(view, FilmView)}
         if isinstance(config, GrpoConfig):
             assert looks == {config.examples.look}  # type: ignore[union-attr]
@@ -167,7 +167,7 @@ def arm(accuracy: float, **more: float) -> dict[str, Any]:
 
 
 REFERENCES = {
-    "films": {"n_films": 200, "observers": {"24 uniform frames": {"accuracy": 52.0}}},
+    MAIN: {"n_films": 200, "observers": {"24 uniform frames": {"accuracy": 52.0}}},
     "sampled": {"n_films": 200},
 }
 
@@ -188,7 +188,7 @@ def test_targets_are_differences_in_points() -> None:
 def test_claims_are_about_arms_and_measures_of_the_study() -> None:
     for claim in CLAIMS:
         assert claim.arm in ARMS
-        assert claim.measure in (*FilmView("films", LOOK).names, *FILMS.logged)
+        assert claim.measure in (*FilmView(MAIN, LOOK).names, *FILMS.logged)
     arms = {"ppo": arm(70, long_over_short=-5.0), "single": arm(60, long_over_short=-20.0)}
     found = {claim.claim: claim.verdict for claim in claims_of(CLAIMS, arms, {})}
     assert list(found.values()) == ["seen", "seen"]
@@ -208,9 +208,14 @@ def results(**arms: dict[str, Any]) -> dict[str, Any]:
 
 def test_the_page_has_a_section_for_what_was_measured_and_none_for_what_was_not() -> None:
     page = study_page(results(sft=arm(45), ppo=arm(70), single=arm(65)), FILMS)
-    for shown in ("perfect: 24 uniform frames", "70.1 ±", "Table 4", "at temperature 1"):
+    for shown in (
+        "perfect: 24 uniform frames",
+        "70.1 ±",
+        "Table 4",
+        "long-world, sampled at temperature 1",
+    ):
         assert shown in page
-    assert "200 held-out films" in page
+    assert "200 held-out films of long-world" in page
     for missing in ("Fig. 6", "How rewards become advantages", "How many turns"):
         assert missing not in page
     assert "How many turns" in study_page(results(ppo=arm(70), turns_3=arm(71)), FILMS)

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from oncue.study.film_claims import CLAIMS, UNIFORM, targets_of
+from oncue.study.film_claims import CLAIMS, MAIN, UNIFORM, targets_of
 from oncue.study.findings import ArmRows, Findings, Section
-from oncue.study.tables import Measure
+from oncue.study.tables import ArmTable, Measure, TableRow
 
 _PERCENT = (0.0, 100.0)
 _SAMPLED = "sampled"
@@ -125,22 +125,22 @@ def _sections(rows: ArmRows) -> list[Section]:
     ]
 
 
-def _rows(rows: ArmRows, names: Sequence[str] | Mapping[str, Any]) -> list[Any]:
+def _rows(rows: ArmRows, names: Sequence[str] | Mapping[str, Any]) -> list[TableRow]:
     return [rows.row(name) for name in names if name in rows.arms]
 
 
-def _beside(rows: ArmRows, names: Sequence[str], measures: Sequence[Measure]) -> Any:
+def _beside(rows: ArmRows, names: Sequence[str], measures: Sequence[Measure]) -> ArmTable | None:
     return rows.compared("ppo", [name for name in names if name in rows.arms], measures)
 
 
-def _sampled(rows: ArmRows) -> Any:
+def _sampled(rows: ArmRows) -> ArmTable | None:
     sampled = [rows.row(name, _SAMPLED, "sampled", with_paper=False) for name in rows.arms]
-    return rows.table(sampled, view=_SAMPLED, more="at temperature 1", measures=_MAIN)
+    return rows.table(sampled, more="sampled at temperature 1", measures=_MAIN)
 
 
 FILMS = Findings(
     things="films",
-    main="films",
+    main=MAIN,
     measures=(_ACCURACY, *_LENGTHS, _LOOKS, _RATE, *_HITS, *_FLASH, *_HOW),
     plotted=(_ACCURACY, *_LENGTHS, _LOOKS, *_HITS),
     logged=tuple(_CURVES),

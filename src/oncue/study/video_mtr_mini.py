@@ -22,6 +22,7 @@ from oncue.recipes.retrieval_mini_model import LOOK
 from oncue.rewards.bootstrapping import BootstrappingSettings
 from oncue.rewards.retrieval import RetrievalRewardSettings
 from oncue.study.arms import Arm, Study
+from oncue.study.film_claims import MAIN
 from oncue.study.film_findings import FILMS
 from oncue.study.film_view import FilmView
 from oncue.train.rl.critic_settings import GaeSettings
@@ -113,7 +114,7 @@ def _changed(
 
 
 def _views(look: RetrievalSettings = LOOK) -> tuple[FilmView, ...]:
-    return FilmView("films", look), FilmView("sampled", look, temperature=1.0)
+    return FilmView(MAIN, look), FilmView("sampled", look, temperature=1.0)
 
 
 def _rl(
