@@ -63,6 +63,45 @@ def test_the_gate(turns: list[TurnOutcome], release: list[float], paper: list[fl
     assert without_drops == pytest.approx(paper)
 
 
+@pytest.mark.parametrize(
+    ("turns", "release", "paper"),
+    [
+        ([*looks(0.4), RIGHT], [0.6, 1.0], [0.6, 1.1]),
+        ([*looks(0.4), WRONG], [0.6, 0.1], [0.6, 0.1]),
+        ([*looks(0.0), WRONG], [0.1, 0.1], [0.0, 0.1]),
+        (looks(0.4, 0.5, 0.6), [0.6, 0.6, 0.6], [0.6, 0.6, 0.6]),
+    ],
+)
+def test_without_the_gate_turns_keep_what_they_earned(
+    turns: list[TurnOutcome], release: list[float], paper: list[float]
+) -> None:
+    """A drop from .1 to 0 loses .1 in `paper`, whatever the answer."""
+    for profile, expected in (("release", release), ("paper", paper)):
+        terms = turn_terms(turns, initial_iou=0.1, profile=profile, gate=False)
+        assert [sum(of_turn) for of_turn in zip(*terms.values(), strict=True)] == pytest.approx(
+            expected
+        )
+
+
+@pytest.mark.parametrize("profile", ["paper", "release"])
+def test_without_rewards_for_frames_looks_earn_their_form_alone(profile: Profile) -> None:
+    turns = [*looks(0.4, 0.0), RIGHT]
+    whole = turn_terms(turns, initial_iou=0.1, profile=profile)
+    without = turn_terms(turns, initial_iou=0.1, profile=profile, frames=False)
+    assert without == {**whole, "frames": [0.0, 0.0, 0.0]}
+    assert any(whole["frames"])
+
+
+def test_what_is_left_out_of_the_reward_is_left_out_of_a_rollout() -> None:
+    episode = episode_of([(range(20, 28), Retrieve(0, 7)), (range(8), Answer("A"))])
+    rollout = RetrievalRollout.of(episode, eight_of)
+    whole = RetrievalRewardSettings("paper")
+    assert score_rollout(rollout, whole).values == pytest.approx((0.0, 0.1))
+    assert score_rollout(rollout, replace(whole, gate=False)).values == pytest.approx((0.6, 0.1))
+    neither = replace(whole, gate=False, frames=False)
+    assert score_rollout(rollout, neither).values == pytest.approx((0.1, 0.1))
+
+
 @pytest.mark.parametrize("lambda_drop", [0.0, 0.5, 1.0, 3.0])
 def test_a_sequence_of_ious(lambda_drop: float) -> None:
     turns = [*looks(0.4, 0.2, 0.3), RIGHT]

@@ -9,8 +9,8 @@ import pytest
 
 from oncue.study.claims import claims_of
 from oncue.study.intervals import mean_of
+from oncue.study.stream_claims import CLAIMS, targets_of
 from oncue.study.studies import study_named
-from oncue.study.targets import targets_of
 from oncue.train.rl.settings import GrpoConfig
 
 
@@ -50,7 +50,7 @@ def arms(
 def test_a_claim_is_seen_where_the_interval_of_the_differences_says_so(
     sft: list[float | None], rl: list[float | None], verdict: str, measured: str
 ) -> None:
-    claim = claims_of(arms(sft, rl), {})[0]
+    claim = claims_of(CLAIMS, arms(sft, rl), {})[0]
     assert (claim.verdict, claim.measured) == (verdict, measured)
 
 
@@ -58,10 +58,13 @@ def test_seeds_are_compared_with_their_own() -> None:
     """Differences within seeds are exact though the seeds differ widely; a mix-up of seeds would
     hide it."""
     made = arms([10, 40, 70], [12, 42, 72.1])
-    assert claims_of(made, {})[0].verdict == "seen"
-    assert claims_of(made, {})[0].why == "difference +2.03 ± 0.14; 3 of 3 seeds go the paper's way"
+    assert claims_of(CLAIMS, made, {})[0].verdict == "seen"
+    assert (
+        claims_of(CLAIMS, made, {})[0].why
+        == "difference +2.03 ± 0.14; 3 of 3 seeds go the paper's way"
+    )
     made["rl"]["seeds"] = [2, 0, 1]
-    assert claims_of(made, {})[0].verdict == "not seen"
+    assert claims_of(CLAIMS, made, {})[0].verdict == "not seen"
 
 
 def test_a_trend_is_of_stretches_of_the_training() -> None:
@@ -78,7 +81,11 @@ def test_a_trend_is_of_stretches_of_the_training() -> None:
 
     def found(soon: float) -> dict[str, Any]:
         curves = {"rl": [curve(seed, soon) for seed in range(3)]}
-        return {claim.claim: claim for claim in claims_of({}, curves) if claim.source == "Fig. 5"}
+        return {
+            claim.claim: claim
+            for claim in claims_of(CLAIMS, {}, curves)
+            if claim.source == "Fig. 5"
+        }
 
     dip = found(1.0)
     assert [claim.verdict for claim in dip.values()] == ["seen", "seen", "not seen", "not seen"]
@@ -136,7 +143,7 @@ def test_duplicates_are_counted_over_the_seeds_that_two_arms_share() -> None:
 def test_a_study_of_other_arms_claims_and_promises_nothing() -> None:
     study = study_named("credit-mini")
     made = {arm.name: {"seeds": [0, 1], "pauc": [1.0, 2.0]} for arm in study.arms}
-    assert claims_of(made, {}) == []
+    assert claims_of(CLAIMS, made, {}) == []
     assert targets_of(made, {}) == []
 
 

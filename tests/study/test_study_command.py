@@ -11,15 +11,17 @@ import pytest
 
 from oncue import cli
 from oncue.errors import DataError
-from oncue.study.arms import Arm, Study, View
+from oncue.study.arms import Arm, Study
+from oncue.study.clip_view import ClipView
 from oncue.study.results import jobs_in
+from oncue.study.stream_findings import STREAMS
 from oncue.train.rl.settings import GrpoConfig
 
 ARMS = tuple(
-    Arm(name, "", lambda model, _: GrpoConfig(model), (View("shapes", "shapes"),), (0,))
+    Arm(name, "", lambda model, _: GrpoConfig(model), (ClipView("shapes", "shapes"),), (0,))
     for name in ("sft", "rl")
 )
-STUDY = Study("small", "Small", "Nothing is run here.", ARMS)
+STUDY = Study("small", "Small", "Nothing is run here.", ARMS, STREAMS)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +70,7 @@ def run_study(monkeypatch: pytest.MonkeyPatch, out: Path, *jobs: str) -> int:
 
     monkeypatch.setattr("oncue.study.studies._STUDIES", (STUDY,))
     monkeypatch.setattr("oncue.study.jobs.is_done", lambda *_: False)
-    monkeypatch.setattr("oncue.study.jobs.clips_of", lambda *_: None)
+    monkeypatch.setattr(ClipView, "prepare", lambda *_: None)
     monkeypatch.setattr("oncue.study.jobs.run_all", run_all)
     monkeypatch.setattr(
         "oncue.study.results.results_of",
@@ -80,7 +82,7 @@ def run_study(monkeypatch: pytest.MonkeyPatch, out: Path, *jobs: str) -> int:
             "study": {"missing": []},
         },
     )
-    monkeypatch.setattr("oncue.study.study_page.study_page", lambda results: json.dumps(results))
+    monkeypatch.setattr("oncue.study.study_page.study_page", lambda results, _: json.dumps(results))
     return cli.main(["study", "small", "--out", str(out), "--runs", str(out / "runs")])
 
 

@@ -19,15 +19,17 @@ from oncue.data.dialogue_sources import WorldSource
 from oncue.data.examples import WorldExamples
 from oncue.engine.sampling import SamplingParams
 from oncue.errors import ConfigError, DataError, RunStoppedError
-from oncue.study.arms import Arm, Job, Study, View
+from oncue.study.arms import Arm, Job, Study
+from oncue.study.clip_view import ClipView
 from oncue.study.jobs import is_done, run_all, run_folder, run_job, view_path
 from oncue.study.results import results_of
+from oncue.study.stream_findings import STREAMS
 from oncue.study.studies import study_named
 from oncue.train.rl.settings import GrpoConfig
 from oncue.train.sft.settings import SftConfig, Stage
 
-VIEW = View("shapes", "shapes", num_clips=1)
-SELDOM = View("shapes-2s", "shapes", num_clips=1, frame_interval_s=2.0)
+VIEW = ClipView("shapes", "shapes", num_clips=1)
+SELDOM = ClipView("shapes-2s", "shapes", num_clips=1, frame_interval_s=2.0)
 
 
 def small_sft(model: str, seed: int) -> SftConfig:
@@ -68,6 +70,7 @@ STUDY = Study(
         Arm("sft", "supervised", small_sft, (VIEW, SELDOM), seeds=(0,)),
         Arm("rl", "rewarded", small_rl, (VIEW,), seeds=(0,), start="sft"),
     ),
+    STREAMS,
 )
 SFT, RL = STUDY.jobs()
 

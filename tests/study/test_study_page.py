@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from oncue.study.charts import Curves, curve_chart, smoothed
+from oncue.study.stream_findings import STREAMS
 from oncue.study.study_page import study_page
 from oncue.study.tables import decimal
 
@@ -23,7 +24,7 @@ NASTY = '</script><script>alert(1)</script><!-- <b onclick="x">\'&amp; {{slot}}'
 
 @functools.cache
 def _page(written: str) -> str:
-    return study_page(json.loads(written))
+    return study_page(json.loads(written), STREAMS)
 
 
 def page_of(results: dict[str, Any]) -> str:

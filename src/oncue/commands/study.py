@@ -33,7 +33,8 @@ class Study:
     name: tyro.conf.Positional[str]
     """mmduet2-mini: supervised training against reinforcement learning, each term of the reward
     left out, frame intervals, and how it goes over the steps. credit-mini: credit per episode
-    against credit per turn."""
+    against credit per turn. video-mtr-mini: retrieval by reward alone, in one turn and in several,
+    with parts of the reward left out."""
 
     out: Path | None = None
     """Folder for index.html and results.json. By default docs/studies/NAME. Results that are there
@@ -46,9 +47,10 @@ class Study:
     """Parts to run here and now, one after the other: ARM for all its seeds, or ARM/SEED such as
     rl/0."""
 
-    model: str = "mini-sft"
+    model: str | None = None
     """The model that every arm begins with: a folder, a hub id (owner/name), or mini-sft, which
-    ships with the package: the bundled model before reinforcement learning."""
+    ships with the package: the bundled model before reinforcement learning. By default mini-sft;
+    for video-mtr-mini new, an untrained model."""
 
     at_once: int = 2
     """How many jobs run side by side, each in a process with its share of the cores."""
@@ -64,7 +66,7 @@ class Study:
         """Run what is left, and write what is there. Returns the exit code."""
         self._check_flags()
         with loading():
-            from oncue.study.jobs import clips_of, is_done, run_all, run_job
+            from oncue.study.jobs import is_done, run_all, run_job
             from oncue.study.studies import study_named
         study = study_named(self.name)
         jobs = study.chosen(self.only or ())
@@ -73,7 +75,8 @@ class Study:
             self.cache or user_cache() / "world",
         )
         out = self.out or Path("docs/studies") / study.name
-        done = {job.name for job in study.jobs() if is_done(runs, job, self.model)}
+        model = self.model or study.model
+        done = {job.name for job in study.jobs() if is_done(runs, job, model)}
         if self.page_only:
             self._check_page(study, runs, out, done)
             prepare_folder(out, files=FILES)
@@ -82,11 +85,11 @@ class Study:
         prepare_folder(runs, "give another --runs")
         if self.only:
             for job in jobs:
-                run_job(runs, job, self.model, cache, _say)
+                run_job(runs, job, model, cache, _say)
             return 0
         prepare_folder(out, files=FILES)
         for view in {view.name: view for job in jobs for view in job.arm.views}.values():
-            clips_of(view, cache)  # here, once, before several processes want to
+            view.prepare(cache)  # here, once, before several processes want to
         self._write(study, runs, out, done)
         run_all(
             runs,
@@ -150,9 +153,9 @@ class Study:
                 f"such as {lost[0]}"
             )
             return
-        results = results_of(study, runs, self.model, done)
+        results = results_of(study, runs, self.model or study.model, done)
         write_json(out / "results.json", results)
-        write_text(out / "index.html", study_page(results))
+        write_text(out / "index.html", study_page(results, study.findings))
         missing = len(results["study"]["missing"])
         print(
             f"wrote {out / 'index.html'}"

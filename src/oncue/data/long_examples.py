@@ -17,7 +17,7 @@ from oncue.setting_checks import require, require_at_least_one
 from oncue.types import FrameBatch
 from oncue.video.pool import FramePool
 from oncue.video.pool_reader import Shrink
-from oncue.world.long.film import LONGEST_S, SHORTEST_S, check_films, make_film
+from oncue.world.long.film import LONGEST_S, SHORTEST_S, Film, check_films, make_film
 from oncue.world.long.pictures import draw_pool
 
 _SMALLEST_PX = 14  # shapes look alike in fewer pixels
@@ -70,6 +70,10 @@ class LongFilmExamples:
     def reread(self) -> None:
         """There is nothing to read."""
 
+    def film(self, index: int, seed: int) -> Film:
+        """What happens in example number `index`."""
+        return make_film(self.split, index, RL_SEEDS + seed, self.duration_s)
+
     def item(
         self,
         index: int,
@@ -79,7 +83,7 @@ class LongFilmExamples:
         shrink: Shrink | None = None,
     ) -> RetrievalExample:
         """Example number `index`."""
-        film = make_film(self.split, index, RL_SEEDS + seed, self.duration_s)
+        film = self.film(index, seed)
         pool = draw_pool(film, self.num_frames, self.size_px)
         rng = np.random.default_rng((seed, index, 29))
         pictures = with_noise(

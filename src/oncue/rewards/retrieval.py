@@ -36,10 +36,14 @@ _ROUNDING = 1e-9
 @dataclass(frozen=True, slots=True)
 class RetrievalRewardSettings:
     """Which formula, and how much of a drop of the IoU is lost (`paper` alone; the paper does not
-    state lambda). Raises ConfigError for an unknown profile, or a negative or infinite lambda."""
+    state lambda). Left out for comparison (Table 4, Fig. 5): `gate`, what turns earned is kept
+    whatever the answer; `frames`, what a look shows earns and loses nothing. Raises ConfigError for
+    an unknown profile, or a negative or infinite lambda."""
 
     profile: Profile = "paper"
     lambda_drop: float = 1.0
+    gate: bool = True
+    frames: bool = True
 
     def __post_init__(self) -> None:
         if self.profile not in TERMS:
@@ -89,6 +93,8 @@ def turn_terms(
     initial_iou: float | None,
     profile: Profile,
     lambda_drop: float = 1.0,
+    gate: bool = True,
+    frames: bool = True,
 ) -> dict[str, list[float]]:
     """What each turn earned of each term of the profile.
 
@@ -104,6 +110,8 @@ def turn_terms(
     turn that has one; a turn that conforms .1. Where the last turn with a reward above 0 earned
     less than .5, the turns before it lose their .5. `lambda_drop` plays no part.
 
+    `gate`, `frames`: as of `RetrievalRewardSettings`.
+
     Raises ValueError for an unknown kind of turn, a turn after an answer, a turn other than an
     answer that is correct, and numbers out of range.
     """
@@ -113,17 +121,19 @@ def turn_terms(
     accuracy = [1.0 if turn.kind == "answer" and turn.correct else 0.0 for turn in turns]
     form = [0.0 if turn.kind == "malformed" else _FORMAT for turn in turns]
     start = float(initial_iou or 0.0)
-    frames = _above_best(ious, start, lambda_drop) if paper else _above_previous(ious, start)
+    gains = _above_best(ious, start, lambda_drop) if paper else _above_previous(ious, start)
+    if not frames:
+        gains = [0.0] * len(turns)
     if paper:
-        if not any(accuracy):
-            frames, form = [0.0] * len(turns), [0.0] * len(turns[:-1]) + form[-1:]
-        return {"accuracy": accuracy, "frames": frames, "format": form}
+        if gate and not any(accuracy):
+            gains, form = [0.0] * len(turns), [0.0] * len(turns[:-1]) + form[-1:]
+        return {"accuracy": accuracy, "frames": gains, "format": form}
     speed = [-_PER_TURN * k if right and k else 0.0 for k, right in enumerate(accuracy)]
-    earned = [sum(parts) for parts in zip(accuracy, frames, form, speed, strict=True)]
+    earned = [sum(parts) for parts in zip(accuracy, gains, form, speed, strict=True)]
     positive = [k for k, reward in enumerate(earned) if reward > _ROUNDING]
-    if positive and earned[positive[-1]] < _FRAMES - _ROUNDING:
-        frames = [0.0 if k < positive[-1] else gain for k, gain in enumerate(frames)]
-    return {"accuracy": accuracy, "frames": frames, "format": form, "answer_speed": speed}
+    if gate and positive and earned[positive[-1]] < _FRAMES - _ROUNDING:
+        gains = [0.0 if k < positive[-1] else gain for k, gain in enumerate(gains)]
+    return {"accuracy": accuracy, "frames": gains, "format": form, "answer_speed": speed}
 
 
 def _iou_of(turn: TurnOutcome) -> float | None:
@@ -187,6 +197,8 @@ def score_rollout(rollout: RetrievalRollout, settings: RetrievalRewardSettings) 
         initial_iou=_iou(rollout.turns[0].indices, rollout, profile) if rollout.turns else None,
         profile=profile,
         lambda_drop=settings.lambda_drop,
+        gate=settings.gate,
+        frames=settings.frames,
     )
     by_turn = {name: tuple(earned) for name, earned in terms.items()}
     return Score(

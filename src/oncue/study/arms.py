@@ -3,24 +3,52 @@ sides."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from oncue.errors import ConfigError
+from oncue.study.findings import Findings
 from oncue.train.rl.settings import GrpoConfig
 from oncue.train.sft.settings import SftConfig
 
+Scores = Mapping[str, Any]  # `policies`: numbers by name; `headline`: what is compared with them
+
 
 @dataclass(frozen=True, slots=True)
-class View:
-    """How a trained model is looked at: `num_clips` test clips of a world, a frame every
-    `frame_interval_s` seconds. `temperature` 0 is greedy."""
+class View(ABC):
+    """How a trained model is looked at. Its fields are kept with the scores: those of another view
+    count for nothing."""
 
     name: str
-    world: str
-    num_clips: int = 200
-    frame_interval_s: float = 1.0
-    temperature: float = 0.0
+
+    @property
+    @abstractmethod
+    def drawn_by(self) -> str:
+        """A digest of what draws the things that are looked at."""
+
+    @property
+    @abstractmethod
+    def names(self) -> tuple[str, ...]:
+        """The names of all `numbers`."""
+
+    @abstractmethod
+    def prepare(self, cache: Path) -> None:
+        """Makes in `cache` what can be made before there is a model, once for all models."""
+
+    @abstractmethod
+    def measure(self, model: Path, cache: Path, device: str | None) -> dict[str, Any]:
+        """The scores of a model, plain values: `policies` and `headline`."""
+
+    @abstractmethod
+    def numbers(self, scores: Scores) -> dict[str, float | None]:
+        """What the results say of the model, from what `measure` gave."""
+
+    @abstractmethod
+    def references(self, scores: Scores) -> dict[str, Any]:
+        """What the results have beside it, the same for every model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +86,15 @@ class Job:
 @dataclass(frozen=True, slots=True)
 class Study:
     """Arms in the order in which they are run and shown. The first view of an arm is the one claims
-    are about."""
+    are about. `findings`: what is measured, claimed and shown. `model`: what arms begin with where
+    nothing else is asked for."""
 
     name: str
     title: str
     about: str
     arms: tuple[Arm, ...]
+    findings: Findings
+    model: str = "mini-sft"
 
     def jobs(self) -> list[Job]:
         """All jobs; one comes after the job it starts from."""

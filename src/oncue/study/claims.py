@@ -7,7 +7,7 @@ side that the paper reports; reversed where it lies on the other; and not seen w
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -31,7 +31,7 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class _Difference:
+class Difference:
     """That `measure` is higher (`sign` 1) or lower (-1) in `arm` than in `than`."""
 
     claim: str
@@ -45,7 +45,7 @@ class _Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class _Trend:
+class Trend:
     """That `measure` of the rollouts of `arm` is higher (`sign` 1) or lower (-1) in a later stretch
     of the training than in an earlier one. Stretches are shares of all steps."""
 
@@ -59,156 +59,32 @@ class _Trend:
     sign: int
 
 
-_START, _SOON, _END = (0.0, 0.1), (0.15, 0.35), (0.8, 1.0)
-_TRENDS = (
-    _Trend(
-        "At first there are fewer replies",
-        "Fig. 5",
-        "steps 0 to 180 of 489",
-        "rl",
-        "replies_per_episode",
-        _START,
-        _SOON,
-        -1,
-    ),
-    _Trend(
-        "then there are more",
-        "Fig. 5",
-        "steps 180 to 450",
-        "rl",
-        "replies_per_episode",
-        _SOON,
-        _END,
-        1,
-    ),
-    _Trend(
-        "At first PAUC falls",
-        "Fig. 5",
-        "steps 0 to 180 of 489",
-        "rl",
-        "reward_pauc",
-        _START,
-        _SOON,
-        -1,
-    ),
-    _Trend("then it grows", "Fig. 5", "steps 180 to 450", "rl", "reward_pauc", _SOON, _END, 1),
-)
-_CLAIMS = (
-    _Difference(
-        "Reinforcement learning raises PAUC over supervised training",
-        "Table 2",
-        "37.6 -> 53.3 (WEB), 26.4 -> 33.6 (EGO)",
-        "rl",
-        "sft",
-        "pauc",
-        1,
-    ),
-    _Difference(
-        "It does so on another kind of video, too",
-        "Table 2",
-        "26.4 -> 33.6 (EGO)",
-        "rl",
-        "sft",
-        "pauc",
-        1,
-        "footage",
-    ),
-    _Difference(
-        "Without the repetition term more replies are duplicates",
-        "Table 6",
-        "4.2 -> 17.3 (WEB), 8.1 -> 31.9 (EGO)",
-        "no_repetition",
-        "rl",
-        "duplicates",
-        1,
-    ),
-    _Difference(
-        "The same, where replies are sampled as in training",
-        "Table 6",
-        "4.2 -> 17.3 (WEB), 8.1 -> 31.9 (EGO)",
-        "no_repetition",
-        "rl",
-        "duplicates",
-        1,
-        "shapes-sampled",
-    ),
-    _Difference(
-        "Without the repetition term there are more replies",
-        "Table 6",
-        "3.3 -> 4.9 (WEB), 3.5 -> 8.0 (EGO)",
-        "no_repetition",
-        "rl",
-        "num_replies",
-        1,
-    ),
-    _Difference(
-        "Without the in-span term there are more replies",
-        "Table 6",
-        "3.3 -> 8.4 (WEB); on EGO nearly every turn",
-        "no_in_span",
-        "rl",
-        "num_replies",
-        1,
-    ),
-    _Difference(
-        "Without the in-span term PAUC is higher, bought with chatter",
-        "Table 6",
-        "53.3 -> 62.7 (WEB)",
-        "no_in_span",
-        "rl",
-        "pauc",
-        1,
-    ),
-    _Difference(
-        "Without the prefix term there are fewer replies",
-        "Table 6",
-        "3.5 -> 0.6 (EGO), 3.3 -> 3.1 (WEB)",
-        "no_prefix",
-        "rl",
-        "num_replies",
-        -1,
-    ),
-    _Difference(
-        "More frames per second at inference give a higher PAUC",
-        "Table 7",
-        "44.2 at 2 s -> 53.3 at 1 s (WEB)",
-        "rl",
-        "rl@shapes-2s",
-        "pauc",
-        1,
-    ),
-    _Difference(
-        "Taught with a frame every 2 s, it gains more from reinforcement learning at 2 s than at 1 "
-        "s, watching at 1 s",
-        "Table 7",
-        "47.0 -> 53.3 (WEB), 34.7 -> 33.6 (EGO)",
-        "rl_2s",
-        "sft_2s_rl_1s",
-        "pauc",
-        1,
-    ),
-)
-
-
-def claims_of(arms: Arms, curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Claim]:
-    """Every claim about arms of the study with what was measured; arms that have no seed in common
-    say nothing. `curves`: of each arm, one per seed (`results_of`)."""
+def claims_of(
+    claims: Sequence[Difference | Trend],
+    arms: Arms,
+    curves: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> list[Claim]:
+    """Those of the claims that are about arms of the study, with what was measured; arms that have
+    no seed in common say nothing. `curves`: of each arm, one per seed (`results_of`)."""
     found = []
-    for claim in _CLAIMS:
-        if not {claim.arm, claim.than.partition("@")[0]} <= arms.keys():
-            continue
-        mine = by_seed(arms, claim.arm, claim.measure, claim.view)
-        found.append(_weighed(claim, by_seed(arms, claim.than, claim.measure, claim.view), mine))
-    for trend in _TRENDS if "rl" in {*arms, *curves} else ():
-        before, after = (
-            {
-                curve["seed"]: _stretch(curve[trend.measure], shares)
-                for curve in curves.get(trend.arm, ())
-            }
-            for shares in (trend.before, trend.after)
-        )
-        found.append(_weighed(trend, before, after))
+    for claim in claims:
+        if isinstance(claim, Trend):
+            if claim.arm in {*arms, *curves}:
+                found.append(_weighed(claim, *_before_and_after(claim, curves.get(claim.arm, ()))))
+        elif {claim.arm, claim.than.partition("@")[0]} <= arms.keys():
+            mine, other = (
+                by_seed(arms, name, claim.measure, claim.view) for name in (claim.arm, claim.than)
+            )
+            found.append(_weighed(claim, other, mine))
     return found
+
+
+def _before_and_after(
+    trend: Trend, curves: Sequence[Mapping[str, Any]]
+) -> Iterator[dict[int, float]]:
+    """By seed, the means over the two stretches."""
+    for shares in (trend.before, trend.after):
+        yield {curve["seed"]: _stretch(curve[trend.measure], shares) for curve in curves}
 
 
 def _stretch(values: Sequence[float], shares: tuple[float, float]) -> float:
@@ -218,7 +94,7 @@ def _stretch(values: Sequence[float], shares: tuple[float, float]) -> float:
 
 
 def _weighed(
-    claim: _Difference | _Trend, before: Mapping[int, float], after: Mapping[int, float]
+    claim: Difference | Trend, before: Mapping[int, float], after: Mapping[int, float]
 ) -> Claim:
     """The claim that numbers by seed differ as it says."""
     seeds = sorted(before.keys() & after.keys())

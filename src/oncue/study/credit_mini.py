@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from oncue.study.arms import Arm, Study
 from oncue.study.mmduet2_mini import FOOTAGE, LEARNING_RATE, SHAPES, study_rl, study_sft
+from oncue.study.stream_findings import STREAMS
 from oncue.train.rl.advantage import CreditName
 from oncue.train.rl.settings import GrpoConfig
 
@@ -56,4 +57,5 @@ STUDY = Study(
         _arm("turns_08", "the same, later turns count 0.8 per turn", credited("return_to_go", 0.8)),
         _arm("turns_05", "the same, later turns count 0.5 per turn", credited("return_to_go", 0.5)),
     ),
+    findings=STREAMS,
 )

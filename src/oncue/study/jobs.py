@@ -17,32 +17,25 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from oncue.engine.sampling import SamplingParams
-from oncue.env.streaming import FILE_LOOKAHEAD
 from oncue.errors import ConfigError, RunStoppedError
-from oncue.eval.benchmarks.world import World
-from oncue.eval.benchmarks.world_clips import ClipFile, ClipSet, prepare
-from oncue.eval.runner import run_benchmark
 from oncue.fields import field_as
 from oncue.files import write_json
 from oncue.hub import resolve_model
 from oncue.json_files import json_object_in
-from oncue.policy.open_policy import LocalModel, open_policy
-from oncue.rewards.proactive import MAX_SCORE, ProactiveReward
+from oncue.recipes import builder_of
+from oncue.rewards.proactive import MAX_SCORE
 from oncue.scoring.judge_specs import make_judge
 from oncue.study.arms import Job, View
 from oncue.train.checkpoint import latest_checkpoint
 from oncue.train.rl.loop import train_grpo
+from oncue.train.rl.make_reward import make_reward
 from oncue.train.rl.settings import GrpoConfig
 from oncue.train.run_dir import RunDirectory, alone_in, curves_to_the_end
-from oncue.train.sft.loop import train_sft
+from oncue.train.sft.loop import NEW_MODEL, train_sft
 from oncue.train.sft.settings import SftConfig
-from oncue.world.make import drawn_by
 
 Report = Callable[[str], None]
-MODEL = "model"  # the name of what was trained, in the files of its scores
 _EXPECTED = "what a study wrote; remove it, and it is made again"
-_MAX_NEW_TOKENS = 32  # no reply of a world needs more
 
 
 def run_folder(folder: Path, name: str) -> Path:
@@ -71,17 +64,19 @@ def is_done(folder: Path, job: Job, start: str) -> bool:
 
 
 def _is_scored(folder: Path, job: Job, view: View) -> bool:
-    """Whether there are scores of a view, and of clips, as they are now; those of others count for
-    nothing."""
+    """Whether there are scores of a view, and of what it looks at, as they are now; those of others
+    count for nothing."""
     if not view_path(folder, job, view).exists():
         return False
     scores = scores_of(folder, job, view)
-    return (scores.get("view"), scores.get("drawn_by")) == (asdict(view), drawn_by())
+    return (scores.get("view"), scores.get("drawn_by")) == (asdict(view), view.drawn_by)
 
 
 def _check_start(folder: Path, job: Job, start: str) -> None:
     """Keeps in a job's run directory what weights it began with; raises ConfigError where those
-    were others."""
+    were others. An untrained model follows from the settings."""
+    if job.start is None and start == NEW_MODEL:
+        return
     out = run_folder(folder, job.name)
     model = _trained(folder, job) if job.start else resolve_model(start)
     digest = hashlib.sha256()
@@ -148,38 +143,25 @@ def _run_job(
         report(f"{job.name}: step {metrics['step']}, {shown} {metrics[shown]:.4f}")
 
     if isinstance(config, GrpoConfig):
-        reward = ProactiveReward(make_judge(config.judge, MAX_SCORE), config.reward_of_streams)
+        retrieves = config.examples.is_retrieval
+        judge = None if retrieves else make_judge(config.judge, MAX_SCORE)
+        reward = make_reward(config, judge)
         trained = train_grpo(config, reward, out, resume=True, report=tell)
     else:
-        trained = train_sft(config, out, resume=True, report=tell)
+        build = builder_of(config)
+        trained = train_sft(config, out, resume=True, report=tell, build_model=build)
     for view in job.arm.views:
         if not _is_scored(folder, job, view):
-            scores = measure(trained, view, cache, config.device)
+            scores = view.measure(trained, cache, config.device)
             write_json(
                 view_path(folder, job, view),
-                {"view": asdict(view), "drawn_by": drawn_by(), **scores},
+                {"view": asdict(view), "drawn_by": view.drawn_by, **scores},
             )
             report(f"{job.name}: {view.name} scored")
 
 
-def measure(model: Path, view: View, cache: Path, device: str | None) -> dict[str, Any]:
-    """The scores of a model from one side, with those of silence and the oracle beside them."""
-    sampling = SamplingParams(temperature=view.temperature, max_new_tokens=_MAX_NEW_TOKENS)
-    spec = LocalModel(model, device, sampling=sampling, lookahead=FILE_LOOKAHEAD)
-    return run_benchmark(World(_clip_set(view), cache), open_policy(spec), name=MODEL).numbers()
-
-
-def clips_of(view: View, cache: Path) -> list[ClipFile]:
-    """The clips of a view as video files; those already there are kept."""
-    return prepare(cache, _clip_set(view))
-
-
-def _clip_set(view: View) -> ClipSet:
-    return ClipSet(view.world, "test", view.num_clips, frame_interval_s=view.frame_interval_s)
-
-
 def scores_of(folder: Path, job: Job, view: View) -> dict[str, Any]:
-    """What `measure` wrote. Raises DataError for a broken file."""
+    """What a view measured. Raises DataError for a broken file."""
     path = view_path(folder, job, view)
     scores = _read(path)
     for name in ("view", "headline", "policies"):

@@ -16,14 +16,16 @@ from oncue.data.dialogue_sources import WorldSource
 from oncue.data.examples import WorldExamples
 from oncue.data.mixed_source import MixedSource
 from oncue.recipes.mini_rl import mini_grpo, mini_late_sft
-from oncue.study.arms import Arm, Study, View
+from oncue.study.arms import Arm, Study
+from oncue.study.clip_view import ClipView
+from oncue.study.stream_findings import STREAMS
 from oncue.train.rl.settings import GrpoConfig
 from oncue.train.sft.settings import SftConfig
 
-SHAPES = View("shapes", "shapes")
-FOOTAGE = View("footage", "footage")
-SELDOM = View("shapes-2s", "shapes", frame_interval_s=2.0)
-SAMPLED = View("shapes-sampled", "shapes", temperature=mini_grpo().sampling.temperature)
+SHAPES = ClipView("shapes", "shapes")
+FOOTAGE = ClipView("footage", "footage")
+SELDOM = ClipView("shapes-2s", "shapes", frame_interval_s=2.0)
+SAMPLED = ClipView("shapes-sampled", "shapes", temperature=mini_grpo().sampling.temperature)
 
 # The paper's 50 characters are more than any sentence of this world has, so its term would never be
 # anything but 0. "Right: yellow triangle " has 23: to share more, two sentences must begin to tell
@@ -174,4 +176,5 @@ STUDY = Study(
             paper="PAUC at 1 s and 2 s: 53.3, 44.2 (WEB)",
         ),
     ),
+    findings=STREAMS,
 )

@@ -14,36 +14,25 @@ from oncue.fields import field_as
 from oncue.json_files import json_object_in
 from oncue.study.arms import Arm, Job, Study, View
 from oncue.study.claims import claims_of
-from oncue.study.jobs import MODEL, config_of, run_folder, scores_of
-from oncue.study.targets import targets_of
+from oncue.study.jobs import config_of, run_folder, scores_of
 from oncue.train.rl.settings import GrpoConfig
 from oncue.train.run_dir import RunDirectory
 
 _REMEDY = "give another --out, or remove it"
 _EXPECTED = f"the results of a study; {_REMEDY}"
-CURVES = (
-    "reward",
-    "reward_pauc",
-    "replies_per_episode",
-    "repeated_share",
-    "first_reply_delay_s",
-    "silence_share",
-)
 
 
 def results_of(study: Study, folder: Path, start: str, done: set[str]) -> dict[str, Any]:
     """Everything measured by the jobs in `done`, an entry per arm and one called `study`.
 
     An entry holds lists over seeds, those of its first view at the top, those of the others under
-    the view's name: `pauc`, `duplicates` and `hit_turns` in percent, `num_replies` per clip,
-    `first_reply_delay_s`, and `false_replies_per_quiet_min`. `duplicates` is of the `num_following`
-    replies that follow another in their span, and None where there are none.
+    the view's name; what they hold is up to the view (`View.numbers`).
     """
     arms = {arm.name: _arm(arm, folder, done) for arm in study.arms}
     missing = [job.name for job in study.jobs() if job.name not in done]
     references = _references(study, folder, done)
     curves = {
-        arm.name: [_curve(folder, job) for job in jobs]
+        arm.name: [_curve(folder, job, study.findings.logged) for job in jobs]
         for arm in study.arms
         if (jobs := _jobs(arm, done)) and isinstance(config_of(folder, jobs[0], start), GrpoConfig)
     }
@@ -58,8 +47,8 @@ def results_of(study: Study, folder: Path, start: str, done: set[str]) -> dict[s
             "missing": missing,
             "references": references,
             "curves": curves,
-            "claims": [to_plain(claim) for claim in claims_of(arms, curves)],
-            "targets": [to_plain(target) for target in targets_of(arms, references)],
+            "claims": [to_plain(claim) for claim in claims_of(study.findings.claims, arms, curves)],
+            "targets": [to_plain(target) for target in study.findings.targets(arms, references)],
             "settings": {
                 arm.name: _settings(folder, jobs[0], start)
                 for arm in study.arms
@@ -111,43 +100,22 @@ def _arm(arm: Arm, folder: Path, done: set[str]) -> dict[str, Any]:
 
 
 def _measures(folder: Path, jobs: Sequence[Job], view: View) -> dict[str, list[float | None]]:
-    rows = [scores_of(folder, job, view)["policies"][MODEL] for job in jobs]
-    return {
-        "pauc": [row["pauc_omega_0.5"] for row in rows],
-        "duplicates": [row["duplicates"] for row in rows],
-        "num_duplicates": [row["n_duplicates"] for row in rows],
-        "num_following": [row["n_duplicates_decided"] for row in rows],
-        "num_replies": [rounded(row["n_replies"] / row["n_samples"], 3) for row in rows],
-        "first_reply_delay_s": [row["first_reply_delay_s"] for row in rows],
-        "false_replies_per_quiet_min": [row["false_replies_per_quiet_min"] for row in rows],
-        "hit_turns": [row["hit_turns"] for row in rows],
-    }
+    rows = [view.numbers(scores_of(folder, job, view)) for job in jobs]
+    return {name: [row[name] for row in rows] for name in view.names}
 
 
 def _references(study: Study, folder: Path, done: set[str]) -> dict[str, Any]:
-    """Of each view, what is compared with the model: silence, talk at every turn, the earliest
-    perfect replies."""
+    """Of each view, what is compared with the model."""
     found: dict[str, Any] = {}
     for arm in study.arms:
         for job in _jobs(arm, done):
             for view in arm.views:
-                if view.name in found:
-                    continue
-                scores = scores_of(folder, job, view)
-                headline = scores["headline"]
-                found[view.name] = {
-                    **{
-                        name: headline[name]
-                        for name in ("silence_pauc", "talk_pauc", "oracle_pauc", "n_clips")
-                    },
-                    "oracle_delay_s": scores["policies"]["oracle"]["first_reply_delay_s"],
-                    "frame_interval_s": view.frame_interval_s,
-                    "temperature": view.temperature,
-                }
+                if view.name not in found:
+                    found[view.name] = view.references(scores_of(folder, job, view))
     return found
 
 
-def _curve(folder: Path, job: Job) -> dict[str, Any]:
+def _curve(folder: Path, job: Job, names: Sequence[str]) -> dict[str, Any]:
     rows = RunDirectory(run_folder(folder, job.name)).metrics()
-    columns = {name: [rounded(row[name], 4) for row in rows] for name in CURVES}
+    columns = {name: [rounded(row[name], 4) for row in rows] for name in names}
     return {"seed": job.seed, "step": [row["step"] for row in rows], **columns}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from oncue.errors import ConfigError
-from oncue.study import credit_mini, mmduet2_mini
+from oncue.study import credit_mini, mmduet2_mini, video_mtr_mini
 from oncue.study.arms import Study
 
-_STUDIES = (mmduet2_mini.STUDY, credit_mini.STUDY)
+_STUDIES = (mmduet2_mini.STUDY, credit_mini.STUDY, video_mtr_mini.STUDY)
 
 
 def study_named(name: str) -> Study:

@@ -25,47 +25,6 @@ class Measure:
     bounds: tuple[float, float] = (0.0, math.inf)
 
 
-MEASURES = (
-    Measure(
-        "pauc",
-        "PAUC, %",
-        1,
-        "how well replies cover what was due, and how early: the area under the quality over the "
-        "span of a gold turn, "
-        "at omega 0.5",
-        (0.0, 100.0),
-    ),
-    Measure(
-        "duplicates", "Duplicates, %", 1, "replies that only say again what was said", (0.0, 100.0)
-    ),
-    Measure(
-        "num_following",
-        "of following replies",
-        0,
-        "replies after another one in the same span, of which duplicates are a share: of a few it "
-        "says little",
-    ),
-    Measure("num_replies", "Replies per clip", 2, "all replies, due or not"),
-    Measure(
-        "first_reply_delay_s",
-        "First reply after, s",
-        2,
-        "from when the event can be seen to the first reply in its span, over gold turns that have "
-        "one",
-        (-math.inf, math.inf),
-    ),
-    Measure(
-        "false_replies_per_quiet_min",
-        "False replies per quiet minute",
-        2,
-        "replies per minute in which none is due",
-    ),
-    Measure(
-        "hit_turns", "Gold turns hit, %", 1, "gold turns with a reply in their span", (0.0, 100.0)
-    ),
-)
-
-
 @dataclass(frozen=True, slots=True)
 class TableRow:
     """A row: `values` by name of the measure, one for each seed. `about` the arm is left out where
@@ -82,6 +41,11 @@ class TableRow:
     @property
     def is_known(self) -> bool:
         return any(value is not None for values in self.values.values() for value in values)
+
+    def knows(self, measures: Sequence[Measure]) -> bool:
+        """Whether it has a number of any of them."""
+        names = (measure.name for measure in measures)
+        return any(value is not None for name in names for value in self.values.get(name, ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +76,13 @@ def number(value: object) -> float | None:
     return float(value) if is_number else None  # type: ignore[arg-type]
 
 
-def numbers_of(measured: Mapping[str, Any], num_seeds: int) -> dict[str, list[float | None]]:
+def numbers_of(
+    measures: Sequence[Measure], measured: Mapping[str, Any], num_seeds: int
+) -> dict[str, list[float | None]]:
     """The measures of an arm or of one of its views, `num_seeds` values each; those that are not
     there are None."""
     found = {}
-    for measure in MEASURES:
+    for measure in measures:
         given = [number(value) for value in measured.get(measure.name) or []][:num_seeds]
         found[measure.name] = given + [None] * (num_seeds - len(given))
     return found
@@ -139,17 +105,20 @@ def mean_text(mean: Mean | None, decimals: int) -> str:
 
 
 def arm_table(
-    caption: str, rows: Sequence[TableRow], references: Sequence[TableRow] = ()
+    caption: str,
+    measures: Sequence[Measure],
+    rows: Sequence[TableRow],
+    references: Sequence[TableRow] = (),
 ) -> ArmTable | None:
     """A table of arms, those without a number left out; None where no arm has one. `references`
     come last."""
-    rows = [row for row in rows if row.is_known]
+    rows = [row for row in rows if row.knows(measures)]
     if not rows:
         return None
     rows = [*rows, *references]
     measures = [
         m
-        for m in MEASURES
+        for m in measures
         if any(v is not None for row in rows for v in row.values.get(m.name, ()))
     ]
     cells = [[_cell(row, measure) for measure in measures] for row in rows]
