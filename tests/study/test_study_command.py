@@ -34,6 +34,7 @@ STUDY = Study("small", "Small", "Nothing is run here.", ARMS, STREAMS)
         ),
         (["mmduet2-mini", "--at-once", "0"], "--at-once must be at least 1, got 0"),
         (["mmduet2-mini", "--only", "rl/0"], "rl/0 starts from sft/0, which has not been trained"),
+        (["video-mtr-mini", "--only", "ppo/0"], "ppo/0 starts from sft/0, which has not been"),
         (["mmduet2-mini", "--only", "rl/0", "--out", "out"], "--out does nothing with --only"),
         (
             ["mmduet2-mini", "--only", "rl/0", "--at-once", "3"],
