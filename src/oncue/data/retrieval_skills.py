@@ -94,7 +94,7 @@ class RetrievalSkills:
     odds: dict[str, float]
     num_shown: tuple[int, int] = (16, 16)
     uniform_frac: float = 0.5
-    leads: tuple[int, int] = (1, 3)
+    leads: tuple[int, int] = (0, 5)
     widths: tuple[int, int] = (7, 9)
     look: RetrievalSettings = field(default_factory=lambda: RetrievalSettings(max_turns=2))
     max_turns: tuple[int, ...] = ()

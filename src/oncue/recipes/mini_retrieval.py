@@ -44,7 +44,7 @@ def mini_retrieval_sft() -> SftConfig:
             num_shown,
             look=LOOK,
             max_turns=MAX_TURNS,
-            answered_at_once_frac=0.1,
+            answered_at_once_frac=0.3,
             pixel_noise=_NOISE,
         )
         return Stage(name, source, **options)
@@ -66,14 +66,14 @@ def mini_retrieval_sft() -> SftConfig:
                     "shape": 0.3,
                     "colour": 0.3,
                     "where": 0.7,
-                    "answer": 1.5,
+                    "answer": 1.0,
                     "look": 2.0,
                     "found": 1.0,
                 },
                 (8, 16),
                 batch_size=12,
-                num_steps=180,
-                learning_rate_scale=0.25,
+                num_steps=150,
+                learning_rate_scale=0.5,
                 frozen=(*_WORDS, *_READING),
             ),
         ),
@@ -93,13 +93,13 @@ def mini_retrieval_sft() -> SftConfig:
 
 
 def mini_retrieval_grpo() -> GrpoConfig:
-    """Every setting: 64 episodes per step, each of one look and an answer. Nothing but the reward
+    """Every setting: 96 episodes per step, each of one look and an answer. Nothing but the reward
     says where to look."""
     return GrpoConfig(
         model=_MODEL,
         examples=LongFilmExamples(look=LOOK, pixel_noise=_NOISE),
-        num_steps=100,
-        prompts_per_step=8,
+        num_steps=160,
+        prompts_per_step=12,
         group_size=8,
         sampling=SamplingParams(temperature=1.0, top_k=0, max_new_tokens=8),
         reward=RetrievalRewardSettings("paper"),
