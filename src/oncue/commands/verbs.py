@@ -131,6 +131,12 @@ VERBS = (
         "score replies by the paper's text of StreamPro-Bench",
     ),
     Verb(
+        "data build",
+        "oncue.commands.data_build",
+        "DataBuild",
+        "turn videos into proactive dialogues with a model that captions and asks",
+    ),
+    Verb(
         "data curate nextgqa",
         "oncue.commands.data_nextgqa",
         "DataCurateNextgqa",

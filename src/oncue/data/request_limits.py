@@ -127,8 +127,7 @@ class Spending:
     """What was spent so far, and what may be (None: any amount).
 
     Before a request, what it may cost at most is set aside, so that requests that are on the way
-    together stay inside the budget, as far as estimates hold. `on_spent(model, tokens_in,
-    tokens_out, cost)` is called for each answer that was paid for.
+    together stay inside the budget, as far as estimates hold.
     """
 
     def __init__(
@@ -136,12 +135,11 @@ class Spending:
         prices: Prices | None = None,
         max_cost: float | None = None,
         max_tokens: int | None = None,
-        on_spent: Callable[[str, int, int, float], None] = lambda *_: None,
     ) -> None:
         self.prices, self.max_cost, self.max_tokens = prices or Prices(), max_cost, max_tokens
         self.num_requests = self.tokens_in = self.tokens_out = 0
         self.cost = 0.0
-        self._on_spent = on_spent
+        self._on_spent: Callable[[str, int, int, float], None] = lambda *_: None
         self._tokens_aside, self._cost_aside = 0, 0.0
 
     def start_from(self, num_requests: int, tokens_in: int, tokens_out: int, cost: float) -> None:
