@@ -101,7 +101,8 @@ def test_a_limit_below_one_is_refused() -> None:
 def test_requests_on_the_way_together_stay_inside_the_budget() -> None:
     spent: list[tuple[str, int, int, float]] = []
     prices = Prices.read(("2,8", "cheap=0,1"))
-    budget = Spending(prices, max_cost=0.02, on_spent=lambda *args: spent.append(args))
+    budget = Spending(prices, max_cost=0.02)
+    budget.start_from((0, 0, 0, 0.0), lambda *args: spent.append(args))
     first = budget.set_aside("big", 1000, 1000)
     with pytest.raises(BudgetSpentError, match=r"budget of 0.02 is spent \(0.0000 so far.*0.0144"):
         budget.set_aside("big", 1200, 1500)
@@ -111,7 +112,7 @@ def test_requests_on_the_way_together_stay_inside_the_budget() -> None:
     assert spent == [("big", 1000, 500, pytest.approx(0.006))]
     assert (budget.tokens_in, budget.tokens_out, budget.num_requests) == (1000, 500, 1)
     tokens = Spending(max_tokens=100)
-    tokens.start_from(1, 60, 30, 0.0)
+    tokens.start_from((1, 60, 30, 0.0), lambda *_: None)
     with pytest.raises(BudgetSpentError, match="100 tokens is spent"):
         tokens.set_aside("any", 6, 5)
     tokens.set_aside("any", 5, 5)
