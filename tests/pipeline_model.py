@@ -1,9 +1,9 @@
-"""A model that captions, asks and merges by rules, for tests and tries of the pipeline: it answers
-what it is asked, by the words of the prompt.
+"""Videos of a list, and a model that captions, asks and merges by rules, for tests and tries of the
+pipeline: it answers what it is asked, by the words of the prompt.
 
-Run by itself it is a server: python tests/pipeline_model.py [PORT_FILE]; it prints its address. By
-chance that follows from the request alone, it does what real models do: bad JSON at first, code
-fences, thoughts, refusals in words.
+Run by itself it is a server: python tests/pipeline_model.py [FILE]; it prints its address, and
+writes it to FILE. It then does what real models do: bad JSON at first, code fences, thoughts,
+refusals in words. Which of them follows from the request alone.
 """
 
 from __future__ import annotations
@@ -13,12 +13,38 @@ import json
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from oncue.chat_client import Retries
+from oncue.data.pipeline.values import BuildSettings
+from oncue.data.source_videos import Remark, SourceVideo
+from oncue.errors import DataError
+from oncue.types import TimeSpan
 from openai_server import Json, OpenAIServer
 
+FAST = Retries(max_retries=1, first_wait_s=0.001, longest_wait_s=0.002)
+SMALL = BuildSettings(frame_interval_s=0.5, frames_per_turn=1, frames_per_scene=2)
 FENCED, THINKING, BROKEN, HOPELESS = range(4)  # of eight ways to answer; the others are plain
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A source that was written down."""
+
+    items: tuple[SourceVideo | DataError, ...]
+
+    def videos(self) -> Iterator[SourceVideo | DataError]:
+        return iter(self.items)
+
+
+def one(number: int, video: str = "clip.mp4", **more: Any) -> SourceVideo:
+    scenes = tuple(Remark(TimeSpan(k, k + 0.9), f"event {k} of {number}") for k in range(6))
+    return SourceVideo(
+        f"v{number}", video, "made up", f"list.json, row {number}", **{"scenes": scenes, **more}
+    )
 
 
 def text_of(message: Json) -> str:

@@ -142,10 +142,15 @@ class Spending:
         self._on_spent: Callable[[str, int, int, float], None] = lambda *_: None
         self._tokens_aside, self._cost_aside = 0, 0.0
 
-    def start_from(self, num_requests: int, tokens_in: int, tokens_out: int, cost: float) -> None:
-        """So much was spent before."""
-        self.num_requests, self.tokens_in, self.tokens_out = num_requests, tokens_in, tokens_out
-        self.cost = cost
+    def start_from(
+        self,
+        spent: tuple[int, int, int, float],
+        on_spent: Callable[[str, int, int, float], None],
+    ) -> None:
+        """Requests, tokens read, tokens written and money that were spent before. `on_spent(model,
+        tokens_in, tokens_out, cost)` is called for each answer that is paid for."""
+        self.num_requests, self.tokens_in, self.tokens_out, self.cost = spent
+        self._on_spent = on_spent
 
     def set_aside(self, model: str, tokens_in: int, tokens_out: int) -> SetAside:
         """Raises BudgetSpentError where so much may not be left."""

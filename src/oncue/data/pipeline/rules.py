@@ -77,10 +77,13 @@ class TurnGrid:
         return self.num_turns if turn is None else turn
 
     def at_once(self, time_s: float) -> TimeSpan:
-        """The span of a reply that is due at the very turn of `time_s`: half a turn from there, but
-        not beyond the video."""
+        """The span of a reply that is due at the very turn of `time_s`, the clock of a turn inside:
+        half the way to the next turn, but not beyond the video."""
         half_s = self.clock.time_of(self.frames_per_turn) / 2
-        return TimeSpan(time_s, max(min(time_s + half_s, self.duration_s), time_s))
+        next_turn = self.turn_of(time_s) + 1
+        if next_turn < self.num_turns:
+            half_s = (self.time_of(next_turn) - time_s) / 2
+        return TimeSpan(time_s, min(time_s + half_s, self.duration_s))
 
 
 def num_question_lists(duration_s: float) -> int:

@@ -35,7 +35,6 @@ from oncue.data.pipeline.values import (
     SeenScene,
     SeenVideo,
 )
-from oncue.data.pipeline.video_reading import FEWEST_SCENES
 from oncue.data.proactive_rows import ProactiveRow, Provenance, Scene, StepCost
 from oncue.data.source_videos import SourceVideo
 from oncue.scoring.judge_prompts import quoted
@@ -67,12 +66,9 @@ async def make_dialogue(
     if took := _sum([each.took for each in captioned]):
         steps.append(took)
     scenes, rejected = _kept_scenes(seen, captioned)
-    if len(scenes) < FEWEST_SCENES:
+    if not scenes:
         why = Rejected(
-            CAPTION,
-            rejected[0].kind if rejected else "few",
-            f"{len(scenes)} of {len(seen.scenes)} scenes have a caption, expected at least "
-            f"{FEWEST_SCENES}",
+            CAPTION, rejected[0].kind, f"none of its {len(rejected)} scenes has a caption"
         )
         return Outcome(None, (*rejected, why), tuple(steps), seen.damage)
     asked = await _questions(video, seen.duration_s, scenes, models)

@@ -79,7 +79,7 @@ class QuestionList:
 class Rejected:
     """Why there is no row of a video, or why it goes without one of its scenes.
 
-    `kind`: missing or corrupt (the video); few (scenes); refused or too_large (by the server);
+    `kind`: missing or corrupt (the video); none (no scene); refused or too_large (by the server);
     unusable (the model says so); malformed or truncated (its second answer, too); silent (no reply
     is due).
     """

@@ -32,7 +32,6 @@ from oncue.video.landmarks import find_landmarks
 from oncue.video.pool import frame_time_s
 from oncue.video.pool_reader import zoom_of
 
-FEWEST_SCENES = 2  # nothing unfolds in one
 _JPEG_QUALITY = 85
 
 
@@ -70,12 +69,9 @@ def _read(video: SourceVideo, path: Path, settings: BuildSettings) -> SeenVideo 
     duration_s = round(min(part.end_s, length_s) - part.start_s, 9)
     found_by, remarks = _scenes(video, path, duration_s)
     scenes = _inside(remarks, duration_s)
-    if len(scenes) < FEWEST_SCENES:
+    if not scenes:
         return Rejected(
-            SCENES,
-            "few",
-            f"{len(scenes)} of its scenes (by {found_by}) lie in its {duration_s:.10g} s; expected "
-            f"at least {FEWEST_SCENES}",
+            SCENES, "none", f"none of its scenes (by {found_by}) lies in its {duration_s:.10g} s"
         )
     is_noted = found_by == "annotations"
     needs_frames = not (is_noted and settings.captions == "annotated")
