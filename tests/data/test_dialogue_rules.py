@@ -21,6 +21,7 @@ from oncue.data.pipeline.values import QuestionList
 from oncue.data.proactive_rows import DialogueKind
 from oncue.types import GoldTurn, TimeSpan
 
+Case = tuple[TurnGrid, list[TimeSpan], list[QuestionList], tuple[float, ...], list[str]]
 MANY, ONE = DialogueKind.MANY_QUESTIONS, DialogueKind.ONE_QUESTION
 GRID = TurnGrid(Clock(2.0), 2, 40.0)  # turns at 4, 8, ..., 40 s
 
@@ -38,7 +39,7 @@ def said(gold: tuple[GoldTurn, ...], name: str) -> dict[str, TimeSpan]:
 
 
 @st.composite
-def dialogues(draw):  # type: ignore[no-untyped-def]
+def dialogues(draw: st.DrawFn) -> Case:
     interval_s = draw(st.sampled_from([0.5, 1.0, 2.0]))
     per_turn = draw(st.integers(1, 3))
     duration_s = draw(st.integers(5, 200)) / draw(st.sampled_from([1, 2, 3]))
@@ -62,7 +63,7 @@ def dialogues(draw):  # type: ignore[no-untyped-def]
 
 
 @given(dialogues())
-def test_laws_of_a_dialogue_with_several_questions(case) -> None:  # type: ignore[no-untyped-def]
+def test_laws_of_a_dialogue_with_several_questions(case: Case) -> None:
     grid, scenes, lists, times, merged = case
     questions, gold = dialogue_of(scenes, lists, times, merged, grid)
     assert [q.text for q in questions] == [each.question for each in lists]
@@ -99,7 +100,7 @@ def test_laws_of_a_dialogue_with_several_questions(case) -> None:  # type: ignor
 
 
 @given(dialogues())
-def test_one_question_gets_every_answer_inside_its_scene(case) -> None:  # type: ignore[no-untyped-def]
+def test_one_question_gets_every_answer_inside_its_scene(case: Case) -> None:
     grid, scenes, lists, _, _ = case
     questions, gold = dialogue_of(scenes, lists[:1], (0.0,), [""], grid)
     assert [q.time_s for q in questions] == [0.0]

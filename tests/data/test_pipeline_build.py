@@ -171,12 +171,12 @@ def test_a_spent_budget_stops_the_run_and_a_larger_one_goes_on(
     source = Listed(tuple(one(number) for number in range(6)))
     cache, out = tmp_path / "answers.sqlite3", tmp_path / "out"
     with OpenAIServer(model) as server:
-        made = built(source, folder, out, models_on(server, cache, max_cost=0.1))
-        with pytest.raises(RunStoppedError, match=r"budget of 0.1 is spent.*videos are left"):
+        made = built(source, folder, out, models_on(server, cache, max_cost=0.015))
+        with pytest.raises(RunStoppedError, match=r"budget of 0.015 is spent.*videos are left"):
             made.check()
         spent = Journal(out, json.loads((out / SUMMARY).read_text())["settings"]).spent()
-        assert 0 < spent[3] <= 0.1
-        again = built(source, folder, out, models_on(server, cache, max_cost=0.1))
+        assert 0 < spent[3] <= 0.015
+        again = built(source, folder, out, models_on(server, cache, max_cost=0.015))
         assert again.ending.is_budget, "what was spent before counts"
         built(source, folder, out, models_on(server, cache)).check()
         num_sent = len(server.bodies)

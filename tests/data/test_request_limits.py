@@ -100,22 +100,38 @@ def test_a_limit_below_one_is_refused() -> None:
 
 def test_requests_on_the_way_together_stay_inside_the_budget() -> None:
     spent: list[tuple[str, int, int, float]] = []
-    prices = Prices.read(("2,8", "cheap=0,1"))
-    budget = Spending(prices, max_cost=0.02)
+    budget = Spending(Prices.read(("2,8", "cheap=0,1")), max_cost=0.02)
     budget.start_from((0, 0, 0, 0.0), lambda *args: spent.append(args))
-    first = budget.set_aside("big", 1000, 1000)
-    with pytest.raises(BudgetSpentError, match=r"budget of 0.02 is spent \(0.0000 so far.*0.0144"):
-        budget.set_aside("big", 1200, 1500)
-    budget.set_aside("cheap", 10**6, 1000)
-    budget.give_back(first)
-    budget.note("big", 1000, 500)
-    assert spent == [("big", 1000, 500, pytest.approx(0.006))]
-    assert (budget.tokens_in, budget.tokens_out, budget.num_requests) == (1000, 500, 1)
+
+    async def run() -> None:
+        first = await budget.set_aside("big", 1000, 1000)
+        waiting = asyncio.create_task(budget.set_aside("big", 1200, 1500))  # 0.01 and 0.0144
+        await budget.set_aside("cheap", 10**6, 1000)
+        await asyncio.sleep(0)
+        assert not waiting.done(), "it may yet fit"
+        budget.give_back(first)
+        budget.note("big", 1000, 250)
+        await waiting
+        budget.note("big", 1000, 500)
+        with pytest.raises(BudgetSpentError, match=r"0.02 is spent \(0.0100 so far.*0.0104"):
+            await budget.set_aside("big", 1200, 1000)
+
+    asyncio.run(run())
+    assert spent[0] == ("big", 1000, 250, pytest.approx(0.004))
+    assert (budget.tokens_in, budget.tokens_out, budget.num_requests) == (2000, 750, 2)
+
+
+def test_what_was_spent_before_counts() -> None:
     tokens = Spending(max_tokens=100)
     tokens.start_from((1, 60, 30, 0.0), lambda *_: None)
-    with pytest.raises(BudgetSpentError, match="100 tokens is spent"):
-        tokens.set_aside("any", 6, 5)
-    tokens.set_aside("any", 5, 5)
+    assert tokens.left() == (None, 10)
+
+    async def run() -> None:
+        with pytest.raises(BudgetSpentError, match="100 tokens is spent"):
+            await tokens.set_aside("any", 6, 5)
+        await tokens.set_aside("any", 5, 5)
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize("wrong", ["", "1", "1,2,3", "m=x,2", "1,-2", "nan,1", "1,inf"])

@@ -48,8 +48,10 @@ class SourceFlags:
     def source(self, name: str, paths: Sequence[Path], videos: Path) -> VideoSource:
         """The source `name` of these paths. Raises as `make_source`."""
         from oncue.data.source_videos import VideoKind
-        from oncue.data.sources.known import SourceOptions, make_source
+        from oncue.data.sources.known import SOURCES, SourceOptions, make_source
 
+        if not name:
+            raise ConfigError(f"--source is missing; give one of {', '.join(SOURCES)}")
         options = SourceOptions(
             videos=videos,
             kind=VideoKind(self.kind) if self.kind else None,

@@ -85,6 +85,14 @@ class DataBuild:
     decoders: int | None = None
     """Processes that read videos. By default one per core."""
 
+    runner: Literal["local", "ray"] = "local"
+    """ray: on the machines of a Ray cluster, or of RAY_ADDRESS; --videos must lead to the videos on
+    each of them."""
+
+    workers: int = 8
+    """ray: actors that work at once, each with one core. They share --max-at-once and all limits.
+    """
+
     dry_run: bool = False
     """Say only what is there, and what it would take: requests, tokens, money, time."""
 
@@ -96,6 +104,7 @@ class DataBuild:
         if self.write_prompts is not None:
             return self._write_prompts(self.write_prompts)
         check_smallest(self, limit=1, seed=0, frames_per_scene=1, frames_per_turn=1, decoders=1)
+        check_smallest(self, workers=1)
         check_smallest(self, frame_pixels=28 * 28)
         settings = self._settings()
         source = self._source()
@@ -125,6 +134,7 @@ class DataBuild:
                 limit=self.limit,
                 num_processes=self.decoders or os.cpu_count() or 1,
                 most_at_once=self.ask.max_at_once,
+                ray_workers=self.workers if self.runner == "ray" else None,
                 on_planned=progress.planned,
                 on_done=progress.done,
             )

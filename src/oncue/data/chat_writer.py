@@ -79,10 +79,11 @@ class ChatWriter:
         self.model, self.options, self.usage = model, options, JudgeUsage()
         self.spending = spending or Spending()
         key = os.environ.get("OPENAI_API_KEY", "") if api_key is None else api_key
+        self.url, self.api_key = base_url(url), key
         self._requests = WindowLimit(options.requests_per_minute)
         self._tokens = WindowLimit(options.tokens_per_minute)
         self._client = ChatClient(
-            base_url(url), key, options.timeout_s, options.retries, logging.INFO, self._admitted
+            self.url, key, options.timeout_s, options.retries, logging.INFO, self._admitted
         )
         self._answers = AnswerCache(options.cache)
         self._forms = request_forms(options.max_tokens)
@@ -134,7 +135,7 @@ class ChatWriter:
 
     async def _asked(self, messages: Sequence[Message]) -> tuple[Completion, AnswerCounts]:
         read, most = estimated_tokens(messages), self.options.max_tokens
-        aside = self.spending.set_aside(self.model, read, most)
+        aside = await self.spending.set_aside(self.model, read, most)
         try:
             admission = await self._tokens.admit(read + most)
             done = await self._complete(messages)

@@ -127,7 +127,7 @@ class Spending:
     """What was spent so far, and what may be (None: any amount).
 
     Before a request, what it may cost at most is set aside, so that requests that are on the way
-    together stay inside the budget, as far as estimates hold.
+    together stay inside the budget, as far as estimates hold. Usable in one event loop.
     """
 
     def __init__(
@@ -140,7 +140,9 @@ class Spending:
         self.num_requests = self.tokens_in = self.tokens_out = 0
         self.cost = 0.0
         self._on_spent: Callable[[str, int, int, float], None] = lambda *_: None
-        self._tokens_aside, self._cost_aside = 0, 0.0
+        self._num_aside = self._aside_tokens = 0
+        self._aside_cost = 0.0
+        self._given_back = asyncio.Event()
 
     def start_from(
         self,
@@ -152,32 +154,32 @@ class Spending:
         self.num_requests, self.tokens_in, self.tokens_out, self.cost = spent
         self._on_spent = on_spent
 
-    def set_aside(self, model: str, tokens_in: int, tokens_out: int) -> SetAside:
-        """Raises BudgetSpentError where so much may not be left."""
-        aside = SetAside(
-            model, tokens_in + tokens_out, self.prices.cost(model, tokens_in, tokens_out)
-        )
-        tokens = self.tokens_in + self.tokens_out + self._tokens_aside + aside.tokens
-        if self.max_tokens is not None and tokens > self.max_tokens:
-            raise BudgetSpentError(
-                f"the budget of {self.max_tokens:,} tokens is spent "
-                f"({self.tokens_in + self.tokens_out:,} so far, and a request may take "
-                f"{aside.tokens:,})"
-            )
-        cost = self.cost + self._cost_aside + aside.cost
-        if self.max_cost is not None and cost > self.max_cost:
-            raise BudgetSpentError(
-                f"the budget of {self.max_cost:g} is spent ({self.cost:.4f} so far, and a request "
-                f"may cost {aside.cost:.4f})"
-            )
-        self._tokens_aside += aside.tokens
-        self._cost_aside += aside.cost
+    def left(self) -> tuple[float | None, int | None]:
+        """Money and tokens that may still be spent."""
+        cost = None if self.max_cost is None else max(0.0, self.max_cost - self.cost)
+        tokens = self.tokens_in + self.tokens_out
+        return cost, None if self.max_tokens is None else max(0, self.max_tokens - tokens)
+
+    async def set_aside(self, model: str, tokens_in: int, tokens_out: int) -> SetAside:
+        """Returns once so much is left for certain. Raises BudgetSpentError where it never will
+        be."""
+        aside = SetAside(tokens_in + tokens_out, self.prices.cost(model, tokens_in, tokens_out))
+        while fault := self._lack(self._aside_tokens + aside.tokens, self._aside_cost + aside.cost):
+            if not self._num_aside or self._lack(aside.tokens, aside.cost):
+                raise BudgetSpentError(self._lack(aside.tokens, aside.cost) or fault)
+            self._given_back.clear()
+            await self._given_back.wait()
+        self._num_aside += 1
+        self._aside_tokens += aside.tokens
+        self._aside_cost += aside.cost
         return aside
 
     def give_back(self, aside: SetAside) -> None:
         """The request is over; what it took is noted apart."""
-        self._tokens_aside -= aside.tokens
-        self._cost_aside -= aside.cost
+        self._num_aside -= 1
+        self._aside_tokens -= aside.tokens
+        self._aside_cost = self._aside_cost - aside.cost if self._num_aside else 0.0
+        self._given_back.set()
 
     def note(self, model: str, tokens_in: int, tokens_out: int) -> None:
         """An answer was paid for."""
@@ -188,11 +190,25 @@ class Spending:
         self.cost += cost
         self._on_spent(model, tokens_in, tokens_out, cost)
 
+    def _lack(self, tokens: int, cost: float) -> str:
+        """Why so much more cannot be spent; "" where it can."""
+        so_far = self.tokens_in + self.tokens_out
+        if self.max_tokens is not None and so_far + tokens > self.max_tokens:
+            return (
+                f"the budget of {self.max_tokens:,} tokens is spent ({so_far:,} so far, and a "
+                f"request may take {tokens:,})"
+            )
+        if self.max_cost is not None and self.cost + cost > self.max_cost:
+            return (
+                f"the budget of {self.max_cost:g} is spent ({self.cost:.4f} so far, and a request "
+                f"may cost {cost:.4f})"
+            )
+        return ""
+
 
 @dataclass(frozen=True, slots=True)
 class SetAside:
     """What a request that is on the way may take."""
 
-    model: str
     tokens: int
     cost: float

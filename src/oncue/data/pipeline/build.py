@@ -79,13 +79,15 @@ def build(
     limit: int | None = None,
     num_processes: int = 2,
     most_at_once: int = 16,
+    ray_workers: int | None = None,
     on_planned: OnPlanned = lambda *_: None,
     on_done: OnDone = lambda *_: None,
 ) -> Built:
     """Makes dialogues of the first `limit` videos of `source` (None: all), which are in `folder`,
     and writes them to the folder `out`; goes on where a run with the same settings was stopped.
 
-    `num_processes` read videos; `most_at_once` videos are at work. Raises ConfigError where `out`
+    `num_processes` read videos; `most_at_once` videos are at work. With `ray_workers` so many
+    actors of Ray do all of that instead. Raises ConfigError where `out`
     has a run with other settings. How the run ended is in what is returned (`Built.check`).
     """
     prepare_folder(out)
@@ -95,10 +97,15 @@ def build(
         num_videos = journal.plan(source.videos(), limit)
         on_planned(num_videos, journal.num_done())
         models.writer.spending.start_from(journal.spent(), journal.note_spent)
-        with VideoReaders(folder, settings, num_processes) as readers:
-            ending = completed(
-                run_videos(source, journal, readers, models, settings, most_at_once, on_done)
-            )
+        if ray_workers is not None:
+            from oncue.data.pipeline.ray_runner import run_on_ray
+
+            ending = run_on_ray(source, journal, folder, models, settings, ray_workers, on_done)
+        else:
+            with VideoReaders(folder, settings, num_processes) as readers:
+                ending = completed(
+                    run_videos(source, journal, readers, models, settings, most_at_once, on_done)
+                )
         return Built(out, write_outputs(out, journal.entries(), kept_settings), ending)
     finally:
         journal.close()

@@ -75,12 +75,11 @@ async def make_dialogue(
     steps.append(asked.took)
     if isinstance(asked.value, Rejected):
         return Outcome(None, (*rejected, asked.value), tuple(steps), seen.damage)
-    made, took, more_rejected = await _dialogue(video, seen, scenes, asked.value, models, settings)
-    steps += took
-    rejected += more_rejected
+    made, merging, reasons = await _dialogue(video, seen, scenes, asked.value, models, settings)
+    steps += merging
+    rejected += reasons
     if made is not None:
-        provenance = Provenance(video.where, tuple(steps))
-        made = replace(made, provenance=provenance)
+        made = replace(made, provenance=Provenance(video.where, tuple(steps)))
     return Outcome(made, tuple(rejected), tuple(steps), seen.damage)
 
 
