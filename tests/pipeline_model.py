@@ -19,7 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from oncue.chat_client import Retries
+from oncue.data.chat_writer import ChatWriter, WriterOptions
+from oncue.data.pipeline.prompt_files import Prompts
+from oncue.data.pipeline.steps import Models
 from oncue.data.pipeline.values import BuildSettings
+from oncue.data.request_limits import Prices, Spending
 from oncue.data.source_videos import Remark, SourceVideo
 from oncue.errors import DataError
 from oncue.types import TimeSpan
@@ -45,6 +49,13 @@ def one(number: int, video: str = "clip.mp4", **more: Any) -> SourceVideo:
     return SourceVideo(
         f"v{number}", video, "made up", f"list.json, row {number}", **{"scenes": scenes, **more}
     )
+
+
+def models_on(server: OpenAIServer, cache: Path | None = None, **budget: Any) -> Models:
+    options = WriterOptions(retries=FAST, timeout_s=5.0, max_tokens=500, cache=cache)
+    spending = Spending(Prices.read(("1,10",)), **budget)
+    writer = ChatWriter(server.url, "watcher", options, spending=spending, keep_cut=True)
+    return Models(writer, writer, Prompts.read())
 
 
 def text_of(message: Json) -> str:

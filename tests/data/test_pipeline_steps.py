@@ -224,10 +224,10 @@ def test_a_server_that_stays_down_is_an_error_and_what_was_answered_is_kept(tmp_
 
 def test_a_budget_stops_before_it_is_exceeded() -> None:
     with OpenAIServer(model) as server:
-        spending = Spending(max_tokens=6000)
-        with pytest.raises(BudgetSpentError, match="6,000 tokens"):
+        spending = Spending(max_tokens=2500)
+        with pytest.raises(BudgetSpentError, match="2,500 tokens"):
             made(models_on(server, spending=spending))
-        assert 0 < spending.tokens_in + spending.tokens_out <= 6000
+        assert 0 < spending.tokens_in + spending.tokens_out <= 2500
 
 
 def test_annotated_texts_are_captions_as_they_are() -> None:

@@ -229,6 +229,12 @@ VERBS = (
         "measure how fast predictions are scored here",
     ),
     Verb(
+        "bench data",
+        "oncue.commands.bench_data",
+        "BenchData",
+        "measure what making dialogues costs here, beside the model",
+    ),
+    Verb(
         "doctor",
         "oncue.commands.doctor",
         "Doctor",

@@ -62,6 +62,7 @@ class ChatWriter:
     """The model `model` on the server at `url` (with or without its /v1). `usage` says what it has
     cost: `num_asked` are requests there. `api_key` defaults to the variable OPENAI_API_KEY.
     `spending` may be shared by several. `keep_cut` also keeps answers that the token limit ended.
+    `client` takes the place of that of the server.
 
     Usable in one event loop where `options` set limits, else in one after the other.
     """
@@ -75,6 +76,7 @@ class ChatWriter:
         api_key: str | None = None,
         spending: Spending | None = None,
         keep_cut: bool = False,
+        client: ChatClient | None = None,
     ) -> None:
         self.model, self.options, self.usage = model, options, JudgeUsage()
         self.spending = spending or Spending()
@@ -82,7 +84,7 @@ class ChatWriter:
         self.url, self.api_key = base_url(url), key
         self._requests = WindowLimit(options.requests_per_minute)
         self._tokens = WindowLimit(options.tokens_per_minute)
-        self._client = ChatClient(
+        self._client = client or ChatClient(
             self.url, key, options.timeout_s, options.retries, logging.INFO, self._admitted
         )
         self._answers = AnswerCache(options.cache)
