@@ -196,7 +196,7 @@ def _job(models: Models, settings: BuildSettings, folder: Path, num_workers: int
 
 def _share(options: WriterOptions, num_workers: int) -> WriterOptions:
     """Raises ConfigError for a limit that has no part for each."""
-    parts = {}
+    parts: dict[str, Any] = {}
     for name in ("max_at_once", "requests_per_minute", "tokens_per_minute"):
         whole = getattr(options, name)
         if whole is not None and whole < num_workers:
