@@ -249,8 +249,8 @@ def test_an_estimate_names_what_is_missing_and_is_measured_once_some_are_done(
     found = estimate(source.videos(), folder, SMALL, Prompts.read())
     assert (found.num_videos, found.num_found, found.num_missing) == (3, 2, 1)
     assert (found.missing, found.faults) == (["absent.mp4"], ["bad"])
-    assert found.steps["caption"].num_requests == 12
-    assert found.steps["questions"].num_requests == 2
+    assert found.steps["caption"].num_requests == 18
+    assert found.steps["questions"].num_requests == 3
     assert found.cost(Prices.read(("m=1,1",)), dict.fromkeys(found.steps, "other")) is None
     assert found.seconds(16, 2, None) > found.seconds(16, 20, None)
     with OpenAIServer(model) as server:
@@ -260,7 +260,7 @@ def test_an_estimate_names_what_is_missing_and_is_measured_once_some_are_done(
     found.scale_to(counts)
     assert found.is_measured
     total = sum(step.num_requests for step in found.steps.values())
-    assert total == 2 * len(server.bodies)
+    assert total == 3 * len(server.bodies)
     (tmp_path / SUMMARY).write_text("[1]")
     with pytest.raises(DataError, match="summary of oncue data build"):
         counts_in(tmp_path)

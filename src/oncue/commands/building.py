@@ -239,8 +239,8 @@ def show_estimate(found: Estimate, figures: Mapping[str, Any]) -> None:
             print(f"{what}: {num - _NUM_SHOWN:,} more")
     hours = found.duration_s / 3600
     print(
-        f"{found.num_videos:,} videos: {found.num_found:,} found ({hours:.2f} h), "
-        f"{found.num_missing:,} missing; {found.num_faults:,} rows cannot be used"
+        f"{found.num_videos:,} videos ({hours:.2f} h): {found.num_found:,} found, "
+        f"{found.num_missing:,} missing; {found.num_faults:,} rows cannot be used. All will take:"
     )
     for name, step in found.steps.items():
         print(

@@ -38,8 +38,9 @@ class StepEstimate:
 
 @dataclass(slots=True)
 class Estimate:
-    """What is planned. `steps`: by the name of the step; `missing`: paths as they are written, the
-    first of them; `faults`: rows of the source that cannot be used."""
+    """What is planned, the missing videos included. `steps`: by the name of the step; `missing`:
+    paths as they are written, the first of them; `faults`: rows of the source that cannot be
+    used."""
 
     num_videos: int = 0
     num_found: int = 0
@@ -63,7 +64,7 @@ class Estimate:
         self.is_measured = True
         for name, estimate in self.steps.items():
             taken = [step for step in counts.steps.values() if step.step == name]
-            share = self.num_found / num_done
+            share = self.num_videos / num_done
             estimate.num_requests = share * sum(step.num_requests for step in taken)
             estimate.tokens_in = share * sum(step.tokens_in for step in taken)
             estimate.tokens_out = share * sum(step.tokens_out for step in taken)
@@ -125,8 +126,8 @@ def estimate(
     limit: int | None = None,
     step: Callable[[], None] = lambda: None,
 ) -> Estimate:
-    """What the first `limit` videos will take. Nothing is opened; whether files are there is
-    looked up. `step()` is called for each video."""
+    """What the first `limit` videos will take, once all are there. Nothing is opened; whether files
+    are there is looked up. `step()` is called for each video."""
     found = Estimate()
     for video in videos:
         if limit is not None and found.num_videos == limit:
@@ -140,12 +141,11 @@ def estimate(
         step()
         try:
             find_video(video.video, folder)
+            found.num_found += 1
         except DataError:
             found.num_missing += 1
             if len(found.missing) < _NUM_NAMED:
                 found.missing.append(video.video)
-            continue
-        found.num_found += 1
         _add(found, video, settings, prompts)
     return found
 
