@@ -5,6 +5,7 @@
 #   make wheel   build the wheel, install it into an empty environment, and watch a generated video with it
 #   make test-oldest  all tests with the oldest transformers that is supported (an environment of its own)
 #   make test-lmms-eval  the plug-in for lmms-eval, with lmms-eval installed (an environment of its own)
+#   make test-ray  the pipeline on a local Ray cluster of two nodes, one of which is killed (needs the extra ray)
 #   make results score the bundled models on held-out clips and write the tables of docs/results.md (three to seven minutes)
 #   make bench   measure the engine on this machine; writes docs/results/engine.json (some minutes)
 #   make mini    train the bundled models (two cores: one hour to two) and put them into the package
@@ -21,7 +22,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 # Of the modules that pip installs, most are never imported; Python compiles the others when they first are.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: demo demo-ask test test-oldest test-lmms-eval check wheel bench mini mini-retrieval mini-hour results install clean
+.PHONY: demo demo-ask test test-oldest test-lmms-eval test-ray check wheel bench mini mini-retrieval mini-hour results install clean
 .DEFAULT_GOAL := demo
 
 install: $(INSTALLED)
@@ -71,6 +72,10 @@ test-lmms-eval: $(INSTALLED)
 	.venv-lmms/bin/pip install --quiet -c $(LMMS)/constraints.txt -e $(LMMS)
 	.venv-lmms/bin/pip uninstall --quiet --yes torchvision
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(LMMS)/tests
+
+test-ray: $(INSTALLED)
+	$(PIP) -c constraints.txt -e '.[dev,ray]'
+	ONCUE_TEST_RAY=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/data/test_ray_runner.py -m ray
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check src tests docs integrations

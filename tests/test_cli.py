@@ -57,7 +57,7 @@ def complaint(capsys: pytest.CaptureFixture[str]) -> str:
     [
         (["bogus"], "unknown command 'bogus'"),
         (["world"], "must be followed by one of: make"),
-        (["data"], "'data' must be followed by one of: check, stats, filter, view, "),
+        (["data"], "'data' must be followed by one of: build, check, stats, filter, view, "),
         (["data", "curate"], "'data curate' must be followed by one of: nextgqa, qvhighlights;"),
         (["data", "curate", "bogus"], "; got 'bogus'"),
         (["watch"], "SOURCE"),

@@ -115,7 +115,7 @@ class ChatClient:
 
     `timeout_s` bounds one request, from sending it to the end of the answer. Without an `api_key`
     none is needed there. `retry_level`: the logging level of the notice that a request is sent
-    again.
+    again. `before_try` is awaited before each try, outside its time limit.
     """
 
     url: str
@@ -123,6 +123,7 @@ class ChatClient:
     timeout_s: float = 60.0
     retries: Retries = Retries()
     retry_level: int = logging.WARNING
+    before_try: Callable[[], Awaitable[None]] | None = None
     _client: AsyncOpenAI | None = field(default=None, init=False, repr=False)
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False, repr=False)
     _random: random.Random = field(default_factory=random.Random, init=False, repr=False)
@@ -137,7 +138,6 @@ class ChatClient:
         where it refuses the request for another reason, BackendError for every other failure that
         is final or outlasts the retries. Cancelling closes the connection.
         """
-
         fields = {"max_tokens": max_tokens, "temperature": 0.0, **extra}
         fields |= {"model": model, "messages": list(messages), "stream": True}
         body = {name: value for name, value in fields.items() if value is not None}
@@ -194,6 +194,8 @@ class ChatClient:
     async def _until_answered(self, send: Callable[[], Awaitable[T]]) -> T:
         num_failed = 0
         while True:
+            if self.before_try is not None:
+                await self.before_try()
             outcome = await self._try(send)
             if not isinstance(outcome, _Failure):
                 return outcome

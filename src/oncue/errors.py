@@ -61,6 +61,10 @@ class RunStoppedError(RuntimeError):
     """A training run cannot go on; what it has saved is sound."""
 
 
+class BudgetSpentError(RunStoppedError):
+    """The next request to a model would cost more than the budget that is left."""
+
+
 class StoppedElsewhereError(RunStoppedError):
     """Another process of the same run cannot go on, and says itself why."""
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from oncue.chat_client import Retries
-from oncue.data.curate.question_writer import QuestionWriter, WriterOptions
+from oncue.data.chat_writer import WriterOptions
+from oncue.data.curate.question_writer import QuestionWriter
 from openai_server import Json, OpenAIServer
 
 FAST = Retries(max_retries=1, first_wait_s=0.001, longest_wait_s=0.002)

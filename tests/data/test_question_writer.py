@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from question_model import model, writer_on
 
+from oncue.data.chat_writer import WriterOptions
 from oncue.data.choices import option_text
 from oncue.data.curate.question_prompt import Outcome, Rejected, WrittenQuestion
 from oncue.data.curate.question_writer import (
     QuestionWriter,
-    WriterOptions,
     deal,
     unanswered,
     write_all,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from oncue.errors import ConfigError
-from oncue.scoring.answer_cache import AnswerCache, answer_key
+from oncue.scoring.answer_cache import AnswerCache, AnswerCounts, answer_key
 
 WRITER = """
 import sys
@@ -92,3 +92,11 @@ def test_a_file_that_fails_later_is_told_once_and_work_goes_on(
             cache.put(str(number), "model", "1", "question", "5")
             assert cache.get(str(number)) is None
     assert len(caplog.records) == 1
+
+
+def test_counts_are_kept_beside_the_answer(tmp_path: Path) -> None:
+    cache = AnswerCache(tmp_path / "answers.sqlite3")
+    cache.put("a", "m", "1", "q", "yes", AnswerCounts(5, 7, at_limit=True))
+    cache.put("b", "m", "1", "q", "no")
+    assert cache.counts("a") == AnswerCounts(5, 7, at_limit=True, is_counted=True)
+    assert cache.counts("b") is None

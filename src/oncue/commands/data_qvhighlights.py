@@ -182,7 +182,8 @@ class DataCurateQvhighlights:
 
     def _writer(self) -> QuestionWriter | None:
         """Raises ConfigError for a --writer that names no model, or one that is missing."""
-        from oncue.data.curate.question_writer import QuestionWriter, WriterOptions
+        from oncue.data.chat_writer import WriterOptions
+        from oncue.data.curate.question_writer import QuestionWriter
         from oncue.scoring.judge_specs import server_of
 
         expected = "openai:MODEL@URL, such as openai:Qwen3-32B@http://localhost:8000/v1"

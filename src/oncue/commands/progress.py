@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 
 from oncue.terminal import MovingLine, console_on
 
@@ -12,12 +13,12 @@ LINE_EVERY_S = 10.0
 
 class Progress:
     """Counts `total` pieces of work called `what`. Use it in a `with` statement and call `step`
-    after each piece."""
+    after each piece. `note()` is shown behind the counts."""
 
-    def __init__(self, what: str, total: int) -> None:
+    def __init__(self, what: str, total: int, note: Callable[[], str] = lambda: "") -> None:
         from rich.progress import Progress as Bar
 
-        self.what, self.total, self.num_done = what, total, 0
+        self.what, self.total, self.num_done, self._note = what, total, 0, note
         console = console_on(sys.stderr)
         self._bar = Bar(console=console, auto_refresh=False)
         self._task = self._bar.add_task(what, total=total)
@@ -32,21 +33,27 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self._line.stop()
         print(
-            f"{self.what}: {self.num_done} of {self.total}, {self._elapsed_s():.1f} s",
+            f"{self.what}: {self.num_done} of {self.total}, {self._elapsed_s():.1f} s"
+            f"{self._more()}",
             file=sys.stderr,
         )
 
     def step(self) -> None:
         """One more is done."""
         self.num_done += 1
-        self._bar.advance(self._task)
+        self._bar.update(self._task, advance=1, description=f"{self.what}{self._more()}")
         due = not self._shows_bar and time.monotonic() - self._reported >= LINE_EVERY_S
         if due and self.num_done < self.total:
             self._reported = time.monotonic()
             print(
-                f"{self.what}: {self.num_done} of {self.total}, {self._elapsed_s():.0f} s",
+                f"{self.what}: {self.num_done} of {self.total}, {self._elapsed_s():.0f} s"
+                f"{self._more()}",
                 file=sys.stderr,
             )
+
+    def _more(self) -> str:
+        note = self._note()
+        return f" ({note})" if note else ""
 
     def _elapsed_s(self) -> float:
         return time.monotonic() - self._started

@@ -131,6 +131,12 @@ VERBS = (
         "score replies by the paper's text of StreamPro-Bench",
     ),
     Verb(
+        "data build",
+        "oncue.commands.data_build",
+        "DataBuild",
+        "turn videos into proactive dialogues with a model that captions and asks",
+    ),
+    Verb(
         "data check",
         "oncue.commands.data_check",
         "DataCheck",
@@ -275,6 +281,12 @@ VERBS = (
         "oncue.commands.bench_scoring",
         "BenchScoring",
         "measure how fast predictions are scored here",
+    ),
+    Verb(
+        "bench data",
+        "oncue.commands.bench_data",
+        "BenchData",
+        "measure what making dialogues costs here, beside the model",
     ),
     Verb(
         "doctor",

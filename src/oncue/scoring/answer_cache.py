@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import sqlite3
+from dataclasses import dataclass
 from pathlib import Path
 
 from oncue.errors import ConfigError
@@ -19,6 +20,24 @@ CREATE TABLE IF NOT EXISTS judge_answers (
     question TEXT NOT NULL, answer TEXT NOT NULL
 ) WITHOUT ROWID
 """
+# Beside the answers: older versions know the other table as it is
+_COUNTS_TABLE = """
+CREATE TABLE IF NOT EXISTS answer_counts (
+    key TEXT PRIMARY KEY, tokens_in INTEGER NOT NULL, tokens_out INTEGER NOT NULL,
+    at_limit INTEGER NOT NULL, is_counted INTEGER NOT NULL
+) WITHOUT ROWID
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerCounts:
+    """Tokens that a model read and wrote for an answer. `at_limit`: its token limit ended it.
+    `is_counted`: the server counted them; else they are estimated."""
+
+    tokens_in: int
+    tokens_out: int
+    at_limit: bool = False
+    is_counted: bool = True
 
 
 def answer_key(*parts: object) -> str:
@@ -51,8 +70,37 @@ class AnswerCache:
         rows = self._run("SELECT answer FROM judge_answers WHERE key = ?", key)
         return str(rows[0][0]) if rows else None
 
-    def put(self, key: str, model: str, prompt_version: str, question: str, answer: str) -> None:
-        """Keep an answer; what is beside it is for people who look into the file."""
+    def counts(self, key: str) -> AnswerCounts | None:
+        """What was counted of the answer kept under `key`, None where nothing was."""
+        rows = self._run(
+            "SELECT tokens_in, tokens_out, at_limit, is_counted FROM answer_counts WHERE key = ?",
+            key,
+        )
+        if not rows:
+            return None
+        tokens_in, tokens_out, at_limit, is_counted = rows[0]
+        return AnswerCounts(
+            int(str(tokens_in)), int(str(tokens_out)), bool(at_limit), bool(is_counted)
+        )
+
+    def put(
+        self,
+        key: str,
+        model: str,
+        prompt_version: str,
+        question: str,
+        answer: str,
+        counts: AnswerCounts | None = None,
+    ) -> None:
+        """Keep an answer with its counts; `model`, `prompt_version` and `question` are for people
+        who look into the file."""
+        if counts is not None:  # first: an answer is never there without them
+            numbers = (counts.tokens_in, counts.tokens_out, counts.at_limit, counts.is_counted)
+            self._run(
+                "INSERT OR REPLACE INTO answer_counts VALUES (?, ?, ?, ?, ?)",
+                key,
+                *map(int, numbers),
+            )
         self._run(
             "INSERT OR REPLACE INTO judge_answers VALUES (?, ?, ?, ?, ?)",
             key,
@@ -65,7 +113,7 @@ class AnswerCache:
     def close(self) -> None:
         self._database.close()
 
-    def _run(self, statement: str, *values: str) -> list[tuple[object, ...]]:
+    def _run(self, statement: str, *values: str | int) -> list[tuple[object, ...]]:
         try:
             return self._database.execute(statement, values).fetchall()
         except sqlite3.Error as error:
@@ -88,6 +136,7 @@ def _opened(path: Path | None) -> sqlite3.Connection:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = NORMAL")
         database.execute(_TABLE)
+        database.execute(_COUNTS_TABLE)
         database.execute("BEGIN IMMEDIATE")
         database.execute(
             "SELECT key, model, prompt_version, question, answer FROM judge_answers LIMIT 0"

@@ -116,14 +116,18 @@ class VideoZoom:
             )
         if num_frames < 1:
             raise InputError(f"a look needs at least 1 frame, got {num_frames}")
-        times_s = [max(0.0, time_s) for time_s in _middles(start_s, end_s, num_frames)]
+        return self.at(_middles(start_s, end_s, num_frames))
+
+    def at(self, times_s: Sequence[float]) -> FrameBatch:
+        """The pictures on show at `times_s`, one or more, which never go back."""
+        times_s = [max(0.0, time_s) for time_s in times_s]
         if self._landmarks is not None:
             try:
-                kept = _Kept(num_frames, self._shrink)
+                kept = _Kept(len(times_s), self._shrink)
                 return _read_by_jumps(self._path, self._landmarks, times_s, kept)
             except OddVideoError:
                 self._landmarks = None  # nor will it be sound next time
-        kept = _Kept(num_frames, self._shrink)
+        kept = _Kept(len(times_s), self._shrink)
         picks = _Picks(times_s, kept)
         decoder = Decoder(self._path)
         try:

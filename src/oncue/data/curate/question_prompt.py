@@ -8,7 +8,6 @@ were kept under another one are then not used again.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 
 from oncue.chat_client import Message
 from oncue.data.choices import labelled, letters_of, option_text, read_options
+from oncue.data.json_answers import json_in_answer
 from oncue.errors import DataError
 from oncue.fields import NonEmptyText, field_as
 from oncue.scoring.judge_prompts import quoted
@@ -53,7 +53,6 @@ _REPAIR = (
     "This answer cannot be used: {fault}. Answer once more, with one JSON object in the form "
     "above and nothing else."
 )
-_FENCE = re.compile(r"```\w*\s*\n(.*?)\n?\s*```", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +103,7 @@ def conversation(sentence: str) -> Generator[list[Message], str, Outcome]:
 def read_question(answer: str) -> Outcome:
     """The question that an answer holds, or UNSUITABLE. Raises DataError, which says what is wrong,
     for an answer of another form. A code fence, and thoughts before the object, are no fault."""
-    said = (behind_thoughts(answer) or "").strip()
-    if fenced := _FENCE.fullmatch(said):
-        said = fenced[1].strip()
-    try:
-        value = json.loads(said)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"it is not one JSON object, but {said!r:.80}") from error
+    value = json_in_answer(answer)
     suitable = field_as(Any, value, "suitable", "the object")
     if not isinstance(suitable, bool):
         raise DataError(f"'suitable' must be true or false, got {suitable!r:.40}")

@@ -7,18 +7,13 @@ came of it or not; a run that was stopped goes on where it was.
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from oncue.chat_client import ChatClient, Message, RefusedError, Retries, base_url
-from oncue.chat_stream import Completion
+from oncue.chat_client import Message, RefusedError
+from oncue.data.chat_writer import TOO_MANY_FAILURES, ChatWriter, WriterOptions
 from oncue.data.choices import labelled, letters_of
 from oncue.data.curate.question_prompt import (
     NUM_OPTIONS,
@@ -28,33 +23,8 @@ from oncue.data.curate.question_prompt import (
     WrittenQuestion,
     conversation,
 )
-from oncue.errors import BackendError, ConfigError
-from oncue.scoring.answer_cache import AnswerCache, answer_key
-from oncue.scoring.server_judge import JudgeUsage, request_forms
-
-_TOO_MANY = 20  # failures in a row: the server is down, or does not take these requests
-
-
-@dataclass(frozen=True, slots=True)
-class WriterOptions:
-    """How the model is asked. `max_at_once`: requests on the way; `timeout_s` bounds each.
-    `max_tokens` of an answer, thoughts included. `request_fields` go into every request as they
-    are, a None leaves that field out. `cache`: a SQLite file for the answers, in memory without
-    one. Raises ConfigError for numbers out of range."""
-
-    max_at_once: int = 16
-    timeout_s: float = 120.0
-    max_tokens: int = 1024
-    request_fields: Mapping[str, Any] = field(default_factory=dict)
-    cache: Path | None = None
-    retries: Retries = field(default_factory=Retries)
-
-    def __post_init__(self) -> None:
-        if self.max_at_once < 1 or not self.timeout_s > 0 or self.max_tokens < 1:
-            raise ConfigError(
-                "writing questions needs max_at_once >= 1, timeout_s > 0 and max_tokens >= 1, got "
-                f"{self.max_at_once}, {self.timeout_s} and {self.max_tokens}"
-            )
+from oncue.errors import BackendError
+from oncue.scoring.server_judge import JudgeUsage
 
 
 class QuestionWriter:
@@ -64,22 +34,21 @@ class QuestionWriter:
     def __init__(
         self, url: str, model: str, options: WriterOptions, *, api_key: str | None = None
     ) -> None:
-        self.model, self.options, self.usage = model, options, JudgeUsage()
-        key = os.environ.get("OPENAI_API_KEY", "") if api_key is None else api_key
-        self._client = ChatClient(
-            base_url(url), key, options.timeout_s, options.retries, logging.INFO
-        )
-        self._answers = AnswerCache(options.cache)
-        self._forms = request_forms(options.max_tokens)
+        self.model, self.options = model, options
+        self._chat = ChatWriter(url, model, options, api_key=api_key)
+
+    @property
+    def usage(self) -> JudgeUsage:
+        return self._chat.usage
 
     def kept(self, sentence: str) -> Outcome | None:
         """What came of `sentence` by the answers that are kept; None where one must be asked
         for."""
         asking = conversation(sentence)
         messages = next(asking)
-        while (answer := self._answers.get(self._key(messages))) is not None:
+        while (answer := self._chat.kept(messages, PROMPT_VERSION)) is not None:
             try:
-                messages = asking.send(answer)
+                messages = asking.send(answer.text)
             except StopIteration as end:
                 return end.value
         return None
@@ -98,57 +67,18 @@ class QuestionWriter:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        await self._chat.aclose()
 
     async def _answer(self, messages: Sequence[Message], sentence: str) -> str:
-        key = self._key(messages)
-        kept = self._answers.get(key)
-        self.usage += JudgeUsage(num_asked=1, num_kept=kept is not None)
-        if kept is not None:
-            return kept
-        try:
-            done = await self._complete(messages)
-            if done.at_limit:
-                raise BackendError(
-                    f"the model {self.model} had not finished at its limit of "
-                    f"{self.options.max_tokens} tokens; raise --max-tokens, or turn its thinking "
-                    "off with --request-fields"
-                )
-        except BackendError:
-            self.usage += JudgeUsage(num_failed=1)
-            raise
-        self._answers.put(key, self.model, PROMPT_VERSION, sentence, done.text)
-        return done.text
-
-    async def _complete(self, messages: Sequence[Message]) -> Completion:
-        """An answer, by the first form of request that the server takes."""
-        refused: list[RefusedError] = []
-        started = asyncio.get_running_loop().time()
-        for form in self._forms:
-            extra = {**form, **self.options.request_fields}
-            try:
-                done = await self._client.complete(
-                    self.model, messages, self.options.max_tokens, extra
-                )
-            except RefusedError as error:
-                refused.append(error)
-                continue
-            self._forms = (form,)
-            tokens, waited_s = done.tokens or (0, 0), asyncio.get_running_loop().time() - started
-            self.usage += JudgeUsage(
-                num_answers=1,
-                num_uncounted=done.tokens is None,
-                tokens_in=tokens[0],
-                tokens_out=tokens[1],
-                waited_s=waited_s,
-                longest_s=waited_s,
+        answer = await self._chat.answer(messages, PROMPT_VERSION, sentence)
+        if answer.counts.at_limit:
+            self._chat.usage += JudgeUsage(num_failed=1)
+            raise BackendError(
+                f"the model {self.model} had not finished at its limit of "
+                f"{self.options.max_tokens} tokens; raise --max-tokens, or turn its thinking "
+                "off with --request-fields"
             )
-            return done
-        raise refused[0]
-
-    def _key(self, messages: Sequence[Message]) -> str:
-        fields = dict(self.options.request_fields)
-        return answer_key(PROMPT_VERSION, self.model, fields, list(messages))
+        return answer.text
 
 
 def unanswered(writer: QuestionWriter, sentences: Sequence[str]) -> list[str]:
@@ -172,7 +102,7 @@ async def write_all(
 
     async def work() -> None:
         nonlocal num_in_a_row
-        while waiting and num_in_a_row < _TOO_MANY:
+        while waiting and num_in_a_row < TOO_MANY_FAILURES:
             sentence = waiting.popleft()
             try:
                 outcomes[sentence] = await writer.write(sentence)
