@@ -93,7 +93,7 @@ def run_on_ray(
 
 
 def _note(ending: Ending, result: Mapping[str, Any]) -> None:
-    """What a result says of the run. Raises ConfigError for one that nothing can mend."""
+    """What a result says of the run. Raises ConfigError for one that ends the run."""
     kind, text = result["kind"], result["text"]
     if kind == _WRONG:
         raise ConfigError(text)
