@@ -181,3 +181,15 @@ def test_faster_whisper_is_asked_for_words(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(ConfigError, match="install it with pip install 'faster-whisper"):
         FasterWhisper("large-v3").words(loud)
     _loaded.cache_clear()
+
+
+def test_a_video_that_is_named_is_the_only_one(tmp_path: Path) -> None:
+    """Others lie in the folder that paths count from."""
+    named = video(tmp_path / "a.mp4")
+    video(tmp_path / "b.mp4")
+    (tmp_path / "a.srt").write_text(SRT)
+    found = list(SubtitledVideos((named, tmp_path / "a.srt"), tmp_path).videos())
+    assert [Path(each.video).name for each in found] == ["a.mp4"]  # type: ignore[union-attr]
+    found = list(SubtitledVideos((tmp_path / "a.srt",), tmp_path).videos())
+    assert len(found) == 2
+    assert isinstance(found[1], DataError)

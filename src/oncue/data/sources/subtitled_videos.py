@@ -53,7 +53,7 @@ class _Subtitles:
 
 @dataclass(frozen=True, slots=True)
 class SubtitledVideos:
-    """The videos of these files and folders, or of `folder` where it is given, with their
+    """The videos of these files and folders, or of `folder` where they have none, with their
     sentences. `language`: as of `SourceOptions`. A video without subtitles goes to `transcriber`,
     and is a DataError in its place where there is none."""
 
@@ -64,8 +64,11 @@ class SubtitledVideos:
 
     def videos(self) -> Iterator[SourceVideo | DataError]:
         """Raises DataError where there is no video."""
-        places = (self.folder,) if self.folder is not None else self._with_videos()
+        places = self._with_videos()
         found = list(videos_at(places))
+        if not found and self.folder is not None:
+            places = (self.folder,)
+            found = list(videos_at(places))
         if not found:
             raise DataError(
                 f"no video in {', '.join(map(str, places or self.paths))}; expected files that end "
