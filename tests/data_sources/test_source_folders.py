@@ -146,7 +146,7 @@ def test_bare_videos_with_and_without_speech(tmp_path: Path) -> None:
     (bare,), faults = opened("videos", tmp_path)
     assert (bare.video_id, bare.duration_s, bare.sentences) == ("deep_a", 2.0, ())
     assert "b.mp4 cannot be opened as a video" in faults[0]
-    (spoken, _), _ = parted(BareVideos((tmp_path / "deep" / "a.mp4", tmp_path), Parrot()))
+    (spoken, _), _ = parted(BareVideos((tmp_path / "deep" / "a.mp4", tmp_path), None, Parrot()))
     assert plain(spoken.sentences) == [(0.5, 1.5, "Polly speaks.")]
     with pytest.raises(DataError, match="no video in"):
         opened("videos", written(tmp_path / "empty" / "a.json", {}).parent)
@@ -193,3 +193,11 @@ def test_a_video_that_is_named_is_the_only_one(tmp_path: Path) -> None:
     found = list(SubtitledVideos((tmp_path / "a.srt",), tmp_path).videos())
     assert len(found) == 2
     assert isinstance(found[1], DataError)
+
+
+def test_a_video_in_the_folder_that_paths_count_from_is_named_from_there(tmp_path: Path) -> None:
+    """As annotations name it, so that a split keeps it on one side."""
+    inside = video(tmp_path / "videos" / "deep" / "a.mp4")
+    outside = video(tmp_path / "b.mp4")
+    found, _ = opened("videos", inside, outside, videos=tmp_path / "videos")
+    assert [each.video for each in found] == ["deep/a.mp4", str(outside)]

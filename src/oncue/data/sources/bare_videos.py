@@ -14,15 +14,21 @@ from pathlib import Path
 from oncue.data.source_videos import SourceVideo
 from oncue.data.sources.sentences import sentences_of_words
 from oncue.data.sources.transcribers import Transcriber
-from oncue.data.sources.video_names import VIDEO_SUFFIXES, declared_duration_s, videos_at
+from oncue.data.sources.video_names import (
+    VIDEO_SUFFIXES,
+    declared_duration_s,
+    path_from,
+    videos_at,
+)
 from oncue.errors import DataError, VideoError
 
 
 @dataclass(frozen=True, slots=True)
 class BareVideos:
-    """The videos of these files and folders."""
+    """The videos of these files and folders. `folder`: that paths count from."""
 
     paths: tuple[Path, ...]
+    folder: Path | None = None
     transcriber: Transcriber | None = None
 
     def videos(self) -> Iterator[SourceVideo | DataError]:
@@ -35,7 +41,7 @@ class BareVideos:
                 words = self.transcriber.words(path) if self.transcriber is not None else ()
                 yield SourceVideo(
                     name,
-                    str(path),
+                    path_from(self.folder, path),
                     "videos",
                     str(path),
                     duration_s=declared_duration_s(path),

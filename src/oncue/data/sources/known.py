@@ -65,7 +65,7 @@ SOURCES: dict[str, KnownSource] = {
     "videos": KnownSource(
         "any videos: scenes from their pictures, or from what is said (--speech)",
         "videos, or folders of videos",
-        lambda paths, options: BareVideos(paths, _transcriber(options)),
+        lambda paths, options: BareVideos(paths, options.videos, _transcriber(options)),
     ),
     "live-whisperx": KnownSource(
         "Live-WhisperX (LiveCC): clips of web videos with timed words",

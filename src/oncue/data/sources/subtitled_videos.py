@@ -26,6 +26,7 @@ from oncue.data.sources.video_names import (
     VIDEO_SUFFIXES,
     declared_duration_s,
     files_under,
+    path_from,
     videos_at,
 )
 from oncue.errors import DataError, VideoError
@@ -162,7 +163,12 @@ class SubtitledVideos:
             return
         sentences = sentences_of_words(_within(words, duration_s))
         yield SourceVideo(
-            name, str(path), "subtitles", where, duration_s=duration_s, sentences=sentences
+            name,
+            path_from(self.folder, path),
+            "subtitles",
+            where,
+            duration_s=duration_s,
+            sentences=sentences,
         )
 
     def _words(

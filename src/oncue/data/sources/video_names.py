@@ -57,6 +57,14 @@ def videos_at(paths: Sequence[Path]) -> Iterator[tuple[str, Path]]:
             yield path.stem, path.absolute()
 
 
+def path_from(folder: Path | None, video: Path) -> str:
+    """How rows name a video: its path from the folder that paths count from, where it lies in that,
+    so that all sources name one file alike. Else its absolute path."""
+    if folder is not None and video.is_relative_to(folder.absolute()):
+        return video.relative_to(folder.absolute()).as_posix()
+    return str(video)
+
+
 def declared_duration_s(video: Path) -> float | None:
     """The length that a video file promises, None where it promises none. Raises VideoError for
     what cannot be opened as a video."""
