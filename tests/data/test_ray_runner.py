@@ -52,12 +52,14 @@ def test_a_node_that_dies_loses_nothing_and_doubles_nothing(cluster: Any, tmp_pa
     second = cluster.add_node(num_cpus=2)
     cluster.wait_for_nodes()
     done: list[str] = []
+    num_done_when_killed: list[int] = []
     with OpenAIServer(moody) as server:
 
         def kill_when_busy() -> None:
             until_s = time.monotonic() + 300
             while len(done) < NUM_VIDEOS // 4 and time.monotonic() < until_s:
                 time.sleep(0.05)
+            num_done_when_killed.append(len(done))
             cluster.remove_node(second, allow_graceful=False)
 
         killer = threading.Thread(target=kill_when_busy)
@@ -73,6 +75,7 @@ def test_a_node_that_dies_loses_nothing_and_doubles_nothing(cluster: Any, tmp_pa
         )
         killer.join()
         made.check()
+        assert 0 < num_done_when_killed[0] < NUM_VIDEOS, "in the middle"
         assert sorted(done) == sorted(set(done)), "nothing twice"
         assert len(done) == NUM_VIDEOS + 1
         local = models_on(server, tmp_path / "local.sqlite3")
