@@ -115,10 +115,10 @@ mini: $(INSTALLED)
 # The model that looks into long films: first supervised, then by reward. Two cores: half an hour.
 mini-retrieval: $(INSTALLED)
 	$(BIN)/oncue train sft --recipe mini-retrieval --out runs/mini-retrieval --resume auto
-	$(BIN)/oncue train ppo --recipe mini --model "$$(ls -d runs/mini-retrieval/checkpoints/step_* | tail -n 1)" \
-	  --out runs/mini-ppo --resume auto
+	$(BIN)/oncue train grpo --recipe mini-retrieval --model "$$(ls -d runs/mini-retrieval/checkpoints/step_* | tail -n 1)" \
+	  --out runs/mini-retrieval-rl --resume auto
 	rm -rf $(MODELS)/mini-retrieval
-	cp -r "$$(ls -d runs/mini-ppo/checkpoints/step_* | tail -n 1)" $(MODELS)/mini-retrieval
+	cp -r "$$(ls -d runs/mini-retrieval-rl/checkpoints/step_* | tail -n 1)" $(MODELS)/mini-retrieval
 	rm $(MODELS)/mini-retrieval/trainer.pt
 
 # What an hour of two slow cores is enough for: one supervised run with about half of the steps of each stage, then half as many of
