@@ -53,8 +53,8 @@ class Ask:
     Without options the model answers in its own words."""
 
     model: str | None = None
-    """A model folder or a hub id (owner/name). The models that ship with oncue cannot retrieve, so
-    this or --server is needed."""
+    """A model folder or a hub id (owner/name); or mini-retrieval, which ships with oncue, for films
+    of `oncue world make --world long` alone. This or --server is needed."""
 
     server: str | None = None
     """Address of an OpenAI-compatible chat server (vLLM, SGLang, ...), such as

@@ -94,8 +94,8 @@ class EvalMcq:
     """Questions that are asked together. Memory holds the frames of at most so many videos."""
 
     model: str | None = None
-    """A model folder or a hub id (owner/name). The models that ship with oncue cannot retrieve, so
-    this or --server is needed."""
+    """A model folder or a hub id (owner/name); or mini-retrieval, which ships with oncue, for films
+    of `oncue world make --world long` alone. This or --server is needed."""
 
     server: str | None = None
     """Address of an OpenAI-compatible chat server, as for `oncue ask`; --model is then its name for
