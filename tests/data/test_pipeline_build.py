@@ -37,6 +37,7 @@ from oncue.data.proactive_rows import read_proactive_rows
 from oncue.data.request_limits import Prices
 from oncue.data.source_videos import Remark, SourceVideo
 from oncue.errors import BackendError, ConfigError, DataError, RunStoppedError
+from oncue.files import alone_in
 from oncue.types import TimeSpan
 from oncue.video.writer import write_video
 from openai_server import OpenAIServer
@@ -192,6 +193,15 @@ def test_a_server_that_is_down_ends_the_run_with_what_is_done(folder: Path, tmp_
             made.check()
     assert len(server.bodies) <= 2 * (20 + 4)
     assert (made.counts.num_open, made.counts.num_rows) == (60, 0)
+
+
+def test_two_processes_do_not_work_in_one_folder(folder: Path, tmp_path: Path) -> None:
+    with (
+        OpenAIServer(model) as server,
+        alone_in(tmp_path),
+        pytest.raises(ConfigError, match="another process is at work"),
+    ):
+        built(Listed((one(0),)), folder, tmp_path, models_on(server))
 
 
 def test_a_limit_takes_the_first_videos(folder: Path, tmp_path: Path) -> None:

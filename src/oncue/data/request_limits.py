@@ -22,6 +22,7 @@ class Admission:
 
     time_s: float
     amount: int
+    is_inside: bool = True  # of the window, still
 
 
 class WindowLimit:
@@ -48,7 +49,7 @@ class WindowLimit:
     async def admit(self, amount: int = 1) -> Admission:
         """Returns once `amount` more fits."""
         if self.limit is None:
-            return Admission(0.0, 0)
+            return Admission(0.0, 0, is_inside=False)
         async with self._turn:
             while (wait_s := self._wait_s(amount)) > 0:
                 await self._sleep(wait_s)
@@ -59,7 +60,7 @@ class WindowLimit:
 
     def settle(self, admission: Admission, amount: int) -> None:
         """It was `amount` in truth."""
-        if admission in self._admitted:
+        if admission.is_inside:
             self._total += amount - admission.amount
             admission.amount = amount
 
@@ -68,7 +69,9 @@ class WindowLimit:
         assert self.limit is not None
         now_s = self._clock()
         while self._admitted and now_s - self._admitted[0].time_s >= self._window_s:
-            self._total -= self._admitted.popleft().amount
+            gone = self._admitted.popleft()
+            gone.is_inside = False
+            self._total -= gone.amount
         if not self._admitted or self._total + amount <= self.limit:
             return 0.0
         left_s = self._admitted[0].time_s + self._window_s - now_s

@@ -19,7 +19,7 @@ from typing import Any
 
 from oncue.errors import ConfigError, RunStoppedError
 from oncue.fields import field_as
-from oncue.files import write_json
+from oncue.files import alone_in, write_json
 from oncue.hub import resolve_model
 from oncue.json_files import json_object_in
 from oncue.recipes import builder_of
@@ -30,7 +30,7 @@ from oncue.train.checkpoint import latest_checkpoint
 from oncue.train.rl.loop import train_grpo
 from oncue.train.rl.make_reward import make_reward
 from oncue.train.rl.settings import GrpoConfig
-from oncue.train.run_dir import RunDirectory, alone_in, curves_to_the_end
+from oncue.train.run_dir import RunDirectory, curves_to_the_end
 from oncue.train.sft.loop import NEW_MODEL, train_sft
 from oncue.train.sft.settings import SftConfig
 

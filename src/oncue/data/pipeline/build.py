@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from oncue.data.pipeline.steps import Models
 from oncue.data.pipeline.values import BuildSettings
 from oncue.data.source_videos import VideoSource
 from oncue.errors import BackendError, RunStoppedError
-from oncue.files import prepare_folder
+from oncue.files import alone_in, prepare_folder
 
 OnPlanned = Callable[[int, int], None]  # is called with the number of videos, and of those done
 
@@ -87,13 +88,13 @@ def build(
     and writes them to the folder `out`; goes on where a run with the same settings was stopped.
 
     `num_processes` read videos; `most_at_once` videos are at work. With `ray_workers` so many
-    actors of Ray do all of that instead. Raises ConfigError where `out`
-    has a run with other settings. How the run ended is in what is returned (`Built.check`).
+    actors of Ray do all of that instead. Raises ConfigError where `out` has a run with other
+    settings, or another process is at work in it. How the run ended is in what is returned
+    (`Built.check`).
     """
     prepare_folder(out)
     kept_settings = run_settings(settings, models)
-    journal = Journal(out, kept_settings)
-    try:
+    with alone_in(out), closing(Journal(out, kept_settings)) as journal:
         num_videos = journal.plan(source.videos(), limit)
         on_planned(num_videos, journal.num_done())
         models.writer.spending.start_from(journal.spent(), journal.note_spent)
@@ -107,5 +108,3 @@ def build(
                     run_videos(source, journal, readers, models, settings, most_at_once, on_done)
                 )
         return Built(out, write_outputs(out, journal.entries(), kept_settings), ending)
-    finally:
-        journal.close()
