@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from oncue.errors import InputError
+from oncue.errors import ConfigError, InputError
 from oncue.out_of_memory import readable_bytes
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -73,6 +73,23 @@ def prepare_folder(
     for name in files:
         if (folder / name).is_dir():
             raise InputError(f"{folder / name} is there and is no file; {remedy}")
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keeps a second process from the run in `folder`, such as one whose parent was killed. The
+    lock goes with the process. Raises ConfigError where there is one at work."""
+    import fcntl
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(
+                f"another process is at work in {folder}; wait for it, or stop it"
+            ) from error
+        yield
 
 
 def is_full(error: OSError) -> bool:

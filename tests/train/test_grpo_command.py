@@ -15,9 +15,9 @@ import pytest
 
 from oncue import cli
 from oncue.errors import JudgeDownError
+from oncue.files import alone_in
 from oncue.recipes import grpo_recipe
 from oncue.train.rl import loop as grpo
-from oncue.train.run_dir import alone_in
 
 FAST = (
     *(

@@ -193,8 +193,9 @@ class TrainCommand:
     def _at_work(self) -> Iterator[None]:
         """Keeps the run directory to this process, its settings as they are now, and its curves up
         to date."""
+        from oncue.files import alone_in
         from oncue.train.resuming import change_settings
-        from oncue.train.run_dir import alone_in, curves_to_the_end
+        from oncue.train.run_dir import curves_to_the_end
 
         with alone_in(self.options.out), curves_to_the_end(self.options.out):
             if self.resumes:

@@ -24,7 +24,7 @@ from oncue.eval.benchmarks.world import World
 from oncue.eval.benchmarks.world_clips import ClipFile, ClipSet, prepare
 from oncue.eval.runner import run_benchmark
 from oncue.fields import field_as
-from oncue.files import write_json
+from oncue.files import alone_in, write_json
 from oncue.hub import resolve_model
 from oncue.json_files import json_object_in
 from oncue.policy.open_policy import LocalModel, open_policy
@@ -34,7 +34,7 @@ from oncue.study.arms import Job, View
 from oncue.train.checkpoint import latest_checkpoint
 from oncue.train.rl.loop import train_grpo
 from oncue.train.rl.settings import GrpoConfig
-from oncue.train.run_dir import RunDirectory, alone_in, curves_to_the_end
+from oncue.train.run_dir import RunDirectory, curves_to_the_end
 from oncue.train.sft.loop import train_sft
 from oncue.train.sft.settings import SftConfig
 from oncue.world.make import drawn_by

@@ -203,23 +203,6 @@ def curves_to_the_end(folder: Path) -> Iterator[None]:
         raise
 
 
-@contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Keeps a second process from the run in `folder`, such as one whose parent was killed. The
-    lock goes with the process. Raises ConfigError where there is one at work."""
-    import fcntl
-
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConfigError(
-                f"another process is at work in {folder}; wait for it, or stop it"
-            ) from error
-        yield
-
-
 def environment() -> dict[str, Any]:
     """Versions and hardware a result may depend on."""
     import torch
