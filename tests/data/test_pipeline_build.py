@@ -37,7 +37,6 @@ from oncue.data.proactive_rows import read_proactive_rows
 from oncue.data.request_limits import Prices
 from oncue.data.source_videos import Remark, SourceVideo
 from oncue.errors import BackendError, ConfigError, DataError, RunStoppedError
-from oncue.files import alone_in
 from oncue.types import TimeSpan
 from oncue.video.writer import write_video
 from openai_server import OpenAIServer
@@ -168,7 +167,9 @@ def test_a_spent_budget_stops_the_run_and_a_larger_one_goes_on(
         made = built(source, folder, out, models_on(server, cache, max_cost=0.015))
         with pytest.raises(RunStoppedError, match=r"budget of 0.015 is spent.*videos are left"):
             made.check()
-        spent = Journal(out, json.loads((out / SUMMARY).read_text())["settings"]).spent()
+        journal = Journal(out, json.loads((out / SUMMARY).read_text())["settings"])
+        spent = journal.spent()
+        journal.close()
         assert 0 < spent[3] <= 0.015
         again = built(source, folder, out, models_on(server, cache, max_cost=0.015))
         assert again.ending.is_budget, "what was spent before counts"
@@ -196,12 +197,14 @@ def test_a_server_that_is_down_ends_the_run_with_what_is_done(folder: Path, tmp_
 
 
 def test_two_processes_do_not_work_in_one_folder(folder: Path, tmp_path: Path) -> None:
+    Journal(tmp_path, {}).close()
+    at_work = Journal(tmp_path, {})
     with (
         OpenAIServer(model) as server,
-        alone_in(tmp_path),
         pytest.raises(ConfigError, match="another process is at work"),
     ):
         built(Listed((one(0),)), folder, tmp_path, models_on(server))
+    at_work.close()
 
 
 def test_a_limit_takes_the_first_videos(folder: Path, tmp_path: Path) -> None:

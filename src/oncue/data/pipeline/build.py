@@ -17,7 +17,7 @@ from oncue.data.pipeline.steps import Models
 from oncue.data.pipeline.values import BuildSettings
 from oncue.data.source_videos import VideoSource
 from oncue.errors import BackendError, RunStoppedError
-from oncue.files import alone_in, prepare_folder
+from oncue.files import prepare_folder
 
 OnPlanned = Callable[[int, int], None]  # is called with the number of videos, and of those done
 
@@ -94,7 +94,7 @@ def build(
     """
     prepare_folder(out)
     kept_settings = run_settings(settings, models)
-    with alone_in(out), closing(Journal(out, kept_settings)) as journal:
+    with closing(Journal(out, kept_settings)) as journal:
         num_videos = journal.plan(source.videos(), limit)
         on_planned(num_videos, journal.num_done())
         models.writer.spending.start_from(journal.spent(), journal.note_spent)

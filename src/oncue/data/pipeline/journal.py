@@ -16,7 +16,7 @@ from oncue.data.source_videos import SourceVideo
 from oncue.errors import ConfigError, DataError
 
 NAME = "journal.sqlite3"
-_WAIT_S = 10.0
+_WAIT_S = 1.0  # for a process that is just ending
 _TABLES = """
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS outcomes (
@@ -43,8 +43,9 @@ class Planned:
 
 
 class Journal:
-    """The journal in the folder `out`, made where there is none. Raises ConfigError for a file that
-    cannot be used, and for one of a run with other `settings`, naming the first that differs."""
+    """The journal in the folder `out`, made where there is none; open in one process at a time.
+    Raises ConfigError for a file that cannot be used, where another process is at work in `out`,
+    and for a run with other `settings`, naming the first that differs."""
 
     def __init__(self, out: Path, settings: Mapping[str, Any]) -> None:
         self.path = out / NAME
@@ -52,14 +53,27 @@ class Journal:
             self._database = sqlite3.connect(
                 self.path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False
             )
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+        try:
+            self._database.execute("PRAGMA locking_mode = EXCLUSIVE")  # two runs would pay twice
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = NORMAL")
             self._database.executescript(_TABLES)
             self._check_settings(settings)
         except sqlite3.Error as error:
-            raise ConfigError(
-                f"cannot keep what is done in {self.path} ({error}); give another --out"
-            ) from error
+            self._database.close()
+            raise self._unusable(error) from error
+        except ConfigError:
+            self._database.close()
+            raise
+
+    def _unusable(self, error: sqlite3.Error) -> ConfigError:
+        if "locked" in str(error):
+            return ConfigError(
+                f"another process is at work in {self.path.parent}; wait for it, or stop it"
+            )
+        return ConfigError(f"cannot keep what is done in {self.path} ({error}); give another --out")
 
     def close(self) -> None:
         self._database.close()
