@@ -6,6 +6,7 @@ import logging
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,20 @@ def test_runs_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
         for run in range(3)
         for number in range(40)
     )
+
+
+def test_a_file_that_another_run_is_opening_is_waited_for(tmp_path: Path) -> None:
+    """Before it has become a journal of the right kind, too: SQLite itself does not wait there."""
+    path = tmp_path / "answers.sqlite3"
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("CREATE TABLE t (a)")
+    other.execute("BEGIN IMMEDIATE")
+    timer = threading.Timer(0.3, lambda: other.execute("COMMIT"))
+    timer.start()
+    cache = AnswerCache(path)
+    timer.join()
+    cache.put("k", "m", "1", "q", "a")
+    assert cache.get("k") == "a"
 
 
 def test_a_key_depends_on_every_part() -> None:
