@@ -30,7 +30,7 @@ from oncue.train.rl.settings import GrpoConfig, PpoConfig
 from oncue.train.sft.settings import SftConfig
 
 # Of every arm of reinforcement learning
-NUM_STEPS = 50
+NUM_STEPS = 60
 LEARNING_RATE = mini_ppo().learning_rate
 PROMPTS_PER_STEP, GROUP_SIZE = mini_ppo().prompts_per_step, mini_ppo().group_size
 
