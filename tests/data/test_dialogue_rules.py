@@ -163,3 +163,11 @@ def test_lists_are_chosen_by_kind_and_room() -> None:
         tuple(q.question for q in chosen_lists(lists, MANY, 9, f"v{i}", 0)) for i in range(200)
     }
     assert len(orders) == 24
+
+
+def test_an_immediate_answer_comes_before_what_begins_with_its_question() -> None:
+    """It is about what came before, also where a scene ends right after the question."""
+    scenes = spans((0, 5), (5, 8.5))
+    _, gold = dialogue_of(scenes, (full("a", 2), full("b", 2)), (4.0, 8.0), ("", "b0"), GRID)
+    assert [g.content for g in gold if g.question == "b"] == ["b0", "b1"]
+    assert gold[-1].span.end_s < gold[-2].span.end_s

@@ -422,3 +422,11 @@ def test_the_style_of_a_line_is_found(style) -> None:
 def test_changed_leaves_rows_of_one_kind_alone() -> None:
     rows: Callable[[], Any] = lambda: iter([ROW])  # noqa: E731
     assert list(changed(rows(), Holds.DIALOGUES, Holds.DIALOGUES, LAYOUT)) == [ROW]
+
+
+def test_two_rows_of_one_id_are_no_rl_file(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    other = replace(ROW, video="other.mp4")
+    write_proactive_rows(path, [ROW, other])
+    with pytest.raises(DataError, match="comes twice"):
+        run(path, tmp_path / "rl.parquet", to="rl")

@@ -322,3 +322,64 @@ def test_no_key_of_ours_ends_in_the_files(folder: Path, tmp_path: Path) -> None:
     with OpenAIServer(model) as server:
         built(Listed((one(0),)), folder, tmp_path, models_on(server))
         assert not re.search(re.escape(server.url).encode(), b"".join(contents(tmp_path).values()))
+
+
+class Changing:
+    """A source that says something else each time it is read; `num_read` counts what it gave."""
+
+    def __init__(self, *items: SourceVideo, changes: bool) -> None:
+        self.items, self.changes, self.num_passes, self.num_read = items, changes, 0, 0
+
+    def videos(self) -> Iterator[SourceVideo | DataError]:
+        self.num_passes += 1
+        for video in self.items:
+            self.num_read += 1
+            scenes = (Remark(TimeSpan(0, 1), f"pass {self.num_passes}"),)
+            yield dataclasses.replace(video, scenes=scenes) if self.changes else video
+
+
+def test_a_source_that_changes_under_the_run_is_said(folder: Path, tmp_path: Path) -> None:
+    with OpenAIServer(model) as server:
+        source = Changing(one(0), one(1), changes=True)
+        made = built(source, folder, tmp_path, models_on(server))  # type: ignore[arg-type]
+    with pytest.raises(RunStoppedError, match="2 videos have no outcome"):
+        made.check()
+
+
+def test_no_more_of_a_source_is_read_than_is_planned(folder: Path, tmp_path: Path) -> None:
+    """Reading may mean to transcribe."""
+    source = Changing(*map(one, range(6)), changes=False)
+    with OpenAIServer(model) as server:
+        made = built(source, folder, tmp_path, models_on(server), limit=2)  # type: ignore[arg-type]
+    assert made.counts.num_rows == 2
+    assert (source.num_passes, source.num_read) == (2, 4)
+
+
+def test_missing_videos_do_not_hide_that_the_server_is_down(folder: Path, tmp_path: Path) -> None:
+    with OpenAIServer(lambda _body: Status(500)) as server:
+        videos = (one(i, "absent.mp4" if i % 2 else "clip.mp4") for i in range(80))
+        made = built(Listed(tuple(videos)), folder, tmp_path, models_on(server))
+    assert 20 <= made.ending.num_failed < 30
+    with pytest.raises(BackendError):
+        made.check()
+
+
+def test_what_the_server_refused_is_asked_again_by_the_next_run(
+    folder: Path, tmp_path: Path
+) -> None:
+    with OpenAIServer(lambda _body: Status(400)) as server:
+        made = built(Listed((one(0),)), folder, tmp_path, models_on(server))
+        assert made.counts.num_rows == 0
+    with OpenAIServer(model) as server:
+        assert built(Listed((one(0),)), folder, tmp_path, models_on(server)).counts.num_rows == 1
+
+
+def test_a_setting_that_is_wrong_in_a_task_is_one_error(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: Any) -> Any:
+        raise ConfigError("install scenedetect-headless")
+
+    monkeypatch.setattr(VideoReaders, "seen", refuse)
+    with OpenAIServer(model) as server, pytest.raises(ConfigError, match="install"):
+        built(Listed((one(0), one(1))), folder, tmp_path, models_on(server))

@@ -271,3 +271,13 @@ def test_bad_rows_of_a_mixture_are_skipped_as_those_of_one_file(
         [draw_dialogue(replace(config, skip_bad_rows=False), 0, n, tiny_loaded.renderer)
          for n in range(2)]  # fmt: skip
     assert all(isinstance(p.patches, np.ndarray) for p in drawn[0].frames)
+
+
+def test_a_dialogue_that_ends_before_its_video_is_shown_to_its_end(
+    videos: Path, tmp_path: Path
+) -> None:
+    """What comes later is not written as silence."""
+    row = {**ROW, "duration": 2.0, "questions": ROW["questions"][:1], "gold": ROW["gold"][:1]}
+    source = ProactiveSource((written(tmp_path, [row]),), videos)
+    _, frames = source.item(0, 0, CLOCK, 2)
+    assert [number_of(pixels) for pixels in frames] == [5, 10, 15, 20]

@@ -72,6 +72,9 @@ def test_the_hash_is_that_of_the_documents() -> None:
         ("f/a-0s_180s/%06d.jpg", "f/a"),
         ("f/a-180s_360s/000007.jpg", "f/a"),
         ("a.b.mp4", "a.b"),
+        ("1106/7.mp4", "1106/7"),
+        ("1106/8.mp4#t=3", "1106/8"),
+        ("7.mp4", "7"),
     ],
 )
 def test_rows_of_one_video_have_one_name(written, name) -> None:

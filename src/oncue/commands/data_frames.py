@@ -12,7 +12,7 @@ import tyro
 
 from oncue.commands.number_checks import check_smallest
 from oncue.errors import ConfigError, DataError
-from oncue.files import prepare_folder
+from oncue.files import alone_in, prepare_folder
 
 if TYPE_CHECKING:
     from oncue.data.frame_build import Built
@@ -79,17 +79,18 @@ class DataFramesBuild:
         if not self.videos.is_dir():
             raise ConfigError(f"--videos {self.videos} is no folder; give that of the videos")
         prepare_folder(self.out, "give another --out", ("store.json", "clips.jsonl"))
-        plan = plan_store(
-            self.out,
-            settings,
-            clips_of(self.rows),
-            clips_per_shard=self.clips_per_shard,
-            retry=self.retry,
-        )
-        with Progress("shards", len(plan.missing)) as progress:
-            built = build_store(
-                plan, self.videos, num_processes=self.processes, on_shard=progress.step
+        with alone_in(self.out):
+            plan = plan_store(
+                self.out,
+                settings,
+                clips_of(self.rows),
+                clips_per_shard=self.clips_per_shard,
+                retry=self.retry,
             )
+            with Progress("shards", len(plan.missing)) as progress:
+                built = build_store(
+                    plan, self.videos, num_processes=self.processes, on_shard=progress.step
+                )
         self._report(built)
         return 0
 

@@ -44,6 +44,8 @@ def plan_store(
     shards = [tuple(shard) for shard in planned_clips(folder)]
     done = {number for number, shard in enumerate(shards) if _is_made(folder, number, shard)}
     failed = _failed_keys(folder, sorted(done)) if retry else frozenset()
+    # Those that a run which was stopped has already planned again are not planned twice
+    failed -= {clip.key for n, shard in enumerate(shards) if n not in done for clip in shard}
     known = {clip.key for shard in shards for clip in shard} - failed
     new = list({clip.key: clip for clip in clips if clip.key not in known}.values())
     shards += [tuple(new[k : k + clips_per_shard]) for k in range(0, len(new), clips_per_shard)]

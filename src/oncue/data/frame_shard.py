@@ -39,6 +39,7 @@ def make_shard(
     """Writes shard `number` of the store in `folder`, and then its index: with it the shard is
     there. A clip that cannot be shown has a line that says why."""
     tar_path, index_path = shard_paths(folder, number)
+    index_path.unlink(missing_ok=True)  # that of another tar
     lines: list[StoredClip | FailedClip] = []
     with replacing(tar_path) as temporary:
         with tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:

@@ -249,6 +249,7 @@ def _film(given: Mapping[str, Any], where: str) -> Medium:
         return Medium(path, frames=frames, moments=moments, in_frames=bool(film.frame_indices))
     if film.start_time is not None or film.end_time is not None:
         return Medium(path, frames=frames, start=film.start_time or 0.0, end=film.end_time)
+    in_frames = film.start_frame is not None or film.end_frame is not None
     return Medium(
-        path, frames=frames, start=film.start_frame or 0, end=film.end_frame, in_frames=True
+        path, frames=frames, start=film.start_frame or 0, end=film.end_frame, in_frames=in_frames
     )

@@ -54,11 +54,13 @@ class ProactiveSource:
         place = RowFiles(self.paths).shuffled(index, seed)
         with place.named():
             row = row_at(place)
+            length_s = row.task.duration_s
             frames = grid_frames(
                 clip_of(row),
                 clock,
                 videos=folder_of(self.videos, place),
                 store=self.store,
+                end=None if length_s is None else max(1, clock.first_at_or_after(length_s)),
                 shrink=shrink,
             )
             check_within(row.task, clock.time_of(len(frames)))
@@ -126,7 +128,9 @@ def _check_part(row: ProactiveRow, video_s: float, clock: Clock) -> None:
             f"{row.video} ends at {video_s:g} s, before its part from {start_s:g} s on; correct "
             "the part, or leave the row out"
         )
-    check_within(row.task, min(end_s, video_s) - start_s + clock.frame_interval_s)
+    length_s = min(end_s, video_s) - start_s
+    length_s = min(length_s, row.task.duration_s or length_s)
+    check_within(row.task, length_s + clock.frame_interval_s)
 
 
 def check_within(task: Task, end_s: float) -> None:

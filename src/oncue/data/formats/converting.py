@@ -38,7 +38,8 @@ def convert(
     """
     assert source.read
     assert target.write
-    if target.has_pictures and target.holds is not source.holds and layout.frames is None:
+    same_turns = source.holds is target.holds is Holds.TURNS
+    if target.has_pictures and not same_turns and layout.frames is None:
         raise ConfigError(
             f"{target.name} reads picture files; give their folder as --frames, and "
             "--write-frames where they are still to be made"
@@ -66,6 +67,8 @@ def convert(
 def changed(rows: Iterator[Any], source: Holds, target: Holds, layout: Layout) -> Iterator[Any]:
     """Rows of one kind as rows of another, each or a DataError."""
     if source is target:
+        if layout.write_frames and source is not Holds.TURNS:
+            return each(rows, lambda row: _with_frames(row, layout))
         return rows
     if source is Holds.TURNS:
         rows = each(rows, lambda row: to_proactive(row, layout))
@@ -88,6 +91,6 @@ def _segments(
             yield from found
 
 
-def _with_frames(row: ProactiveRow, layout: Layout) -> ProactiveRow:
-    write_frames(row, layout)
+def _with_frames(row: Any, layout: Layout) -> Any:
+    write_frames(row.row if isinstance(row, Segment) else row, layout)
     return row

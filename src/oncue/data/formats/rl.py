@@ -112,6 +112,8 @@ def read(path: Path, layout: Layout) -> Iterator[Segment | DataError]:
         name = row.reward_model.ground_truth.question_id
         if name not in later:
             raise DataError(f"{where}: question_id {name!r} is not in {turns_file(path)}")
+        if not isinstance(later[name], list):
+            raise DataError(f"{turns_file(path)}: the user turns of {name!r} must be a list")
         turns = [
             read_as(_UserTurn, turn, f"{turns_file(path)}, {name!r}, turn {number}")
             for number, turn in enumerate(later[name], 1)
@@ -137,7 +139,13 @@ def write(path: Path, rows: Iterable[Encoded]) -> int:
     with replacing(beside) as temporary, temporary.open("w", encoding="utf-8") as file:
 
         def plain() -> Iterator[dict[str, Any]]:
+            seen: set[str] = set()
             for number, (row, turns) in enumerate(rows):
+                if twice := seen.intersection(turns):
+                    raise DataError(
+                        f"question_id {min(twice)!r} comes twice; give each row its own row_id"
+                    )
+                seen.update(turns)
                 text = json.dumps(turns, ensure_ascii=False)
                 file.write((",\n" if number else "{") + text[1:-1])
                 yield row
@@ -275,8 +283,8 @@ def _timed(row: _Row, where: str, layout: Layout) -> tuple[list[TimedTurn], int]
             first = layout.clock.frames_until(time_s) - num_frames
             num_before = first if not begins_s else num_before
             begins_s = round(layout.clock.time_of(first + 1) - layout.clock.frame_interval_s / 2, 9)
-        elif message.role == "assistant" and turns:
-            time_s = turns[-1].time_s
+        elif turns and (message.role == "assistant" or message.last_image_time is None):
+            time_s = turns[-1].time_s  # a turn without frames does not move the clock
         text = message.content.replace(FRAME_TEXT, "")
         turns.append(TimedTurn(message.role, text, time_s, begins_s))
     return turns, num_before

@@ -30,7 +30,7 @@ from oncue.json_files import filled_lines, json_object
 EXPECTED = "our rows, official SFT rows, or examples of oncue train grpo"
 TRAIN, HELD_OUT, ABOUT = "train", "held_out", "split.json"
 _WINDOW = re.compile(r"-\d+s_\d+s$")
-_PICTURE = re.compile(r"(?:^|/)(?:\d+|%0\d+d)\.\w+$")
+_PICTURE = re.compile(r"(?:^|/)(?:\d+|%0\d+d)\.(?:jpe?g|png|webp|bmp)$", re.IGNORECASE)
 _HASHES = 2**64
 
 

@@ -10,7 +10,7 @@ from oncue.chat_client import Message, RefusedError, TooLargeError
 from oncue.data.chat_writer import ChatAnswer, ChatWriter
 from oncue.data.pipeline.answers import UnusableError
 from oncue.data.pipeline.prompt_files import Prompt
-from oncue.data.pipeline.values import Rejected
+from oncue.data.pipeline.values import REFUSED, Rejected
 from oncue.data.proactive_rows import StepCost
 from oncue.errors import DataError
 from oncue.scoring.judge_prompts import quoted
@@ -57,7 +57,7 @@ class Writing(Generic[T]):
             except TooLargeError as error:
                 return Asked(Rejected(self.step, "too_large", str(error)), took)
             except RefusedError as error:
-                return Asked(Rejected(self.step, "refused", str(error)), took)
+                return Asked(Rejected(self.step, REFUSED, str(error)), took)
             took = _with(took, answer, writer)
             outcome = self._outcome(answer)
             if not isinstance(outcome, _Fault):

@@ -31,10 +31,15 @@ class Built:
     ending: Ending
 
     def check(self) -> None:
-        """Raises RunStoppedError where the budget is spent, and BackendError where videos have no
-        outcome since a server gave no answer."""
+        """Raises RunStoppedError where the budget is spent, or the source changed under the run,
+        and BackendError where videos have no outcome since a server gave no answer."""
         counts = self.counts
         if not self.ending.reason:
+            if counts.num_open:
+                raise RunStoppedError(
+                    f"{counts.num_open:,} videos have no outcome in {self.out}: the source said "
+                    "something else of them when it was read again; start again"
+                )
             return
         state = (
             f"{counts.num_rows:,} rows of {counts.num_videos:,} videos are in {self.out}, "

@@ -130,8 +130,6 @@ def estimate(
     are there is looked up. `step()` is called for each video."""
     found = Estimate()
     for video in videos:
-        if limit is not None and found.num_videos == limit:
-            break
         if isinstance(video, DataError):
             found.num_faults += 1
             if len(found.faults) < _NUM_NAMED:
@@ -147,6 +145,8 @@ def estimate(
             if len(found.missing) < _NUM_NAMED:
                 found.missing.append(video.video)
         _add(found, video, settings, prompts)
+        if found.num_videos == limit:
+            break
     return found
 
 

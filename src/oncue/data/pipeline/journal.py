@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from oncue.data.pipeline.values import VIDEO, Outcome
+from oncue.data.pipeline.values import REFUSED, VIDEO, Outcome
 from oncue.data.source_videos import SourceVideo
 from oncue.errors import ConfigError, DataError
 
@@ -80,30 +80,37 @@ class Journal:
 
     def plan(self, videos: Iterable[SourceVideo | DataError], limit: int | None) -> int:
         """Notes which videos the source has now, the first `limit` of them; gives their number. An
-        id that comes again is a fault. What was missing or corrupt is tried again."""
+        id that comes again is a fault. What was missing or corrupt, or refused by the server, is
+        tried again."""
         run = self._database.execute
         run("BEGIN IMMEDIATE")
         run("DELETE FROM plan")
         num_videos = 0
         for place, video in enumerate(videos):
-            if limit is not None and num_videos == limit:
-                break
             if isinstance(video, DataError):
                 run("INSERT INTO plan VALUES (?, NULL, '', ?)", (place, str(video)))
                 continue
             known = (place, video.video_id, digest_of(video), "")
             if run("INSERT OR IGNORE INTO plan VALUES (?, ?, ?, ?)", known).rowcount:
                 num_videos += 1
+                if num_videos == limit:  # no more is read: that may take long
+                    break
             else:
                 fault = f"{video.where}: there is another video {video.video_id!r}; rename one"
                 run("INSERT INTO plan VALUES (?, NULL, '', ?)", (place, fault))
         run(
             "DELETE FROM outcomes WHERE NOT is_row "
-            "AND json_extract(line, '$.rejected[0].step') = ?",
-            (VIDEO,),
+            "AND (json_extract(line, '$.rejected[0].step') = ? "
+            "OR json_extract(line, '$.rejected[#-1].kind') = ?)",
+            (VIDEO, REFUSED),
         )
         run("COMMIT")
         return num_videos
+
+    def last_place(self) -> int:
+        """The place in the source of the last video that is planned, -1 for none."""
+        found = self._database.execute("SELECT coalesce(max(place), -1) FROM plan").fetchone()
+        return int(found[0])
 
     def is_due(self, video: SourceVideo) -> bool:
         """Whether the video is planned, as it is here, and nothing has come of it yet."""

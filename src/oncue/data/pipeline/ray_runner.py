@@ -87,8 +87,10 @@ def run_on_ray(
                 on_done(video, outcome)
             _note(ending, result)
             num_in_a_row = num_in_a_row + 1 if result["kind"] == _FAILED else 0
-            if ending.is_budget or num_in_a_row >= TOO_MANY_FAILURES:
+            if num_in_a_row >= TOO_MANY_FAILURES:
                 return ending
+        if ending.is_budget:  # after all that was on the way: it is paid for
+            return ending
     return ending
 
 

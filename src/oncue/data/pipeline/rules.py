@@ -155,7 +155,8 @@ def dialogue_of(
             span = TimeSpan(max(scene.start_s, time_s), scene.end_s)
             if grid.turn_due(span) < next_turn:
                 gold.append(GoldTurn(asked.answers[i], span, asked.question))
-    return questions, tuple(sorted(gold, key=lambda g: (g.span.start_s, g.span.end_s)))
+    # Of two that begin at once, the immediate answer comes first: it is about what came before
+    return questions, tuple(sorted(gold, key=lambda each: each.span.start_s))
 
 
 def _digest(purpose: str, video_id: str, seed: int) -> bytes:

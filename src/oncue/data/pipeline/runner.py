@@ -66,6 +66,8 @@ async def run_videos(
                 if run.is_over or (video := await asyncio.to_thread(next, due, None)) is None:
                     break
                 group.create_task(work(video))
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
     finally:
         for writer in {id(w): w for w in (models.captioner, models.writer)}.values():
             await writer.aclose()
@@ -74,9 +76,12 @@ async def run_videos(
 
 def due_videos(source: VideoSource, journal: Journal) -> Iterator[SourceVideo]:
     """The videos of the source that are planned and have no outcome yet, one by one."""
-    for video in source.videos():
+    last = journal.last_place()
+    for place, video in enumerate(source.videos()):
         if not isinstance(video, DataError) and journal.is_due(video):
             yield video
+        if place >= last:
+            return
 
 
 async def outcome_of(
@@ -120,6 +125,7 @@ class _Run:
             if not self.ending.is_budget:
                 self.ending.reason = str(error)
         else:
-            self._num_in_a_row = 0
+            if outcome.steps:  # else no server was asked
+                self._num_in_a_row = 0
             self._journal.note(video, outcome)
             self._on_done(video, outcome)

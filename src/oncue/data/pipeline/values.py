@@ -20,6 +20,7 @@ VIDEO, SCENES, CAPTION, QUESTIONS, MERGE, DIALOGUE = (
     "merge",
     "dialogue",
 )
+REFUSED = "refused"  # a kind of rejection: the server does not take the request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
