@@ -60,12 +60,23 @@ class _Gold:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Line:
+class ExampleLine:
+    """One line as it is written. Read with `oncue.fields.read_as`."""
+
     example_id: NonEmptyText
     video: NonEmptyText
     segment: Annotated[Span, AfterValidator(_segment)]
     questions: tuple[_Question, ...]
     gold: tuple[_Gold, ...]
+
+    def task(self) -> Task:
+        """What is asked, and what is due."""
+        questions = tuple(Question(question.text, question.time_s) for question in self.questions)
+        gold = tuple(
+            GoldTurn(turn.content, turn.reply_timespan, turn.question, turn.visible_s)
+            for turn in self.gold
+        )
+        return Task(self.example_id, questions, gold)
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +290,7 @@ def _usable(line: ExampleRow | DataError) -> ExampleRow:
 
 
 def _row(value: Mapping[str, Any], where: str, folder: Path) -> ExampleRow:
-    line = read_as(_Line, value, where)
+    line = read_as(ExampleLine, value, where)
     video = locate(local_path(line.video), folder)
     if not video.is_file():
         raise DataError(
@@ -289,12 +300,7 @@ def _row(value: Mapping[str, Any], where: str, folder: Path) -> ExampleRow:
         raise DataError(
             f"{where}: no question is asked before the segment ends; there is nothing to reply to"
         )
-    questions = tuple(Question(question.text, question.time_s) for question in line.questions)
-    gold = tuple(
-        GoldTurn(turn.content, turn.reply_timespan, turn.question, turn.visible_s)
-        for turn in line.gold
-    )
-    return ExampleRow(where, video, line.segment, Task(line.example_id, questions, gold))
+    return ExampleRow(where, video, line.segment, line.task())
 
 
 def _frames(row: ExampleRow, clock: Clock, first: int, end: int) -> list[np.ndarray]:

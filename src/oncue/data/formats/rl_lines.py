@@ -1,20 +1,14 @@
 """Examples of reinforcement learning for `oncue train grpo`: JSON lines, one segment each.
 
-    {"example_id", "video", "segment": [start_s, end_s], "questions": [{"time_s", "text"}],
-     "gold": [{"question", "content", "reply_timespan": [a, b], "visible_s"?}]}
-
-Times are those of the file, from its start. So a row about a part of a file that begins later has
-no such example: its grid would be another.
+Their layout is that of `oncue.data.row_examples`. Times are those of the file, from its start. So a
+row about a part of a file that begins later has no such example: its grid would be another.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any
 
 from oncue.data.formats.frame_names import is_pattern
 from oncue.data.formats.layout import Layout
@@ -22,54 +16,27 @@ from oncue.data.formats.reading import json_each
 from oncue.data.formats.segments import Segment
 from oncue.data.formats.written_rows import kind_of
 from oncue.data.proactive_rows import ProactiveRow, Provenance
-from oncue.data.row_examples import EXPECTED
+from oncue.data.row_examples import EXPECTED, ExampleLine
 from oncue.data.video_files import find_video
 from oncue.errors import DataError
-from oncue.fields import NonEmptyText, Seconds, VideoSpan, WideSpan, read_as
-from oncue.types import GoldTurn, Question, Task
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Question:
-    text: NonEmptyText
-    time_s: Seconds
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Gold:
-    question: NonEmptyText
-    content: NonEmptyText
-    reply_timespan: WideSpan
-    visible_s: Seconds | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Line:
-    example_id: NonEmptyText
-    video: NonEmptyText
-    segment: VideoSpan
-    questions: Annotated[tuple[_Question, ...], Field(min_length=1)]
-    gold: tuple[_Gold, ...]
+from oncue.fields import read_as
 
 
 def read(path: Path, layout: Layout) -> Iterator[Segment | DataError]:
     """The examples, one by one."""
 
     def segment(value: Mapping[str, Any], where: str) -> Segment:
-        line = read_as(_Line, value, where)
-        if line.segment.duration_s <= 0:
-            raise DataError(f"{where}: 'segment' has no width; give [start, end] in seconds")
-        questions = tuple(Question(q.text, q.time_s) for q in line.questions)
-        gold = tuple(
-            GoldTurn(g.content, g.reply_timespan, g.question, g.visible_s) for g in line.gold
-        )
+        line = read_as(ExampleLine, value, where)
+        if not line.questions:
+            raise DataError(f"{where}: 'questions' must be a list that is not empty")
+        task = line.task()
         row = ProactiveRow(
-            Task(line.example_id, questions, gold),
+            task,
             line.video,
             Path(line.video.replace("\\", "/")).stem,
             "examples",
             layout.kind,
-            kind_of(questions),
+            kind_of(task.questions),
             provenance=Provenance(where),
         )
         return Segment(line.example_id, row, line.segment)
