@@ -15,7 +15,6 @@ import pytest
 
 from oncue.clock import Clock
 from oncue.config import from_plain, to_plain
-from oncue.data.data_sources import training_source
 from oncue.data.dialogue_sources import RowSource, WorldSource
 from oncue.data.frame_build import build_store
 from oncue.data.frame_index import StoreSettings
@@ -26,6 +25,7 @@ from oncue.data.offline_source import OfflineSource
 from oncue.data.proactive_examples import ProactiveExamples
 from oncue.data.proactive_sources import ProactiveSource, clips_of
 from oncue.data.row_examples import check_held_out
+from oncue.data.training_source import training_source
 from oncue.errors import ConfigError, DataError
 from oncue.render.qwen_vl import PROACTIVE_SYSTEM
 from oncue.train.rl.settings import GrpoConfig

@@ -64,8 +64,8 @@ class TrainSft(TrainCommand):
 
     @classmethod
     def settings(cls, config: Any, flags: Sequence[str], options: Any, prog: str) -> Any:
-        from oncue.data.data_sources import training_source
         from oncue.data.dialogue_sources import RowSource
+        from oncue.data.training_source import training_source
 
         require_values("--offline", options.offline)
         require_values("--ratios", options.ratios)

@@ -64,10 +64,10 @@ class TrainRl(TrainCommand):
         cls, config: Any, flags: Sequence[str], paths: tuple[Path, ...], prog: str
     ) -> Any:
         """The settings with `flags`, and examples from the files `paths`."""
-        from oncue.data.data_sources import is_proactive
         from oncue.data.proactive_examples import ProactiveExamples
         from oncue.data.retrieval_examples import RetrievalRows
         from oncue.data.row_examples import RowExamples
+        from oncue.data.training_source import is_proactive
 
         given = config.examples
         kind: Any = RetrievalRows if given.is_retrieval else RowExamples
