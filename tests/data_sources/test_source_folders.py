@@ -201,3 +201,12 @@ def test_a_video_in_the_folder_that_paths_count_from_is_named_from_there(tmp_pat
     outside = video(tmp_path / "b.mp4")
     found, _ = opened("videos", inside, outside, videos=tmp_path / "videos")
     assert [each.video for each in found] == ["deep/a.mp4", str(outside)]
+
+
+def test_a_name_that_is_no_text_is_listed_and_the_others_are_read(tmp_path: Path) -> None:
+    video(tmp_path / "good.mp4")
+    video(tmp_path / "b.mp4").rename(tmp_path / "caf\udce9.mp4")
+    found, faults = opened("videos", tmp_path)
+    assert [Path(each.video).name for each in found] == ["good.mp4"]
+    assert len(faults) == 1
+    assert "is not UTF-8 text; rename it" in faults[0].encode().decode()

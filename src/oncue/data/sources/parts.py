@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from oncue.data.source_videos import Remark, SourceVideo, VideoKind, VideoSource
 from oncue.errors import ConfigError, DataError
+from oncue.files import printable
 from oncue.types import TimeSpan
 
 LONGEST_PART_S = 180.0  # as the clips and ego windows of MMDuet2's data
@@ -48,7 +49,12 @@ class PartsSource:
         taken: set[str] = set()
         for video in self.source.videos():
             if isinstance(video, DataError):
-                yield video
+                said = printable(str(video))
+                yield video if said == str(video) else DataError(said)
+                continue
+            if printable(video.video) != video.video:
+                name = printable(video.video)
+                yield DataError(f"the name of the video {name} is not UTF-8 text; rename it")
                 continue
             for part in self._parts(video):
                 video_id = _unused(part.video_id, taken)
